@@ -1,0 +1,188 @@
+//! Time is an argument: everything that needs it gets it from a [`Clock`].
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::{Error, Result};
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// A moment in UTC with millisecond precision. Written and parsed as RFC 3339.
+///
+/// ```
+/// use std::time::Duration;
+/// use vpnkit_core::Timestamp;
+/// let t: Timestamp = "2026-11-21T10:00:00Z".parse()?;
+/// assert_eq!(t.plus(Duration::from_secs(90)).to_string(), "2026-11-21T10:01:30Z");
+/// # Ok::<(), vpnkit_core::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The earliest and latest moments that can be written as RFC 3339 with four digits of year.
+    const RANGE: std::ops::RangeInclusive<i64> = 0..=253_402_300_799_999;
+
+    /// From milliseconds since 1970-01-01 UTC. Moments before 1970 and after 9999 are drawn to that range.
+    #[must_use]
+    pub fn from_millis(millis: i64) -> Self {
+        Self(millis.clamp(*Self::RANGE.start(), *Self::RANGE.end()))
+    }
+
+    /// From seconds since 1970-01-01 UTC.
+    #[must_use]
+    pub fn from_secs(secs: i64) -> Self {
+        Self::from_millis(secs.saturating_mul(1000))
+    }
+
+    /// Milliseconds since 1970-01-01 UTC.
+    #[must_use]
+    pub fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since 1970-01-01 UTC.
+    #[must_use]
+    pub fn as_secs(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// This moment and `duration` more.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self::from_millis(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// This moment less `duration`.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        Self::from_millis(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// Time since `earlier`; zero when `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// The start of the UTC hour.
+    #[must_use]
+    pub fn hour(self) -> Self {
+        Self(self.0.div_euclid(HOUR_MS) * HOUR_MS)
+    }
+
+    /// The start of the UTC day.
+    #[must_use]
+    pub fn day(self) -> Self {
+        Self(self.0.div_euclid(24 * HOUR_MS) * 24 * HOUR_MS)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(t) => t.fmt(f),
+            Err(_) => write!(f, "{} ms", self.0),
+        }
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let parsed = text.parse::<jiff::Timestamp>().map_err(|e| {
+            Error::invalid("timestamp.parse", "timestamp", "not an RFC 3339 time with an offset")
+                .with("value", text)
+                .hint("write it as 2026-11-21T10:00:00Z")
+                .caused_by(e)
+        })?;
+        if !Self::RANGE.contains(&parsed.as_millisecond()) {
+            return Err(Error::invalid("timestamp.parse", "timestamp", "outside 1970 to 9999").with("value", text));
+        }
+        Ok(Self(parsed.as_millisecond()))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Where time comes from.
+pub trait Clock: fmt::Debug + Send + Sync {
+    /// The present moment.
+    fn now(&self) -> Timestamp;
+}
+
+/// The clock of the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
+    }
+}
+
+/// A clock that stands still until it is told to move: for tests of time, yours and ours.
+///
+/// ```
+/// use std::time::Duration;
+/// use vpnkit_core::{Clock, ManualClock};
+/// let clock = ManualClock::default();
+/// let before = clock.now();
+/// clock.advance(Duration::from_secs(3600));
+/// assert_eq!(clock.now().since(before).as_secs(), 3600);
+/// ```
+#[derive(Clone, Debug)]
+pub struct ManualClock(Arc<AtomicI64>);
+
+impl Default for ManualClock {
+    /// Stands at 2026-01-01T00:00:00Z.
+    fn default() -> Self {
+        Self::at(Timestamp::from_secs(1_767_225_600))
+    }
+}
+
+impl ManualClock {
+    /// A clock that stands at `now`.
+    #[must_use]
+    pub fn at(now: Timestamp) -> Self {
+        Self(Arc::new(AtomicI64::new(now.as_millis())))
+    }
+
+    /// Moves the clock, and all its clones, forward.
+    pub fn advance(&self, by: Duration) {
+        self.set(self.now().plus(by));
+    }
+
+    /// Puts the clock, and all its clones, to `now`; backwards too.
+    pub fn set(&self, now: Timestamp) {
+        self.0.store(now.as_millis(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}

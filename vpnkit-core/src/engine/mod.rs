@@ -1,0 +1,262 @@
+//! The only place with side effects: commits to the store, then brings servers to what the store says.
+
+mod collect;
+mod events;
+mod inbounds;
+mod keys;
+mod plan;
+mod review;
+mod server;
+mod servers;
+mod traffic;
+mod work;
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+pub use collect::Collected;
+pub use events::{EventStream, Events};
+pub use inbounds::Inbounds;
+pub use keys::Keys;
+pub use plan::{Difference, difference};
+pub use servers::{ServerStatus, Servers};
+pub use traffic::TrafficView;
+
+use self::server::Server;
+use crate::backend::ProtocolBackend;
+use crate::model::{Host, Inbound};
+use crate::store::KeyStore;
+use crate::traffic::TrafficSource;
+use crate::{Clock, Error, ErrorKind, Result};
+
+/// How often the engine does what by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// Between two readings of a server's counters. A limit can be overrun by what passes in this time.
+    pub collect_every: Duration,
+    /// Between two looks for keys whose time is over.
+    pub review_every: Duration,
+    /// Between two full comparisons of a server with the store.
+    pub reconcile_every: Duration,
+    /// How long a call waits for servers to take over what was committed; the change itself is never undone.
+    pub apply_wait: Duration,
+    /// How long events and idempotency keys are kept.
+    pub keep_events: Duration,
+    /// Whether background work runs. Without it nothing happens but what [`Engine::tick`] does: for tests.
+    pub background: bool,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            collect_every: Duration::from_secs(10),
+            review_every: Duration::from_secs(1),
+            reconcile_every: Duration::from_secs(300),
+            apply_wait: Duration::from_secs(2),
+            keep_events: Duration::from_secs(30 * 86_400),
+            background: true,
+        }
+    }
+}
+
+/// A server to drive: its backend, the source of its counters, and how clients reach it.
+#[derive(Debug)]
+pub struct ServerParts {
+    /// Drives the program.
+    pub backend: Arc<dyn ProtocolBackend>,
+    /// Reads its counters.
+    pub source: Arc<dyn TrafficSource>,
+    /// How clients reach it; one endpoint for each.
+    pub hosts: Vec<Host>,
+}
+
+/// Keys, servers and everything between them. Cheap to clone; closes when [`Engine::close`] is called, and stops
+/// its background work when the last clone is dropped.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    _stop: Arc<DropGuard>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let servers: Vec<_> = self.shared.servers.iter().map(|s| s.id().as_str()).collect();
+        f.debug_struct("Engine").field("servers", &servers).finish_non_exhaustive()
+    }
+}
+
+pub(crate) struct Shared {
+    store: Arc<dyn KeyStore>,
+    clock: Arc<dyn Clock>,
+    options: EngineOptions,
+    servers: Vec<Arc<Server>>,
+    inbounds: RwLock<Arc<Vec<Inbound>>>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Engine {
+    /// Starts the servers and the background work.
+    ///
+    /// Errors: those of [`ProtocolBackend::start`] (a missing binary, a port in use), after everything that had
+    /// been started was stopped again. A server elsewhere that does not answer is no error: it is found later.
+    pub async fn open(
+        store: Arc<dyn KeyStore>,
+        clock: Arc<dyn Clock>,
+        options: EngineOptions,
+        servers: Vec<ServerParts>,
+    ) -> Result<Self> {
+        for (i, server) in servers.iter().enumerate() {
+            if servers.iter().skip(i + 1).any(|s| s.backend.id() == server.backend.id()) {
+                return Err(Error::new(ErrorKind::InvalidConfig, "open", "two servers of one node and program")
+                    .with("server", server.backend.id()));
+            }
+        }
+        let inbounds = Arc::new(store.inbounds().await?);
+        let stop = CancellationToken::new();
+        let shared = Arc::new(Shared {
+            store,
+            clock,
+            options,
+            servers: servers.into_iter().map(|parts| Arc::new(Server::new(parts))).collect(),
+            inbounds: RwLock::new(inbounds),
+            stop: stop.clone(),
+            tasks: TaskTracker::new(),
+        });
+        let engine = Self { shared, _stop: Arc::new(stop.drop_guard()) };
+        if let Err(e) = engine.start().await {
+            engine.stop_everything().await;
+            return Err(e);
+        }
+        Ok(engine)
+    }
+
+    async fn start(&self) -> Result<()> {
+        let shared = &self.shared;
+        for server in &shared.servers {
+            server.backend.start(Arc::new(server.desired(&shared.store))).await?;
+            // The first sight of a server is the baseline: taken before any account is added.
+            if server.is_up()
+                && let Err(e) = shared.collect(server).await
+            {
+                tracing::warn!(server = %server.id(), error = %e, "the first reading failed");
+            }
+            shared.tasks.spawn(work::run(Arc::clone(shared), Arc::clone(server)));
+            server.queue.reconcile();
+            if shared.options.background {
+                shared.tasks.spawn(server::watch(Arc::clone(shared), Arc::clone(server)));
+                shared.tasks.spawn(collect::run(Arc::clone(shared), Arc::clone(server)));
+            }
+        }
+        if shared.options.background {
+            shared.tasks.spawn(review::run(Arc::clone(shared)));
+        }
+        Ok(())
+    }
+
+    /// Keys: create, find, change, delete.
+    #[must_use]
+    pub fn keys(&self) -> Keys {
+        Keys { engine: self.clone() }
+    }
+
+    /// Inbounds: add, change, remove.
+    #[must_use]
+    pub fn inbounds(&self) -> Inbounds {
+        Inbounds { engine: self.clone() }
+    }
+
+    /// Traffic: history, who is online.
+    #[must_use]
+    pub fn traffic(&self) -> TrafficView {
+        TrafficView { engine: self.clone() }
+    }
+
+    /// Events: from a cursor on.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        Events { engine: self.clone() }
+    }
+
+    /// Servers: status, log, reconcile.
+    #[must_use]
+    pub fn servers(&self) -> Servers {
+        Servers { engine: self.clone() }
+    }
+
+    /// The time, as the engine sees it.
+    #[must_use]
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.shared.clock)
+    }
+
+    /// Does at once what background work does in its intervals: reads every server's counters, ends keys whose
+    /// time is over, and waits until servers have taken the changes over. For tests and for scripts.
+    pub async fn tick(&self) -> Result<()> {
+        for server in &self.shared.servers {
+            self.shared.collect(server).await?;
+        }
+        self.shared.review().await?;
+        self.shared.settled().await;
+        Ok(())
+    }
+
+    /// Reads the counters a last time, stops managed servers, releases the store. Calls after it fail with
+    /// [`ErrorKind::Closed`].
+    pub async fn close(&self) -> Result<()> {
+        self.stop_everything().await;
+        self.shared.store.close().await
+    }
+
+    async fn stop_everything(&self) {
+        const LAST_READING: Duration = Duration::from_secs(5);
+        self.shared.stop.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+        for server in &self.shared.servers {
+            if server.is_up() {
+                match tokio::time::timeout(LAST_READING, self.shared.collect(server)).await {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(e)) => tracing::warn!(server = %server.id(), error = %e, "the last reading failed"),
+                    Err(_) => tracing::warn!(server = %server.id(), "the last reading took too long"),
+                }
+            }
+            if let Err(e) = server.backend.close().await {
+                tracing::warn!(server = %server.id(), error = %e, "closing failed");
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn inbounds(&self) -> Arc<Vec<Inbound>> {
+        Arc::clone(&self.inbounds.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn reload_inbounds(&self) -> Result<()> {
+        let inbounds = Arc::new(self.store.inbounds().await?);
+        *self.inbounds.write().unwrap_or_else(PoisonError::into_inner) = inbounds;
+        Ok(())
+    }
+
+    fn open(&self, operation: &'static str) -> Result<()> {
+        if self.stop.is_cancelled() {
+            return Err(Error::new(ErrorKind::Closed, operation, "vpnkit is closed"));
+        }
+        Ok(())
+    }
+
+    /// Waits until every server's queue is empty, at most [`EngineOptions::apply_wait`].
+    async fn settled(&self) {
+        let all = async {
+            for server in &self.servers {
+                server.queue.idle().await;
+            }
+        };
+        let _ = tokio::time::timeout(self.options.apply_wait, all).await;
+    }
+}

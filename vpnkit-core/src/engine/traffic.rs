@@ -1,0 +1,54 @@
+//! Traffic.
+
+use super::{Collected, Engine};
+use crate::Result;
+use crate::model::{KeyId, UsagePoint, UsageQuery};
+use crate::traffic::OnlineKey;
+
+/// History and who is online.
+#[derive(Clone, Debug)]
+pub struct TrafficView {
+    pub(super) engine: Engine,
+}
+
+impl TrafficView {
+    /// Traffic over time, oldest first; steps without traffic are left out.
+    pub async fn history(&self, query: UsageQuery) -> Result<Vec<UsagePoint>> {
+        const OP: &str = "traffic.history";
+        self.engine.shared.open(OP)?;
+        self.engine.shared.store.usage(&query).await.map_err(|e| e.during(OP))
+    }
+
+    /// Reads every server that answers now, instead of at the next interval.
+    pub async fn collect(&self) -> Result<Vec<Collected>> {
+        const OP: &str = "traffic.collect";
+        self.engine.shared.open(OP)?;
+        let mut all = Vec::new();
+        for server in self.engine.shared.servers.iter().filter(|s| s.is_up()) {
+            all.push(self.engine.shared.collect(server).await.map_err(|e| e.during(OP))?);
+        }
+        Ok(all)
+    }
+
+    /// Keys with open connections on any server that answers, sorted by id.
+    pub async fn online(&self) -> Result<Vec<OnlineKey>> {
+        const OP: &str = "traffic.online";
+        self.engine.shared.open(OP)?;
+        let mut all: Vec<OnlineKey> = Vec::new();
+        for server in self.engine.shared.servers.iter().filter(|s| s.is_up()) {
+            for online in server.source.online().await.map_err(|e| e.during(OP))? {
+                match all.iter_mut().find(|known| known.key == online.key) {
+                    Some(known) => known.addresses.extend(online.addresses),
+                    None => all.push(online),
+                }
+            }
+        }
+        all.sort_by_key(|online| online.key);
+        Ok(all)
+    }
+
+    /// Where one key is online from; empty when it is not.
+    pub async fn online_key(&self, key: KeyId) -> Result<Option<OnlineKey>> {
+        Ok(self.online().await?.into_iter().find(|online| online.key == key))
+    }
+}

@@ -1,0 +1,393 @@
+//! One worker a server: takes keys and inbounds that changed, reads what the store says of them now, and applies it.
+//!
+//! Work names things, not changes: whatever happened to a key before the worker reads it is in what it reads. So
+//! the last application always follows the last commit, whoever committed.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot};
+
+use super::server::Server;
+use super::{Shared, plan};
+use crate::backend::{Change, Desired as _};
+use crate::model::{Device, EventKind, Inbound, InboundTag, Key, KeyId, KeyStatus, NewEvent};
+use crate::store::{StoreOp, StoreTxn};
+use crate::{Error, ErrorKind, Result};
+
+/// Keys that are applied in one go.
+const BATCH: usize = 512;
+/// Steps of a reconcile between two looks at waiting work.
+const CHUNK: usize = 1024;
+
+type Done = oneshot::Sender<Result<()>>;
+
+/// Work on one key.
+#[derive(Debug, Default)]
+pub(super) struct KeyWork {
+    /// Devices that a deleted key had: the store no longer knows them.
+    devices: Vec<Device>,
+    waiters: Vec<Done>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    keys: BTreeMap<KeyId, KeyWork>,
+    inbounds: BTreeMap<InboundTag, Vec<Done>>,
+    reconcile: Option<Vec<oneshot::Sender<Result<usize>>>>,
+    busy: bool,
+}
+
+/// What a server's worker has to do.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    wake: Notify,
+    idle: Notify,
+}
+
+impl Queue {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The accounts of these keys may have changed.
+    pub(super) fn keys(&self, ids: impl IntoIterator<Item = KeyId>) {
+        let mut waiting = self.waiting();
+        for id in ids {
+            waiting.keys.entry(id).or_default();
+        }
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
+    /// The accounts of this key may have changed; the receiver hears when they were applied.
+    pub(super) fn key(&self, id: KeyId) -> oneshot::Receiver<Result<()>> {
+        let (done, heard) = oneshot::channel();
+        self.waiting().keys.entry(id).or_default().waiters.push(done);
+        self.wake.notify_one();
+        heard
+    }
+
+    /// This key was deleted; it had these devices.
+    pub(super) fn deleted(&self, key: &Key) {
+        let mut waiting = self.waiting();
+        let work = waiting.keys.entry(key.id).or_default();
+        work.devices.extend(key.credentials.iter().map(|c| c.device.clone()));
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
+    /// This inbound may have changed; the receiver hears when it was applied.
+    pub(super) fn inbound(&self, tag: InboundTag) -> oneshot::Receiver<Result<()>> {
+        let (done, heard) = oneshot::channel();
+        self.waiting().inbounds.entry(tag).or_default().push(done);
+        self.wake.notify_one();
+        heard
+    }
+
+    /// Everything may have changed; the receiver hears how many steps it took.
+    pub(super) fn reconcile(&self) -> oneshot::Receiver<Result<usize>> {
+        let (done, heard) = oneshot::channel();
+        self.waiting().reconcile.get_or_insert_default().push(done);
+        self.wake.notify_one();
+        heard
+    }
+
+    /// How many keys and inbounds wait.
+    pub(super) fn len(&self) -> usize {
+        let waiting = self.waiting();
+        waiting.keys.len() + waiting.inbounds.len()
+    }
+
+    /// Returns when nothing waits and nothing is being done.
+    pub(super) async fn idle(&self) {
+        loop {
+            let idle = self.idle.notified();
+            {
+                let waiting = self.waiting();
+                let empty = waiting.keys.is_empty() && waiting.inbounds.is_empty() && waiting.reconcile.is_none();
+                if empty && !waiting.busy {
+                    return;
+                }
+            }
+            idle.await;
+        }
+    }
+
+    fn take(&self) -> Taken {
+        let mut waiting = self.waiting();
+        let reconcile = waiting.reconcile.take();
+        let inbounds = std::mem::take(&mut waiting.inbounds);
+        let keys = waiting.take_keys();
+        waiting.busy = reconcile.is_some() || !inbounds.is_empty() || !keys.is_empty();
+        Taken { reconcile, inbounds, keys }
+    }
+
+    fn take_keys(&self) -> BTreeMap<KeyId, KeyWork> {
+        self.waiting().take_keys()
+    }
+}
+
+impl Waiting {
+    fn take_keys(&mut self) -> BTreeMap<KeyId, KeyWork> {
+        match self.keys.keys().nth(BATCH).copied() {
+            Some(next) => {
+                let rest = self.keys.split_off(&next);
+                std::mem::replace(&mut self.keys, rest)
+            }
+            None => std::mem::take(&mut self.keys),
+        }
+    }
+}
+
+struct Taken {
+    reconcile: Option<Vec<oneshot::Sender<Result<usize>>>>,
+    inbounds: BTreeMap<InboundTag, Vec<Done>>,
+    keys: BTreeMap<KeyId, KeyWork>,
+}
+
+impl Taken {
+    fn is_empty(&self) -> bool {
+        self.reconcile.is_none() && self.inbounds.is_empty() && self.keys.is_empty()
+    }
+}
+
+/// Works until the engine stops.
+pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>) {
+    let mut retry = Backoff::default();
+    loop {
+        let taken = server.queue.take();
+        if taken.is_empty() {
+            server.queue.idle.notify_waiters();
+            tokio::select! {
+                () = shared.stop.cancelled() => return,
+                () = server.queue.wake.notified() => {}
+                () = tokio::time::sleep(retry.next(shared.options.reconcile_every)) => drop(server.queue.reconcile()),
+            }
+            continue;
+        }
+        // Stopping in the middle of a step is fine: the store is the truth, the next start compares.
+        let step = tokio::select! {
+            () = shared.stop.cancelled() => return,
+            step = work(&shared, &server, taken) => step,
+        };
+        match step {
+            Ok(()) => retry.reset(),
+            Err(e) => {
+                retry.grow();
+                tracing::debug!(server = %server.id(), error = %e, "work is left for the next reconcile");
+            }
+        }
+    }
+}
+
+/// When to compare again by itself: after the interval, or soon after a failure.
+#[derive(Default)]
+struct Backoff(u32);
+
+impl Backoff {
+    fn reset(&mut self) {
+        self.0 = 0;
+    }
+
+    fn grow(&mut self) {
+        self.0 = (self.0 + 1).min(7);
+    }
+
+    fn next(&self, usual: Duration) -> Duration {
+        match self.0 {
+            0 => usual,
+            failures => Duration::from_millis(250).saturating_mul(1 << failures).min(usual),
+        }
+    }
+}
+
+async fn work(shared: &Shared, server: &Server, taken: Taken) -> Result<()> {
+    let mut outcome = Ok(());
+    for (tag, waiters) in taken.inbounds {
+        let result = inbound(shared, server, &tag).await;
+        outcome = outcome.and(result.clone());
+        for waiter in waiters {
+            let _ = waiter.send(result.clone());
+        }
+    }
+    outcome = outcome.and(keys(shared, server, taken.keys).await);
+    if let Some(waiters) = taken.reconcile {
+        let result = reconcile(shared, server).await;
+        outcome = outcome.and(result.clone().map(drop));
+        for waiter in waiters {
+            let _ = waiter.send(result.clone());
+        }
+    }
+    outcome
+}
+
+fn down(server: &Server) -> Error {
+    Error::new(ErrorKind::Unavailable, "server.apply", "the server does not answer").with("server", server.id())
+}
+
+fn own_inbounds(shared: &Shared, server: &Server) -> Vec<Arc<Inbound>> {
+    let all = shared.inbounds();
+    let node = server.backend.node();
+    all.iter().filter(|i| i.node == *node && server.backend.check(i).is_ok()).cloned().map(Arc::new).collect()
+}
+
+/// Applies what the store says of these keys now.
+async fn keys(shared: &Shared, server: &Server, waiting: BTreeMap<KeyId, KeyWork>) -> Result<()> {
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    let result = if server.is_up() { sync(shared, server, &waiting).await } else { Err(down(server)) };
+    for (id, work) in waiting {
+        let answer = match &result {
+            Err(e) => Err(e.clone()),
+            Ok(failed) => failed.get(&id).cloned().map_or(Ok(()), Err),
+        };
+        for waiter in work.waiters {
+            let _ = waiter.send(answer.clone());
+        }
+    }
+    refused(result?.len())
+}
+
+fn refused(keys: usize) -> Result<()> {
+    if keys == 0 {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Rejected, "server.apply", "the server refused some keys").with("keys", keys))
+}
+
+/// Brings these keys' accounts to what the store says; returns the keys that the server refused.
+async fn sync(
+    shared: &Shared,
+    server: &Server,
+    work: &BTreeMap<KeyId, KeyWork>,
+) -> Result<BTreeMap<KeyId, Error>> {
+    let inbounds = own_inbounds(shared, server);
+    let ids: Vec<KeyId> = work.keys().copied().collect();
+    let keys: BTreeMap<KeyId, Key> = shared.store.keys(&ids).await?.into_iter().map(|k| (k.id, k)).collect();
+    let mut changes = Vec::new();
+    for (id, work) in work {
+        changes.extend(plan::sync(*id, keys.get(id), &work.devices, &inbounds));
+    }
+    let failed = apply(shared, server, &changes).await?;
+    let ended: Vec<KeyId> =
+        ids.iter().filter(|id| keys.get(id).is_none_or(|k| k.status != KeyStatus::Active)).copied().collect();
+    cut(server, &ended).await;
+    Ok(failed)
+}
+
+/// Cuts what is still open of keys that may no longer connect.
+async fn cut(server: &Server, ended: &[KeyId]) {
+    if ended.is_empty() || !server.backend.capabilities().cut_live {
+        return;
+    }
+    match server.backend.disconnect(ended).await {
+        Ok(0) => {}
+        Ok(connections) => tracing::debug!(server = %server.id(), connections, "connections were cut"),
+        Err(e) => tracing::warn!(server = %server.id(), error = %e, "connections could not be cut"),
+    }
+}
+
+async fn apply(shared: &Shared, server: &Server, changes: &[Change]) -> Result<BTreeMap<KeyId, Error>> {
+    let mut failed = BTreeMap::new();
+    if changes.is_empty() {
+        return Ok(failed);
+    }
+    let outcomes = server.backend.apply(changes).await?;
+    for (change, outcome) in changes.iter().zip(outcomes) {
+        let Err(e) = outcome else { continue };
+        match plan::key_of(change) {
+            Some(key) => {
+                tracing::warn!(server = %server.id(), %key, error = %e, "the server refused a key");
+                failed.insert(key, e);
+            }
+            None => return Err(e),
+        }
+    }
+    let refused: Vec<StoreOp> = {
+        let keys = shared.store.keys(&failed.keys().copied().collect::<Vec<_>>()).await?;
+        let event = |key: &Key| NewEvent {
+            kind: EventKind::ServerRefused,
+            subject: key.subject(),
+            detail: failed.get(&key.id).map(|e| format!("{}: {}", server.id(), e.message())).unwrap_or_default(),
+        };
+        keys.iter().map(|key| StoreOp::Emit(event(key))).collect()
+    };
+    if !refused.is_empty() {
+        shared.store.commit(StoreTxn::new(shared.clock.now(), refused)).await?;
+    }
+    Ok(failed)
+}
+
+/// Applies what the store says of one inbound now.
+async fn inbound(shared: &Shared, server: &Server, tag: &InboundTag) -> Result<()> {
+    if !server.is_up() {
+        return Err(down(server));
+    }
+    let desired = match own_inbounds(shared, server).into_iter().find(|i| i.tag == *tag) {
+        None => Change::RemoveInbound(tag.clone()),
+        Some(inbound) => {
+            let accounts = match inbound.dedicated_to {
+                Some(owner) => {
+                    let keys = shared.store.keys(&[owner]).await?;
+                    keys.iter().flat_map(|key| plan::accounts(key, &inbound)).collect()
+                }
+                None => {
+                    let all = server.desired(&shared.store).desired().await?;
+                    all.inbounds.into_iter().find(|(i, _)| i.tag == *tag).map(|(_, a)| a).unwrap_or_default()
+                }
+            };
+            Change::PutInbound(inbound, accounts)
+        }
+    };
+    let outcomes = server.backend.apply(std::slice::from_ref(&desired)).await?;
+    outcomes.into_iter().collect()
+}
+
+/// Compares everything and applies the difference; returns how many steps that took.
+async fn reconcile(shared: &Shared, server: &Server) -> Result<usize> {
+    if !server.is_up() {
+        return Err(down(server));
+    }
+    shared.reload_inbounds().await?;
+    let desired = server.desired(&shared.store).desired().await?;
+    let observed = server.backend.observe().await?;
+    let difference = plan::difference(server.backend.as_ref(), &desired, &observed);
+    drop((desired, observed));
+    let steps = difference.len();
+    if steps == 0 {
+        return Ok(0);
+    }
+    tracing::info!(server = %server.id(), steps, "reconciling");
+    let mut failed = 0;
+    failed += apply(shared, server, &difference.inbounds).await?.len();
+    // Keys that changed after the comparison are applied between the chunks; the old steps for them are void.
+    let mut newer = HashSet::new();
+    let mut ended = BTreeSet::new();
+    for chunk in difference.accounts.chunks(CHUNK) {
+        loop {
+            let waiting = server.queue.take_keys();
+            if waiting.is_empty() {
+                break;
+            }
+            newer.extend(waiting.keys().copied());
+            keys(shared, server, waiting).await?;
+        }
+        let current: Vec<Change> = chunk
+            .iter()
+            .filter(|change| plan::key_of(change).is_none_or(|key| !newer.contains(&key)))
+            .cloned()
+            .collect();
+        failed += apply(shared, server, &current).await?.len();
+        ended.extend(current.iter().filter_map(|change| match change {
+            Change::RemoveAccount(_, key, _) => Some(*key),
+            _ => None,
+        }));
+    }
+    cut(server, &ended.into_iter().collect::<Vec<_>>()).await;
+    refused(failed)?;
+    Ok(steps)
+}

@@ -1,0 +1,26 @@
+//! The engine of vpnkit without any VPN program: model, rules, stores, the engine itself.
+//!
+//! - [`model`]: plain data: keys, credentials, inbounds, events.
+//! - [`lifecycle`] and [`accounting`]: pure rules, property-tested.
+//! - [`store`]: the trait [`store::KeyStore`], in memory and on SQLite.
+//! - [`backend`] and [`traffic`]: the traits that a VPN server program is driven through.
+//! - [`engine`]: the only place with side effects.
+//! - [`subscription`]: from endpoints to share links, client configs and QR codes.
+//!
+//! Applications use the crate `vpnkit`, which puts this together with stores and servers.
+
+pub mod accounting;
+pub mod backend;
+mod clock;
+pub mod engine;
+mod error;
+pub mod lifecycle;
+pub mod model;
+mod secret;
+pub mod store;
+pub mod subscription;
+pub mod traffic;
+
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use error::{Error, ErrorKind, Result, Retry};
+pub use secret::Secret;

@@ -1,0 +1,412 @@
+//! Where clients arrive.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{KeyId, NodeId, Protocol};
+use crate::{Error, Result, Secret};
+
+/// The name of an inbound on its node: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct InboundTag(String);
+
+impl InboundTag {
+    /// Checks and takes a tag.
+    pub fn new(tag: impl Into<String>) -> Result<Self> {
+        let tag = tag.into();
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if tag.is_empty() || tag.len() > 64 || !tag.chars().all(allowed) {
+            return Err(Error::invalid("inbound.tag", "tag", "1 to 64 of A-Z a-z 0-9 . _ - are allowed")
+                .with("value", tag));
+        }
+        Ok(Self(tag))
+    }
+
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for InboundTag {
+    type Error = Error;
+    fn try_from(tag: String) -> Result<Self> {
+        Self::new(tag)
+    }
+}
+
+impl TryFrom<&str> for InboundTag {
+    type Error = Error;
+    fn try_from(tag: &str) -> Result<Self> {
+        Self::new(tag)
+    }
+}
+
+impl From<InboundTag> for String {
+    fn from(tag: InboundTag) -> Self {
+        tag.0
+    }
+}
+
+impl fmt::Display for InboundTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A Shadowsocks cipher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ShadowsocksMethod {
+    /// `aes-128-gcm`
+    #[serde(rename = "aes-128-gcm")]
+    Aes128Gcm,
+    /// `aes-256-gcm`
+    #[serde(rename = "aes-256-gcm")]
+    Aes256Gcm,
+    /// `chacha20-ietf-poly1305`
+    #[serde(rename = "chacha20-ietf-poly1305")]
+    ChaCha20Poly1305,
+    /// `2022-blake3-aes-128-gcm`
+    #[serde(rename = "2022-blake3-aes-128-gcm")]
+    Blake3Aes128Gcm,
+    /// `2022-blake3-aes-256-gcm`
+    #[serde(rename = "2022-blake3-aes-256-gcm")]
+    Blake3Aes256Gcm,
+}
+
+impl ShadowsocksMethod {
+    /// Every method.
+    pub const ALL: &'static [Self] = &[
+        Self::Aes128Gcm,
+        Self::Aes256Gcm,
+        Self::ChaCha20Poly1305,
+        Self::Blake3Aes128Gcm,
+        Self::Blake3Aes256Gcm,
+    ];
+
+    /// The name in configs and links.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Aes128Gcm => "aes-128-gcm",
+            Self::Aes256Gcm => "aes-256-gcm",
+            Self::ChaCha20Poly1305 => "chacha20-ietf-poly1305",
+            Self::Blake3Aes128Gcm => "2022-blake3-aes-128-gcm",
+            Self::Blake3Aes256Gcm => "2022-blake3-aes-256-gcm",
+        }
+    }
+
+    /// Bytes of a 2022 key; `None` for the older methods, whose secret is a password.
+    #[must_use]
+    pub const fn key_length(self) -> Option<usize> {
+        match self {
+            Self::Blake3Aes128Gcm => Some(16),
+            Self::Blake3Aes256Gcm => Some(32),
+            _ => None,
+        }
+    }
+}
+
+/// What is spoken inside the transport.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum VpnProtocol {
+    /// VLESS.
+    Vless {
+        /// The flow `xtls-rprx-vision`: over TCP with TLS or REALITY only.
+        #[serde(default)]
+        vision: bool,
+    },
+    /// VMess.
+    Vmess,
+    /// Trojan.
+    Trojan,
+    /// Shadowsocks.
+    Shadowsocks {
+        /// The cipher.
+        method: ShadowsocksMethod,
+        /// The server's key of a 2022 method, in standard base64.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        server_key: Option<Secret>,
+    },
+}
+
+impl VpnProtocol {
+    /// Which credentials open it.
+    #[must_use]
+    pub fn credential(&self) -> Protocol {
+        match self {
+            Self::Vless { .. } => Protocol::Vless,
+            Self::Vmess => Protocol::Vmess,
+            Self::Trojan => Protocol::Trojan,
+            Self::Shadowsocks { method, .. } if method.key_length().is_some() => Protocol::Shadowsocks2022,
+            Self::Shadowsocks { .. } => Protocol::Shadowsocks,
+        }
+    }
+}
+
+/// How XHTTP sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum XhttpMode {
+    /// Whatever the client chooses.
+    #[default]
+    Auto,
+    /// `packet-up`
+    PacketUp,
+    /// `stream-up`
+    StreamUp,
+    /// `stream-one`
+    StreamOne,
+}
+
+impl XhttpMode {
+    /// The name in configs and links.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::PacketUp => "packet-up",
+            Self::StreamUp => "stream-up",
+            Self::StreamOne => "stream-one",
+        }
+    }
+}
+
+/// What carries the protocol.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Transport {
+    /// Plain TCP (Xray calls it raw).
+    #[default]
+    Tcp,
+    /// WebSocket.
+    WebSocket {
+        /// Starts with `/`.
+        path: String,
+        /// The `Host` header; the client's address without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
+    },
+    /// gRPC.
+    Grpc {
+        /// The service name.
+        service_name: String,
+    },
+    /// HTTP upgrade.
+    HttpUpgrade {
+        /// Starts with `/`.
+        path: String,
+        /// The `Host` header.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
+    },
+    /// XHTTP (split HTTP).
+    Xhttp {
+        /// Starts with `/`.
+        path: String,
+        /// The `Host` header.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
+        /// How it sends.
+        #[serde(default)]
+        mode: XhttpMode,
+    },
+}
+
+/// A REALITY short id: up to 16 hexadecimal digits, an even number of them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ShortId(String);
+
+impl ShortId {
+    /// Checks and takes a short id.
+    pub fn new(text: impl Into<String>) -> Result<Self> {
+        let text = text.into();
+        if text.len() > 16 || text.len() % 2 != 0 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(Error::invalid("inbound.short_id", "short_ids", "up to 16 hexadecimal digits, an even number")
+                .with("value", text));
+        }
+        Ok(Self(text.to_ascii_lowercase()))
+    }
+
+    /// A random one of 16 digits.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self(format!("{:016x}", rand::random::<u64>()))
+    }
+
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ShortId {
+    type Error = Error;
+    fn try_from(text: String) -> Result<Self> {
+        Self::new(text)
+    }
+}
+
+impl From<ShortId> for String {
+    fn from(id: ShortId) -> Self {
+        id.0
+    }
+}
+
+/// TLS of an inbound.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The name on the certificate, which clients send as SNI.
+    pub server_name: String,
+    /// PEM chain.
+    pub certificate_file: PathBuf,
+    /// PEM key.
+    pub key_file: PathBuf,
+    /// Offered protocols; empty leaves it to the server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alpn: Vec<String>,
+    /// SHA-256 of the certificate in hex, which clients of a self-signed one pin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned_sha256: Option<String>,
+}
+
+/// REALITY of an inbound.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reality {
+    /// The real TLS 1.3 site behind it: `host:port`.
+    pub dest: String,
+    /// The names that clients may send; the first one goes into links.
+    pub server_names: Vec<String>,
+    /// X25519, base64url without padding.
+    pub private_key: Secret,
+    /// Belongs to `private_key`; goes into links.
+    pub public_key: String,
+    /// At least one; the first one goes into links.
+    pub short_ids: Vec<ShortId>,
+}
+
+/// What protects the transport.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Security {
+    /// Nothing of its own.
+    #[default]
+    None,
+    /// TLS.
+    Tls(Tls),
+    /// REALITY.
+    Reality(Reality),
+}
+
+impl Security {
+    /// The name in configs and links.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Tls(_) => "tls",
+            Self::Reality(_) => "reality",
+        }
+    }
+}
+
+/// A listening endpoint of a server.
+///
+/// ```
+/// use vpnkit_core::model::{Inbound, InboundTag, VpnProtocol};
+/// let inbound = Inbound::new(InboundTag::new("plain")?, 20_443, VpnProtocol::Vless { vision: false });
+/// assert_eq!(inbound.listen.to_string(), "0.0.0.0");
+/// # Ok::<(), vpnkit_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inbound {
+    /// The machine.
+    pub node: NodeId,
+    /// The name, unique on its node.
+    pub tag: InboundTag,
+    /// The address to listen on.
+    pub listen: IpAddr,
+    /// The port to listen on.
+    pub port: u16,
+    /// What is spoken.
+    pub protocol: VpnProtocol,
+    /// What carries it.
+    #[serde(default)]
+    pub transport: Transport,
+    /// What protects it.
+    #[serde(default)]
+    pub security: Security,
+    /// Only this key is on it, and it goes with the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedicated_to: Option<KeyId>,
+}
+
+impl Inbound {
+    /// A shared inbound of the local node on all addresses, over TCP, without protection.
+    #[must_use]
+    pub fn new(tag: InboundTag, port: u16, protocol: VpnProtocol) -> Self {
+        Self {
+            node: NodeId::main(),
+            tag,
+            listen: IpAddr::from([0, 0, 0, 0]),
+            port,
+            protocol,
+            transport: Transport::Tcp,
+            security: Security::None,
+            dedicated_to: None,
+        }
+    }
+
+    /// Listens on this address only.
+    #[must_use]
+    pub fn listen(mut self, address: IpAddr) -> Self {
+        self.listen = address;
+        self
+    }
+
+    /// Sets the transport.
+    #[must_use]
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// Sets the protection.
+    #[must_use]
+    pub fn security(mut self, security: Security) -> Self {
+        self.security = security;
+        self
+    }
+
+    /// Gives it to one key.
+    #[must_use]
+    pub fn dedicated_to(mut self, key: KeyId) -> Self {
+        self.dedicated_to = Some(key);
+        self
+    }
+
+    /// Whether a key with this id and selection is on it.
+    #[must_use]
+    pub fn serves(&self, key: KeyId, selection: &super::InboundSelection) -> bool {
+        match (self.dedicated_to, selection) {
+            (Some(owner), _) => owner == key,
+            (None, super::InboundSelection::All) => true,
+            (None, super::InboundSelection::Only(tags)) => tags.contains(&self.tag),
+        }
+    }
+}

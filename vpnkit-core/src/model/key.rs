@@ -1,0 +1,487 @@
+//! What one customer holds.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{AdminId, ByteSize, Credential, InboundTag, KeyId, KeyName};
+use crate::{Error, ErrorKind, Result, Timestamp};
+
+/// Whether a key may connect, and if not, why. See [`crate::lifecycle`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum KeyStatus {
+    /// May connect.
+    Active,
+    /// Switched off by hand.
+    Disabled,
+    /// The data limit is used up.
+    Limited,
+    /// Its time is over.
+    Expired,
+}
+
+impl KeyStatus {
+    /// Every status.
+    pub const ALL: &'static [Self] = &[Self::Active, Self::Disabled, Self::Limited, Self::Expired];
+
+    /// The stable name.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Disabled => "disabled",
+            Self::Limited => "limited",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+impl fmt::Display for KeyStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl FromStr for KeyStatus {
+    type Err = Error;
+    fn from_str(code: &str) -> Result<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|s| s.code() == code)
+            .ok_or_else(|| Error::invalid("key.status", "status", "unknown status").with("value", code))
+    }
+}
+
+/// Bytes in both directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Client to server.
+    pub up: u64,
+    /// Server to client.
+    pub down: u64,
+}
+
+impl Traffic {
+    /// Both directions together.
+    #[must_use]
+    pub const fn total(self) -> u64 {
+        self.up.saturating_add(self.down)
+    }
+
+    /// The sum of both, direction by direction.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self { up: self.up.saturating_add(other.up), down: self.down.saturating_add(other.down) }
+    }
+}
+
+/// Which inbounds a key is on. Inbounds that are dedicated to a key are always its own.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InboundSelection {
+    /// All shared ones, also those that come later.
+    #[default]
+    All,
+    /// Only these.
+    Only(Vec<InboundTag>),
+}
+
+/// A customer's key as it stands in the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// Integer id, never used again.
+    pub id: KeyId,
+    /// Globally unique id.
+    pub uid: Uuid,
+    /// Grows by one with every change but traffic.
+    pub version: u64,
+    /// The handle, unique without regard to case.
+    pub name: Option<KeyName>,
+    /// Free text, need not be unique.
+    pub label: Option<String>,
+    /// Free text for the operator.
+    pub note: Option<String>,
+    /// The admin who owns it.
+    pub owner: Option<AdminId>,
+    /// Whether it may connect.
+    pub status: KeyStatus,
+    /// How much it may use; `None` is unlimited.
+    pub data_limit: Option<ByteSize>,
+    /// Bytes that count against the limit.
+    pub used: u64,
+    /// Bytes over the whole life of the key; a reset of `used` leaves them.
+    pub traffic: Traffic,
+    /// When it ends; `None` is never.
+    pub expires_at: Option<Timestamp>,
+    /// Which inbounds it is on.
+    pub inbounds: InboundSelection,
+    /// What it connects with.
+    pub credentials: Vec<Credential>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was last changed, traffic aside.
+    pub updated_at: Timestamp,
+    /// When traffic of it was last seen.
+    pub seen_at: Option<Timestamp>,
+}
+
+impl Key {
+    /// What is left of the limit; `None` is unlimited.
+    #[must_use]
+    pub fn remaining(&self) -> Option<u64> {
+        self.data_limit.map(|limit| limit.bytes().saturating_sub(self.used))
+    }
+
+    /// Its identities, for events.
+    #[must_use]
+    pub fn subject(&self) -> super::EventSubject {
+        super::EventSubject::Key { id: self.id, uid: self.uid }
+    }
+}
+
+/// What a caller asks for when creating a key. Everything is optional.
+///
+/// ```
+/// use std::time::Duration;
+/// use vpnkit_core::model::{ByteSize, CreateKey};
+/// let request = CreateKey::named("alice")
+///     .data_limit(ByteSize::gib(50))
+///     .expires_in(Duration::from_secs(30 * 86_400));
+/// # let _ = request;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CreateKey {
+    /// The handle: see [`KeyName`].
+    pub name: Option<String>,
+    /// Free text, up to 256 characters.
+    pub label: Option<String>,
+    /// Free text, up to 4,000 characters.
+    pub note: Option<String>,
+    /// The owning admin.
+    pub owner: Option<AdminId>,
+    /// At least one byte; `None` is unlimited.
+    pub data_limit: Option<ByteSize>,
+    /// In the future; `None` is never. Not together with `expires_in`.
+    pub expires_at: Option<Timestamp>,
+    /// From now on. Not together with `expires_at`.
+    pub expires_in: Option<Duration>,
+    /// Which inbounds.
+    pub inbounds: InboundSelection,
+    /// Existing credentials, for keys that move in from elsewhere; missing ones are made.
+    pub credentials: Vec<Credential>,
+    /// Created switched off.
+    pub disabled: bool,
+    /// The same text again returns the first result instead of a second key: a payment id.
+    pub idempotency_key: Option<String>,
+}
+
+impl CreateKey {
+    /// A request with a name.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: Some(name.into()), ..Self::default() }
+    }
+
+    /// Sets the data limit.
+    #[must_use]
+    pub fn data_limit(mut self, limit: ByteSize) -> Self {
+        self.data_limit = Some(limit);
+        self
+    }
+
+    /// Sets the expiry relative to now.
+    #[must_use]
+    pub fn expires_in(mut self, time: Duration) -> Self {
+        self.expires_in = Some(time);
+        self
+    }
+
+    /// Sets the expiry.
+    #[must_use]
+    pub fn expires_at(mut self, at: Timestamp) -> Self {
+        self.expires_at = Some(at);
+        self
+    }
+
+    /// Sets the label.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Sets the note.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.note = Some(note.into());
+        self
+    }
+
+    /// Restricts it to these inbounds.
+    #[must_use]
+    pub fn only(mut self, inbounds: Vec<InboundTag>) -> Self {
+        self.inbounds = InboundSelection::Only(inbounds);
+        self
+    }
+
+    /// Sets the idempotency key.
+    #[must_use]
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.idempotency_key = Some(key.into());
+        self
+    }
+
+    /// Checks everything and gives the key its UUID.
+    pub fn validate(self, now: Timestamp) -> Result<NewKey> {
+        const OP: &str = "keys.create";
+        let name = self.name.map(KeyName::new).transpose().map_err(|e| e.during(OP))?;
+        check_text(OP, "label", self.label.as_deref(), LABEL_MAX)?;
+        check_text(OP, "note", self.note.as_deref(), NOTE_MAX)?;
+        check_limit(OP, self.data_limit)?;
+        check_credentials(OP, &self.credentials)?;
+        let expires_at = match (self.expires_at, self.expires_in) {
+            (Some(_), Some(_)) => {
+                return Err(Error::invalid(OP, "expires_in", "give `expires_at` or `expires_in`, not both"));
+            }
+            (Some(at), None) if at <= now => {
+                return Err(Error::invalid(OP, "expires_at", "is in the past").with("value", at).with("now", now));
+            }
+            (None, Some(time)) if time.is_zero() => {
+                return Err(Error::invalid(OP, "expires_in", "must be longer than nothing"));
+            }
+            (at, time) => at.or_else(|| time.map(|t| now.plus(t))),
+        };
+        Ok(NewKey {
+            uid: Uuid::now_v7(),
+            name,
+            label: self.label,
+            note: self.note,
+            owner: self.owner,
+            data_limit: self.data_limit,
+            expires_at,
+            inbounds: self.inbounds,
+            credentials: self.credentials,
+            disabled: self.disabled,
+        })
+    }
+}
+
+/// A checked key that has no id yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewKey {
+    /// Globally unique id.
+    pub uid: Uuid,
+    /// The handle.
+    pub name: Option<KeyName>,
+    /// Free text.
+    pub label: Option<String>,
+    /// Free text for the operator.
+    pub note: Option<String>,
+    /// The owning admin.
+    pub owner: Option<AdminId>,
+    /// `None` is unlimited.
+    pub data_limit: Option<ByteSize>,
+    /// `None` is never.
+    pub expires_at: Option<Timestamp>,
+    /// Which inbounds.
+    pub inbounds: InboundSelection,
+    /// What it connects with.
+    pub credentials: Vec<Credential>,
+    /// Created switched off.
+    pub disabled: bool,
+}
+
+impl NewKey {
+    /// The key as it is once the store has given it an id.
+    #[must_use]
+    pub fn into_key(self, id: KeyId, now: Timestamp) -> Key {
+        let mut key = Key {
+            id,
+            uid: self.uid,
+            version: 1,
+            name: self.name,
+            label: self.label,
+            note: self.note,
+            owner: self.owner,
+            status: if self.disabled { KeyStatus::Disabled } else { KeyStatus::Active },
+            data_limit: self.data_limit,
+            used: 0,
+            traffic: Traffic::default(),
+            expires_at: self.expires_at,
+            inbounds: self.inbounds,
+            credentials: self.credentials,
+            created_at: now,
+            updated_at: now,
+            seen_at: None,
+        };
+        key.credentials.sort_by(|a, b| (a.protocol(), &a.device).cmp(&(b.protocol(), &b.device)));
+        key.status = crate::lifecycle::judge(&key, now);
+        key
+    }
+}
+
+/// What to do with one field.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Patch<T> {
+    /// Leave it.
+    #[default]
+    Keep,
+    /// Give it a value.
+    Set(T),
+    /// Take its value away: unlimited, never, no name.
+    Clear,
+}
+
+impl<T: Clone + PartialEq> Patch<T> {
+    fn apply(&self, field: &mut Option<T>) -> bool {
+        let new = match self {
+            Self::Keep => return false,
+            Self::Set(value) => Some(value.clone()),
+            Self::Clear => None,
+        };
+        let changed = *field != new;
+        *field = new;
+        changed
+    }
+
+    fn value(&self) -> Option<&T> {
+        match self {
+            Self::Set(value) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// A change of a key. Fields that are not named stay as they are.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KeyPatch {
+    /// The handle.
+    pub name: Patch<KeyName>,
+    /// Free text.
+    pub label: Patch<String>,
+    /// Free text for the operator.
+    pub note: Patch<String>,
+    /// The owning admin.
+    pub owner: Patch<AdminId>,
+    /// The data limit; [`Patch::Clear`] is unlimited.
+    pub data_limit: Patch<ByteSize>,
+    /// The expiry; [`Patch::Clear`] is never. A moment in the past ends the key at once.
+    pub expires_at: Patch<Timestamp>,
+    /// Which inbounds.
+    pub inbounds: Option<InboundSelection>,
+    /// `false` switches it off by hand, `true` takes that back.
+    pub enabled: Option<bool>,
+    /// Sets `used` to nothing.
+    pub reset_usage: bool,
+    /// Replaces the credentials of the same protocol and device, adds the others.
+    pub credentials: Vec<Credential>,
+}
+
+impl KeyPatch {
+    /// Switches a key on or off.
+    #[must_use]
+    pub fn enabled(enabled: bool) -> Self {
+        Self { enabled: Some(enabled), ..Self::default() }
+    }
+
+    /// Checks every value.
+    pub fn validate(&self) -> Result<()> {
+        const OP: &str = "keys.update";
+        check_text(OP, "label", self.label.value().map(String::as_str), LABEL_MAX)?;
+        check_text(OP, "note", self.note.value().map(String::as_str), NOTE_MAX)?;
+        check_limit(OP, self.data_limit.value().copied())?;
+        check_credentials(OP, &self.credentials)
+    }
+
+    /// Changes `key` and judges its status anew; `false` when nothing is different.
+    ///
+    /// Pure; the version and `updated_at` move only with a difference.
+    pub fn apply(&self, key: &mut Key, now: Timestamp) -> bool {
+        let mut changed = self.name.apply(&mut key.name);
+        changed |= self.label.apply(&mut key.label);
+        changed |= self.note.apply(&mut key.note);
+        changed |= self.owner.apply(&mut key.owner);
+        changed |= self.data_limit.apply(&mut key.data_limit);
+        changed |= self.expires_at.apply(&mut key.expires_at);
+        if let Some(inbounds) = &self.inbounds {
+            changed |= key.inbounds != *inbounds;
+            key.inbounds = inbounds.clone();
+        }
+        if self.reset_usage {
+            changed |= key.used != 0;
+            key.used = 0;
+        }
+        for new in &self.credentials {
+            let same = |c: &&mut Credential| c.protocol() == new.protocol() && c.device == new.device;
+            match key.credentials.iter_mut().find(same) {
+                Some(old) if old == new => {}
+                Some(old) => {
+                    *old = new.clone();
+                    changed = true;
+                }
+                None => {
+                    key.credentials.push(new.clone());
+                    changed = true;
+                }
+            }
+        }
+        key.credentials.sort_by(|a, b| (a.protocol(), &a.device).cmp(&(b.protocol(), &b.device)));
+        let before = key.status;
+        match self.enabled {
+            Some(false) => key.status = KeyStatus::Disabled,
+            Some(true) if key.status == KeyStatus::Disabled => key.status = KeyStatus::Active,
+            _ => {}
+        }
+        key.status = crate::lifecycle::judge(key, now);
+        changed |= key.status != before;
+        if changed {
+            key.version += 1;
+            key.updated_at = now;
+        }
+        changed
+    }
+}
+
+/// The longest label, in characters.
+pub(crate) const LABEL_MAX: usize = 256;
+/// The longest note, in characters.
+pub(crate) const NOTE_MAX: usize = 4_000;
+
+fn check_text(op: &'static str, field: &str, text: Option<&str>, max: usize) -> Result<()> {
+    let Some(text) = text else { return Ok(()) };
+    if text.chars().count() > max {
+        return Err(Error::invalid(op, field, format!("longer than {max} characters")));
+    }
+    if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
+        return Err(Error::invalid(op, field, "contains control characters"));
+    }
+    Ok(())
+}
+
+fn check_limit(op: &'static str, limit: Option<ByteSize>) -> Result<()> {
+    if limit == Some(ByteSize::default()) {
+        return Err(Error::invalid(op, "data_limit", "0 bytes would let nobody through")
+            .hint("leave the limit out for an unlimited key, disable the key to stop it"));
+    }
+    Ok(())
+}
+
+fn check_credentials(op: &'static str, credentials: &[Credential]) -> Result<()> {
+    for (i, c) in credentials.iter().enumerate() {
+        if credentials.iter().skip(i + 1).any(|d| d.protocol() == c.protocol() && d.device == c.device) {
+            return Err(Error::new(ErrorKind::InvalidInput, op, "two credentials of one protocol and device")
+                .with("field", "credentials")
+                .with("protocol", c.protocol())
+                .with("device", &c.device));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,391 @@
+//! The store in memory: the reference implementation, for tests and for what may be forgotten.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::{KeyStore, Receipt, StoreOp, StoreTxn, TrafficBatch, consequence, fault};
+use crate::accounting::Baseline;
+use crate::model::{
+    Credential, Cursor, Event, EventBatch, EventKind, EventSubject, Inbound, InboundTag, Key, KeyId, KeyQuery, KeyRef, KeyStatus,
+    NewEvent, NewKey, NodeId, Order, Page, PageToken, Protocol, ServerId, Traffic, UsagePoint, UsageQuery, UsageStep,
+};
+use crate::traffic::Counter;
+use crate::{Result, Timestamp, lifecycle};
+
+/// Keeps everything in memory, atomically and with the same answers as every other store.
+#[derive(Debug)]
+pub struct MemoryStore {
+    state: Mutex<State>,
+    signal: watch::Sender<Cursor>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct State {
+    keys: BTreeMap<KeyId, Key>,
+    names: HashMap<String, KeyId>,
+    uids: HashMap<Uuid, KeyId>,
+    secrets: HashMap<(Protocol, String), KeyId>,
+    inbounds: BTreeMap<(NodeId, InboundTag), Inbound>,
+    baselines: HashMap<ServerId, Baseline>,
+    hours: BTreeMap<(Timestamp, NodeId, KeyId), Traffic>,
+    events: VecDeque<Event>,
+    requests: HashMap<String, (Timestamp, Vec<KeyId>, Cursor)>,
+    newest_key: i64,
+    newest_event: i64,
+    pruned: Cursor,
+    closed: bool,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self { state: Mutex::default(), signal: watch::channel(Cursor::START).0 }
+    }
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self, operation: &'static str) -> Result<MutexGuard<'_, State>> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.closed { Err(fault::closed(operation)) } else { Ok(state) }
+    }
+}
+
+impl State {
+    fn run(&mut self, txn: StoreTxn) -> Result<Receipt> {
+        if let Some((_, ids, cursor)) = txn.request_id.as_ref().and_then(|id| self.requests.get(id)) {
+            let keys = ids.iter().filter_map(|id| self.keys.get(id).cloned()).collect();
+            return Ok(Receipt { keys, cursor: *cursor, replayed: true, ..Receipt::default() });
+        }
+        let mut receipt = Receipt::default();
+        for op in txn.ops {
+            match op {
+                StoreOp::Create(new) => receipt.keys.push(self.create(*new, txn.at)?),
+                StoreOp::Patch { key, expected, patch } => {
+                    let before = self.key(key, expected)?.clone();
+                    let mut after = before.clone();
+                    patch.apply(&mut after, txn.at);
+                    self.rename(&before, &after)?;
+                    self.take_secrets(&before.credentials, &after)?;
+                    self.replace(&before, after.clone(), txn.at, &mut receipt);
+                    receipt.keys.push(after);
+                }
+                StoreOp::Delete { key, expected } => self.delete(key, expected, txn.at)?,
+                StoreOp::Settle(id) => {
+                    if let Some(before) = self.keys.get(&id).cloned() {
+                        let mut after = before.clone();
+                        lifecycle::settle(&mut after, txn.at);
+                        self.replace(&before, after, txn.at, &mut receipt);
+                    }
+                }
+                StoreOp::PutInbound(inbound) => self.put_inbound(*inbound, txn.at)?,
+                StoreOp::RemoveInbound(node, tag) => {
+                    let removed = self.inbounds.remove(&(node, tag.clone()));
+                    removed.ok_or_else(|| fault::no_inbound(&tag))?;
+                    self.inbound_event(EventKind::InboundRemoved, &tag, txn.at);
+                }
+                StoreOp::Traffic(batch) => self.traffic(*batch, txn.at, &mut receipt)?,
+                StoreOp::Emit(event) => self.emit(event, txn.at),
+            }
+        }
+        receipt.cursor = Cursor(self.newest_event);
+        if let Some(id) = txn.request_id {
+            self.requests.insert(id, (txn.at, receipt.keys.iter().map(|k| k.id).collect(), receipt.cursor));
+        }
+        Ok(receipt)
+    }
+
+    fn key(&self, id: KeyId, expected: Option<u64>) -> Result<&Key> {
+        let key = self.keys.get(&id).ok_or_else(|| fault::no_key(id))?;
+        match expected {
+            Some(expected) if expected != key.version => Err(fault::version(id, expected, key.version)),
+            _ => Ok(key),
+        }
+    }
+
+    fn create(&mut self, new: NewKey, at: Timestamp) -> Result<Key> {
+        if let Some(name) = &new.name
+            && self.names.contains_key(&name.folded())
+        {
+            return Err(fault::name_taken(name.as_str()));
+        }
+        if self.uids.contains_key(&new.uid) {
+            return Err(fault::uid_taken());
+        }
+        self.newest_key += 1;
+        let key = new.into_key(KeyId(self.newest_key), at);
+        self.take_secrets(&[], &key)?;
+        if let Some(name) = &key.name {
+            self.names.insert(name.folded(), key.id);
+        }
+        self.uids.insert(key.uid, key.id);
+        self.keys.insert(key.id, key.clone());
+        self.emit(NewEvent { kind: EventKind::KeyCreated, subject: key.subject(), detail: String::new() }, at);
+        Ok(key)
+    }
+
+    fn rename(&mut self, before: &Key, after: &Key) -> Result<()> {
+        if before.name == after.name {
+            return Ok(());
+        }
+        if let Some(name) = &after.name {
+            match self.names.get(&name.folded()) {
+                Some(owner) if *owner != after.id => return Err(fault::name_taken(name.as_str())),
+                _ => {}
+            }
+        }
+        if let Some(name) = &before.name {
+            self.names.remove(&name.folded());
+        }
+        if let Some(name) = &after.name {
+            self.names.insert(name.folded(), after.id);
+        }
+        Ok(())
+    }
+
+    /// Two keys with one secret would lock each other out on a server.
+    fn take_secrets(&mut self, before: &[Credential], key: &Key) -> Result<()> {
+        let place = |c: &Credential| (c.protocol(), c.secret.expose());
+        for old in before.iter().filter(|c| !key.credentials.contains(c)) {
+            self.secrets.remove(&place(old));
+        }
+        for new in key.credentials.iter().filter(|c| !before.contains(c)) {
+            if self.secrets.insert(place(new), key.id).is_some() {
+                return Err(fault::secret_taken(new.protocol()));
+            }
+        }
+        Ok(())
+    }
+
+    fn replace(&mut self, before: &Key, after: Key, at: Timestamp, receipt: &mut Receipt) {
+        for event in consequence::of_change(before, &after) {
+            self.emit(event, at);
+        }
+        receipt.transitions.extend(consequence::transition(before.status, &after));
+        self.keys.insert(after.id, after);
+    }
+
+    fn delete(&mut self, id: KeyId, expected: Option<u64>, at: Timestamp) -> Result<()> {
+        let key = self.key(id, expected)?.clone();
+        let own: Vec<_> =
+            self.inbounds.iter().filter(|(_, i)| i.dedicated_to == Some(id)).map(|(place, _)| place.clone()).collect();
+        for place in own {
+            self.inbounds.remove(&place);
+            self.inbound_event(EventKind::InboundRemoved, &place.1, at);
+        }
+        self.keys.remove(&id);
+        self.uids.remove(&key.uid);
+        self.secrets.retain(|_, owner| *owner != id);
+        if let Some(name) = &key.name {
+            self.names.remove(&name.folded());
+        }
+        for baseline in self.baselines.values_mut() {
+            baseline.counters.retain(|c| c.key != id);
+        }
+        self.emit(NewEvent { kind: EventKind::KeyDeleted, subject: key.subject(), detail: String::new() }, at);
+        Ok(())
+    }
+
+    fn put_inbound(&mut self, inbound: Inbound, at: Timestamp) -> Result<()> {
+        if let Some(owner) = inbound.dedicated_to {
+            self.key(owner, None)?;
+        }
+        let taken = self
+            .inbounds
+            .values()
+            .find(|i| i.node == inbound.node && i.port == inbound.port && i.tag != inbound.tag);
+        if let Some(other) = taken {
+            return Err(fault::port_taken(inbound.port, other.tag.as_str()));
+        }
+        let place = (inbound.node.clone(), inbound.tag.clone());
+        if self.inbounds.get(&place) != Some(&inbound) {
+            self.inbound_event(EventKind::InboundChanged, &inbound.tag, at);
+            self.inbounds.insert(place, inbound);
+        }
+        Ok(())
+    }
+
+    fn traffic(&mut self, batch: TrafficBatch, at: Timestamp, receipt: &mut Receipt) -> Result<()> {
+        let last = self.baselines.get(&batch.server);
+        if last.map_or(0, |b| b.sequence) != batch.after {
+            return Err(fault::reading_outdated(&batch.server));
+        }
+        let mut counters: BTreeMap<KeyId, Traffic> = match last {
+            Some(last) if !batch.new_epoch => last.counters.iter().map(|c| (c.key, c.traffic)).collect(),
+            _ => BTreeMap::new(),
+        };
+        for moved in batch.moved {
+            let Some(before) = self.keys.get(&moved.key).cloned() else { continue };
+            counters.insert(moved.key, moved.counter);
+            if moved.delta == Traffic::default() {
+                continue;
+            }
+            let mut counted = before;
+            counted.traffic = counted.traffic.plus(moved.delta);
+            counted.used = counted.used.saturating_add(moved.delta.total());
+            counted.seen_at = Some(at);
+            let hour = self.hours.entry((at.hour(), batch.node.clone(), moved.key)).or_default();
+            *hour = hour.plus(moved.delta);
+            let mut after = counted.clone();
+            if after.remaining() == Some(0) {
+                lifecycle::settle(&mut after, at);
+            }
+            self.replace(&counted, after, at, receipt);
+        }
+        let counters = counters.into_iter().map(|(key, traffic)| Counter { key, traffic }).collect();
+        self.baselines
+            .insert(batch.server, Baseline { epoch: batch.epoch, sequence: batch.after + 1, counters });
+        Ok(())
+    }
+
+    fn inbound_event(&mut self, kind: EventKind, tag: &InboundTag, at: Timestamp) {
+        let subject = EventSubject::Inbound(tag.as_str().to_owned());
+        self.emit(NewEvent { kind, subject, detail: String::new() }, at);
+    }
+
+    fn emit(&mut self, event: NewEvent, at: Timestamp) {
+        self.newest_event += 1;
+        self.events.push_back(Event {
+            cursor: Cursor(self.newest_event),
+            at,
+            kind: event.kind,
+            subject: event.subject,
+            detail: event.detail,
+        });
+    }
+}
+
+#[async_trait]
+impl KeyStore for MemoryStore {
+    async fn key(&self, key: &KeyRef) -> Result<Option<Key>> {
+        let state = self.state("store.key")?;
+        let id = match key {
+            KeyRef::Id(id) => Some(*id),
+            KeyRef::Uid(uid) => state.uids.get(uid).copied(),
+            KeyRef::Name(name) => state.names.get(&name.to_ascii_lowercase()).copied(),
+        };
+        Ok(id.and_then(|id| state.keys.get(&id).cloned()))
+    }
+
+    async fn keys(&self, ids: &[KeyId]) -> Result<Vec<Key>> {
+        let state = self.state("store.keys")?;
+        let mut ids = ids.to_vec();
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids.iter().filter_map(|id| state.keys.get(id).cloned()).collect())
+    }
+
+    async fn find(&self, query: &KeyQuery) -> Result<Page> {
+        let resume = query.resume()?;
+        let state = self.state("store.find")?;
+        let mut keys: Vec<&Key> = state.keys.values().filter(|key| query.matches(key)).collect();
+        let place = |key: &Key| (query.sort.value(key), key.id.0);
+        keys.sort_by_key(|key| place(key));
+        if query.order == Order::Descending {
+            keys.reverse();
+        }
+        if let Some(last) = resume {
+            keys.retain(|key| match query.order {
+                Order::Ascending => place(key) > last,
+                Order::Descending => place(key) < last,
+            });
+        }
+        let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
+        let more = keys.len() > limit;
+        let keys: Vec<Key> = keys.into_iter().take(limit).cloned().collect();
+        let next = keys.last().filter(|_| more).map(|last| PageToken::after(query, last));
+        Ok(Page { keys, next })
+    }
+
+    async fn commit(&self, txn: StoreTxn) -> Result<Receipt> {
+        let mut state = self.state("store.commit")?;
+        // On a copy, so that a batch that fails half way leaves nothing behind.
+        let mut next = state.clone();
+        let receipt = next.run(txn)?;
+        *state = next;
+        self.signal.send_if_modified(|seen| std::mem::replace(seen, receipt.cursor) != receipt.cursor);
+        Ok(receipt)
+    }
+
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<KeyId>> {
+        let state = self.state("store.due")?;
+        let due = |key: &&Key| {
+            matches!(key.status, KeyStatus::Active | KeyStatus::Limited)
+                && lifecycle::judge(key, now) == KeyStatus::Expired
+        };
+        let mut keys: Vec<&Key> = state.keys.values().filter(due).collect();
+        keys.sort_by_key(|key| (key.expires_at, key.id));
+        Ok(keys.into_iter().take(limit).map(|key| key.id).collect())
+    }
+
+    async fn inbounds(&self) -> Result<Vec<Inbound>> {
+        Ok(self.state("store.inbounds")?.inbounds.values().cloned().collect())
+    }
+
+    async fn baseline(&self, server: &ServerId) -> Result<Option<Baseline>> {
+        Ok(self.state("store.baseline")?.baselines.get(server).cloned())
+    }
+
+    async fn usage(&self, query: &UsageQuery) -> Result<Vec<UsagePoint>> {
+        let state = self.state("store.usage")?;
+        let mut points: BTreeMap<Timestamp, Traffic> = BTreeMap::new();
+        for ((hour, node, key), traffic) in &state.hours {
+            let wanted = *hour >= query.from.hour()
+                && *hour < query.to
+                && query.key.is_none_or(|k| k == *key)
+                && query.node.as_ref().is_none_or(|n| n == node);
+            if wanted {
+                let at = match query.step {
+                    UsageStep::Hour => *hour,
+                    UsageStep::Day => hour.day(),
+                };
+                let point = points.entry(at).or_default();
+                *point = point.plus(*traffic);
+            }
+        }
+        Ok(points.into_iter().map(|(at, traffic)| UsagePoint { at, traffic }).collect())
+    }
+
+    async fn events(&self, after: Cursor, max: usize) -> Result<EventBatch> {
+        let state = self.state("store.events")?;
+        if after < state.pruned {
+            return Err(fault::cursor_expired(after, state.pruned));
+        }
+        let start = state.events.partition_point(|e| e.cursor <= after);
+        let events: Vec<Event> = state.events.iter().skip(start).take(max).cloned().collect();
+        let next = events.last().map_or(after, |e| e.cursor);
+        Ok(EventBatch { events, next })
+    }
+
+    async fn newest_event(&self) -> Result<Cursor> {
+        Ok(Cursor(self.state("store.newest_event")?.newest_event))
+    }
+
+    fn event_signal(&self) -> watch::Receiver<Cursor> {
+        self.signal.subscribe()
+    }
+
+    async fn prune(&self, before: Timestamp) -> Result<usize> {
+        let mut state = self.state("store.prune")?;
+        let gone = state.events.partition_point(|e| e.at < before);
+        let last = state.events.drain(..gone).next_back().map(|e| e.cursor);
+        if let Some(cursor) = last {
+            state.pruned = cursor;
+        }
+        state.requests.retain(|_, (at, ..)| *at >= before);
+        Ok(gone)
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        Ok(())
+    }
+}

@@ -1,0 +1,67 @@
+//! The seam to what remembers.
+
+pub mod memory;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+mod consequence;
+mod fault;
+mod txn;
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+pub use txn::{Receipt, StoreOp, StoreTxn, TrafficBatch, Transition};
+
+use crate::accounting::Baseline;
+use crate::model::{Cursor, EventBatch, Inbound, Key, KeyId, KeyQuery, KeyRef, Page, ServerId, UsagePoint, UsageQuery};
+use crate::{Result, Timestamp};
+
+/// Remembers keys, inbounds, readings, usage and events.
+///
+/// All writing goes through [`Self::commit`]: one atomic batch, idempotent by request id. There is no transaction
+/// object, so nothing is held over an await. `vpnkit-testkit` has the suite that every implementation must pass.
+/// No method has a default body: a wrapper that forgets one does not compile.
+#[async_trait]
+pub trait KeyStore: Debug + Send + Sync {
+    /// One key by id, UUID or name.
+    async fn key(&self, key: &KeyRef) -> Result<Option<Key>>;
+
+    /// The keys that exist among `ids`, in the order of their ids.
+    async fn keys(&self, ids: &[KeyId]) -> Result<Vec<Key>>;
+
+    /// A page of keys. Pages go on by key, not by offset: a key that stays is seen once whatever is written meanwhile.
+    async fn find(&self, query: &KeyQuery) -> Result<Page>;
+
+    /// One atomic batch: all of it or nothing. Once it returns, the batch survives `kill -9` and, on durable
+    /// stores, a power cut.
+    async fn commit(&self, txn: StoreTxn) -> Result<Receipt>;
+
+    /// Keys whose time is over at `now` but whose status does not say so yet: by an index, at most `limit`.
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<KeyId>>;
+
+    /// All inbounds, sorted by node and tag.
+    async fn inbounds(&self) -> Result<Vec<Inbound>>;
+
+    /// The newest stored reading of a server.
+    async fn baseline(&self, server: &ServerId) -> Result<Option<Baseline>>;
+
+    /// Traffic over time, oldest first; steps without traffic are left out.
+    async fn usage(&self, query: &UsageQuery) -> Result<Vec<UsagePoint>>;
+
+    /// Events after a cursor, oldest first. [`crate::ErrorKind::CursorExpired`] when some of them are gone.
+    async fn events(&self, after: Cursor, max: usize) -> Result<EventBatch>;
+
+    /// The cursor of the newest event.
+    async fn newest_event(&self) -> Result<Cursor>;
+
+    /// Wakes when this process has committed events. Other processes' events are found by asking.
+    fn event_signal(&self) -> watch::Receiver<Cursor>;
+
+    /// Forgets events and request ids older than `before`; returns how many events.
+    async fn prune(&self, before: Timestamp) -> Result<usize>;
+
+    /// Returns when every file is released. Later calls fail with [`crate::ErrorKind::Closed`].
+    async fn close(&self) -> Result<()>;
+}

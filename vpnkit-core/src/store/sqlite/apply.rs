@@ -1,0 +1,393 @@
+//! Carrying out a batch inside a transaction.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::fault::{convert, violates};
+use super::query;
+use super::row::{number, selection_text};
+use crate::model::{
+    Credential, EventKind, EventSubject, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyRef, NewEvent, NewKey, NodeId,
+    Traffic,
+};
+use crate::store::fault as answer;
+use crate::store::{Receipt, StoreOp, StoreTxn, TrafficBatch, consequence};
+use crate::model::Cursor;
+use crate::{Error, Result, Timestamp, lifecycle};
+
+const OP: &str = "store.commit";
+
+fn sql(error: rusqlite::Error) -> Error {
+    convert(OP, error)
+}
+
+/// Carries `txn` out on a connection that is inside a transaction.
+pub(super) fn apply(connection: &Connection, txn: StoreTxn) -> Result<Receipt> {
+    if let Some(id) = &txn.request_id
+        && let Some(receipt) = replay(connection, id)?
+    {
+        return Ok(receipt);
+    }
+    let mut batch = Batch { connection, at: txn.at, receipt: Receipt::default(), cursor: None };
+    for op in txn.ops {
+        batch.step(op)?;
+    }
+    let cursor = match batch.cursor {
+        Some(cursor) => cursor,
+        None => query::newest_event(connection)?,
+    };
+    let mut receipt = batch.receipt;
+    receipt.cursor = cursor;
+    if let Some(id) = txn.request_id {
+        let keys: Vec<i64> = receipt.keys.iter().map(|k| k.id.0).collect();
+        connection
+            .prepare_cached("INSERT INTO requests (id, at, keys, cursor) VALUES (?1, ?2, ?3, ?4)")
+            .and_then(|mut s| {
+                s.execute(params![
+                    id,
+                    txn.at.as_millis(),
+                    serde_json::to_string(&keys).unwrap_or_default(),
+                    cursor.0
+                ])
+            })
+            .map_err(sql)?;
+    }
+    Ok(receipt)
+}
+
+/// Forgets events and request ids older than `before`.
+pub(super) fn prune(connection: &mut Connection, before: Timestamp) -> Result<usize> {
+    let txn = connection
+        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+        .map_err(sql)?;
+    let last: Option<i64> = txn
+        .query_row("SELECT max(cursor) FROM events WHERE at < ?1", [before.as_millis()], |r| r.get(0))
+        .map_err(sql)?;
+    let gone = match last {
+        None => 0,
+        Some(last) => {
+            txn.execute("UPDATE meta SET value = ?1 WHERE name = 'events_pruned'", [last]).map_err(sql)?;
+            txn.execute("DELETE FROM events WHERE cursor <= ?1", [last]).map_err(sql)?
+        }
+    };
+    txn.execute("DELETE FROM requests WHERE at < ?1", [before.as_millis()]).map_err(sql)?;
+    txn.commit().map_err(sql)?;
+    Ok(gone)
+}
+
+fn replay(connection: &Connection, request: &str) -> Result<Option<Receipt>> {
+    let found: Option<(String, i64)> = connection
+        .prepare_cached("SELECT keys, cursor FROM requests WHERE id = ?1")
+        .and_then(|mut s| s.query_row([request], |r| Ok((r.get(0)?, r.get(1)?))).optional())
+        .map_err(sql)?;
+    let Some((ids, cursor)) = found else { return Ok(None) };
+    let ids: Vec<i64> = serde_json::from_str(&ids).unwrap_or_default();
+    let ids: Vec<KeyId> = ids.into_iter().map(KeyId).collect();
+    let keys = query::keys(connection, &ids)?;
+    Ok(Some(Receipt { keys, cursor: Cursor(cursor), replayed: true, ..Receipt::default() }))
+}
+
+struct Batch<'c> {
+    connection: &'c Connection,
+    at: Timestamp,
+    receipt: Receipt,
+    cursor: Option<Cursor>,
+}
+
+impl Batch<'_> {
+    fn step(&mut self, op: StoreOp) -> Result<()> {
+        match op {
+            StoreOp::Create(new) => self.create(*new),
+            StoreOp::Patch { key, expected, patch } => self.patch(key, expected, &patch),
+            StoreOp::Delete { key, expected } => self.delete(key, expected),
+            StoreOp::Settle(key) => self.settle(key),
+            StoreOp::PutInbound(inbound) => self.put_inbound(&inbound),
+            StoreOp::RemoveInbound(node, tag) => self.remove_inbound(&node, &tag),
+            StoreOp::Traffic(batch) => self.traffic(&batch),
+            StoreOp::Emit(event) => self.emit(event),
+        }
+    }
+
+    fn run(&self, text: &str, values: impl rusqlite::Params) -> Result<usize, rusqlite::Error> {
+        self.connection.prepare_cached(text)?.execute(values)
+    }
+
+    fn key(&self, id: KeyId, expected: Option<u64>) -> Result<Key> {
+        let key = query::key(self.connection, &KeyRef::Id(id))?.ok_or_else(|| answer::no_key(id))?;
+        match expected {
+            Some(expected) if expected != key.version => Err(answer::version(id, expected, key.version)),
+            _ => Ok(key),
+        }
+    }
+
+    fn create(&mut self, new: NewKey) -> Result<()> {
+        let mut key = new.into_key(KeyId(0), self.at);
+        self.run(
+            "INSERT INTO keys (uid, version, name, label, note, owner, status, expires_at, inbounds, created_at,
+                               updated_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            params![
+                key.uid.as_bytes(),
+                number(key.version),
+                key.name.as_ref().map(|n| n.as_str()),
+                key.label,
+                key.note,
+                key.owner.map(|o| o.0),
+                key.status.code(),
+                key.expires_at.map(Timestamp::as_millis),
+                selection_text(&key.inbounds),
+                key.created_at.as_millis(),
+                key.updated_at.as_millis(),
+            ],
+        )
+        .map_err(|e| taken(&key, e))?;
+        key.id = KeyId(self.connection.last_insert_rowid());
+        self.run(
+            "INSERT INTO meters (key_id, data_limit) VALUES (?1, ?2)",
+            params![key.id.0, key.data_limit.map(|l| number(l.bytes()))],
+        )
+        .map_err(sql)?;
+        for credential in &key.credentials {
+            self.put_credential(key.id, credential)?;
+        }
+        self.emit(NewEvent { kind: EventKind::KeyCreated, subject: key.subject(), detail: String::new() })?;
+        self.receipt.keys.push(key);
+        Ok(())
+    }
+
+    fn patch(&mut self, id: KeyId, expected: Option<u64>, patch: &KeyPatch) -> Result<()> {
+        let before = self.key(id, expected)?;
+        let mut after = before.clone();
+        if patch.apply(&mut after, self.at) {
+            self.replace(&before, &after)?;
+            if before.data_limit != after.data_limit || before.used != after.used {
+                self.run(
+                    "UPDATE meters SET data_limit = ?2, used = ?3 WHERE key_id = ?1",
+                    params![id.0, after.data_limit.map(|l| number(l.bytes())), number(after.used)],
+                )
+                .map_err(sql)?;
+            }
+            for credential in after.credentials.iter().filter(|c| !before.credentials.contains(c)) {
+                self.put_credential(id, credential)?;
+            }
+        }
+        self.receipt.keys.push(after);
+        Ok(())
+    }
+
+    fn settle(&mut self, id: KeyId) -> Result<()> {
+        let Some(before) = query::key(self.connection, &KeyRef::Id(id))? else { return Ok(()) };
+        let mut after = before.clone();
+        match lifecycle::settle(&mut after, self.at) {
+            Some(_) => self.replace(&before, &after),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes what differs in `keys`, with the events that follow.
+    fn replace(&mut self, before: &Key, after: &Key) -> Result<()> {
+        self.run(
+            "UPDATE keys SET version = ?2, name = ?3, label = ?4, note = ?5, owner = ?6, status = ?7,
+                             expires_at = ?8, inbounds = ?9, updated_at = ?10 WHERE id = ?1",
+            params![
+                after.id.0,
+                number(after.version),
+                after.name.as_ref().map(|n| n.as_str()),
+                after.label,
+                after.note,
+                after.owner.map(|o| o.0),
+                after.status.code(),
+                after.expires_at.map(Timestamp::as_millis),
+                selection_text(&after.inbounds),
+                after.updated_at.as_millis(),
+            ],
+        )
+        .map_err(|e| taken(after, e))?;
+        for event in consequence::of_change(before, after) {
+            self.emit(event)?;
+        }
+        self.receipt.transitions.extend(consequence::transition(before.status, after));
+        Ok(())
+    }
+
+    fn put_credential(&self, id: KeyId, credential: &Credential) -> Result<()> {
+        self.run(
+            "INSERT INTO credentials (key_id, protocol, device, secret) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (key_id, protocol, device) DO UPDATE SET secret = excluded.secret",
+            params![id.0, credential.protocol().code(), credential.device.as_str(), credential.secret.expose()],
+        )
+        .map(drop)
+        .map_err(|e| match violates(&e, "credentials.secret") {
+            true => answer::secret_taken(credential.protocol()),
+            false => sql(e),
+        })
+    }
+
+    fn delete(&mut self, id: KeyId, expected: Option<u64>) -> Result<()> {
+        let key = self.key(id, expected)?;
+        let tags: Vec<String> = self
+            .connection
+            .prepare_cached("SELECT tag FROM inbounds WHERE dedicated_to = ?1 ORDER BY node, tag")
+            .and_then(|mut s| s.query_map([id.0], |r| r.get(0))?.collect())
+            .map_err(sql)?;
+        for tag in tags {
+            self.inbound_event(EventKind::InboundRemoved, &tag)?;
+        }
+        // Credentials, meter and dedicated inbounds go with it.
+        self.run("DELETE FROM keys WHERE id = ?1", [id.0]).map_err(sql)?;
+        self.run("DELETE FROM counters WHERE key_id = ?1 AND source IN (SELECT id FROM sources)", [id.0])
+            .map_err(sql)?;
+        self.emit(NewEvent { kind: EventKind::KeyDeleted, subject: key.subject(), detail: String::new() })
+    }
+
+    fn put_inbound(&mut self, inbound: &Inbound) -> Result<()> {
+        if let Some(owner) = inbound.dedicated_to {
+            self.key(owner, None)?;
+        }
+        let (node, tag, port) = (inbound.node.as_str(), inbound.tag.as_str(), i64::from(inbound.port));
+        let other: Option<String> = self
+            .connection
+            .prepare_cached("SELECT tag FROM inbounds WHERE node = ?1 AND port = ?2 AND tag <> ?3")
+            .and_then(|mut s| s.query_row(params![node, port, tag], |r| r.get(0)).optional())
+            .map_err(sql)?;
+        if let Some(other) = other {
+            return Err(answer::port_taken(inbound.port, &other));
+        }
+        let spec = serde_json::to_string(inbound)
+            .map_err(|e| Error::new(crate::ErrorKind::Unexpected, OP, "an inbound cannot be written").caused_by(e))?;
+        let changed = self
+            .run(
+                "INSERT INTO inbounds (node, tag, port, dedicated_to, spec) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (node, tag) DO UPDATE SET port = excluded.port, dedicated_to = excluded.dedicated_to,
+                 spec = excluded.spec WHERE spec <> excluded.spec",
+                params![node, tag, port, inbound.dedicated_to.map(|k| k.0), spec],
+            )
+            .map_err(sql)?;
+        if changed == 0 { Ok(()) } else { self.inbound_event(EventKind::InboundChanged, tag) }
+    }
+
+    fn remove_inbound(&mut self, node: &NodeId, tag: &InboundTag) -> Result<()> {
+        let removed = self
+            .run("DELETE FROM inbounds WHERE node = ?1 AND tag = ?2", params![node.as_str(), tag.as_str()])
+            .map_err(sql)?;
+        if removed == 0 {
+            return Err(answer::no_inbound(tag));
+        }
+        self.inbound_event(EventKind::InboundRemoved, tag.as_str())
+    }
+
+    /// Three narrow writes a moved key; a key's row is read only when its limit is reached.
+    fn traffic(&mut self, batch: &TrafficBatch) -> Result<()> {
+        let source = self.source(batch)?;
+        let node = self.node(&batch.node)?;
+        let at = self.at.as_millis();
+        let hour = at.div_euclid(3_600_000);
+        let mut over = Vec::new();
+        {
+            let prepare = |text: &str| self.connection.prepare_cached(text).map_err(sql);
+            let mut exists = prepare("SELECT 1 FROM meters WHERE key_id = ?1")?;
+            let mut meter = prepare(
+                "UPDATE meters SET used = used + ?2 + ?3, up = up + ?2, down = down + ?3, seen_at = ?4
+                 WHERE key_id = ?1 RETURNING data_limit IS NOT NULL AND used >= data_limit",
+            )?;
+            let mut counter = prepare(
+                "INSERT INTO counters (source, key_id, up, down) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT DO UPDATE SET up = excluded.up, down = excluded.down",
+            )?;
+            let mut bucket = prepare(
+                "INSERT INTO usage_hours (hour, node, key_id, up, down) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT DO UPDATE SET up = up + excluded.up, down = down + excluded.down",
+            )?;
+            for moved in &batch.moved {
+                let (key, up, down) = (moved.key.0, number(moved.delta.up), number(moved.delta.down));
+                let counted = moved.delta != Traffic::default();
+                let reached: Option<bool> = if counted {
+                    meter.query_row([key, up, down, at], |r| r.get(0)).optional().map_err(sql)?
+                } else {
+                    exists.query_row([key], |_| Ok(false)).optional().map_err(sql)?
+                };
+                let Some(reached) = reached else { continue };
+                counter
+                    .execute([source, key, number(moved.counter.up), number(moved.counter.down)])
+                    .map_err(sql)?;
+                if counted {
+                    bucket.execute([hour, node, key, up, down]).map_err(sql)?;
+                }
+                if reached {
+                    over.push(moved.key);
+                }
+            }
+        }
+        for key in over {
+            self.settle(key)?;
+        }
+        Ok(())
+    }
+
+    /// The row of the server, one reading further.
+    fn source(&self, batch: &TrafficBatch) -> Result<i64> {
+        let server = batch.server.as_str();
+        let found: Option<(i64, i64)> = self
+            .connection
+            .prepare_cached("SELECT id, sequence FROM sources WHERE server = ?1")
+            .and_then(|mut s| s.query_row([server], |r| Ok((r.get(0)?, r.get(1)?))).optional())
+            .map_err(sql)?;
+        if found.map_or(0, |(_, sequence)| sequence) != number(batch.after) {
+            return Err(answer::reading_outdated(&batch.server));
+        }
+        let id: i64 = self
+            .connection
+            .prepare_cached(
+                "INSERT INTO sources (server, epoch, evidence, sequence) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (server) DO UPDATE SET epoch = excluded.epoch, evidence = excluded.evidence,
+                 sequence = excluded.sequence RETURNING id",
+            )
+            .and_then(|mut s| {
+                s.query_row(
+                    params![server, batch.epoch.id, batch.epoch.evidence, number(batch.after + 1)],
+                    |r| r.get(0),
+                )
+            })
+            .map_err(sql)?;
+        if batch.new_epoch {
+            self.run("DELETE FROM counters WHERE source = ?1", [id]).map_err(sql)?;
+        }
+        Ok(id)
+    }
+
+    fn node(&self, node: &NodeId) -> Result<i64> {
+        self.run("INSERT INTO nodes (name) VALUES (?1) ON CONFLICT DO NOTHING", [node.as_str()]).map_err(sql)?;
+        self.connection
+            .prepare_cached("SELECT id FROM nodes WHERE name = ?1")
+            .and_then(|mut s| s.query_row([node.as_str()], |r| r.get(0)))
+            .map_err(sql)
+    }
+
+    fn inbound_event(&mut self, kind: EventKind, tag: &str) -> Result<()> {
+        self.emit(NewEvent { kind, subject: EventSubject::Inbound(tag.to_owned()), detail: String::new() })
+    }
+
+    fn emit(&mut self, event: NewEvent) -> Result<()> {
+        let (key, subject, uid) = match &event.subject {
+            EventSubject::Key { id, uid } => (Some(id.0), None, Some(uid.as_bytes().to_vec())),
+            EventSubject::Inbound(tag) => (None, Some(format!("inbound:{tag}")), None),
+            EventSubject::Server(server) => (None, Some(format!("server:{server}")), None),
+        };
+        self.run(
+            "INSERT INTO events (at, kind, key_id, subject, uid, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![self.at.as_millis(), event.kind.code(), key, subject, uid, event.detail],
+        )
+        .map_err(sql)?;
+        self.cursor = Some(Cursor(self.connection.last_insert_rowid()));
+        Ok(())
+    }
+}
+
+fn taken(key: &Key, error: rusqlite::Error) -> Error {
+    if violates(&error, "keys.name") {
+        answer::name_taken(key.name.as_ref().map_or("", |n| n.as_str()))
+    } else if violates(&error, "keys.uid") {
+        answer::uid_taken()
+    } else {
+        sql(error)
+    }
+}

@@ -1,0 +1,44 @@
+//! From SQLite's errors to ours.
+
+use rusqlite::ErrorCode;
+
+use crate::{Error, ErrorKind};
+
+/// Converts an error of `operation`.
+pub(super) fn convert(operation: &'static str, error: rusqlite::Error) -> Error {
+    let (kind, message, hint) = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
+            ErrorKind::StoreLocked,
+            "another process holds the write lock of the store",
+            "wait, or close the program that keeps a transaction open",
+        ),
+        Some(ErrorCode::ReadOnly) => {
+            (ErrorKind::StoreReadOnly, "the store cannot be written", "check the file's and directory's permissions")
+        }
+        Some(ErrorCode::NotADatabase) => (ErrorKind::StoreNotRecognized, "the file is not a database", ""),
+        Some(ErrorCode::DatabaseCorrupt) => (ErrorKind::StoreCorrupt, "the store is damaged", "restore a backup"),
+        Some(ErrorCode::DiskFull) => (ErrorKind::StoreFull, "no room left for the store", "free disk space"),
+        Some(ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
+            (ErrorKind::PermissionDenied, "the store cannot be opened", "check the path and its permissions")
+        }
+        Some(ErrorCode::SystemIoFailure) => (ErrorKind::StoreCorrupt, "reading or writing the store failed", ""),
+        _ => (ErrorKind::Unexpected, "the store failed", ""),
+    };
+    let converted = Error::new(kind, operation, message).caused_by(error);
+    if hint.is_empty() { converted } else { converted.hint(hint) }
+}
+
+/// Whether a uniqueness rule on `column` (`keys.name`) refused a row.
+pub(super) fn violates(error: &rusqlite::Error, column: &str) -> bool {
+    match error {
+        rusqlite::Error::SqliteFailure(code, Some(message)) => {
+            code.code == ErrorCode::ConstraintViolation && message.contains(column)
+        }
+        _ => false,
+    }
+}
+
+/// A row that no vpnkit can have written.
+pub(super) fn damaged(what: &'static str) -> Error {
+    Error::new(ErrorKind::StoreCorrupt, "store.read", "a row cannot be understood").with("column", what)
+}

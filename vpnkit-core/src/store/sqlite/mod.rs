@@ -1,0 +1,128 @@
+//! The store on SQLite, for one machine.
+//!
+//! One writer thread groups the commits that wait for it into one transaction, so that a hundred bots' creates
+//! share one fsync; reader threads answer beside it. WAL with `synchronous=FULL`: what was acknowledged survives
+//! `kill -9` and a power cut. Several processes may open the same file.
+
+mod apply;
+mod fault;
+mod open;
+mod query;
+mod row;
+mod worker;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use self::worker::{Readers, Writer};
+use super::{KeyStore, Receipt, StoreTxn};
+use crate::accounting::Baseline;
+use crate::model::{Cursor, EventBatch, Inbound, Key, KeyId, KeyQuery, KeyRef, Page, ServerId, UsagePoint, UsageQuery};
+use crate::{Result, Timestamp};
+
+/// How to open the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqliteOptions {
+    /// How long to wait for another process that writes. Default: 5 s.
+    pub busy_timeout: Duration,
+    /// Connections that read, each on its own thread. Default: 2.
+    pub readers: usize,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self { busy_timeout: Duration::from_secs(5), readers: 2 }
+    }
+}
+
+/// The store in one SQLite file. Clones of the trait object share it.
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    writer: Writer,
+    readers: Readers,
+}
+
+impl SqliteStore {
+    /// Opens the file, creates it (mode 0600) when there is none, and brings its schema up to date.
+    ///
+    /// Errors: `StoreNotRecognized` (another program's database, or no database), `StoreTooNew`, `StoreLocked`,
+    /// `StoreReadOnly`, `StoreCorrupt`, `PermissionDenied`, `NotFound` (no such directory).
+    pub async fn open(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Self> {
+        let path = path.as_ref().to_owned();
+        let writer = Writer::start(path.clone(), options.clone()).await?;
+        let readers = Readers::start(path.clone(), &options).await?;
+        Ok(Self { path, writer, readers })
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+#[async_trait]
+impl KeyStore for SqliteStore {
+    async fn key(&self, key: &KeyRef) -> Result<Option<Key>> {
+        let key = key.clone();
+        self.readers.run("store.key", move |c| query::key(c, &key)).await
+    }
+
+    async fn keys(&self, ids: &[KeyId]) -> Result<Vec<Key>> {
+        let ids = ids.to_vec();
+        self.readers.run("store.keys", move |c| query::keys(c, &ids)).await
+    }
+
+    async fn find(&self, query: &KeyQuery) -> Result<Page> {
+        let resume = query.resume()?;
+        let query = query.clone();
+        self.readers.run("store.find", move |c| query::find(c, &query, resume)).await
+    }
+
+    async fn commit(&self, txn: StoreTxn) -> Result<Receipt> {
+        self.writer.commit(txn).await
+    }
+
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<KeyId>> {
+        self.readers.run("store.due", move |c| query::due(c, now, limit)).await
+    }
+
+    async fn inbounds(&self) -> Result<Vec<Inbound>> {
+        self.readers.run("store.inbounds", query::inbounds).await
+    }
+
+    async fn baseline(&self, server: &ServerId) -> Result<Option<Baseline>> {
+        let server = server.clone();
+        self.readers.run("store.baseline", move |c| query::baseline(c, &server)).await
+    }
+
+    async fn usage(&self, query: &UsageQuery) -> Result<Vec<UsagePoint>> {
+        let query = query.clone();
+        self.readers.run("store.usage", move |c| query::usage(c, &query)).await
+    }
+
+    async fn events(&self, after: Cursor, max: usize) -> Result<EventBatch> {
+        self.readers.run("store.events", move |c| query::events(c, after, max)).await
+    }
+
+    async fn newest_event(&self) -> Result<Cursor> {
+        self.readers.run("store.newest_event", query::newest_event).await
+    }
+
+    fn event_signal(&self) -> watch::Receiver<Cursor> {
+        self.writer.event_signal()
+    }
+
+    async fn prune(&self, before: Timestamp) -> Result<usize> {
+        self.writer.prune(before).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.readers.close().await;
+        self.writer.close().await
+    }
+}

@@ -1,0 +1,125 @@
+//! Opening a file: what it is, its schema, its settings.
+
+use std::fs::OpenOptions;
+use std::io::ErrorKind as IoKind;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::functions::FunctionFlags;
+use rusqlite::{Connection, OpenFlags};
+
+use super::fault::convert;
+use crate::{Error, ErrorKind, Result};
+
+/// `vpnk` in the header of the file.
+const APPLICATION_ID: i32 = 0x7670_6e6b;
+
+/// Numbered, never edited once released.
+const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/0001_initial.sql")];
+
+const OPEN: &str = "store.open";
+
+/// The connection that writes; creates and migrates the file.
+pub(super) fn writer(path: &Path, busy: Duration) -> Result<Connection> {
+    create(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(|e| at(path, e))?;
+    connection.busy_timeout(busy).map_err(|e| at(path, e))?;
+    recognise(&connection, path)?;
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+             PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY;",
+        )
+        .map_err(|e| at(path, e))?;
+    migrate(&mut connection, path)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+/// A connection that reads.
+pub(super) fn reader(path: &Path, busy: Duration) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(|e| at(path, e))?;
+    connection.busy_timeout(busy).map_err(|e| at(path, e))?;
+    connection.execute_batch("PRAGMA query_only = ON; PRAGMA temp_store = MEMORY;").map_err(|e| at(path, e))?;
+    connection
+        .create_scalar_function(
+            "holds",
+            2,
+            FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC,
+            |call| {
+                let text: Option<String> = call.get(0)?;
+                let needle: String = call.get(1)?;
+                Ok(text.is_some_and(|text| text.to_lowercase().contains(&needle)))
+            },
+        )
+        .map_err(|e| at(path, e))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+/// SQLite would create it readable for everyone.
+fn create(path: &Path) -> Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(()),
+        Err(e) if e.kind() == IoKind::AlreadyExists => Ok(()),
+        Err(e) => {
+            let (kind, message) = match e.kind() {
+                IoKind::NotFound => (ErrorKind::NotFound, "the directory of the store does not exist"),
+                IoKind::ReadOnlyFilesystem => (ErrorKind::StoreReadOnly, "the store's file system is read-only"),
+                IoKind::PermissionDenied => (ErrorKind::PermissionDenied, "the store cannot be created here"),
+                _ => (ErrorKind::Unexpected, "the store cannot be created"),
+            };
+            Err(Error::new(kind, OPEN, message).with("path", path.display()).caused_by(e))
+        }
+    }
+}
+
+fn recognise(connection: &Connection, path: &Path) -> Result<()> {
+    let number = |pragma: &str| {
+        connection.query_row(&format!("PRAGMA {pragma}"), [], |r| r.get::<_, i32>(0)).map_err(|e| at(path, e))
+    };
+    let (application, version) = (number("application_id")?, number("user_version")?);
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_master", [], |r| r.get(0))
+        .map_err(|e| at(path, e))?;
+    if application != APPLICATION_ID && (application != 0 || version != 0 || tables != 0) {
+        return Err(Error::new(ErrorKind::StoreNotRecognized, OPEN, "the database belongs to another program")
+            .with("path", path.display())
+            .hint("give vpnkit a file of its own"));
+    }
+    let known = MIGRATIONS.len();
+    if usize::try_from(version).map_or(true, |v| v > known) {
+        return Err(Error::new(ErrorKind::StoreTooNew, OPEN, "a newer vpnkit has written this store")
+            .with("path", path.display())
+            .with("schema", version)
+            .with("known", known)
+            .hint("upgrade vpnkit, or restore the backup from before the upgrade"));
+    }
+    Ok(())
+}
+
+/// Two processes may start at once: the version is read again under the write lock.
+fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
+    loop {
+        let txn = connection
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .map_err(|e| at(path, e))?;
+        let version: i32 =
+            txn.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(|e| at(path, e))?;
+        let Some(step) = usize::try_from(version).ok().and_then(|v| MIGRATIONS.get(v)) else { return Ok(()) };
+        txn.execute_batch(step).map_err(|e| at(path, e))?;
+        txn.execute_batch(&format!(
+            "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {};",
+            version + 1
+        ))
+        .map_err(|e| at(path, e))?;
+        txn.commit().map_err(|e| at(path, e))?;
+    }
+}
+
+fn at(path: &Path, error: rusqlite::Error) -> Error {
+    convert(OPEN, error).with("path", path.display())
+}

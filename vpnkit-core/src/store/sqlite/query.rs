@@ -1,0 +1,282 @@
+//! Reading.
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
+use uuid::Uuid;
+
+use super::fault::{convert, damaged};
+use super::row::{self, KEY_COLUMNS, KEY_TABLES};
+use crate::accounting::Baseline;
+use crate::model::{
+    Cursor, Event, EventBatch, EventSubject, Inbound, Key, KeyId, KeyQuery, KeyRef, Order, Page, PageToken, ServerId,
+    Sort, SortValue, Traffic, UsagePoint, UsageQuery, UsageStep,
+};
+use crate::store::fault::cursor_expired;
+use crate::traffic::{Counter, Epoch};
+use crate::{Error, Result, Timestamp};
+
+fn sql(error: rusqlite::Error) -> Error {
+    convert("store.read", error)
+}
+
+/// One key.
+pub(super) fn key(connection: &Connection, key: &KeyRef) -> Result<Option<Key>> {
+    let (condition, value): (_, Value) = match key {
+        KeyRef::Id(id) => ("k.id = ?1", id.0.into()),
+        KeyRef::Uid(uid) => ("k.uid = ?1", uid.as_bytes().to_vec().into()),
+        KeyRef::Name(name) => ("k.name = ?1", name.clone().into()),
+    };
+    let found = connection
+        .prepare_cached(&format!("SELECT {KEY_COLUMNS} FROM {KEY_TABLES} WHERE {condition}"))
+        .and_then(|mut s| s.query_row([value], row::key).optional())
+        .map_err(sql)?;
+    let Some(key) = found.transpose()? else { return Ok(None) };
+    let mut keys = [key];
+    row::credentials(connection, &mut keys)?;
+    let [key] = keys;
+    Ok(Some(key))
+}
+
+/// The keys that exist among `ids`, by id.
+pub(super) fn keys(connection: &Connection, ids: &[KeyId]) -> Result<Vec<Key>> {
+    let list = serde_json::to_string(&ids.iter().map(|id| id.0).collect::<Vec<_>>()).unwrap_or_default();
+    let text = format!(
+        "SELECT {KEY_COLUMNS} FROM {KEY_TABLES} WHERE k.id IN (SELECT value FROM json_each(?1)) ORDER BY k.id"
+    );
+    let mut keys = collect(connection, &text, &[list.into()])?;
+    row::credentials(connection, &mut keys)?;
+    Ok(keys)
+}
+
+fn collect(connection: &Connection, text: &str, values: &[Value]) -> Result<Vec<Key>> {
+    let mut statement = connection.prepare_cached(text).map_err(sql)?;
+    let rows = statement.query_map(params_from_iter(values), row::key).map_err(sql)?;
+    rows.map(|row| row.map_err(sql)?).collect()
+}
+
+/// A page.
+pub(super) fn find(connection: &Connection, query: &KeyQuery, resume: Option<(SortValue, i64)>) -> Result<Page> {
+    let sorted_by = match query.sort {
+        Sort::Id => "k.id",
+        Sort::Name => "coalesce(lower(k.name), '~')",
+        Sort::ExpiresAt => "coalesce(k.expires_at, 9223372036854775807)",
+        Sort::Used => "m.used",
+    };
+    let (direction, beyond) = match query.order {
+        Order::Ascending => ("ASC", ">"),
+        Order::Descending => ("DESC", "<"),
+    };
+    let mut conditions = vec!["TRUE".to_owned()];
+    let mut values: Vec<Value> = Vec::new();
+    let mut bind = |value: Value| {
+        values.push(value);
+        format!("?{}", values.len())
+    };
+    if !query.status.is_empty() {
+        let places: Vec<String> = query.status.iter().map(|s| bind(s.code().to_owned().into())).collect();
+        conditions.push(format!("k.status IN ({})", places.join(", ")));
+    }
+    if let Some(owner) = query.owner {
+        conditions.push(format!("k.owner = {}", bind(owner.0.into())));
+    }
+    if let Some(needle) = &query.search {
+        let place = bind(needle.to_lowercase().into());
+        conditions.push(format!("(holds(k.name, {place}) OR holds(k.label, {place}) OR holds(k.note, {place}))"));
+    }
+    match resume {
+        // A plain comparison of ids lets SQLite start at the row; the pair would make it skip to it.
+        Some((_, id)) if query.sort == Sort::Id => {
+            conditions.push(format!("k.id {beyond} {}", bind(id.into())));
+        }
+        Some((value, id)) => {
+            let value = match value {
+                SortValue::Number(number) => bind(number.into()),
+                SortValue::Text(text) => bind(text.into()),
+            };
+            conditions.push(format!("({sorted_by}, k.id) {beyond} ({value}, {})", bind(id.into())));
+        }
+        None => {}
+    }
+    let limit = bind((i64::from(query.limit) + 1).into());
+    let text = format!(
+        "SELECT {KEY_COLUMNS} FROM {KEY_TABLES} WHERE {} ORDER BY {sorted_by} {direction}, k.id {direction} LIMIT {limit}",
+        conditions.join(" AND ")
+    );
+    let mut keys = collect(connection, &text, &values)?;
+    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
+    let more = keys.len() > limit;
+    keys.truncate(limit);
+    let next = keys.last().filter(|_| more).map(|last| PageToken::after(query, last));
+    with_credentials(connection, &mut keys)?;
+    Ok(Page { keys, next })
+}
+
+/// Credentials of keys in any order, which is kept.
+fn with_credentials(connection: &Connection, keys: &mut [Key]) -> Result<()> {
+    if keys.is_sorted_by_key(|k| k.id) {
+        return row::credentials(connection, keys);
+    }
+    let mut order: Vec<(KeyId, usize)> = keys.iter().enumerate().map(|(i, k)| (k.id, i)).collect();
+    order.sort_unstable();
+    keys.sort_unstable_by_key(|k| k.id);
+    row::credentials(connection, keys)?;
+    // `order` now says, for each key by id, where it belongs.
+    let mut places: Vec<usize> = order.into_iter().map(|(_, place)| place).collect();
+    for i in 0..keys.len() {
+        while let Some(&place) = places.get(i)
+            && place != i
+        {
+            keys.swap(i, place);
+            places.swap(i, place);
+        }
+    }
+    Ok(())
+}
+
+/// Keys whose time is over.
+pub(super) fn due(connection: &Connection, now: Timestamp, limit: usize) -> Result<Vec<KeyId>> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    connection
+        .prepare_cached(
+            "SELECT id FROM keys WHERE status IN ('active', 'limited') AND expires_at <= ?1
+             ORDER BY expires_at, id LIMIT ?2",
+        )
+        .and_then(|mut s| s.query_map([now.as_millis(), limit], |r| r.get(0).map(KeyId))?.collect())
+        .map_err(sql)
+}
+
+/// All inbounds.
+pub(super) fn inbounds(connection: &Connection) -> Result<Vec<Inbound>> {
+    let specs: Vec<String> = connection
+        .prepare_cached("SELECT spec FROM inbounds ORDER BY node, tag")
+        .and_then(|mut s| s.query_map([], |r| r.get(0))?.collect())
+        .map_err(sql)?;
+    specs.iter().map(|spec| serde_json::from_str(spec).map_err(|_| damaged("inbounds.spec"))).collect()
+}
+
+/// The newest stored reading.
+pub(super) fn baseline(connection: &Connection, server: &ServerId) -> Result<Option<Baseline>> {
+    let found = connection
+        .query_row(
+            "SELECT id, epoch, evidence, sequence FROM sources WHERE server = ?1",
+            [server.as_str()],
+            |r| Ok((r.get::<_, i64>(0)?, Epoch { id: r.get(1)?, evidence: r.get(2)? }, r.get::<_, i64>(3)?)),
+        )
+        .optional()
+        .map_err(sql)?;
+    let Some((id, epoch, sequence)) = found else { return Ok(None) };
+    let counters = connection
+        .prepare_cached("SELECT key_id, up, down FROM counters WHERE source = ?1 ORDER BY key_id")
+        .and_then(|mut s| {
+            s.query_map([id], |r| Ok(Counter { key: KeyId(r.get(0)?), traffic: traffic(r, 1)? }))?.collect()
+        })
+        .map_err(sql)?;
+    Ok(Some(Baseline { epoch, sequence: sequence.unsigned_abs(), counters }))
+}
+
+fn traffic(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Traffic> {
+    let bytes = |i| row.get::<_, i64>(i).map(|b| u64::try_from(b).unwrap_or(0));
+    Ok(Traffic { up: bytes(first)?, down: bytes(first + 1)? })
+}
+
+/// Traffic over time. The hours are enumerated, so that a key's history is one look-up an hour.
+pub(super) fn usage(connection: &Connection, query: &UsageQuery) -> Result<Vec<UsagePoint>> {
+    let hour = |t: Timestamp| t.as_millis().div_euclid(3_600_000);
+    let bounds: (Option<i64>, Option<i64>) = connection
+        .prepare_cached("SELECT (SELECT min(hour) FROM usage_hours), (SELECT max(hour) FROM usage_hours)")
+        .and_then(|mut s| s.query_row([], |r| Ok((r.get(0)?, r.get(1)?))))
+        .map_err(sql)?;
+    let (Some(first), Some(last)) = bounds else { return Ok(Vec::new()) };
+    let first = hour(query.from).max(first);
+    let last = hour(query.to.minus(std::time::Duration::from_millis(1))).min(last);
+    if first > last || query.to <= query.from.hour() {
+        return Ok(Vec::new());
+    }
+    let width = match query.step {
+        UsageStep::Hour => 1,
+        UsageStep::Day => 24,
+    };
+    let node = query.node.as_ref().map(|n| n.as_str());
+    let text = match query.key {
+        Some(_) => {
+            "WITH RECURSIVE span(hour) AS (VALUES (?1) UNION ALL SELECT hour + 1 FROM span WHERE hour < ?2)
+             SELECT u.hour / ?3 * ?3, sum(u.up), sum(u.down)
+             FROM span CROSS JOIN nodes n CROSS JOIN usage_hours u
+             WHERE u.hour = span.hour AND u.node = n.id AND u.key_id = ?4 AND (?5 IS NULL OR n.name = ?5)
+             GROUP BY 1 ORDER BY 1"
+        }
+        None => {
+            "SELECT u.hour / ?3 * ?3, sum(u.up), sum(u.down) FROM usage_hours u JOIN nodes n ON n.id = u.node
+             WHERE u.hour BETWEEN ?1 AND ?2 AND ?4 IS NULL AND (?5 IS NULL OR n.name = ?5)
+             GROUP BY 1 ORDER BY 1"
+        }
+    };
+    connection
+        .prepare_cached(text)
+        .and_then(|mut s| {
+            s.query_map(params![first, last, width, query.key.map(|k| k.0), node], |r| {
+                let at = Timestamp::from_millis(r.get::<_, i64>(0)?.saturating_mul(3_600_000));
+                Ok(UsagePoint { at, traffic: traffic(r, 1)? })
+            })?
+            .collect()
+        })
+        .map_err(sql)
+}
+
+/// Events after a cursor.
+pub(super) fn events(connection: &Connection, after: Cursor, max: usize) -> Result<EventBatch> {
+    let pruned: i64 = connection
+        .prepare_cached("SELECT value FROM meta WHERE name = 'events_pruned'")
+        .and_then(|mut s| s.query_row([], |r| r.get(0)))
+        .map_err(sql)?;
+    if after.0 < pruned {
+        return Err(cursor_expired(after, Cursor(pruned)));
+    }
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT cursor, at, kind, key_id, uid, subject, detail FROM events
+             WHERE cursor > ?1 ORDER BY cursor LIMIT ?2",
+        )
+        .map_err(sql)?;
+    let mut rows =
+        statement.query(params![after.0, i64::try_from(max).unwrap_or(i64::MAX)]).map_err(sql)?;
+    let mut events = Vec::new();
+    while let Some(row) = rows.next().map_err(sql)? {
+        events.push(event(row)?);
+    }
+    let next = events.last().map_or(after, |e: &Event| e.cursor);
+    Ok(EventBatch { events, next })
+}
+
+fn event(row: &rusqlite::Row<'_>) -> Result<Event> {
+    let key: Option<i64> = row.get(3).map_err(sql)?;
+    let uid: Option<Vec<u8>> = row.get(4).map_err(sql)?;
+    let subject: Option<String> = row.get(5).map_err(sql)?;
+    let subject = match (key, uid, subject.as_deref().and_then(|s| s.split_once(':'))) {
+        (Some(id), Some(uid), _) => EventSubject::Key {
+            id: KeyId(id),
+            uid: Uuid::from_slice(&uid).map_err(|_| damaged("events.uid"))?,
+        },
+        (_, _, Some(("inbound", tag))) => EventSubject::Inbound(tag.to_owned()),
+        (_, _, Some(("server", id))) => EventSubject::Server(
+            serde_json::from_value(serde_json::Value::from(id)).map_err(|_| damaged("events.subject"))?,
+        ),
+        _ => return Err(damaged("events.subject")),
+    };
+    Ok(Event {
+        cursor: Cursor(row.get(0).map_err(sql)?),
+        at: Timestamp::from_millis(row.get(1).map_err(sql)?),
+        kind: row.get::<_, String>(2).map_err(sql)?.parse().map_err(|_| damaged("events.kind"))?,
+        subject,
+        detail: row.get(6).map_err(sql)?,
+    })
+}
+
+/// The cursor of the newest event, pruned or not.
+pub(super) fn newest_event(connection: &Connection) -> Result<Cursor> {
+    connection
+        .prepare_cached("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)")
+        .and_then(|mut s| s.query_row([], |r| r.get(0)))
+        .map(Cursor)
+        .map_err(sql)
+}

@@ -1,0 +1,125 @@
+//! Between rows and the model.
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row};
+use uuid::Uuid;
+
+use super::fault::{convert, damaged};
+use crate::model::{
+    AdminId, ByteSize, Credential, CredentialSecret, Device, InboundSelection, InboundTag, Key, KeyId, KeyName,
+    Protocol, Traffic,
+};
+use crate::{Result, Timestamp};
+
+/// The columns that [`key`] reads, from `keys k JOIN meters m`.
+pub(super) const KEY_COLUMNS: &str = "k.id, k.uid, k.version, k.name, k.label, k.note, k.owner, k.status, \
+     k.expires_at, k.inbounds, k.created_at, k.updated_at, m.data_limit, m.used, m.up, m.down, m.seen_at";
+
+/// Where they come from.
+pub(super) const KEY_TABLES: &str = "keys k JOIN meters m ON m.key_id = k.id";
+
+/// A number of bytes as SQLite holds it.
+pub(super) fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn bytes(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+/// One key, its credentials still missing.
+pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Result<Key>> {
+    let uid: Vec<u8> = row.get(1)?;
+    let name: Option<String> = row.get(3)?;
+    let status: String = row.get(7)?;
+    let inbounds: Option<String> = row.get(9)?;
+    let time = |i: usize| row.get::<_, Option<i64>>(i).map(|t| t.map(Timestamp::from_millis));
+    let (created_at, updated_at) = (time(10)?.unwrap_or_default(), time(11)?.unwrap_or_default());
+    let key = Key {
+        id: KeyId(row.get(0)?),
+        uid: match Uuid::from_slice(&uid) {
+            Ok(uid) => uid,
+            Err(_) => return Ok(Err(damaged("keys.uid"))),
+        },
+        version: bytes(row.get(2)?),
+        name: match name.map(KeyName::new).transpose() {
+            Ok(name) => name,
+            Err(_) => return Ok(Err(damaged("keys.name"))),
+        },
+        label: row.get(4)?,
+        note: row.get(5)?,
+        owner: row.get::<_, Option<i64>>(6)?.map(AdminId),
+        status: match status.parse() {
+            Ok(status) => status,
+            Err(_) => return Ok(Err(damaged("keys.status"))),
+        },
+        data_limit: row.get::<_, Option<i64>>(12)?.map(|b| ByteSize::from_bytes(bytes(b))),
+        used: bytes(row.get(13)?),
+        traffic: Traffic { up: bytes(row.get(14)?), down: bytes(row.get(15)?) },
+        expires_at: time(8)?,
+        inbounds: match selection(inbounds.as_deref()) {
+            Ok(inbounds) => inbounds,
+            Err(e) => return Ok(Err(e)),
+        },
+        credentials: Vec::new(),
+        created_at,
+        updated_at,
+        seen_at: time(16)?,
+    };
+    Ok(Ok(key))
+}
+
+/// The column `inbounds`.
+pub(super) fn selection_text(inbounds: &InboundSelection) -> Option<String> {
+    match inbounds {
+        InboundSelection::All => None,
+        InboundSelection::Only(tags) => serde_json::to_string(tags).ok(),
+    }
+}
+
+fn selection(text: Option<&str>) -> Result<InboundSelection> {
+    match text {
+        None => Ok(InboundSelection::All),
+        Some(text) => serde_json::from_str::<Vec<InboundTag>>(text)
+            .map(InboundSelection::Only)
+            .map_err(|_| damaged("keys.inbounds")),
+    }
+}
+
+/// Fills in the credentials of keys that are sorted by id.
+pub(super) fn credentials(connection: &Connection, keys: &mut [Key]) -> Result<()> {
+    const OP: &str = "store.credentials";
+    let sql = |e| convert(OP, e);
+    let one = "SELECT key_id, protocol, device, secret FROM credentials WHERE key_id = ?1
+               ORDER BY protocol, device";
+    let many = "SELECT key_id, protocol, device, secret FROM credentials
+                WHERE key_id IN (SELECT value FROM json_each(?1)) ORDER BY key_id, protocol, device";
+    let (text, value): (_, Value) = match &*keys {
+        [] => return Ok(()),
+        [key] => (one, key.id.0.into()),
+        keys => {
+            let ids: Vec<i64> = keys.iter().map(|k| k.id.0).collect();
+            (many, serde_json::to_string(&ids).unwrap_or_default().into())
+        }
+    };
+    let mut statement = connection.prepare_cached(text).map_err(sql)?;
+    let mut rows = statement.query([value]).map_err(sql)?;
+    while let Some(row) = rows.next().map_err(sql)? {
+        let id = KeyId(row.get(0).map_err(sql)?);
+        let text = |i: usize| row.get::<_, String>(i).map_err(sql);
+        let protocol: Protocol = text(1)?.parse().map_err(|_| damaged("credentials.protocol"))?;
+        let credential = Credential {
+            device: Device::new(text(2)?).map_err(|_| damaged("credentials.device"))?,
+            secret: CredentialSecret::parse(protocol, &text(3)?).map_err(|_| damaged("credentials.secret"))?,
+        };
+        if let Ok(i) = keys.binary_search_by_key(&id, |k| k.id)
+            && let Some(key) = keys.get_mut(i)
+        {
+            key.credentials.push(credential);
+        }
+    }
+    for key in keys {
+        key.credentials.sort_by(|a, b| (a.protocol(), &a.device).cmp(&(b.protocol(), &b.device)));
+    }
+    Ok(())
+}

@@ -1,0 +1,245 @@
+//! The threads that own the connections.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+use tokio::sync::{oneshot, watch};
+
+use super::{SqliteOptions, apply, fault, open};
+use crate::model::Cursor;
+use crate::store::fault::closed;
+use crate::store::{Receipt, StoreTxn};
+use crate::{Error, ErrorKind, Result, Timestamp};
+
+type Reply<T> = oneshot::Sender<Result<T>>;
+type Query = Box<dyn FnOnce(&Connection) + Send>;
+
+/// At most so many waiting commits share one transaction.
+const GROUP: usize = 256;
+
+enum Write {
+    Commit(Box<StoreTxn>, Reply<Receipt>),
+    Prune(Timestamp, Reply<usize>),
+    Close,
+}
+
+/// The one thread that writes.
+pub(super) struct Writer {
+    jobs: Sender<Write>,
+    signal: watch::Sender<Cursor>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Writer")
+    }
+}
+
+impl Writer {
+    pub(super) async fn start(path: PathBuf, options: SqliteOptions) -> Result<Self> {
+        let (jobs, queue) = channel();
+        let signal = watch::channel(Cursor::START).0;
+        let (ready, opened) = oneshot::channel();
+        let wake = signal.clone();
+        let thread = spawn("vpnkit-store-w", move || match open::writer(&path, options.busy_timeout) {
+            Ok(connection) => {
+                if ready.send(Ok(())).is_ok() {
+                    write(connection, &queue, &wake);
+                }
+            }
+            Err(e) => drop(ready.send(Err(e))),
+        })?;
+        opened.await.map_err(|_| closed("store.open"))??;
+        Ok(Self { jobs, signal, thread: Mutex::new(Some(thread)) })
+    }
+
+    pub(super) async fn commit(&self, txn: StoreTxn) -> Result<Receipt> {
+        self.ask("store.commit", |reply| Write::Commit(Box::new(txn), reply)).await
+    }
+
+    pub(super) async fn prune(&self, before: Timestamp) -> Result<usize> {
+        self.ask("store.prune", |reply| Write::Prune(before, reply)).await
+    }
+
+    pub(super) fn event_signal(&self) -> watch::Receiver<Cursor> {
+        self.signal.subscribe()
+    }
+
+    pub(super) async fn close(&self) -> Result<()> {
+        let _ = self.jobs.send(Write::Close);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        join(thread).await;
+        Ok(())
+    }
+
+    async fn ask<T>(&self, operation: &'static str, job: impl FnOnce(Reply<T>) -> Write) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        self.jobs.send(job(reply)).map_err(|_| closed(operation))?;
+        answer.await.map_err(|_| closed(operation))?
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Ends the thread after the commits that wait; nobody waits for it here.
+        let _ = self.jobs.send(Write::Close);
+    }
+}
+
+fn write(mut connection: Connection, queue: &Receiver<Write>, signal: &watch::Sender<Cursor>) {
+    let mut open = true;
+    while open {
+        let Ok(first) = queue.recv() else { break };
+        let mut commits = Vec::new();
+        let mut prunes = Vec::new();
+        let mut next = Some(first);
+        while let Some(job) = next.take() {
+            match job {
+                Write::Commit(txn, reply) => commits.push((txn, reply)),
+                Write::Prune(before, reply) => prunes.push((before, reply)),
+                Write::Close => {
+                    open = false;
+                    break;
+                }
+            }
+            if commits.len() < GROUP {
+                next = queue.try_recv().ok();
+            }
+        }
+        commit(&mut connection, commits, signal);
+        for (before, reply) in prunes {
+            let _ = reply.send(apply::prune(&mut connection, before));
+        }
+    }
+    let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+}
+
+/// One transaction for all; a batch that fails goes back to its savepoint and leaves the others alone.
+fn commit(connection: &mut Connection, commits: Vec<(Box<StoreTxn>, Reply<Receipt>)>, signal: &watch::Sender<Cursor>) {
+    const OP: &str = "store.commit";
+    if commits.is_empty() {
+        return;
+    }
+    let mut txn = match connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate) {
+        Ok(txn) => txn,
+        Err(e) => {
+            let e = fault::convert(OP, e);
+            tracing::warn!(kind = %e.kind(), "no transaction could be started");
+            for (_, reply) in commits {
+                let _ = reply.send(Err(e.clone()));
+            }
+            return;
+        }
+    };
+    let mut answers = Vec::with_capacity(commits.len());
+    for (batch, reply) in commits {
+        let receipt = txn.savepoint().map_err(|e| fault::convert(OP, e)).and_then(|step| {
+            let receipt = apply::apply(&step, *batch)?;
+            step.commit().map_err(|e| fault::convert(OP, e))?;
+            Ok(receipt)
+        });
+        answers.push((reply, receipt));
+    }
+    let outcome = txn.commit().map_err(|e| fault::convert(OP, e));
+    let newest = answers.iter().filter_map(|(_, r)| r.as_ref().ok()).map(|r| r.cursor).max();
+    for (reply, receipt) in answers {
+        let _ = reply.send(outcome.clone().and(receipt));
+    }
+    if let (Ok(()), Some(newest)) = (&outcome, newest) {
+        signal.send_if_modified(|seen| {
+            let grown = newest > *seen;
+            *seen = newest.max(*seen);
+            grown
+        });
+    }
+    if let Err(e) = outcome {
+        tracing::warn!(kind = %e.kind(), "a group of commits failed");
+    }
+}
+
+/// Threads that read, all from one queue.
+pub(super) struct Readers {
+    jobs: Mutex<Option<Sender<Query>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl fmt::Debug for Readers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Readers")
+    }
+}
+
+impl Readers {
+    pub(super) async fn start(path: PathBuf, options: &SqliteOptions) -> Result<Self> {
+        let (jobs, queue) = channel::<Query>();
+        let queue = Arc::new(Mutex::new(queue));
+        let mut threads = Vec::new();
+        for _ in 0..options.readers.max(1) {
+            let (queue, path, busy) = (Arc::clone(&queue), path.clone(), options.busy_timeout);
+            let (ready, opened) = oneshot::channel();
+            threads.push(spawn("vpnkit-store-r", move || match open::reader(&path, busy) {
+                Ok(connection) => {
+                    if ready.send(Ok(())).is_ok() {
+                        read(&connection, &queue);
+                    }
+                }
+                Err(e) => drop(ready.send(Err(e))),
+            })?);
+            opened.await.map_err(|_| closed("store.open"))??;
+        }
+        Ok(Self { jobs: Mutex::new(Some(jobs)), threads: Mutex::new(threads) })
+    }
+
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        query: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        let job: Query = Box::new(move |connection| drop(reply.send(query(connection))));
+        let sent = match self.jobs.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            Some(jobs) => jobs.send(job).is_ok(),
+            None => false,
+        };
+        if !sent {
+            return Err(closed(operation));
+        }
+        answer.await.map_err(|_| closed(operation))?.map_err(|e: Error| e.during(operation))
+    }
+
+    pub(super) async fn close(&self) {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            join(Some(thread)).await;
+        }
+    }
+}
+
+fn read(connection: &Connection, queue: &Mutex<Receiver<Query>>) {
+    loop {
+        // The lock is held while waiting: exactly one idle thread waits at the queue, the others at the lock.
+        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        match job {
+            Ok(job) => job(connection),
+            Err(_) => return,
+        }
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|e| {
+        Error::new(ErrorKind::Unexpected, "store.open", "a thread could not be started").caused_by(e)
+    })
+}
+
+async fn join(thread: Option<JoinHandle<()>>) {
+    if let Some(thread) = thread {
+        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+    }
+}

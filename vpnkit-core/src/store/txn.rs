@@ -1,0 +1,104 @@
+//! One atomic batch.
+
+use crate::Timestamp;
+use crate::accounting::Moved;
+use crate::model::{
+    Cursor, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyStatus, NewEvent, NewKey, NodeId, ServerId,
+};
+use crate::traffic::Epoch;
+
+/// One step of a batch. Steps say what is meant; the store reads, applies the pure rules of
+/// [`crate::lifecycle`] and writes, so that no caller's copy of a key can overwrite another's change.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum StoreOp {
+    /// Add a key. `AlreadyExists` when its name or UUID is taken.
+    Create(Box<NewKey>),
+    /// Change a key. `NotFound`, or `Conflict` when `expected` is not its version.
+    Patch {
+        /// Which key.
+        key: KeyId,
+        /// The version that the caller has seen.
+        expected: Option<u64>,
+        /// What to change.
+        patch: Box<KeyPatch>,
+    },
+    /// Delete a key with all that belongs to it. `NotFound`, or `Conflict`.
+    Delete {
+        /// Which key.
+        key: KeyId,
+        /// The version that the caller has seen.
+        expected: Option<u64>,
+    },
+    /// Judge the status of a key at the time of the batch. A key that is gone is fine.
+    Settle(KeyId),
+    /// Add an inbound, or replace the one of its node and tag. `AlreadyExists` when node and port are taken.
+    PutInbound(Box<Inbound>),
+    /// Remove an inbound. `NotFound`.
+    RemoveInbound(NodeId, InboundTag),
+    /// Store a reading with all that follows from it.
+    Traffic(Box<TrafficBatch>),
+    /// Add an event that is not a consequence of another step.
+    Emit(NewEvent),
+}
+
+/// A reading and what it adds: counters, totals, hour buckets and the statuses that follow, at once.
+#[derive(Clone, Debug)]
+pub struct TrafficBatch {
+    /// Which server was read.
+    pub server: ServerId,
+    /// Its node, for usage by node.
+    pub node: NodeId,
+    /// The sequence of the reading that this one was computed from, 0 for none. `Conflict` when it is no longer
+    /// the newest: somebody else has counted meanwhile.
+    pub after: u64,
+    /// The lifetime of the counters.
+    pub epoch: Epoch,
+    /// Counters of the lifetime before are void.
+    pub new_epoch: bool,
+    /// Counters that moved, sorted by key. Keys that are gone are passed over.
+    pub moved: Vec<Moved>,
+}
+
+/// A batch.
+#[derive(Clone, Debug)]
+pub struct StoreTxn {
+    /// The time of everything in it.
+    pub at: Timestamp,
+    /// A batch with the same id is carried out once; later ones get the first one's receipt.
+    pub request_id: Option<String>,
+    /// The steps, in order.
+    pub ops: Vec<StoreOp>,
+}
+
+impl StoreTxn {
+    /// A batch without request id.
+    #[must_use]
+    pub fn new(at: Timestamp, ops: Vec<StoreOp>) -> Self {
+        Self { at, request_id: None, ops }
+    }
+}
+
+/// A change of status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// Which key.
+    pub key: KeyId,
+    /// Its status before.
+    pub from: KeyStatus,
+    /// Its status now.
+    pub to: KeyStatus,
+}
+
+/// What a batch did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// The key of every `Create` and `Patch`, in the order of the steps, as it stands after the batch.
+    pub keys: Vec<Key>,
+    /// Every change of status, `Create` aside.
+    pub transitions: Vec<Transition>,
+    /// The newest event of the batch; the batch before it when it made none.
+    pub cursor: Cursor,
+    /// The batch had been carried out before under this request id; nothing was done now.
+    pub replayed: bool,
+}

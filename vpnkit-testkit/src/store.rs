@@ -1,0 +1,607 @@
+//! The suite of stores.
+
+use std::any::Any;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use vpnkit_core::accounting::Moved;
+use vpnkit_core::model::{
+    AdminId, ByteSize, CreateKey, Credential, CredentialSecret, Cursor, EventKind, EventSubject, Inbound, InboundTag,
+    Key, KeyId, KeyName, KeyPatch, KeyQuery, KeyRef, KeyStatus, NewEvent, NodeId, Order, PageToken, Patch, Protocol,
+    ServerId, Sort, Traffic, UsageQuery, UsageStep, VpnProtocol,
+};
+use vpnkit_core::store::{KeyStore, Receipt, StoreOp, StoreTxn, TrafficBatch};
+use vpnkit_core::traffic::Epoch;
+use vpnkit_core::{Clock as _, ErrorKind, ManualClock, Result, Timestamp};
+
+/// An empty store, and whatever must live as long as it (a temporary directory).
+#[derive(Debug)]
+pub struct Subject {
+    /// The store.
+    pub store: Arc<dyn KeyStore>,
+    /// Dropped after the case.
+    pub keep: Box<dyn Any + Send + Sync>,
+}
+
+crate::suite!($ store_conformance, store, "Tests that the stores of an `async fn() -> store::Subject` keep the promises.", [
+    a_created_key_is_found_by_id_uid_and_name,
+    names_are_unique_without_regard_to_case,
+    uids_and_secrets_are_unique,
+    a_batch_that_fails_writes_nothing,
+    the_same_request_id_commits_once,
+    a_patch_changes_what_it_names_and_nothing_else,
+    an_expected_version_that_is_old_writes_nothing,
+    concurrent_patches_are_all_kept,
+    statuses_follow_limit_time_and_hand,
+    a_deleted_key_is_gone_with_all_that_belongs_to_it,
+    ids_are_never_used_again,
+    find_filters_searches_and_sorts,
+    pages_see_each_key_once_under_writes,
+    page_tokens_of_another_order_are_refused,
+    due_lists_what_is_over_and_only_that,
+    a_reading_is_counted_in_one_step,
+    a_reading_on_an_old_baseline_is_refused,
+    a_new_epoch_voids_old_counters,
+    a_reading_that_reaches_the_limit_limits_the_key,
+    counters_of_unknown_keys_are_passed_over,
+    usage_is_summed_by_hour_and_day,
+    inbounds_are_kept_and_ports_are_unique,
+    events_tell_what_was_committed_in_order,
+    pruned_events_expire_their_cursors,
+    event_signal_wakes,
+    a_closed_store_says_so,
+]);
+
+const START: &str = "2026-03-01T10:20:30Z";
+
+fn at() -> Timestamp {
+    START.parse().unwrap()
+}
+
+fn server() -> ServerId {
+    ServerId::new(&NodeId::main(), "fake")
+}
+
+async fn commit(s: &Subject, ops: Vec<StoreOp>) -> Result<Receipt> {
+    s.store.commit(StoreTxn::new(at(), ops)).await
+}
+
+fn create(request: CreateKey) -> StoreOp {
+    let mut new = request.validate(at()).unwrap();
+    if new.credentials.is_empty() {
+        new.credentials.push(Credential::generate(Protocol::Vless));
+    }
+    StoreOp::Create(Box::new(new))
+}
+
+async fn created(s: &Subject, request: CreateKey) -> Key {
+    commit(s, vec![create(request)]).await.unwrap().keys.remove(0)
+}
+
+fn patch(key: KeyId, patch: KeyPatch) -> StoreOp {
+    StoreOp::Patch { key, expected: None, patch: Box::new(patch) }
+}
+
+async fn get(s: &Subject, id: KeyId) -> Option<Key> {
+    s.store.key(&KeyRef::Id(id)).await.unwrap()
+}
+
+fn batch(after: u64, epoch: &str, new_epoch: bool, moved: Vec<Moved>) -> StoreOp {
+    StoreOp::Traffic(Box::new(TrafficBatch {
+        server: server(),
+        node: NodeId::main(),
+        after,
+        epoch: Epoch { id: epoch.into(), evidence: "e".into() },
+        new_epoch,
+        moved,
+    }))
+}
+
+fn moved(key: KeyId, counter: (u64, u64), delta: (u64, u64)) -> Moved {
+    let traffic = |(up, down)| Traffic { up, down };
+    Moved { key, counter: traffic(counter), delta: traffic(delta) }
+}
+
+async fn kinds(s: &Subject, after: Cursor) -> Vec<EventKind> {
+    s.store.events(after, 1000).await.unwrap().events.into_iter().map(|e| e.kind).collect()
+}
+
+/// All three identities lead to the same key, with everything that was given.
+pub async fn a_created_key_is_found_by_id_uid_and_name(s: Subject) {
+    let request = CreateKey::named("Alice")
+        .label("Алиса 🦊")
+        .note("line\nline")
+        .data_limit(ByteSize::gib(3))
+        .expires_in(Duration::from_secs(60))
+        .only(vec![InboundTag::new("a").unwrap(), InboundTag::new("b").unwrap()]);
+    let key = created(&s, CreateKey { owner: Some(AdminId(7)), ..request }).await;
+    assert_eq!(key.version, 1);
+    assert_eq!(key.expires_at, Some(at().plus(Duration::from_secs(60))));
+    for by in [KeyRef::Id(key.id), KeyRef::Uid(key.uid), KeyRef::Name("aLICE".into())] {
+        assert_eq!(s.store.key(&by).await.unwrap().as_ref(), Some(&key), "{by}");
+    }
+    assert_eq!(s.store.key(&KeyRef::Name("bob".into())).await.unwrap(), None);
+    assert_eq!(s.store.keys(&[KeyId(99), key.id, key.id]).await.unwrap(), vec![key]);
+}
+
+/// Also when a key is renamed; a name that was given up is free.
+pub async fn names_are_unique_without_regard_to_case(s: Subject) {
+    let alice = created(&s, CreateKey::named("alice")).await;
+    let bob = created(&s, CreateKey::named("bob")).await;
+    let clash = commit(&s, vec![create(CreateKey::named("ALICE"))]).await.unwrap_err();
+    assert_eq!((clash.kind(), clash.get("field")), (ErrorKind::AlreadyExists, Some("name")));
+    let rename = |name: &str| KeyPatch { name: Patch::Set(KeyName::new(name).unwrap()), ..KeyPatch::default() };
+    let clash = commit(&s, vec![patch(bob.id, rename("Alice"))]).await.unwrap_err();
+    assert_eq!(clash.kind(), ErrorKind::AlreadyExists);
+    commit(&s, vec![patch(alice.id, rename("ALICE"))]).await.unwrap();
+    commit(&s, vec![patch(alice.id, rename("carol")), patch(bob.id, rename("alice"))]).await.unwrap();
+    assert_eq!(s.store.key(&KeyRef::Name("alice".into())).await.unwrap().unwrap().id, bob.id);
+    // Any number of keys has no name.
+    created(&s, CreateKey::default()).await;
+    created(&s, CreateKey::default()).await;
+}
+
+/// Two users with one secret would lock each other out on a server.
+pub async fn uids_and_secrets_are_unique(s: Subject) {
+    let secret = Credential::generate(Protocol::Vless);
+    let with = |c: &Credential| CreateKey { credentials: vec![c.clone()], ..CreateKey::default() };
+    let first = created(&s, with(&secret)).await;
+    let clash = commit(&s, vec![create(with(&secret))]).await.unwrap_err();
+    assert_eq!((clash.kind(), clash.get("field")), (ErrorKind::AlreadyExists, Some("credentials")));
+    let StoreOp::Create(mut twin) = create(CreateKey::default()) else { panic!("a create") };
+    twin.uid = first.uid;
+    let clash = commit(&s, vec![StoreOp::Create(twin)]).await.unwrap_err();
+    assert_eq!((clash.kind(), clash.get("field")), (ErrorKind::AlreadyExists, Some("uid")));
+    // Given up, it may be used again.
+    let other = KeyPatch { credentials: vec![Credential::generate(Protocol::Vless)], ..KeyPatch::default() };
+    commit(&s, vec![patch(first.id, other)]).await.unwrap();
+    created(&s, with(&secret)).await;
+}
+
+/// The first steps of it neither.
+pub async fn a_batch_that_fails_writes_nothing(s: Subject) {
+    created(&s, CreateKey::named("taken")).await;
+    let before = s.store.newest_event().await.unwrap();
+    let ops = vec![create(CreateKey::named("new")), create(CreateKey::named("taken"))];
+    assert_eq!(commit(&s, ops).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(s.store.key(&KeyRef::Name("new".into())).await.unwrap(), None);
+    assert_eq!(s.store.newest_event().await.unwrap(), before);
+    created(&s, CreateKey::named("new")).await;
+}
+
+/// The second time nothing is written and the first receipt comes back.
+pub async fn the_same_request_id_commits_once(s: Subject) {
+    let txn = |name: &str| StoreTxn {
+        at: at(),
+        request_id: Some("pay:1".into()),
+        ops: vec![create(CreateKey::named(name))],
+    };
+    let first = s.store.commit(txn("one")).await.unwrap();
+    let second = s.store.commit(txn("two")).await.unwrap();
+    assert!(!first.replayed && second.replayed);
+    assert_eq!((first.keys, first.cursor), (second.keys, second.cursor));
+    assert_eq!(s.store.key(&KeyRef::Name("two".into())).await.unwrap(), None);
+    // A failed one is not remembered.
+    let failing = StoreTxn { request_id: Some("pay:2".into()), ..txn("one") };
+    assert_eq!(s.store.commit(failing).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    let retried = StoreTxn { request_id: Some("pay:2".into()), ..txn("three") };
+    assert!(!s.store.commit(retried).await.unwrap().replayed);
+}
+
+/// And its version grows only when something is different.
+pub async fn a_patch_changes_what_it_names_and_nothing_else(s: Subject) {
+    let before = created(&s, CreateKey::named("k").label("l").note("n").data_limit(ByteSize::gib(1))).await;
+    let nothing = KeyPatch { label: Patch::Set("l".into()), ..KeyPatch::default() };
+    let receipt = commit(&s, vec![patch(before.id, nothing)]).await.unwrap();
+    assert_eq!(receipt.keys, vec![before.clone()]);
+    let rotated = Credential { secret: CredentialSecret::generate(Protocol::Vless), ..before.credentials[0].clone() };
+    let change = KeyPatch {
+        label: Patch::Clear,
+        data_limit: Patch::Set(ByteSize::gib(2)),
+        credentials: vec![rotated.clone(), Credential::generate(Protocol::Trojan)],
+        ..KeyPatch::default()
+    };
+    let after = commit(&s, vec![patch(before.id, change)]).await.unwrap().keys.remove(0);
+    assert_eq!((after.version, after.label.as_deref(), after.note.as_deref()), (2, None, Some("n")));
+    assert_eq!(after.credentials.len(), 2);
+    assert_eq!(after.credentials[0], rotated);
+    assert_eq!(get(&s, before.id).await.unwrap(), after);
+}
+
+/// For patches and deletions.
+pub async fn an_expected_version_that_is_old_writes_nothing(s: Subject) {
+    let key = created(&s, CreateKey::named("k")).await;
+    commit(&s, vec![patch(key.id, KeyPatch::enabled(false))]).await.unwrap();
+    let old = Some(key.version);
+    let patch = StoreOp::Patch { key: key.id, expected: old, patch: Box::new(KeyPatch::enabled(true)) };
+    for op in [patch, StoreOp::Delete { key: key.id, expected: old }] {
+        let error = commit(&s, vec![create(CreateKey::named("other")), op]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+    }
+    assert_eq!(get(&s, key.id).await.unwrap().status, KeyStatus::Disabled);
+    assert_eq!(s.store.key(&KeyRef::Name("other".into())).await.unwrap(), None);
+    let missing = commit(&s, vec![StoreOp::Delete { key: KeyId(999), expected: None }]).await.unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+}
+
+/// Whoever writes at the same time: no change overwrites another.
+pub async fn concurrent_patches_are_all_kept(s: Subject) {
+    let key = created(&s, CreateKey::named("k")).await;
+    let mut tasks = Vec::new();
+    for i in 0..40u64 {
+        let store = Arc::clone(&s.store);
+        let change = match i % 2 {
+            0 => KeyPatch { label: Patch::Set(i.to_string()), ..KeyPatch::default() },
+            _ => KeyPatch { data_limit: Patch::Set(ByteSize::mib(i)), ..KeyPatch::default() },
+        };
+        let txn = StoreTxn::new(at(), vec![patch(key.id, change)]);
+        tasks.push(tokio::spawn(async move { store.commit(txn).await.unwrap() }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let key = get(&s, key.id).await.unwrap();
+    assert_eq!(key.version, 41);
+    assert!(key.label.is_some() && key.data_limit.is_some());
+}
+
+/// As the pure rules say, with one event and one transition each.
+pub async fn statuses_follow_limit_time_and_hand(s: Subject) {
+    let clock = ManualClock::at(at());
+    let limit = ByteSize::from_bytes(100);
+    let key = created(&s, CreateKey::default().data_limit(limit).expires_in(Duration::from_secs(10))).await;
+    let cursor = s.store.newest_event().await.unwrap();
+    let run = async |ops| s.store.commit(StoreTxn::new(clock.now(), ops)).await.unwrap().transitions;
+    let used = vec![batch(0, "1", true, vec![moved(key.id, (60, 40), (60, 40))])];
+    let transitions = run(used).await;
+    assert_eq!((transitions[0].from, transitions[0].to), (KeyStatus::Active, KeyStatus::Limited));
+    clock.advance(Duration::from_secs(10));
+    assert_eq!(run(vec![StoreOp::Settle(key.id)]).await[0].to, KeyStatus::Expired);
+    assert!(run(vec![StoreOp::Settle(key.id), StoreOp::Settle(KeyId(999))]).await.is_empty());
+    let longer = KeyPatch { expires_at: Patch::Clear, ..KeyPatch::default() };
+    assert_eq!(run(vec![patch(key.id, longer)]).await[0].to, KeyStatus::Limited);
+    let reset = KeyPatch { reset_usage: true, ..KeyPatch::default() };
+    assert_eq!(run(vec![patch(key.id, reset)]).await[0].to, KeyStatus::Active);
+    assert_eq!(run(vec![patch(key.id, KeyPatch::enabled(false))]).await[0].to, KeyStatus::Disabled);
+    assert_eq!(run(vec![patch(key.id, KeyPatch::enabled(true))]).await[0].to, KeyStatus::Active);
+    let key = get(&s, key.id).await.unwrap();
+    assert_eq!((key.used, key.traffic.total()), (0, 100));
+    use EventKind::{KeyActivated, KeyDisabled, KeyExpired, KeyLimited, KeyUpdated};
+    let expected =
+        [KeyLimited, KeyExpired, KeyUpdated, KeyLimited, KeyUpdated, KeyActivated, KeyDisabled, KeyActivated];
+    assert_eq!(kinds(&s, cursor).await, expected);
+}
+
+/// Its name is free, its dedicated inbounds are gone.
+pub async fn a_deleted_key_is_gone_with_all_that_belongs_to_it(s: Subject) {
+    let key = created(&s, CreateKey::named("k")).await;
+    let tag = |t: &str| InboundTag::new(t).unwrap();
+    let own = Inbound::new(tag("own"), 1001, VpnProtocol::Trojan).dedicated_to(key.id);
+    let shared = Inbound::new(tag("shared"), 1002, VpnProtocol::Trojan);
+    let put = [own, shared].map(|i| StoreOp::PutInbound(Box::new(i))).into();
+    commit(&s, put).await.unwrap();
+    commit(&s, vec![batch(0, "1", true, vec![moved(key.id, (1, 1), (1, 1))])]).await.unwrap();
+    commit(&s, vec![StoreOp::Delete { key: key.id, expected: Some(1) }]).await.unwrap();
+    assert_eq!(get(&s, key.id).await, None);
+    let left: Vec<_> = s.store.inbounds().await.unwrap().into_iter().map(|i| i.tag).collect();
+    assert_eq!(left, vec![tag("shared")]);
+    assert!(s.store.baseline(&server()).await.unwrap().unwrap().counters.is_empty());
+    let credentials = key.credentials.clone();
+    created(&s, CreateKey { credentials, ..CreateKey::named("K") }).await;
+}
+
+/// Counters on servers outlive keys, so an id that came back would inherit traffic.
+pub async fn ids_are_never_used_again(s: Subject) {
+    let mut seen = BTreeSet::new();
+    for _ in 0..5 {
+        let key = created(&s, CreateKey::default()).await;
+        assert!(seen.insert(key.id));
+        assert!(seen.iter().all(|id| *id <= key.id));
+        commit(&s, vec![StoreOp::Delete { key: key.id, expected: None }]).await.unwrap();
+    }
+}
+
+/// In every combination.
+pub async fn find_filters_searches_and_sorts(s: Subject) {
+    let mut ops = Vec::new();
+    for (name, label, owner, expires) in [
+        (Some("bob"), Some("Боб"), 1, Some(300)),
+        (Some("Alice"), Some("second"), 2, None),
+        (None, Some("third 100%_a"), 1, Some(100)),
+        (Some("carol"), None, 1, Some(200)),
+    ] {
+        ops.push(create(CreateKey {
+            name: name.map(str::to_owned),
+            label: label.map(str::to_owned),
+            owner: Some(AdminId(owner)),
+            expires_in: expires.map(Duration::from_secs),
+            ..CreateKey::default()
+        }));
+    }
+    let ids: Vec<KeyId> = commit(&s, ops).await.unwrap().keys.iter().map(|k| k.id).collect();
+    commit(&s, vec![patch(ids[1], KeyPatch::enabled(false))]).await.unwrap();
+    let used = vec![moved(ids[0], (5, 0), (5, 0)), moved(ids[3], (9, 0), (9, 0))];
+    commit(&s, vec![batch(0, "1", true, used)]).await.unwrap();
+    let find = async |query: KeyQuery| {
+        let page = s.store.find(&query).await.unwrap();
+        assert_eq!(page.next, None);
+        page.keys.iter().map(|k| ids.iter().position(|id| *id == k.id).unwrap()).collect::<Vec<_>>()
+    };
+    let all = KeyQuery::default;
+    assert_eq!(find(all()).await, [0, 1, 2, 3]);
+    assert_eq!(find(KeyQuery { status: vec![KeyStatus::Active], ..all() }).await, [0, 2, 3]);
+    assert_eq!(find(KeyQuery { owner: Some(AdminId(1)), ..all() }).await, [0, 2, 3]);
+    for (text, expected) in
+        [("LIC", vec![1]), ("боб", vec![0]), ("100%_A", vec![2]), ("%", vec![2]), ("", vec![0, 1, 2, 3])]
+    {
+        assert_eq!(find(KeyQuery { search: Some(text.into()), ..all() }).await, expected, "{text}");
+    }
+    for (sort, expected) in [
+        (Sort::Name, [1, 0, 3, 2]),
+        (Sort::ExpiresAt, [2, 3, 0, 1]),
+        (Sort::Used, [1, 2, 0, 3]),
+        (Sort::Id, [0, 1, 2, 3]),
+    ] {
+        assert_eq!(find(KeyQuery { sort, ..all() }).await, expected, "{sort:?}");
+        let mut backwards = expected.to_vec();
+        backwards.reverse();
+        assert_eq!(find(KeyQuery { sort, order: Order::Descending, ..all() }).await, backwards, "{sort:?}");
+    }
+    let both = KeyQuery { status: vec![KeyStatus::Disabled], search: Some("second".into()), ..all() };
+    assert_eq!(find(both).await, [1]);
+    // What comes back is whole, whatever the order.
+    let page = s.store.find(&KeyQuery { sort: Sort::Name, ..all() }).await.unwrap();
+    for key in page.keys {
+        assert_eq!(Some(key.clone()), get(&s, key.id).await);
+    }
+}
+
+/// Keys that stay are seen once, in both directions and every order, while others come and go.
+pub async fn pages_see_each_key_once_under_writes(s: Subject) {
+    let ops = (0..50).map(|i| create(CreateKey::named(format!("k{:02}", i * 7 % 50)))).collect();
+    let stay: BTreeSet<KeyId> = commit(&s, ops).await.unwrap().keys.iter().map(|k| k.id).collect();
+    for (n, (sort, order)) in [Sort::Id, Sort::Name, Sort::ExpiresAt, Sort::Used]
+        .into_iter()
+        .flat_map(|sort| [(sort, Order::Ascending), (sort, Order::Descending)])
+        .enumerate()
+    {
+        let mut query = KeyQuery { sort, order, limit: 7, ..KeyQuery::default() };
+        let mut seen = Vec::new();
+        for i in 0.. {
+            let page = s.store.find(&query).await.unwrap();
+            seen.extend(page.keys.iter().map(|k| k.id).filter(|id| stay.contains(id)));
+            let other = created(&s, CreateKey::named(format!("k{i:02}x{n}"))).await;
+            if i % 2 == 0 {
+                commit(&s, vec![StoreOp::Delete { key: other.id, expected: None }]).await.unwrap();
+            }
+            match page.next {
+                // A token survives being written down.
+                Some(token) => query.after = Some(PageToken::new(token.as_str())),
+                None => break,
+            }
+        }
+        assert_eq!(seen.len(), stay.len(), "{sort:?} {order:?}");
+        assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), stay);
+    }
+}
+
+/// And so are limits out of range and texts that are no tokens.
+pub async fn page_tokens_of_another_order_are_refused(s: Subject) {
+    for name in ["a", "b"] {
+        created(&s, CreateKey::named(name)).await;
+    }
+    let token = s.store.find(&KeyQuery { limit: 1, ..KeyQuery::default() }).await.unwrap().next;
+    let bad = [
+        KeyQuery { after: token, sort: Sort::Name, ..KeyQuery::default() },
+        KeyQuery { after: Some(PageToken::new("nonsense")), ..KeyQuery::default() },
+        KeyQuery { limit: 0, ..KeyQuery::default() },
+        KeyQuery { limit: 10_001, ..KeyQuery::default() },
+    ];
+    for query in bad {
+        assert_eq!(s.store.find(&query).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+}
+
+/// Oldest first; disabled and expired keys are not due.
+pub async fn due_lists_what_is_over_and_only_that(s: Subject) {
+    let mut ids = Vec::new();
+    for secs in [30, 10, 20, 40] {
+        ids.push(created(&s, CreateKey::default().expires_in(Duration::from_secs(secs))).await.id);
+    }
+    created(&s, CreateKey::default()).await;
+    commit(&s, vec![patch(ids[3], KeyPatch::enabled(false))]).await.unwrap();
+    let due = async |secs| s.store.due(at().plus(Duration::from_secs(secs)), 10).await.unwrap();
+    assert!(due(9).await.is_empty());
+    assert_eq!(due(10).await, [ids[1]]);
+    assert_eq!(due(50).await, [ids[1], ids[2], ids[0]]);
+    assert_eq!(s.store.due(at().plus(Duration::from_secs(50)), 2).await.unwrap(), [ids[1], ids[2]]);
+    let later = StoreTxn::new(at().plus(Duration::from_secs(50)), ids.iter().map(|id| StoreOp::Settle(*id)).collect());
+    assert_eq!(s.store.commit(later).await.unwrap().transitions.len(), 3);
+    assert!(due(50).await.is_empty());
+}
+
+/// Counters, totals, usage and the baseline move together.
+pub async fn a_reading_is_counted_in_one_step(s: Subject) {
+    let key = created(&s, CreateKey::default()).await;
+    assert_eq!(s.store.baseline(&server()).await.unwrap(), None);
+    commit(&s, vec![batch(0, "1", true, vec![moved(key.id, (50, 70), (0, 0))])]).await.unwrap();
+    assert_eq!(get(&s, key.id).await.unwrap(), key, "a first sight counts nothing");
+    commit(&s, vec![batch(1, "1", false, vec![moved(key.id, (60, 90), (10, 20))])]).await.unwrap();
+    let counted = get(&s, key.id).await.unwrap();
+    assert_eq!((counted.used, counted.traffic), (30, Traffic { up: 10, down: 20 }));
+    assert_eq!((counted.seen_at, counted.version), (Some(at()), 1));
+    let baseline = s.store.baseline(&server()).await.unwrap().unwrap();
+    assert_eq!((baseline.sequence, baseline.epoch.id.as_str(), baseline.epoch.evidence.as_str()), (2, "1", "e"));
+    assert_eq!(baseline.counters.len(), 1);
+    assert_eq!(baseline.counters[0].traffic, Traffic { up: 60, down: 90 });
+}
+
+/// Two processes that count the same bytes: the second is told, and nothing is counted twice.
+pub async fn a_reading_on_an_old_baseline_is_refused(s: Subject) {
+    let key = created(&s, CreateKey::default()).await;
+    commit(&s, vec![batch(0, "1", true, vec![])]).await.unwrap();
+    let reading = || batch(1, "1", false, vec![moved(key.id, (5, 0), (5, 0))]);
+    commit(&s, vec![reading()]).await.unwrap();
+    assert_eq!(commit(&s, vec![reading()]).await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(get(&s, key.id).await.unwrap().used, 5);
+}
+
+/// What was counted stays.
+pub async fn a_new_epoch_voids_old_counters(s: Subject) {
+    let a = created(&s, CreateKey::default()).await;
+    let b = created(&s, CreateKey::default()).await;
+    let both = vec![moved(a.id, (5, 5), (5, 5)), moved(b.id, (7, 7), (7, 7))];
+    commit(&s, vec![batch(0, "1", true, both)]).await.unwrap();
+    commit(&s, vec![batch(1, "2", true, vec![moved(a.id, (1, 1), (1, 1))])]).await.unwrap();
+    let baseline = s.store.baseline(&server()).await.unwrap().unwrap();
+    assert_eq!(baseline.epoch.id, "2");
+    assert_eq!(baseline.counters.iter().map(|c| c.key).collect::<Vec<_>>(), [a.id]);
+    assert_eq!((get(&s, a.id).await.unwrap().used, get(&s, b.id).await.unwrap().used), (12, 14));
+}
+
+/// In the same batch, exactly at the limit, and a disabled key stays disabled.
+pub async fn a_reading_that_reaches_the_limit_limits_the_key(s: Subject) {
+    let limit = ByteSize::from_bytes(100);
+    let a = created(&s, CreateKey::default().data_limit(limit)).await;
+    let b = created(&s, CreateKey::default().data_limit(limit)).await;
+    let c = created(&s, CreateKey { disabled: true, ..CreateKey::default().data_limit(limit) }).await;
+    let reading = vec![
+        moved(a.id, (99, 0), (99, 0)),
+        moved(b.id, (50, 50), (50, 50)),
+        moved(c.id, (500, 0), (500, 0)),
+    ];
+    let receipt = commit(&s, vec![batch(0, "1", true, reading)]).await.unwrap();
+    assert_eq!(receipt.transitions.iter().map(|t| t.key).collect::<Vec<_>>(), [b.id]);
+    assert_eq!(get(&s, a.id).await.unwrap().status, KeyStatus::Active);
+    assert_eq!(get(&s, b.id).await.unwrap().status, KeyStatus::Limited);
+    assert_eq!(get(&s, c.id).await.unwrap().status, KeyStatus::Disabled);
+}
+
+/// A key that was deleted while the server still counted it.
+pub async fn counters_of_unknown_keys_are_passed_over(s: Subject) {
+    let key = created(&s, CreateKey::default()).await;
+    let reading = vec![moved(key.id, (1, 0), (1, 0)), moved(KeyId(999), (5, 5), (5, 5))];
+    commit(&s, vec![batch(0, "1", true, reading)]).await.unwrap();
+    assert_eq!(get(&s, key.id).await.unwrap().used, 1);
+    let baseline = s.store.baseline(&server()).await.unwrap().unwrap();
+    assert_eq!(baseline.counters.iter().map(|c| c.key).collect::<Vec<_>>(), [key.id]);
+}
+
+/// By key, by node and for all, within the asked time only.
+pub async fn usage_is_summed_by_hour_and_day(s: Subject) {
+    let a = created(&s, CreateKey::default()).await;
+    let b = created(&s, CreateKey::default()).await;
+    let hour = |h: u64| at().hour().plus(Duration::from_secs(h * 3600));
+    for (i, h) in [0u64, 0, 1, 26].into_iter().enumerate() {
+        let n = u64::try_from(i).unwrap();
+        let both = vec![moved(a.id, (n + 1, 0), (1, 10)), moved(b.id, (n + 1, 0), (2, 20))];
+        let txn = StoreTxn::new(hour(h).plus(Duration::from_secs(60)), vec![batch(n, "1", n == 0, both)]);
+        s.store.commit(txn).await.unwrap();
+    }
+    let all = UsageQuery { key: None, node: None, from: Timestamp::default(), to: hour(1000), step: UsageStep::Hour };
+    let usage = async |query: UsageQuery| {
+        let points = s.store.usage(&query).await.unwrap();
+        points.iter().map(|p| (p.at, p.traffic.up, p.traffic.down)).collect::<Vec<_>>()
+    };
+    let key = Some(a.id);
+    let expected = [(hour(0), 2, 20), (hour(1), 1, 10), (hour(26), 1, 10)];
+    assert_eq!(usage(UsageQuery { key, ..all.clone() }).await, expected);
+    let node = Some(NodeId::main());
+    assert_eq!(usage(UsageQuery { key, node, ..all.clone() }).await, expected);
+    let node = Some(NodeId::new("other").unwrap());
+    assert!(usage(UsageQuery { key, node, ..all.clone() }).await.is_empty());
+    let days = [(hour(0).day(), 9, 90), (hour(26).day(), 3, 30)];
+    assert_eq!(usage(UsageQuery { step: UsageStep::Day, ..all.clone() }).await, days);
+    let part = UsageQuery { key, from: hour(1), to: hour(26), ..all.clone() };
+    assert_eq!(usage(part).await, [(hour(1), 1, 10)]);
+    assert!(usage(UsageQuery { from: hour(30), to: hour(2), ..all }).await.is_empty());
+}
+
+/// The same inbound again is no event.
+pub async fn inbounds_are_kept_and_ports_are_unique(s: Subject) {
+    let tag = |t: &str| InboundTag::new(t).unwrap();
+    let put = |inbound: &Inbound| vec![StoreOp::PutInbound(Box::new(inbound.clone()))];
+    let a = Inbound::new(tag("a"), 1001, VpnProtocol::Vless { vision: false });
+    let b = Inbound::new(tag("b"), 1002, VpnProtocol::Vmess);
+    commit(&s, put(&b)).await.unwrap();
+    commit(&s, put(&a)).await.unwrap();
+    assert_eq!(s.store.inbounds().await.unwrap(), [a.clone(), b.clone()]);
+    let cursor = s.store.newest_event().await.unwrap();
+    commit(&s, put(&a)).await.unwrap();
+    assert_eq!(s.store.newest_event().await.unwrap(), cursor);
+    let clash = Inbound { tag: tag("c"), ..a.clone() };
+    assert_eq!(commit(&s, put(&clash)).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    let moved = Inbound { port: 1003, ..a.clone() };
+    commit(&s, put(&moved)).await.unwrap();
+    commit(&s, put(&clash)).await.unwrap();
+    let orphan = Inbound::new(tag("d"), 1004, VpnProtocol::Vmess).dedicated_to(KeyId(999));
+    assert_eq!(commit(&s, put(&orphan)).await.unwrap_err().kind(), ErrorKind::NotFound);
+    let remove = || vec![StoreOp::RemoveInbound(NodeId::main(), tag("b"))];
+    commit(&s, remove()).await.unwrap();
+    assert_eq!(commit(&s, remove()).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(s.store.inbounds().await.unwrap(), [moved, clash]);
+}
+
+/// With their subjects; a batch can be read in pieces.
+pub async fn events_tell_what_was_committed_in_order(s: Subject) {
+    let key = created(&s, CreateKey::named("k")).await;
+    let note = KeyPatch { note: Patch::Set("n".into()), ..KeyPatch::default() };
+    commit(&s, vec![patch(key.id, note), patch(key.id, KeyPatch::enabled(false))]).await.unwrap();
+    let subject = EventSubject::Server(server());
+    let down = NewEvent { kind: EventKind::ServerDown, subject: subject.clone(), detail: "why".into() };
+    commit(&s, vec![StoreOp::Emit(down)]).await.unwrap();
+    let receipt = commit(&s, vec![StoreOp::Delete { key: key.id, expected: None }]).await.unwrap();
+    use EventKind::{KeyCreated, KeyDeleted, KeyDisabled, KeyUpdated, ServerDown};
+    let expected = [KeyCreated, KeyUpdated, KeyDisabled, ServerDown, KeyDeleted];
+    assert_eq!(kinds(&s, Cursor::START).await, expected);
+    let mut cursor = Cursor::START;
+    for kind in expected {
+        let batch = s.store.events(cursor, 1).await.unwrap();
+        assert_eq!(batch.events.len(), 1);
+        let event = &batch.events[0];
+        assert_eq!((event.kind, event.cursor, event.at), (kind, batch.next, at()));
+        match kind {
+            ServerDown => assert_eq!((&event.subject, event.detail.as_str()), (&subject, "why")),
+            _ => assert_eq!(event.subject, EventSubject::Key { id: key.id, uid: key.uid }),
+        }
+        cursor = batch.next;
+    }
+    assert_eq!(receipt.cursor, cursor);
+    assert_eq!(s.store.events(cursor, 10).await.unwrap().next, cursor);
+    assert_eq!(s.store.newest_event().await.unwrap(), cursor);
+}
+
+/// And request ids with them.
+pub async fn pruned_events_expire_their_cursors(s: Subject) {
+    let old = StoreTxn { at: at(), request_id: Some("r".into()), ops: vec![create(CreateKey::named("old"))] };
+    let old = s.store.commit(old).await.unwrap();
+    let later = at().plus(Duration::from_secs(100));
+    let new = s.store.commit(StoreTxn::new(later, vec![create(CreateKey::named("new"))])).await.unwrap();
+    assert_eq!(s.store.prune(at()).await.unwrap(), 0);
+    assert_eq!(s.store.prune(later).await.unwrap(), 1);
+    assert_eq!(s.store.events(Cursor::START, 9).await.unwrap_err().kind(), ErrorKind::CursorExpired);
+    assert_eq!(s.store.events(old.cursor, 9).await.unwrap().events.len(), 1);
+    assert_eq!(s.store.newest_event().await.unwrap(), new.cursor);
+    let again =
+        StoreTxn { at: later, request_id: Some("r".into()), ops: vec![create(CreateKey::named("again"))] };
+    assert!(!s.store.commit(again).await.unwrap().replayed);
+}
+
+/// Whoever waits for events hears of a commit.
+pub async fn event_signal_wakes(s: Subject) {
+    let mut signal = s.store.event_signal();
+    let waiting = tokio::spawn(async move { signal.changed().await });
+    created(&s, CreateKey::default()).await;
+    tokio::time::timeout(Duration::from_secs(30), waiting).await.expect("a wake").unwrap().unwrap();
+}
+
+/// For every call, without waiting.
+pub async fn a_closed_store_says_so(s: Subject) {
+    created(&s, CreateKey::named("k")).await;
+    s.store.close().await.unwrap();
+    s.store.close().await.unwrap();
+    assert_eq!(s.store.key(&KeyRef::from("k")).await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(s.store.find(&KeyQuery::default()).await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(commit(&s, vec![create(CreateKey::default())]).await.unwrap_err().kind(), ErrorKind::Closed);
+}
