@@ -1,0 +1,220 @@
+//! How vpnkit's accounts look to Xray.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use prost::Message as _;
+use serde_json::{Value, json};
+use vpnkit_core::backend::{Account, Fingerprint};
+use vpnkit_core::model::{CredentialSecret, Device, Inbound, KeyId, ShadowsocksMethod, VpnProtocol};
+use vpnkit_core::subscription::xray_json::shadowsocks_user_key;
+use vpnkit_core::{Error, ErrorKind, Result};
+
+use crate::proto::accounts;
+use crate::proto::xray::common::protocol::User;
+use crate::proto::xray::common::serial::TypedMessage;
+
+/// All accounts are on this level; the policy of the config counts it.
+const LEVEL: u32 = 0;
+
+const VLESS: &str = "xray.proxy.vless.Account";
+const VMESS: &str = "xray.proxy.vmess.Account";
+const TROJAN: &str = "xray.proxy.trojan.Account";
+const SHADOWSOCKS: &str = "xray.proxy.shadowsocks.Account";
+const SHADOWSOCKS_2022: &str = "xray.proxy.shadowsocks_2022.Account";
+
+/// The name under which Xray knows and counts an account: `vk7`, or `vk7.phone`. Lower case, because Xray looks
+/// names up in lower case and counts them as given; never used again, because counters outlive accounts.
+pub(crate) fn email(key: KeyId, device: &Device) -> String {
+    if device.is_default() { format!("vk{key}") } else { format!("vk{key}.{device}") }
+}
+
+/// The account of a name; `None` when it is not vpnkit's.
+pub(crate) fn parse_email(email: &str) -> Option<(KeyId, Device)> {
+    let rest = email.strip_prefix("vk")?;
+    let (id, device) = match rest.split_once('.') {
+        Some((id, device)) => (id, Device::new(device).ok()?),
+        None => (rest, Device::default()),
+    };
+    if id.is_empty() || !id.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    Some((KeyId(id.parse().ok()?), device))
+}
+
+/// The account as Xray's API takes it.
+///
+/// Xray dies of an account whose type is not the inbound's, so that is refused here.
+pub(crate) fn user(inbound: &Inbound, account: &Account) -> Result<User> {
+    let (kind, value) = match (&inbound.protocol, &account.secret) {
+        (VpnProtocol::Vless { vision }, CredentialSecret::Vless(id)) => {
+            let flow = flow(*vision).to_owned();
+            (VLESS, accounts::Vless { id: id.to_string(), flow, encryption: String::new() }.encode_to_vec())
+        }
+        (VpnProtocol::Vmess, CredentialSecret::Vmess(id)) => {
+            (VMESS, accounts::Vmess { id: id.to_string() }.encode_to_vec())
+        }
+        (VpnProtocol::Trojan, CredentialSecret::Trojan(password)) => {
+            (TROJAN, accounts::Password { password: password.expose().to_owned() }.encode_to_vec())
+        }
+        (VpnProtocol::Shadowsocks { method, .. }, CredentialSecret::Shadowsocks(password)) => {
+            let account =
+                accounts::Shadowsocks { password: password.expose().to_owned(), cipher_type: cipher(*method) };
+            (SHADOWSOCKS, account.encode_to_vec())
+        }
+        (VpnProtocol::Shadowsocks { method, .. }, secret @ CredentialSecret::Shadowsocks2022(_)) => {
+            let account = accounts::Shadowsocks2022 { key: shadowsocks_user_key(*method, secret) };
+            (SHADOWSOCKS_2022, account.encode_to_vec())
+        }
+        _ => {
+            return Err(Error::new(ErrorKind::Rejected, "xray.apply", "the credential is not of the inbound's protocol")
+                .with("inbound", &inbound.tag)
+                .with("protocol", account.secret.protocol())
+                .with("key", account.key));
+        }
+    };
+    Ok(User {
+        level: LEVEL,
+        email: email(account.key, &account.device),
+        account: Some(TypedMessage { r#type: kind.to_owned(), value }),
+    })
+}
+
+/// The account as the config file has it.
+pub(crate) fn client(inbound: &Inbound, account: &Account) -> Value {
+    let (email, secret) = (email(account.key, &account.device), account.secret.expose());
+    match &inbound.protocol {
+        VpnProtocol::Vless { vision } => json!({ "id": secret, "email": email, "flow": flow(*vision) }),
+        VpnProtocol::Vmess => json!({ "id": secret, "email": email }),
+        VpnProtocol::Trojan => json!({ "password": secret, "email": email }),
+        VpnProtocol::Shadowsocks { method, .. } => match method.key_length() {
+            Some(_) => json!({ "password": shadowsocks_user_key(*method, &account.secret), "email": email }),
+            None => json!({ "password": secret, "method": method.code(), "email": email }),
+        },
+        // `rules::check` lets no other protocol come so far.
+        _ => Value::Null,
+    }
+}
+
+/// What is equal exactly when two accounts let the same client in.
+pub(crate) fn fingerprint(user: &User) -> Fingerprint {
+    let mut hasher = DefaultHasher::new();
+    if let Some(account) = &user.account {
+        account.r#type.hash(&mut hasher);
+        // Xray fills in fields that vpnkit leaves empty: compare what matters, not bytes.
+        let value = account.value.as_slice();
+        match account.r#type.as_str() {
+            VLESS => accounts::Vless::decode(value).map(|a| (a.id, a.flow).hash(&mut hasher)),
+            VMESS => accounts::Vmess::decode(value).map(|a| a.id.hash(&mut hasher)),
+            TROJAN => accounts::Password::decode(value).map(|a| a.password.hash(&mut hasher)),
+            SHADOWSOCKS => {
+                accounts::Shadowsocks::decode(value).map(|a| (a.password, a.cipher_type).hash(&mut hasher))
+            }
+            SHADOWSOCKS_2022 => accounts::Shadowsocks2022::decode(value).map(|a| a.key.hash(&mut hasher)),
+            _ => Ok(value.hash(&mut hasher)),
+        }
+        .unwrap_or_default();
+    }
+    Fingerprint(hasher.finish())
+}
+
+/// The type of an inbound's settings, as `ListInbounds` shows it.
+pub(crate) fn settings_type(protocol: &VpnProtocol) -> &'static str {
+    match protocol {
+        VpnProtocol::Vless { .. } => "xray.proxy.vless.inbound.Config",
+        VpnProtocol::Vmess => "xray.proxy.vmess.inbound.Config",
+        VpnProtocol::Trojan => "xray.proxy.trojan.ServerConfig",
+        VpnProtocol::Shadowsocks { method, .. } if method.key_length().is_some() => {
+            "xray.proxy.shadowsocks_2022.MultiUserServerConfig"
+        }
+        VpnProtocol::Shadowsocks { .. } => "xray.proxy.shadowsocks.ServerConfig",
+        // Equal to no type of Xray's, so that nothing is sent.
+        _ => "",
+    }
+}
+
+const fn flow(vision: bool) -> &'static str {
+    if vision { "xtls-rprx-vision" } else { "" }
+}
+
+const fn cipher(method: ShadowsocksMethod) -> i32 {
+    match method {
+        ShadowsocksMethod::Aes128Gcm => 5,
+        ShadowsocksMethod::Aes256Gcm => 6,
+        ShadowsocksMethod::ChaCha20Poly1305 => 7,
+        // A 2022 method has no cipher type: its inbound has one method for all.
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use vpnkit_core::model::InboundTag;
+
+    use super::*;
+    use crate::proto::xray::app::proxyman::command::{
+        AddUserOperation, AlterInboundRequest, RemoveUserOperation,
+    };
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    fn altered(operation: &str, value: Vec<u8>) -> String {
+        let operation = TypedMessage { r#type: format!("xray.app.proxyman.command.{operation}"), value };
+        hex(&AlterInboundRequest { tag: "vl".into(), operation: Some(operation) }.encode_to_vec())
+    }
+
+    /// The bytes that Xray's own descriptors give for the same message.
+    #[test]
+    fn messages_have_the_published_bytes() {
+        let inbound = Inbound::new(InboundTag::new("vl").unwrap(), 1, VpnProtocol::Vless { vision: true });
+        let account = Account {
+            key: KeyId(1),
+            device: Device::default(),
+            secret: CredentialSecret::Vless("11111111-2222-4333-8444-555555555555".parse().unwrap()),
+        };
+        let mut user = user(&inbound, &account).unwrap();
+        user.email = "u1".into();
+        let add = AddUserOperation { user: Some(user) }.encode_to_vec();
+        assert_eq!(
+            altered("AddUserOperation", add),
+            "0a02766c128a010a2a787261792e6170702e70726f78796d616e2e636f6d6d616e642e416464557365724f7065726174696f6e\
+             125c0a5a120275311a540a18787261792e70726f78792e766c6573732e4163636f756e7412380a2431313131313131312d3232\
+             32322d343333332d383434342d35353535353535353535353512107874\
+             6c732d727072782d766973696f6e"
+        );
+        let remove = RemoveUserOperation { email: "u1".into() }.encode_to_vec();
+        assert_eq!(
+            altered("RemoveUserOperation", remove),
+            "0a02766c12350a2d787261792e6170702e70726f78796d616e2e636f6d6d616e642e52656d6f7665557365724f706572617469\
+             6f6e12040a027531"
+        );
+    }
+
+    #[test]
+    fn a_credential_of_another_protocol_is_never_sent() {
+        let inbound = Inbound::new(InboundTag::new("vl").unwrap(), 1, VpnProtocol::Vless { vision: true });
+        let secret = CredentialSecret::generate(vpnkit_core::model::Protocol::Trojan);
+        let account = Account { key: KeyId(1), device: Device::default(), secret };
+        assert_eq!(user(&inbound, &account).unwrap_err().kind(), ErrorKind::Rejected);
+    }
+
+    proptest! {
+        #[test]
+        fn names_round_trip(id in 1i64.., device in "[a-z0-9_-]{1,32}") {
+            let device = Device::new(device).unwrap();
+            prop_assert_eq!(parse_email(&email(KeyId(id), &device)), Some((KeyId(id), device)));
+        }
+
+        #[test]
+        fn names_of_others_are_left_alone(name in "[a-z0-9._@-]{0,20}") {
+            if let Some((key, device)) = parse_email(&name)
+                && !name.ends_with(".default")
+                && !name.starts_with("vk0")
+            {
+                prop_assert_eq!(email(key, &device), name);
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Xray's gRPC API, as far as vpnkit speaks it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use prost::Message as _;
+use tokio::net::UnixStream;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Request, Status};
+use vpnkit_core::{Error, Result, Timestamp};
+
+use crate::fault::convert;
+use crate::proto::xray::app::proxyman::command as handler;
+use crate::proto::xray::app::stats::command as stats;
+use crate::proto::xray::common::protocol::User;
+use crate::proto::xray::common::serial::TypedMessage;
+
+/// For calls about one thing.
+const SHORT: Duration = Duration::from_secs(10);
+/// For calls about everything.
+const LONG: Duration = Duration::from_secs(60);
+/// 100,000 users are 11 MB; the default of 4 MB would end at 35,000.
+const LARGEST: usize = 256 << 20;
+
+/// Where an Xray's API listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ApiAddress {
+    /// `host:port`
+    Tcp(String),
+    /// A socket file.
+    Unix(PathBuf),
+}
+
+impl ApiAddress {
+    /// Takes `host:port` or `unix:/path`.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let fault =
+            |message: &str| Error::invalid("xray.api", "api", message).with("value", text).hint("127.0.0.1:10085");
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = PathBuf::from(path.trim_start_matches("//"));
+            return if path.is_absolute() { Ok(Self::Unix(path)) } else { Err(fault("the path must be absolute")) };
+        }
+        match text.rsplit_once(':') {
+            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0) => {
+                Ok(Self::Tcp(text.to_owned()))
+            }
+            _ => Err(fault("not `host:port` or `unix:/path`")),
+        }
+    }
+
+    /// As the command `xray api` takes it.
+    pub(crate) fn for_command(&self) -> String {
+        match self {
+            Self::Tcp(address) => address.clone(),
+            Self::Unix(path) => format!("unix://{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Display for ApiAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => f.write_str(address),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// What a running process says of itself; every number but the uptime only grows while it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct SystemStats {
+    pub(crate) uptime_secs: u64,
+    pub(crate) total_alloc: u64,
+    pub(crate) mallocs: u64,
+    pub(crate) collections: u64,
+}
+
+/// A client of one Xray. Connects when it is first used and again whenever the connection is lost.
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    handler: handler::handler_service_client::HandlerServiceClient<Channel>,
+    stats: stats::stats_service_client::StatsServiceClient<Channel>,
+}
+
+impl Api {
+    pub(crate) fn new(address: &ApiAddress) -> Result<Self> {
+        let endpoint = |uri: String| {
+            Endpoint::from_shared(uri)
+                .map(|e| e.connect_timeout(Duration::from_secs(3)))
+                .map_err(|e| Error::invalid("xray.api", "api", "not an address").caused_by(e))
+        };
+        let channel = match address {
+            ApiAddress::Tcp(address) => endpoint(format!("http://{address}"))?.connect_lazy(),
+            ApiAddress::Unix(path) => {
+                let path = path.clone();
+                // The authority is not used.
+                endpoint("http://xray".to_owned())?.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
+                    let path = path.clone();
+                    async move { UnixStream::connect(path).await.map(TokioIo::new) }
+                }))
+            }
+        };
+        Ok(Self {
+            handler: handler::handler_service_client::HandlerServiceClient::new(channel.clone())
+                .max_decoding_message_size(LARGEST),
+            stats: stats::stats_service_client::StatsServiceClient::new(channel).max_decoding_message_size(LARGEST),
+        })
+    }
+
+    pub(crate) async fn add_user(&self, tag: &str, user: User) -> Result<(), Status> {
+        let operation = handler::AddUserOperation { user: Some(user) };
+        self.alter(tag, "AddUserOperation", operation.encode_to_vec()).await
+    }
+
+    pub(crate) async fn remove_user(&self, tag: &str, email: &str) -> Result<(), Status> {
+        let operation = handler::RemoveUserOperation { email: email.to_owned() };
+        self.alter(tag, "RemoveUserOperation", operation.encode_to_vec()).await
+    }
+
+    async fn alter(&self, tag: &str, operation: &str, value: Vec<u8>) -> Result<(), Status> {
+        let r#type = format!("xray.app.proxyman.command.{operation}");
+        let request =
+            handler::AlterInboundRequest { tag: tag.to_owned(), operation: Some(TypedMessage { r#type, value }) };
+        self.handler.clone().alter_inbound(timed(request, SHORT)).await.map(drop)
+    }
+
+    /// The user of this name on an inbound.
+    pub(crate) async fn user(&self, tag: &str, email: &str) -> Result<Option<User>, Status> {
+        let request = handler::GetInboundUserRequest { tag: tag.to_owned(), email: email.to_owned() };
+        let answer = self.handler.clone().get_inbound_users(timed(request, SHORT)).await?;
+        // An unknown name is answered with one empty user.
+        Ok(answer.into_inner().users.into_iter().find(|user| user.account.is_some()))
+    }
+
+    pub(crate) async fn users(&self, tag: &str) -> Result<Vec<User>, Status> {
+        let request = handler::GetInboundUserRequest { tag: tag.to_owned(), email: String::new() };
+        Ok(self.handler.clone().get_inbound_users(timed(request, LONG)).await?.into_inner().users)
+    }
+
+    /// Tag and type of settings of every inbound.
+    pub(crate) async fn inbounds(&self) -> Result<HashMap<String, String>, Status> {
+        let request = handler::ListInboundsRequest { is_only_tags: false };
+        let answer = self.handler.clone().list_inbounds(timed(request, LONG)).await?.into_inner();
+        Ok(answer
+            .inbounds
+            .into_iter()
+            .map(|inbound| (inbound.tag, inbound.proxy_settings.map(|s| s.r#type).unwrap_or_default()))
+            .collect())
+    }
+
+    pub(crate) async fn remove_inbound(&self, tag: &str) -> Result<(), Status> {
+        let request = handler::RemoveInboundRequest { tag: tag.to_owned() };
+        self.handler.clone().remove_inbound(timed(request, SHORT)).await.map(drop)
+    }
+
+    /// Cumulative counters whose name contains `pattern`; never reset.
+    pub(crate) async fn counters(&self, pattern: &str) -> Result<Vec<stats::Stat>> {
+        let request = stats::QueryStatsRequest { pattern: pattern.to_owned(), reset: false };
+        let answer = self.stats.clone().query_stats(timed(request, LONG)).await;
+        Ok(answer.map_err(|e| convert("xray.read", &e))?.into_inner().stat)
+    }
+
+    pub(crate) async fn system(&self) -> Result<SystemStats> {
+        let answer = self.stats.clone().get_sys_stats(timed(stats::SysStatsRequest {}, SHORT)).await;
+        let s = answer.map_err(|e| convert("xray.health", &e))?.into_inner();
+        Ok(SystemStats {
+            uptime_secs: u64::from(s.uptime),
+            total_alloc: s.total_alloc,
+            mallocs: s.mallocs,
+            collections: u64::from(s.num_gc),
+        })
+    }
+
+    /// Names of users that have connections open.
+    pub(crate) async fn online(&self) -> Result<Vec<String>> {
+        let answer = self.stats.clone().get_all_online_users(timed(stats::GetAllOnlineUsersRequest {}, LONG)).await;
+        let names = answer.map_err(|e| convert("xray.online", &e))?.into_inner().users;
+        let plain = |name: String| name.split(">>>").nth(1).map(ToOwned::to_owned);
+        Ok(names.into_iter().filter_map(plain).collect())
+    }
+
+    /// From where a user is online; empty when it is not.
+    pub(crate) async fn online_addresses(&self, email: &str) -> Result<Vec<(IpAddr, Timestamp)>> {
+        let request = stats::GetStatsRequest { name: format!("user>>>{email}>>>online"), reset: false };
+        match self.stats.clone().get_stats_online_ip_list(timed(request, SHORT)).await {
+            Ok(answer) => {
+                let parse = |(ip, secs): (String, i64)| Some((ip.parse().ok()?, Timestamp::from_secs(secs)));
+                let mut all: Vec<_> = answer.into_inner().ips.into_iter().filter_map(parse).collect();
+                all.sort_unstable_by_key(|(ip, _)| *ip);
+                Ok(all)
+            }
+            // It was online a moment ago.
+            Err(e) if e.message().to_ascii_lowercase().contains("not found") => Ok(Vec::new()),
+            Err(e) => Err(convert("xray.online", &e)),
+        }
+    }
+}
+
+fn timed<T>(message: T, limit: Duration) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(limit);
+    request
+}

@@ -1,0 +1,206 @@
+//! How an Xray is described to vpnkit.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use vpnkit_core::model::NodeId;
+use vpnkit_core::{Error, Result};
+
+use crate::api::ApiAddress;
+
+/// One Xray.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct XrayConfig {
+    /// The machine it runs on. Default: `main`.
+    #[serde(default = "NodeId::main")]
+    pub node: NodeId,
+    /// Name or IP that clients dial.
+    pub address: String,
+    /// Who runs it.
+    pub mode: XrayMode,
+}
+
+/// Who runs an Xray.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum XrayMode {
+    /// vpnkit: it writes the config, starts, restarts and stops the process.
+    Managed(ManagedXray),
+    /// Somebody else: vpnkit drives it through its API.
+    Attached(AttachedXray),
+}
+
+/// How much Xray logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    /// Everything.
+    Debug,
+    /// Connections too.
+    Info,
+    /// What may need attention.
+    #[default]
+    Warning,
+    /// Failures only.
+    Error,
+}
+
+impl LogLevel {
+    pub(crate) const fn code(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// An Xray that vpnkit runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManagedXray {
+    /// The program. Default: `xray` from the search path.
+    #[serde(default = "default_binary")]
+    pub binary: PathBuf,
+    /// A directory of its own: config, API socket, lock. Created with mode 0700.
+    pub directory: PathBuf,
+    /// Counters follow open connections: vision's splice is switched off (`XRAY_BUF_SPLICE=disable`). Without it
+    /// the bytes of a vision connection are counted when it ends, so a limit can be overrun by a whole download.
+    /// The price is CPU: bytes go through Xray instead of through the kernel.
+    #[serde(default)]
+    pub live_accounting: bool,
+    /// Connections of a key that may no longer connect are cut, by closing the TCP connections from its addresses
+    /// to vpnkit's inbounds in the kernel. Needs CAP_NET_ADMIN. The price: customers behind the same address are
+    /// cut too (and reconnect), and behind a proxy or CDN that address is the proxy's, so leave it off there.
+    #[serde(default)]
+    pub cut_connections: bool,
+    /// How much Xray logs.
+    #[serde(default)]
+    pub log_level: LogLevel,
+    /// The operator's own `outbounds`, `routing` and `dns`, as in Xray's config.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra: Option<Value>,
+}
+
+fn default_binary() -> PathBuf {
+    PathBuf::from("xray")
+}
+
+/// An Xray that somebody else runs. Its config needs `api` with `HandlerService` and `StatsService`, `stats`, and a
+/// `policy` that counts users of level 0 (`statsUserUplink`, `statsUserDownlink`, `statsUserOnline`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttachedXray {
+    /// `host:port` or `unix:/path`. The API has no password: keep it on loopback or in a socket file.
+    pub api: String,
+    /// A binary of Xray, for `xray api adi`: with it inbounds can be added live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binary: Option<PathBuf>,
+    /// As with [`ManagedXray::cut_connections`]; only for an Xray on this machine, in this network namespace.
+    #[serde(default)]
+    pub cut_connections: bool,
+    /// Say so when that Xray runs with `XRAY_BUF_SPLICE=disable`; vpnkit cannot see it.
+    #[serde(default)]
+    pub live_accounting: bool,
+}
+
+impl XrayConfig {
+    /// An Xray that vpnkit runs, with everything else by default.
+    pub fn managed(address: impl Into<String>, directory: impl Into<PathBuf>) -> Self {
+        let managed = ManagedXray {
+            binary: default_binary(),
+            directory: directory.into(),
+            live_accounting: false,
+            cut_connections: false,
+            log_level: LogLevel::default(),
+            extra: None,
+        };
+        Self { node: NodeId::main(), address: address.into(), mode: XrayMode::Managed(managed) }
+    }
+
+    /// An Xray that runs elsewhere.
+    pub fn attached(address: impl Into<String>, api: impl Into<String>) -> Self {
+        let attached =
+            AttachedXray { api: api.into(), binary: None, cut_connections: false, live_accounting: false };
+        Self { node: NodeId::main(), address: address.into(), mode: XrayMode::Attached(attached) }
+    }
+
+    /// Sets the program.
+    #[must_use]
+    pub fn binary(mut self, binary: impl Into<PathBuf>) -> Self {
+        match &mut self.mode {
+            XrayMode::Managed(managed) => managed.binary = binary.into(),
+            XrayMode::Attached(attached) => attached.binary = Some(binary.into()),
+        }
+        self
+    }
+
+    /// Sets whether counters follow open connections.
+    #[must_use]
+    pub fn live_accounting(mut self, on: bool) -> Self {
+        match &mut self.mode {
+            XrayMode::Managed(managed) => managed.live_accounting = on,
+            XrayMode::Attached(attached) => attached.live_accounting = on,
+        }
+        self
+    }
+
+    /// Sets whether connections are cut.
+    #[must_use]
+    pub fn cut_connections(mut self, on: bool) -> Self {
+        match &mut self.mode {
+            XrayMode::Managed(managed) => managed.cut_connections = on,
+            XrayMode::Attached(attached) => attached.cut_connections = on,
+        }
+        self
+    }
+
+    /// Every fault, with its path inside this description.
+    #[must_use]
+    pub fn faults(&self) -> Vec<(String, String)> {
+        let mut faults = Vec::new();
+        let mut fault = |path: &str, message: String| faults.push((path.to_owned(), message));
+        if self.address.is_empty() || self.address.chars().any(|c| c.is_whitespace() || c == '/') {
+            fault("address", "must be a name or an IP".to_owned());
+        }
+        match &self.mode {
+            XrayMode::Managed(managed) => {
+                if !managed.directory.is_absolute() {
+                    fault("mode.managed.directory", "must be an absolute path".to_owned());
+                }
+                // Linux allows 108 bytes for a socket's path.
+                if managed.directory.as_os_str().len() > 90 {
+                    fault("mode.managed.directory", "is too long for a socket in it (90 bytes)".to_owned());
+                }
+                match &managed.extra {
+                    None => {}
+                    Some(Value::Object(extra)) => {
+                        for name in extra.keys().filter(|n| !matches!(n.as_str(), "outbounds" | "routing" | "dns")) {
+                            fault(&format!("mode.managed.extra.{name}"), "only outbounds, routing, dns".to_owned());
+                        }
+                    }
+                    Some(_) => fault("mode.managed.extra", "must be an object".to_owned()),
+                }
+            }
+            XrayMode::Attached(attached) => {
+                if let Err(e) = ApiAddress::parse(&attached.api) {
+                    fault("mode.attached.api", e.message().to_owned());
+                }
+            }
+        }
+        faults
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        match self.faults().into_iter().next() {
+            None => Ok(()),
+            Some((path, message)) => {
+                Err(Error::new(vpnkit_core::ErrorKind::InvalidConfig, "xray.config", message).with("field", path))
+            }
+        }
+    }
+}

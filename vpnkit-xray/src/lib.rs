@@ -1,0 +1,29 @@
+//! Drives [Xray](https://xtls.github.io) for vpnkit.
+//!
+//! *Managed*: vpnkit writes `config.json`, starts the process, restarts it with back-off and stops it; the API is a
+//! socket file that only the owner may open. *Attached*: an Xray that runs elsewhere is driven through its API.
+//!
+//! [`Xray`] is both the [`ProtocolBackend`](vpnkit_core::backend::ProtocolBackend) and the
+//! [`TrafficSource`](vpnkit_core::traffic::TrafficSource).
+
+mod account;
+mod api;
+mod attached;
+mod command;
+mod config;
+mod cut;
+mod epoch;
+mod fault;
+mod managed;
+mod process;
+mod proto;
+mod reality;
+mod rules;
+mod server_config;
+mod traffic;
+mod version;
+mod xray;
+
+pub use config::{AttachedXray, LogLevel, ManagedXray, XrayConfig, XrayMode};
+pub use reality::RealityKeys;
+pub use xray::Xray;

@@ -1,0 +1,197 @@
+//! Keeping a managed Xray running.
+
+use std::fs::File;
+use std::net::{IpAddr, TcpListener};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use vpnkit_core::backend::{Desired, DesiredState, ServerState};
+use vpnkit_core::model::Inbound;
+use vpnkit_core::{Error, ErrorKind, Result};
+
+use crate::command;
+use crate::config::ManagedXray;
+use crate::process::Process;
+use crate::server_config;
+use crate::xray::Inner;
+
+const OP: &str = "xray.start";
+/// A config with 100,000 users is ready after a second.
+const READY: Duration = Duration::from_secs(20);
+/// A process that has lived so long was healthy: the next restart is immediate.
+const HEALTHY: Duration = Duration::from_secs(10);
+const SLOWEST_RESTART: Duration = Duration::from_secs(30);
+
+/// The directory of a managed Xray, locked for this process.
+#[derive(Debug)]
+pub(crate) struct Home {
+    directory: PathBuf,
+    /// The lock is on the directory itself, so there is no file that could be left behind.
+    _lock: File,
+}
+
+impl Home {
+    pub(crate) fn lock(directory: &Path) -> Result<Self> {
+        let fault = |message: &str, e: std::io::Error| {
+            Error::new(ErrorKind::PermissionDenied, OP, message).with("directory", directory.display()).caused_by(e)
+        };
+        let mut builder = std::fs::DirBuilder::new();
+        builder
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(|e| fault("the directory cannot be created", e))?;
+        let lock = File::open(directory).map_err(|e| fault("the directory cannot be opened", e))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => {
+                return Err(Error::new(ErrorKind::InUse, OP, "another vpnkit runs an Xray in this directory")
+                    .with("directory", directory.display())
+                    .hint("give each a directory of its own, or attach the second one through the API"));
+            }
+            Err(std::fs::TryLockError::Error(e)) => return Err(fault("the directory cannot be locked", e)),
+        }
+        std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700))
+            .map_err(|e| fault("the directory cannot be made private", e))?;
+        Ok(Self { directory: directory.to_owned(), _lock: lock })
+    }
+
+    fn config(&self) -> PathBuf {
+        self.directory.join("config.json")
+    }
+
+    /// Temporary file, fsync, rename: whoever reads the name finds a whole file.
+    fn write(&self, config: &ManagedXray, socket: &Path, state: &DesiredState) -> Result<()> {
+        let draft = self.directory.join("config.json.new");
+        let _ = std::fs::remove_file(&draft);
+        command::write_private(&draft, &server_config::render(config, socket, state))?;
+        std::fs::rename(&draft, self.config())
+            .and_then(|()| File::open(&self.directory)?.sync_all())
+            .map_err(|e| Error::new(ErrorKind::PermissionDenied, OP, "the config cannot be replaced").caused_by(e))
+    }
+
+    /// Xray refuses to start on a socket file that is there.
+    fn clear(&self, socket: &Path) {
+        let _ = std::fs::remove_file(socket);
+    }
+}
+
+/// Starts Xray, and again whenever it ends, until the token is cancelled. `first` hears how the first start went.
+pub(crate) async fn supervise(
+    inner: Arc<Inner>,
+    config: ManagedXray,
+    home: Home,
+    socket: PathBuf,
+    desired: Arc<dyn Desired>,
+    first: oneshot::Sender<Result<()>>,
+) {
+    let mut first = Some(first);
+    let mut pause = Duration::from_millis(100);
+    loop {
+        let started = Instant::now();
+        let reason = match start(&inner, &config, &home, &socket, desired.as_ref(), first.is_some()).await {
+            Ok(process) => {
+                inner.set_up();
+                if let Some(first) = first.take() {
+                    let _ = first.send(Ok(()));
+                }
+                tokio::select! {
+                    () = inner.stop.cancelled() => {
+                        process.stop().await;
+                        break;
+                    }
+                    reason = process.exited() => reason,
+                }
+            }
+            Err(e) => {
+                if let Some(first) = first.take() {
+                    let _ = first.send(Err(e));
+                    break;
+                }
+                e.to_string()
+            }
+        };
+        tracing::warn!(server = %inner.id, %reason, "Xray is down");
+        inner.state.send_replace(ServerState::Down { reason });
+        pause = if started.elapsed() > HEALTHY { Duration::from_millis(100) } else { (pause * 2).min(SLOWEST_RESTART) };
+        tokio::select! {
+            () = inner.stop.cancelled() => break,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+    home.clear(&socket);
+    // It holds every key's secrets, and the next start writes it anew.
+    let _ = std::fs::remove_file(home.config());
+    inner.state.send_replace(ServerState::Stopped);
+}
+
+/// One start, from the store's truth to an API that answers.
+async fn start(
+    inner: &Inner,
+    config: &ManagedXray,
+    home: &Home,
+    socket: &Path,
+    desired: &dyn Desired,
+    first: bool,
+) -> Result<Process> {
+    let state = desired.desired().await?;
+    for (inbound, _) in &state.inbounds {
+        port_is_free(inbound)?;
+    }
+    home.clear(socket);
+    home.write(config, socket, &state)?;
+    if first {
+        command::test(&config.binary, &home.config()).await?;
+    }
+    let process =
+        Process::spawn(&config.binary, &home.config(), !config.live_accounting, Arc::clone(&inner.log)).await?;
+    inner.renew_api()?;
+    let ready = async {
+        while inner.api().system().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    };
+    tokio::select! {
+        () = ready => {}
+        reason = process.exited() => {
+            let lines = inner.log.newest(20);
+            let line = lines.iter().rev().find(|line| line.contains("Failed")).or(lines.last()).cloned();
+            return Err(command::refused(OP, "Xray ended at once", &line.unwrap_or(reason)));
+        }
+        () = tokio::time::sleep(READY) => {
+            process.stop().await;
+            return Err(Error::new(ErrorKind::Timeout, OP, "Xray's API does not answer"));
+        }
+        () = inner.stop.cancelled() => {
+            process.stop().await;
+            return Err(Error::new(ErrorKind::Closed, OP, "vpnkit is closed"));
+        }
+    }
+    inner.loaded.replace(state.inbounds.into_iter().map(|(inbound, _)| inbound));
+    Ok(process)
+}
+
+/// Xray only tells of a port in use after it was started.
+pub(crate) fn port_is_free(inbound: &Inbound) -> Result<()> {
+    let address: (IpAddr, u16) = (inbound.listen, inbound.port);
+    match TcpListener::bind(address) {
+        Ok(_) => Ok(()),
+        Err(e) => {
+            let (kind, message) = match e.kind() {
+                std::io::ErrorKind::AddrInUse => (ErrorKind::PortInUse, "another program listens on the port"),
+                std::io::ErrorKind::PermissionDenied => {
+                    (ErrorKind::PermissionDenied, "ports below 1024 need CAP_NET_BIND_SERVICE")
+                }
+                _ => (ErrorKind::InvalidInput, "the address cannot be listened on"),
+            };
+            Err(Error::new(kind, OP, message)
+                .with("inbound", &inbound.tag)
+                .with("listen", inbound.listen)
+                .with("port", inbound.port)
+                .caused_by(e))
+        }
+    }
+}

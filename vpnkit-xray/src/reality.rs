@@ -1,0 +1,61 @@
+//! REALITY's keys.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use vpnkit_core::model::{Reality, ShortId};
+use vpnkit_core::{Error, Result, Secret};
+use x25519_dalek::{PublicKey, StaticSecret};
+
+/// An X25519 pair as Xray writes it: base64url without padding.
+///
+/// ```
+/// let keys = vpnkit_xray::RealityKeys::generate();
+/// assert_eq!(vpnkit_xray::RealityKeys::from_private(keys.private.expose())?.public, keys.public);
+/// # Ok::<(), vpnkit_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RealityKeys {
+    /// Stays on the server.
+    pub private: Secret,
+    /// Goes into links.
+    pub public: String,
+}
+
+impl RealityKeys {
+    /// A new pair.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self::from_bytes(rand::random())
+    }
+
+    /// The pair of an existing private key.
+    ///
+    /// Errors: `InvalidInput` about `private_key`.
+    pub fn from_private(text: &str) -> Result<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        bytes.map(Self::from_bytes).ok_or_else(|| {
+            Error::invalid("xray.reality", "private_key", "not 32 bytes in base64url without padding")
+        })
+    }
+
+    fn from_bytes(mut bytes: [u8; 32]) -> Self {
+        // Clamped, as `xray x25519` prints it.
+        let [first, .., last] = &mut bytes;
+        *first &= 248;
+        *last = (*last & 127) | 64;
+        let public = PublicKey::from(&StaticSecret::from(bytes));
+        Self { private: Secret::new(URL_SAFE_NO_PAD.encode(bytes)), public: URL_SAFE_NO_PAD.encode(public.as_bytes()) }
+    }
+
+    /// REALITY in front of `dest` (`host:port` of a TLS 1.3 site) with these keys and one new short id.
+    #[must_use]
+    pub fn reality(self, dest: impl Into<String>, server_name: impl Into<String>) -> Reality {
+        Reality {
+            dest: dest.into(),
+            server_names: vec![server_name.into()],
+            private_key: self.private,
+            public_key: self.public,
+            short_ids: vec![ShortId::generate()],
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Which inbounds Xray can run. `tests/combinations` holds this to `xray run -test`.
+
+use vpnkit_core::model::{Inbound, Security, Transport, VpnProtocol};
+use vpnkit_core::{Error, Result};
+
+use crate::reality::RealityKeys;
+
+const OP: &str = "xray.check";
+
+/// Refuses what Xray refuses, with the field that is at fault.
+pub(crate) fn check(inbound: &Inbound) -> Result<()> {
+    let fault = |field: &str, message: &str| Err(Error::invalid(OP, field, message).with("inbound", &inbound.tag));
+    if inbound.tag.as_str() == crate::server_config::API_TAG {
+        return fault("tag", "is used by vpnkit itself");
+    }
+    match &inbound.transport {
+        Transport::WebSocket { path, .. } | Transport::HttpUpgrade { path, .. } | Transport::Xhttp { path, .. }
+            if !path.starts_with('/') =>
+        {
+            return fault("transport.path", "must start with /");
+        }
+        Transport::Grpc { service_name } if service_name.is_empty() => {
+            return fault("transport.service_name", "must not be empty");
+        }
+        _ => {}
+    }
+    match &inbound.security {
+        Security::Reality(reality) => {
+            if !matches!(inbound.transport, Transport::Tcp | Transport::Xhttp { .. } | Transport::Grpc { .. }) {
+                return fault("security", "REALITY goes with TCP, XHTTP and gRPC only");
+            }
+            let names = &reality.server_names;
+            if names.is_empty() || names.iter().any(|n| n.is_empty() || n.contains('*')) {
+                return fault("security.server_names", "at least one name, without wildcards");
+            }
+            if reality.short_ids.is_empty() {
+                return fault("security.short_ids", "at least one short id");
+            }
+            let port = reality.dest.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+            if port.is_none_or(|port| port == 0) {
+                return fault("security.dest", "must be host:port");
+            }
+            if RealityKeys::from_private(reality.private_key.expose())?.public != reality.public_key {
+                return fault("security.public_key", "does not belong to the private key");
+            }
+        }
+        Security::Tls(tls) => {
+            if tls.server_name.is_empty() {
+                return fault("security.server_name", "must not be empty");
+            }
+            for (field, path) in
+                [("security.certificate_file", &tls.certificate_file), ("security.key_file", &tls.key_file)]
+            {
+                if !path.is_absolute() {
+                    return fault(field, "must be an absolute path");
+                }
+            }
+        }
+        Security::None => {}
+        _ => return fault("security", "is not known to Xray"),
+    }
+    match &inbound.protocol {
+        VpnProtocol::Vless { vision: true }
+            if inbound.transport != Transport::Tcp || inbound.security == Security::None =>
+        {
+            fault("protocol.vision", "vision needs TCP with TLS or REALITY")
+        }
+        VpnProtocol::Shadowsocks { method, server_key } => match (method.key_length(), server_key) {
+            (None, Some(_)) => fault("protocol.server_key", "only a 2022 method has one"),
+            (Some(length), key) => {
+                use base64::Engine as _;
+                let standard = base64::engine::general_purpose::STANDARD;
+                let decoded = key.as_ref().and_then(|key| standard.decode(key.expose()).ok());
+                match decoded {
+                    Some(bytes) if bytes.len() == length => Ok(()),
+                    _ => fault("protocol.server_key", "must be as many bytes in standard base64 as the method wants"),
+                }
+            }
+            (None, None) => Ok(()),
+        },
+        VpnProtocol::Vless { .. } | VpnProtocol::Vmess | VpnProtocol::Trojan => Ok(()),
+        _ => fault("protocol", "is not spoken by Xray"),
+    }
+}

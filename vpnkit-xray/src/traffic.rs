@@ -1,0 +1,147 @@
+//! Reading Xray's counters.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use vpnkit_core::backend::ServerState;
+use vpnkit_core::model::{KeyId, ServerId, Traffic};
+use vpnkit_core::traffic::{Counter, Epoch, OnlineKey, Reading, TrafficSource};
+use vpnkit_core::{Clock as _, Error, ErrorKind, Result, SystemClock};
+
+use crate::account::parse_email;
+use crate::epoch::{self, Evidence};
+use crate::xray::{Inner, Xray};
+
+#[async_trait]
+impl TrafficSource for Xray {
+    fn server(&self) -> &ServerId {
+        &self.inner.id
+    }
+
+    async fn read(&self, last: Option<&Epoch>) -> Result<Reading> {
+        // Xray may be restarted between two calls: then the counters are of another epoch than the rest.
+        for _ in 0..3 {
+            let before = Look::take(&self.inner).await?;
+            let stats = self.inner.api().counters("user>>>").await?;
+            let after = Look::take(&self.inner).await?;
+            if !before.continues(&after) {
+                continue;
+            }
+            let epoch = self.inner.epoch(last, &before);
+            let (counters, foreign) = sum(stats.into_iter().map(|stat| (stat.name, stat.value)));
+            return Ok(Reading { epoch, counters, foreign });
+        }
+        Err(Error::new(ErrorKind::Unavailable, "xray.read", "Xray was restarted while it was read"))
+    }
+
+    async fn online(&self) -> Result<Vec<OnlineKey>> {
+        let api = self.inner.api();
+        let mut keys: HashMap<KeyId, OnlineKey> = HashMap::new();
+        for email in api.online().await? {
+            let Some((key, _)) = parse_email(&email) else { continue };
+            let addresses = api.online_addresses(&email).await?;
+            keys.entry(key).or_insert_with(|| OnlineKey { key, addresses: Vec::new() }).addresses.extend(addresses);
+        }
+        let mut keys: Vec<OnlineKey> = keys.into_values().filter(|k| !k.addresses.is_empty()).collect();
+        keys.sort_unstable_by_key(|online| online.key);
+        Ok(keys)
+    }
+}
+
+/// The process at one moment.
+pub(crate) struct Look {
+    lifetime: Option<u64>,
+    evidence: Evidence,
+    at: Instant,
+}
+
+impl Look {
+    async fn take(inner: &Inner) -> Result<Self> {
+        let lifetime = match (&*inner.state.borrow(), inner.managed) {
+            (ServerState::Up { lifetime }, true) => Some(*lifetime),
+            (_, true) => return Err(Error::new(ErrorKind::Unavailable, "xray.read", "Xray is not running")),
+            (_, false) => None,
+        };
+        let stats = inner.api().system().await?;
+        Ok(Self { lifetime, evidence: Evidence { at: SystemClock.now(), stats }, at: Instant::now() })
+    }
+
+    fn continues(&self, later: &Self) -> bool {
+        self.lifetime == later.lifetime
+            && epoch::continues(&self.evidence, &later.evidence, Some(later.at.duration_since(self.at)))
+    }
+}
+
+impl Inner {
+    /// The epoch of what was just seen. A managed Xray's is known: vpnkit has started it.
+    fn epoch(&self, last: Option<&Epoch>, look: &Look) -> Epoch {
+        let evidence = serde_json::to_string(&look.evidence).unwrap_or_default();
+        if let Some(lifetime) = look.lifetime {
+            return Epoch { id: format!("{}-{lifetime}", self.instance), evidence };
+        }
+        let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let stored = last.and_then(|e| Some((e.id.clone(), serde_json::from_str::<Evidence>(&e.evidence).ok()?)));
+        let same = match (&*seen, &stored) {
+            // Read by this process before: its own clock decides, which nobody sets.
+            (Some((id, evidence, at)), Some((stored, _))) if id == stored => {
+                epoch::continues(evidence, &look.evidence, Some(look.at.duration_since(*at)))
+            }
+            (_, Some((_, evidence))) => epoch::continues(evidence, &look.evidence, None),
+            (_, None) => false,
+        };
+        let id = match stored {
+            Some((id, _)) if same => id,
+            _ => uuid::Uuid::new_v4().to_string(),
+        };
+        *seen = Some((id.clone(), look.evidence, look.at));
+        Epoch { id, evidence }
+    }
+}
+
+/// Sums counters by key; counts the names that are not vpnkit's.
+fn sum(stats: impl Iterator<Item = (String, i64)>) -> (Vec<Counter>, usize) {
+    let mut keys: HashMap<KeyId, Traffic> = HashMap::new();
+    let mut foreign = 0;
+    for (name, value) in stats {
+        let parts: Vec<&str> = name.split(">>>").collect();
+        let ["user", email, "traffic", direction] = parts.as_slice() else { continue };
+        let Some((key, _)) = parse_email(email) else {
+            foreign += 1;
+            continue;
+        };
+        let value = u64::try_from(value).unwrap_or(0);
+        let traffic = keys.entry(key).or_default();
+        match *direction {
+            "uplink" => traffic.up = traffic.up.saturating_add(value),
+            "downlink" => traffic.down = traffic.down.saturating_add(value),
+            _ => {}
+        }
+    }
+    (keys.into_iter().map(|(key, traffic)| Counter { key, traffic }).collect(), foreign)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_summed_and_foreign_names_are_counted_only() {
+        let stats = [
+            ("user>>>vk7>>>traffic>>>uplink", 1),
+            ("user>>>vk7>>>traffic>>>downlink", 10),
+            ("user>>>vk7.phone>>>traffic>>>downlink", 100),
+            ("user>>>alice@example>>>traffic>>>downlink", 1000),
+            ("inbound>>>vk7>>>traffic>>>downlink", 10_000),
+            ("user>>>vk8>>>traffic>>>uplink", -1),
+        ];
+        let (mut counters, foreign) = sum(stats.into_iter().map(|(n, v)| (n.to_owned(), v)));
+        counters.sort_by_key(|c| c.key);
+        let expected = [
+            Counter { key: KeyId(7), traffic: Traffic { up: 1, down: 110 } },
+            Counter { key: KeyId(8), traffic: Traffic::default() },
+        ];
+        assert_eq!(counters, expected);
+        assert_eq!(foreign, 1);
+    }
+}
