@@ -1,0 +1,33 @@
+//! Real parts for tests and for the demo: an Xray client, a web site behind it, a TLS 1.3 site for REALITY.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "a test bed fails by panicking"
+)]
+
+mod client;
+mod netns;
+mod patience;
+mod ports;
+mod process;
+mod site;
+mod socks;
+
+pub use client::XrayClient;
+pub use netns::{Namespaces, inside};
+pub use patience::{eventually, within};
+pub use ports::free_ports;
+pub use process::{alive, children_of, xray_binary};
+pub use site::{Certificate, Site};
+pub use socks::{Transfer, Tunnel, get};
+
+/// Shows the log of tests that ask for it with `VPNKIT_LOG=debug`.
+pub fn log() {
+    use tracing_subscriber::EnvFilter;
+    if let Ok(filter) = std::env::var("VPNKIT_LOG") {
+        let _ = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_test_writer().try_init();
+    }
+}

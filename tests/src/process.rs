@@ -1,0 +1,35 @@
+//! Processes of this machine.
+
+use std::path::PathBuf;
+
+/// The pinned Xray: `VPNKIT_XRAY_BIN`, or where `make xray` puts it.
+pub fn xray_binary() -> PathBuf {
+    let path = match std::env::var_os("VPNKIT_XRAY_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => {
+            let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/root"), PathBuf::from);
+            home.join(".cache/vpnkit/xray-v1.260327.0/xray")
+        }
+    };
+    assert!(path.exists(), "no Xray at {}: run `make xray`", path.display());
+    path
+}
+
+/// Whether a process exists and is not a zombie.
+pub fn alive(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')))
+}
+
+/// Living processes whose command line contains `part`.
+pub fn children_of(part: &str) -> Vec<u32> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        if pid != std::process::id() && String::from_utf8_lossy(&line).contains(part) && alive(pid) {
+            found.push(pid);
+        }
+    }
+    found
+}
