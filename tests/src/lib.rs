@@ -8,6 +8,7 @@
     reason = "a test bed fails by panicking"
 )]
 
+mod bed;
 mod client;
 mod netns;
 mod patience;
@@ -15,13 +16,16 @@ mod ports;
 mod process;
 mod site;
 mod socks;
+pub mod standalone;
 
+pub use bed::{Bed, inbound};
 pub use client::XrayClient;
 pub use netns::{Namespaces, inside};
 pub use patience::{eventually, within};
 pub use ports::free_ports;
 pub use process::{alive, children_of, xray_binary};
 pub use site::{Certificate, Site};
+pub use standalone::StandaloneXray;
 pub use socks::{Transfer, Tunnel, get};
 
 /// Shows the log of tests that ask for it with `VPNKIT_LOG=debug`.

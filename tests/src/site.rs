@@ -120,7 +120,8 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Option<()> {
         tokio::io::copy(&mut body, &mut tokio::io::sink()).await.ok()?;
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await.ok()?;
     } else if path == "/endless" {
-        stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").await.ok()?;
+        // A length that is never reached: whoever is cut off knows it.
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n").await.ok()?;
         loop {
             stream.write_all(&block).await.ok()?;
             // About 12 MB a second: fast enough to overrun, slow enough to watch.

@@ -76,10 +76,14 @@ impl Tunnel {
         let work = async {
             let mut stream = self.open(site.address, None).await?;
             get(&mut stream, &format!("/bytes/{bytes}")).await?;
-            let mut body = Vec::new();
-            stream.read_to_end(&mut body).await?;
-            let head = body.windows(4).position(|w| w == b"\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
-            Ok(body.len() - head - 4)
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await?);
+            }
+            // By length: not every protocol tells the other side that a stream has ended.
+            let mut body = stream.take(u64::try_from(bytes).map_err(io::Error::other)?);
+            let came = tokio::io::copy(&mut body, &mut tokio::io::sink()).await?;
+            usize::try_from(came).map_err(io::Error::other)
         };
         tokio::time::timeout(PATIENCE * 4, work).await?
     }

@@ -2,44 +2,138 @@
 
 use std::time::Duration;
 
-use testbed::{Certificate, Site, XrayClient, free_ports, xray_binary};
-use vpnkit::{Config, CreateKey, Inbound, InboundTag, RealityKeys, Security, VpnKit, VpnProtocol, XrayConfig};
+use base64::Engine as _;
+use testbed::{Bed, eventually, inbound, standalone};
+use vpnkit::{
+    CreateKey, Secret, ShadowsocksMethod, Timestamp, Traffic, Transport, UsageQuery, UsageStep, VpnProtocol, XhttpMode,
+};
 
 const MIB: usize = 1 << 20;
 
-fn local(inbound: Inbound) -> Inbound {
-    inbound.listen("127.0.0.1".parse().unwrap())
+fn counted_within_two_percent(counted: u64, passed: usize) {
+    let share = counted as f64 / passed as f64;
+    assert!((0.98..1.02).contains(&share), "counted {counted} of {passed}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_mebibytes_through_reality_and_vision_are_counted() {
-    testbed::log();
-    let directory = tempfile::tempdir().unwrap();
-    let certificate = Certificate::new("site.test");
-    let (destination, site) = (Site::tls(&certificate).await, Site::plain().await);
-    let config = Config::sqlite(directory.path().join("keys.db"))
-        .xray(XrayConfig::managed("127.0.0.1", directory.path().join("xray")).binary(xray_binary()));
-    let kit = VpnKit::open(config).await.unwrap();
-    let [port] = free_ports();
-    let reality = RealityKeys::generate().reality(destination.address.to_string(), "site.test");
-    let tag = InboundTag::new("reality").unwrap();
-    let inbound = Inbound::new(tag, port, VpnProtocol::Vless { vision: true }).security(Security::Reality(reality));
-    kit.inbounds().ensure(local(inbound)).await.unwrap();
-    let key = kit.keys().create(CreateKey::named("alice")).await.unwrap();
-    let endpoints = kit.keys().endpoints(key.id).await.unwrap();
-    assert_eq!(endpoints.len(), 1);
-    let client = XrayClient::start(&endpoints[0]).await;
+async fn ten_mebibytes_through_reality_and_vision_are_counted_exactly_as_xray_counts_them() {
+    let bed = Bed::open().await;
+    bed.add_reality().await;
+    let key = bed.kit.keys().create(CreateKey::named("alice")).await.unwrap();
+    let client = bed.client(key.id, "reality").await;
 
-    assert_eq!(client.tunnel.download(&site, 10 * MIB).await.unwrap(), 10 * MIB);
-    client.tunnel.upload(&site, 10 * MIB).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    kit.tick().await.unwrap();
+    assert_eq!(client.tunnel.download(&bed.site, 10 * MIB).await.unwrap(), 10 * MIB);
+    client.tunnel.upload(&bed.site, 10 * MIB).await.unwrap();
+    bed.settle_counters().await;
 
-    let key = kit.keys().require(key.id).await.unwrap();
-    for counted in [key.traffic.up, key.traffic.down] {
-        let passed = 10.0 * MIB as f64;
-        let share = counted as f64 / passed;
-        assert!((0.98..1.02).contains(&share), "counted {counted} of {passed}");
+    let key = bed.kit.keys().require(key.id).await.unwrap();
+    counted_within_two_percent(key.traffic.up, 10 * MIB);
+    counted_within_two_percent(key.traffic.down, 10 * MIB);
+    assert_eq!(key.used, key.traffic.total());
+    let api = format!("unix://{}", bed.xray_directory().join("api.sock").display());
+    let theirs = standalone::counters(&api).await;
+    assert_eq!(theirs[&format!("vk{}", key.id)], (key.traffic.up, key.traffic.down));
+    let all = UsageQuery {
+        key: Some(key.id),
+        node: None,
+        from: Timestamp::default(),
+        to: key.created_at.plus(Duration::from_secs(86_400)),
+        step: UsageStep::Day,
+    };
+    let history = bed.kit.traffic().history(all).await.unwrap();
+    let sum = history.iter().fold(Traffic::default(), |sum, point| sum.plus(point.traffic));
+    assert_eq!(sum, key.traffic);
+    bed.kit.close().await.unwrap();
+}
+
+/// One inbound of each kind in one Xray, one key on all of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_protocol_and_transport_carries_data_and_is_counted() {
+    let bed = Bed::open().await;
+    let standard = base64::engine::general_purpose::STANDARD;
+    let server_key = |n: usize| Some(Secret::new(standard.encode(vec![7u8; n])));
+    let shadowsocks = |method, server_key| VpnProtocol::Shadowsocks { method, server_key };
+    let path = || "/tunnel".to_owned();
+    let vless = VpnProtocol::Vless { vision: false };
+    let inbounds = [
+        inbound("vmess-ws", VpnProtocol::Vmess).transport(Transport::WebSocket { path: path(), host: None }),
+        inbound("trojan-tls", VpnProtocol::Trojan).security(bed.tls()),
+        inbound("ss-2022-128", shadowsocks(ShadowsocksMethod::Blake3Aes128Gcm, server_key(16))),
+        inbound("ss-2022-256", shadowsocks(ShadowsocksMethod::Blake3Aes256Gcm, server_key(32))),
+        inbound("ss-aead", shadowsocks(ShadowsocksMethod::ChaCha20Poly1305, None)),
+        inbound("vless-grpc-reality", vless.clone())
+            .transport(Transport::Grpc { service_name: "tunnel".into() })
+            .security(bed.reality()),
+        inbound("vless-xhttp-reality", vless.clone())
+            .transport(Transport::Xhttp { path: path(), host: None, mode: XhttpMode::Auto })
+            .security(bed.reality()),
+        inbound("vless-httpupgrade-tls", vless.clone())
+            .transport(Transport::HttpUpgrade { path: path(), host: None })
+            .security(bed.tls()),
+        inbound("vless-vision-tls", VpnProtocol::Vless { vision: true }).security(bed.tls()),
+        inbound("vmess-tcp", VpnProtocol::Vmess),
+    ];
+    // Half of them before the key exists, half of them after: both ways must give it what it needs.
+    let (before, after) = inbounds.split_at(5);
+    for inbound in before {
+        bed.kit.inbounds().ensure(inbound.clone()).await.unwrap();
     }
-    kit.close().await.unwrap();
+    let key = bed.kit.keys().create(CreateKey::named("alice")).await.unwrap();
+    for inbound in after {
+        bed.kit.inbounds().ensure(inbound.clone()).await.unwrap();
+    }
+    let mut counted = 0;
+    for inbound in &inbounds {
+        let tag = inbound.tag.as_str();
+        let client = bed.client(key.id, tag).await;
+        let came = client.tunnel.download(&bed.site, 2 * MIB).await;
+        assert_eq!(came.ok(), Some(2 * MIB), "{tag}");
+        drop(client);
+        bed.settle_counters().await;
+        let now = bed.kit.keys().require(key.id).await.unwrap().traffic.down;
+        counted_within_two_percent(now - counted, 2 * MIB);
+        counted = now;
+    }
+    bed.kit.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dedicated_inbound_comes_and_goes_with_its_key() {
+    let bed = Bed::open().await;
+    bed.add_reality().await;
+    let owner = bed.kit.keys().create(CreateKey::named("owner")).await.unwrap();
+    let other = bed.kit.keys().create(CreateKey::named("other")).await.unwrap();
+    let own = inbound("own", VpnProtocol::Vless { vision: true }).security(bed.reality()).dedicated_to(owner.id);
+    bed.kit.inbounds().ensure(own.clone()).await.unwrap();
+
+    assert_eq!(bed.kit.keys().endpoints(other.id).await.unwrap().len(), 1);
+    assert_eq!(bed.kit.keys().endpoints(owner.id).await.unwrap().len(), 2);
+    let client = bed.client(owner.id, "own").await;
+    assert!(client.tunnel.connects(&bed.site).await);
+
+    bed.kit.keys().delete(owner.id, None).await.unwrap();
+    assert!(!client.tunnel.connects(&bed.site).await);
+    let address = (own.listen, own.port);
+    eventually("its port is closed", Duration::from_secs(10), async || {
+        tokio::net::TcpStream::connect(address).await.is_err()
+    })
+    .await;
+    assert_eq!(bed.kit.inbounds().list().await.unwrap().len(), 1);
+    bed.kit.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_secret_replaces_the_old_one_without_a_restart() {
+    let bed = Bed::open().await;
+    bed.add_reality().await;
+    let key = bed.kit.keys().create(CreateKey::named("alice")).await.unwrap();
+    let old = bed.client(key.id, "reality").await;
+    assert!(old.tunnel.connects(&bed.site).await);
+    let rotated = vpnkit::Credential::generate(vpnkit::Protocol::Vless);
+    let patch = vpnkit::KeyPatch { credentials: vec![rotated], ..Default::default() };
+    bed.kit.keys().update(key.id, patch, Some(key.version)).await.unwrap();
+    assert!(!old.tunnel.connects(&bed.site).await);
+    let new = bed.client(key.id, "reality").await;
+    assert!(new.tunnel.connects(&bed.site).await);
+    bed.kit.close().await.unwrap();
 }

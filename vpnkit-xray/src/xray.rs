@@ -274,15 +274,24 @@ impl Xray {
         };
         let held = self.inner.loaded.get(&inbound.tag);
         let old_port = held.as_ref().and_then(|held| held.ours.as_ref()).map(|ours| ours.port);
-        if old_port != Some(inbound.port) && self.inner.managed {
+        if self.inner.managed && old_port != Some(inbound.port) {
             managed::port_is_free(inbound)?;
         }
         if let Some(held) = held {
-            if held.ours.is_none() {
-                return Err(Error::new(ErrorKind::Rejected, OP, "the inbound belongs to the attached Xray's config")
-                    .with("inbound", &inbound.tag));
+            match held.ours {
+                None => {
+                    return Err(Error::new(ErrorKind::Rejected, OP, "the inbound belongs to the attached Xray's config")
+                        .with("inbound", &inbound.tag));
+                }
+                Some(ours) if ours == *inbound => {
+                    // It listens already: replacing it would cost its users their connections.
+                    for account in accounts {
+                        self.put_account(inbound, account).await?;
+                    }
+                    return Ok(());
+                }
+                Some(_) => self.drop_inbound(&inbound.tag).await?,
             }
-            self.drop_inbound(&inbound.tag).await?;
         }
         let json = server_config::inbound(inbound, accounts);
         if let Err(e) = command::add_inbound(binary, &self.inner.address, &directory, &json).await {

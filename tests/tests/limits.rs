@@ -1,0 +1,135 @@
+//! A key that may not connect does not.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use testbed::{Bed, Site, XrayClient, eventually, inside, within};
+use vpnkit::{ByteSize, CreateKey, Cursor, EventKind, KeyId, KeyPatch, KeyStatus, Patch, VpnKit, VpnProtocol};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn status(kit: &VpnKit, key: KeyId) -> KeyStatus {
+    kit.keys().require(key).await.unwrap().status
+}
+
+/// When a change returns, servers have it: so the very next connection decides, and no clock.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disabled_or_deleted_key_makes_no_new_connection_and_an_enabled_one_does() {
+    let bed = Bed::open().await;
+    bed.add_reality().await;
+    let key = bed.kit.keys().create(CreateKey::named("alice")).await.unwrap();
+    let neighbour = bed.kit.keys().create(CreateKey::named("bob")).await.unwrap();
+    let client = bed.client(key.id, "reality").await;
+    let next_door = bed.client(neighbour.id, "reality").await;
+    assert!(client.tunnel.connects(&bed.site).await);
+
+    bed.kit.keys().disable(key.id).await.unwrap();
+    assert!(!client.tunnel.connects(&bed.site).await);
+    bed.kit.keys().enable(key.id).await.unwrap();
+    assert!(client.tunnel.connects(&bed.site).await);
+    bed.kit.keys().delete(key.id, None).await.unwrap();
+    assert!(!client.tunnel.connects(&bed.site).await);
+
+    assert!(next_door.tunnel.connects(&bed.site).await);
+    let health = bed.kit.servers().status().await.unwrap().remove(0);
+    assert_eq!(health.state, vpnkit::backend::ServerState::Up { lifetime: 1 }, "Xray was not restarted");
+    bed.kit.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_over_its_limit_makes_no_new_connection_until_the_limit_is_raised() {
+    let bed = Bed::open().await;
+    bed.add_reality().await;
+    let key = bed.kit.keys().create(CreateKey::named("alice").data_limit(ByteSize::mib(1))).await.unwrap();
+    let client = bed.client(key.id, "reality").await;
+    client.tunnel.download(&bed.site, 2 << 20).await.unwrap();
+    let took = eventually("the limit ends the key", PATIENCE, async || {
+        status(&bed.kit, key.id).await == KeyStatus::Limited && !client.tunnel.connects(&bed.site).await
+    })
+    .await;
+    println!("limited {took:?} after the download ended");
+    let raise = KeyPatch { data_limit: Patch::Set(ByteSize::mib(10)), ..KeyPatch::default() };
+    let key = bed.kit.keys().update(key.id, raise, None).await.unwrap();
+    assert_eq!(key.status, KeyStatus::Active);
+    assert!(client.tunnel.connects(&bed.site).await);
+    bed.kit.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_over_its_time_makes_no_new_connection() {
+    let bed = Bed::open().await;
+    bed.add_reality().await;
+    let request = CreateKey::named("alice").expires_in(Duration::from_secs(4));
+    let key = bed.kit.keys().create(request).await.unwrap();
+    let client = bed.client(key.id, "reality").await;
+    assert!(client.tunnel.connects(&bed.site).await);
+    let mut events = bed.kit.events().stream(Cursor::START);
+    within("the event", PATIENCE, async {
+        while events.next().await.unwrap().unwrap().kind != EventKind::KeyExpired {}
+    })
+    .await;
+    let took = eventually("it is refused", PATIENCE, async || !client.tunnel.connects(&bed.site).await).await;
+    println!("refused {took:?} after the event");
+    let forever = KeyPatch { expires_at: Patch::Clear, ..KeyPatch::default() };
+    bed.kit.keys().update(key.id, forever, None).await.unwrap();
+    assert!(client.tunnel.connects(&bed.site).await);
+    bed.kit.close().await.unwrap();
+}
+
+/// A TLS download through vision, each client in a network namespace of its own; needs root.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_download_is_cut_at_the_limit_and_the_neighbours_goes_on() {
+    let Some(namespaces) = inside("a_download_is_cut_at_the_limit_and_the_neighbours_goes_on") else { return };
+    let bed = Bed::open_with(|xray| xray.live_accounting(true).cut_connections(true), 1).await;
+    let capabilities = bed.kit.servers().status().await.unwrap()[0].capabilities;
+    assert!(capabilities.cut_live && capabilities.live_counters);
+    let inbound = testbed::inbound("reality", VpnProtocol::Vless { vision: true })
+        .security(bed.reality())
+        .listen("0.0.0.0".parse().unwrap());
+    bed.kit.inbounds().ensure(inbound).await.unwrap();
+    let site = Site::tls(&bed.certificate).await;
+    let limit = ByteSize::mib(20);
+    let limited = bed.kit.keys().create(CreateKey::named("alice").data_limit(limit)).await.unwrap();
+    let neighbour = bed.kit.keys().create(CreateKey::named("bob")).await.unwrap();
+
+    let mut downloads = Vec::new();
+    let mut clients = Vec::new();
+    for (i, (key, namespace)) in [limited.id, neighbour.id].into_iter().zip(&namespaces).enumerate() {
+        let mut endpoint = bed.endpoint(key, "reality").await;
+        endpoint.address = format!("10.99.{}.1", i + 1);
+        let client = XrayClient::start_in(&endpoint, Some(namespace)).await;
+        // The SOCKS port is in the namespace, so the downloader is too.
+        let proxy = format!("socks5://{}", client.tunnel.proxy);
+        let url = format!("https://{}/endless", site.address);
+        let curl = ["curl", "-sk", "--retry", "20", "--retry-connrefused", "--retry-delay", "1", "--proxy"];
+        let download = Command::new("ip")
+            .args(["netns", "exec", namespace])
+            .args(curl)
+            .args([&proxy, "-o", "/dev/null", "-w", "%{size_download}", &url])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        downloads.push(download);
+        clients.push(client);
+    }
+    let start = Instant::now();
+    eventually("the limit cuts the download", PATIENCE, async || downloads[0].try_wait().unwrap().is_some()).await;
+    let ended = start.elapsed();
+    let output = downloads.remove(0).wait_with_output().unwrap();
+    let got: u64 = String::from_utf8(output.stdout).unwrap().parse().unwrap();
+    assert!(!output.status.success(), "curl saw its connection die");
+    assert_eq!(status(&bed.kit, limited.id).await, KeyStatus::Limited);
+    let overrun = ByteSize::from_bytes(got.saturating_sub(limit.bytes()));
+    println!("cut {ended:?} after the start; limit {limit}, overrun {overrun}");
+
+    let mut next_door = downloads.remove(0);
+    let before = bed.kit.keys().require(neighbour.id).await.unwrap().used;
+    eventually("the neighbour's download goes on", PATIENCE, async || {
+        bed.kit.keys().require(neighbour.id).await.unwrap().used > before + (10 << 20)
+    })
+    .await;
+    assert!(next_door.try_wait().unwrap().is_none());
+    next_door.kill().unwrap();
+    next_door.wait().unwrap();
+    bed.kit.close().await.unwrap();
+}
