@@ -48,10 +48,12 @@ impl XrayClient {
         let child = command.kill_on_drop(true).spawn().unwrap();
         let proxy = SocketAddr::from(([127, 0, 0, 1], port));
         if namespace.is_none() {
-            crate::eventually("the client's SOCKS port opens", Duration::from_secs(20), async || {
-                TcpStream::connect(proxy).await.is_ok()
-            })
-            .await;
+            let open = async {
+                while TcpStream::connect(proxy).await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            crate::within("the client's SOCKS port opens", Duration::from_secs(20), open).await;
         }
         Self { tunnel: Tunnel { proxy }, _child: child, _directory: directory }
     }

@@ -10,6 +10,7 @@
 
 mod bed;
 mod client;
+mod counters;
 mod netns;
 mod patience;
 mod ports;
@@ -20,6 +21,7 @@ pub mod standalone;
 
 pub use bed::{Bed, inbound};
 pub use client::XrayClient;
+pub use counters::{CounterClient, CounterServer};
 pub use netns::{Namespaces, inside};
 pub use patience::{eventually, within};
 pub use ports::free_ports;

@@ -21,6 +21,8 @@ pub mod store;
 pub mod subscription;
 pub mod traffic;
 
+/// What implementations of the three traits are annotated with.
+pub use async_trait::async_trait;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use secret::Secret;

@@ -1,1 +1,214 @@
-//! x
+//! The suite of backends.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use vpnkit_core::backend::{Account, Change, Desired, DesiredState, Observed, ProtocolBackend, ServerState};
+use vpnkit_core::engine::difference;
+use vpnkit_core::model::{CredentialSecret, Device, Host, Inbound, KeyId, NodeId};
+use vpnkit_core::{ErrorKind, Result, async_trait};
+
+/// A backend whose server is up, and an inbound that it can run.
+#[derive(Debug)]
+pub struct Subject {
+    /// The backend, started.
+    pub backend: Arc<dyn ProtocolBackend>,
+    /// An inbound that it can run, not added yet.
+    pub inbound: Inbound,
+    /// Dropped after the case.
+    pub keep: Box<dyn Any + Send + Sync>,
+}
+
+crate::suite!($ backend_conformance, backend, "Tests that the backends of an `async fn() -> backend::Subject` keep the promises.", [
+    capabilities_are_constant,
+    what_was_applied_is_observed,
+    applying_twice_changes_nothing,
+    removing_what_is_not_there_is_fine,
+    a_replaced_account_has_another_fingerprint,
+    one_bad_step_does_not_stop_the_others,
+    an_inbound_is_replaced_with_its_accounts,
+    applying_the_difference_leaves_none,
+    issued_secrets_differ_and_do_not_print,
+    disconnecting_who_is_not_there_is_fine,
+    a_closed_backend_says_so,
+]);
+
+/// Nothing is desired: what a suite starts a backend with.
+#[derive(Debug)]
+pub struct Nothing;
+
+#[async_trait]
+impl Desired for Nothing {
+    async fn desired(&self) -> Result<DesiredState> {
+        Ok(DesiredState::default())
+    }
+}
+
+/// A backend that was started with nothing desired.
+pub async fn started(backend: Arc<dyn ProtocolBackend>) -> Arc<dyn ProtocolBackend> {
+    backend.start(Arc::new(Nothing)).await.unwrap();
+    assert!(matches!(*backend.state().borrow(), ServerState::Up { .. }));
+    backend
+}
+
+async fn account(s: &Subject, key: i64) -> Account {
+    let protocol = s.inbound.protocol.credential();
+    let secret = s.backend.issue(protocol, &Device::default()).await.unwrap();
+    Account { key: KeyId(key), device: Device::default(), secret }
+}
+
+async fn apply(s: &Subject, changes: &[Change]) {
+    for outcome in s.backend.apply(changes).await.unwrap() {
+        outcome.unwrap();
+    }
+}
+
+async fn with_inbound(s: &Subject) -> Arc<Inbound> {
+    let inbound = Arc::new(s.inbound.clone());
+    apply(s, &[Change::PutInbound(Arc::clone(&inbound), Vec::new())]).await;
+    inbound
+}
+
+fn keys(observed: &Observed, inbound: &Inbound) -> Vec<i64> {
+    observed.inbounds.get(&inbound.tag).map(|i| i.accounts.keys().map(|(k, _)| k.0).collect()).unwrap_or_default()
+}
+
+async fn observed(s: &Subject) -> Observed {
+    s.backend.observe().await.unwrap()
+}
+
+/// Also after something has happened.
+pub async fn capabilities_are_constant(s: Subject) {
+    let before = s.backend.capabilities();
+    with_inbound(&s).await;
+    assert_eq!(s.backend.capabilities(), before);
+    assert_eq!(s.backend.node(), &NodeId::main());
+    s.backend.health().await.unwrap();
+}
+
+/// With the fingerprints that the pure methods promise.
+pub async fn what_was_applied_is_observed(s: Subject) {
+    let inbound = with_inbound(&s).await;
+    let (a, b) = (account(&s, 1).await, account(&s, 2).await);
+    let phone = Account { device: Device::new("phone").unwrap(), ..account(&s, 2).await };
+    let puts = [&a, &b, &phone].map(|a| Change::PutAccount(Arc::clone(&inbound), a.clone()));
+    apply(&s, &puts).await;
+    let seen = observed(&s).await;
+    let held = &seen.inbounds[&inbound.tag];
+    assert_eq!(held.fingerprint, Some(s.backend.inbound_fingerprint(&inbound)));
+    assert_eq!(held.accounts.len(), 3);
+    for account in [&a, &b, &phone] {
+        let id = (account.key, account.device.clone());
+        assert_eq!(held.accounts[&id], s.backend.account_fingerprint(&inbound, account));
+    }
+    apply(&s, &[Change::RemoveAccount(inbound.tag.clone(), KeyId(2), Device::default())]).await;
+    assert_eq!(observed(&s).await.inbounds[&inbound.tag].accounts.len(), 2);
+}
+
+/// For every kind of step.
+pub async fn applying_twice_changes_nothing(s: Subject) {
+    let inbound = with_inbound(&s).await;
+    let steps = [
+        Change::PutInbound(Arc::clone(&inbound), Vec::new()),
+        Change::PutAccount(Arc::clone(&inbound), account(&s, 1).await),
+    ];
+    apply(&s, &steps).await;
+    let before = observed(&s).await;
+    apply(&s, &steps[1..]).await;
+    assert_eq!(observed(&s).await, before);
+}
+
+/// Accounts, and inbounds.
+pub async fn removing_what_is_not_there_is_fine(s: Subject) {
+    let tag = s.inbound.tag.clone();
+    let account = Change::RemoveAccount(tag.clone(), KeyId(7), Device::default());
+    apply(&s, &[account.clone(), Change::RemoveInbound(tag)]).await;
+    with_inbound(&s).await;
+    apply(&s, &[account]).await;
+}
+
+/// And only the new secret is installed.
+pub async fn a_replaced_account_has_another_fingerprint(s: Subject) {
+    let inbound = with_inbound(&s).await;
+    let (old, new) = (account(&s, 1).await, account(&s, 1).await);
+    apply(&s, &[Change::PutAccount(Arc::clone(&inbound), old.clone())]).await;
+    apply(&s, &[Change::PutAccount(Arc::clone(&inbound), new.clone())]).await;
+    let held = observed(&s).await.inbounds[&inbound.tag].accounts.clone();
+    assert_eq!(held.into_values().collect::<Vec<_>>(), [s.backend.account_fingerprint(&inbound, &new)]);
+    assert_ne!(s.backend.account_fingerprint(&inbound, &old), s.backend.account_fingerprint(&inbound, &new));
+}
+
+/// A credential of another protocol is refused, the server survives, the neighbours are installed.
+pub async fn one_bad_step_does_not_stop_the_others(s: Subject) {
+    let inbound = with_inbound(&s).await;
+    let right = inbound.protocol.credential();
+    let wrong = vpnkit_core::model::Protocol::ALL.iter().copied().find(|p| *p != right).unwrap();
+    let bad = Account { secret: CredentialSecret::generate(wrong), ..account(&s, 2).await };
+    let steps = [account(&s, 1).await, bad, account(&s, 3).await]
+        .map(|account| Change::PutAccount(Arc::clone(&inbound), account));
+    let outcomes = s.backend.apply(&steps).await.unwrap();
+    assert_eq!(outcomes.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+    assert_eq!(outcomes[1].as_ref().unwrap_err().kind(), ErrorKind::Rejected);
+    assert_eq!(keys(&observed(&s).await, &inbound), [1, 3]);
+}
+
+/// Those that are not named go.
+pub async fn an_inbound_is_replaced_with_its_accounts(s: Subject) {
+    let inbound = with_inbound(&s).await;
+    let (a, b) = (account(&s, 1).await, account(&s, 2).await);
+    apply(&s, &[Change::PutAccount(Arc::clone(&inbound), a)]).await;
+    apply(&s, &[Change::PutInbound(Arc::clone(&inbound), vec![b])]).await;
+    assert_eq!(keys(&observed(&s).await, &inbound), [2]);
+    apply(&s, &[Change::RemoveInbound(inbound.tag.clone())]).await;
+    assert!(!observed(&s).await.inbounds.contains_key(&inbound.tag));
+}
+
+/// From any state to any other.
+pub async fn applying_the_difference_leaves_none(s: Subject) {
+    let inbound = with_inbound(&s).await;
+    let mut accounts = Vec::new();
+    for key in 1..=6 {
+        accounts.push(account(&s, key).await);
+    }
+    let start: Vec<_> =
+        accounts[..4].iter().map(|a| Change::PutAccount(Arc::clone(&inbound), a.clone())).collect();
+    apply(&s, &start).await;
+    let wanted = vec![account(&s, 1).await, accounts[1].clone(), accounts[4].clone(), accounts[5].clone()];
+    let full = DesiredState { inbounds: vec![(Arc::clone(&inbound), wanted)] };
+    for desired in [full.clone(), DesiredState::default(), full] {
+        let steps = difference(s.backend.as_ref(), &desired, &observed(&s).await);
+        assert!(!steps.is_empty());
+        apply(&s, &steps.inbounds).await;
+        apply(&s, &steps.accounts).await;
+        let left = difference(s.backend.as_ref(), &desired, &observed(&s).await);
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+/// Neither in `Debug` of what holds them.
+pub async fn issued_secrets_differ_and_do_not_print(s: Subject) {
+    let (a, b) = (account(&s, 1).await, account(&s, 2).await);
+    assert_ne!(a.secret, b.secret);
+    let inbound = with_inbound(&s).await;
+    let credential = vpnkit_core::model::Credential { device: a.device.clone(), secret: a.secret.clone() };
+    let host = Host { address: "192.0.2.1".into(), remark: "r".into() };
+    let endpoint = s.backend.endpoint(a.key, &credential, &inbound, &host).unwrap();
+    assert_eq!((endpoint.port, endpoint.address.as_str()), (inbound.port, "192.0.2.1"));
+    let change = Change::PutAccount(inbound, a.clone());
+    for text in [format!("{a:?}"), format!("{change:?}"), format!("{endpoint:?}"), format!("{:?}", s.backend)] {
+        assert!(!text.contains(&a.secret.expose()), "{text}");
+    }
+}
+
+/// With and without the capability.
+pub async fn disconnecting_who_is_not_there_is_fine(s: Subject) {
+    with_inbound(&s).await;
+    assert_eq!(s.backend.disconnect(&[KeyId(1)]).await.unwrap(), 0);
+}
+
+/// Closing twice is fine.
+pub async fn a_closed_backend_says_so(s: Subject) {
+    s.backend.close().await.unwrap();
+    s.backend.close().await.unwrap();
+    assert_eq!(*s.backend.state().borrow(), ServerState::Stopped);
+}

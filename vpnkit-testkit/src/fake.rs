@@ -1,1 +1,308 @@
-//! x
+//! A server in memory.
+
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash as _, Hasher as _};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use vpnkit_core::backend::{
+    Account, Capabilities, Change, Desired, Fingerprint, Health, Observed, ObservedInbound, ProtocolBackend,
+    ServerState,
+};
+use vpnkit_core::model::{
+    ClientSecurity, Credential, CredentialSecret, Device, Endpoint, Host, Inbound, InboundTag, KeyId, NodeId,
+    Protocol, ServerId, Traffic,
+};
+use vpnkit_core::traffic::{Counter, Epoch, OnlineKey, Reading, TrafficSource};
+use vpnkit_core::{Error, ErrorKind, Result, async_trait};
+
+/// What goes wrong with a [`FakeServer`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Every call fails as if nobody answered.
+    Down,
+    /// Changes are carried out, but the answer is lost.
+    AnswerLost,
+    /// Accounts of this key are refused.
+    Refuse(KeyId),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    inbounds: BTreeMap<InboundTag, (Inbound, BTreeMap<(KeyId, Device), Account>)>,
+    counters: BTreeMap<KeyId, Traffic>,
+    online: BTreeSet<KeyId>,
+    faults: Vec<Fault>,
+    lifetime: u64,
+    cut: Vec<KeyId>,
+    desired: Option<Arc<dyn Desired>>,
+}
+
+/// A backend and traffic source in memory that can be told to fail. It keeps the promises of both traits and
+/// serves as the example of how to.
+#[derive(Debug)]
+pub struct FakeServer {
+    id: ServerId,
+    node: NodeId,
+    state: Mutex<State>,
+    signal: watch::Sender<ServerState>,
+}
+
+impl Default for FakeServer {
+    fn default() -> Self {
+        let node = NodeId::main();
+        Self {
+            id: ServerId::new(&node, "fake"),
+            node,
+            state: Mutex::default(),
+            signal: watch::channel(ServerState::Stopped).0,
+        }
+    }
+}
+
+impl FakeServer {
+    /// A server of the local node that is not started yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// From now on this goes wrong too.
+    pub fn fail(&self, fault: Fault) {
+        let down = fault == Fault::Down;
+        self.state().faults.push(fault);
+        if down {
+            self.signal.send_replace(ServerState::Down { reason: "told to".into() });
+        }
+    }
+
+    /// Nothing goes wrong any more.
+    pub fn heal(&self) {
+        let lifetime = {
+            let mut state = self.state();
+            state.faults.clear();
+            state.lifetime
+        };
+        self.signal.send_replace(ServerState::Up { lifetime });
+    }
+
+    /// Loses counters, and everything that was applied since the start.
+    pub async fn restart(&self) {
+        let desired = self.state().desired.clone();
+        let wanted = match desired {
+            Some(desired) => desired.desired().await.unwrap(),
+            None => Default::default(),
+        };
+        let lifetime = {
+            let mut state = self.state();
+            state.counters.clear();
+            state.online.clear();
+            state.inbounds.clear();
+            for (inbound, accounts) in wanted.inbounds {
+                state.put(&inbound, &accounts);
+            }
+            state.lifetime += 1;
+            state.lifetime
+        };
+        self.signal.send_replace(ServerState::Up { lifetime });
+    }
+
+    /// Bytes pass for a key.
+    pub fn pass(&self, key: KeyId, traffic: Traffic) {
+        let mut state = self.state();
+        let counter = state.counters.entry(key).or_default();
+        *counter = counter.plus(traffic);
+        state.online.insert(key);
+    }
+
+    /// Whether a client with this key could connect on an inbound.
+    pub fn lets_in(&self, key: KeyId, tag: &str) -> bool {
+        let tag = InboundTag::new(tag).unwrap();
+        let state = self.state();
+        state.inbounds.get(&tag).is_some_and(|(_, accounts)| accounts.keys().any(|(id, _)| *id == key))
+    }
+
+    /// The keys whose connections were cut, in order.
+    pub fn cut(&self) -> Vec<KeyId> {
+        self.state().cut.clone()
+    }
+
+    fn answer(&self, operation: &'static str) -> Result<MutexGuard<'_, State>> {
+        let state = self.state();
+        if state.faults.contains(&Fault::Down) {
+            return Err(Error::new(ErrorKind::Unavailable, operation, "told to be down"));
+        }
+        Ok(state)
+    }
+}
+
+impl State {
+    fn put(&mut self, inbound: &Inbound, accounts: &[Account]) {
+        let accounts = accounts.iter().map(|a| ((a.key, a.device.clone()), a.clone())).collect();
+        self.inbounds.insert(inbound.tag.clone(), (inbound.clone(), accounts));
+    }
+
+    fn step(&mut self, change: &Change) -> Result<()> {
+        let no_inbound = |tag: &InboundTag| {
+            Error::new(ErrorKind::NotFound, "fake.apply", "the server has no such inbound").with("inbound", tag)
+        };
+        match change {
+            Change::PutInbound(inbound, accounts) => self.put(inbound, accounts),
+            Change::RemoveInbound(tag) => drop(self.inbounds.remove(tag)),
+            Change::PutAccount(inbound, account) => {
+                if self.faults.contains(&Fault::Refuse(account.key)) {
+                    return Err(Error::new(ErrorKind::Rejected, "fake.apply", "told to refuse")
+                        .with("key", account.key));
+                }
+                if inbound.protocol.credential() != account.secret.protocol() {
+                    return Err(Error::new(ErrorKind::Rejected, "fake.apply", "the credential is of another protocol"));
+                }
+                let (_, accounts) = self.inbounds.get_mut(&inbound.tag).ok_or_else(|| no_inbound(&inbound.tag))?;
+                accounts.insert((account.key, account.device.clone()), account.clone());
+            }
+            Change::RemoveAccount(tag, key, device) => {
+                if let Some((_, accounts)) = self.inbounds.get_mut(tag) {
+                    accounts.remove(&(*key, device.clone()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn hash(text: &str) -> Fingerprint {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    Fingerprint(hasher.finish())
+}
+
+#[async_trait]
+impl ProtocolBackend for FakeServer {
+    fn id(&self) -> &ServerId {
+        &self.id
+    }
+
+    fn node(&self) -> &NodeId {
+        &self.node
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = Capabilities::NONE;
+        capabilities.live_accounts = true;
+        capabilities.live_inbounds = true;
+        capabilities.live_counters = true;
+        capabilities.cut_live = true;
+        capabilities
+    }
+
+    fn check(&self, inbound: &Inbound) -> Result<()> {
+        match inbound.port {
+            0 => Err(Error::invalid("fake.check", "port", "must not be 0")),
+            _ => Ok(()),
+        }
+    }
+
+    async fn issue(&self, protocol: Protocol, _device: &Device) -> Result<CredentialSecret> {
+        Ok(CredentialSecret::generate(protocol))
+    }
+
+    async fn start(&self, desired: Arc<dyn Desired>) -> Result<()> {
+        self.state().desired = Some(desired);
+        self.restart().await;
+        Ok(())
+    }
+
+    fn state(&self) -> watch::Receiver<ServerState> {
+        self.signal.subscribe()
+    }
+
+    async fn apply(&self, changes: &[Change]) -> Result<Vec<Result<()>>> {
+        let mut state = self.answer("fake.apply")?;
+        let outcomes = changes.iter().map(|change| state.step(change)).collect();
+        if state.faults.contains(&Fault::AnswerLost) {
+            return Err(Error::new(ErrorKind::Unavailable, "fake.apply", "told to lose the answer"));
+        }
+        Ok(outcomes)
+    }
+
+    async fn observe(&self) -> Result<Observed> {
+        let state = self.answer("fake.observe")?;
+        let mut observed = Observed::default();
+        for (tag, (inbound, accounts)) in &state.inbounds {
+            let accounts =
+                accounts.iter().map(|(id, a)| (id.clone(), self.account_fingerprint(inbound, a))).collect();
+            let fingerprint = Some(self.inbound_fingerprint(inbound));
+            observed.inbounds.insert(tag.clone(), ObservedInbound { fingerprint, accounts });
+        }
+        Ok(observed)
+    }
+
+    fn account_fingerprint(&self, _inbound: &Inbound, account: &Account) -> Fingerprint {
+        hash(&account.secret.expose())
+    }
+
+    fn inbound_fingerprint(&self, inbound: &Inbound) -> Fingerprint {
+        hash(&serde_json::to_string(inbound).unwrap())
+    }
+
+    async fn disconnect(&self, keys: &[KeyId]) -> Result<usize> {
+        let mut state = self.answer("fake.disconnect")?;
+        let cut: Vec<KeyId> = keys.iter().copied().filter(|key| state.online.remove(key)).collect();
+        state.cut.extend(&cut);
+        Ok(cut.len())
+    }
+
+    fn endpoint(&self, key: KeyId, credential: &Credential, inbound: &Inbound, host: &Host) -> Result<Endpoint> {
+        Ok(Endpoint {
+            key,
+            inbound: inbound.tag.clone(),
+            remark: host.remark.clone(),
+            address: host.address.clone(),
+            port: inbound.port,
+            protocol: inbound.protocol.clone(),
+            transport: inbound.transport.clone(),
+            security: ClientSecurity::of(&inbound.security),
+            secret: credential.secret.clone(),
+        })
+    }
+
+    async fn health(&self) -> Result<Health> {
+        drop(self.answer("fake.health")?);
+        Ok(Health { version: "fake".into(), uptime: Duration::ZERO })
+    }
+
+    fn log(&self, _lines: usize) -> Vec<String> {
+        Vec::new()
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.signal.send_replace(ServerState::Stopped);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl TrafficSource for FakeServer {
+    fn server(&self) -> &ServerId {
+        &self.id
+    }
+
+    async fn read(&self, _last: Option<&Epoch>) -> Result<Reading> {
+        let state = self.answer("fake.read")?;
+        let counters = state.counters.iter().map(|(key, traffic)| Counter { key: *key, traffic: *traffic }).collect();
+        let epoch = Epoch { id: state.lifetime.to_string(), evidence: String::new() };
+        Ok(Reading { epoch, counters, foreign: 0 })
+    }
+
+    async fn online(&self) -> Result<Vec<OnlineKey>> {
+        let state = self.answer("fake.online")?;
+        Ok(state.online.iter().map(|key| OnlineKey { key: *key, addresses: Vec::new() }).collect())
+    }
+}

@@ -1,1 +1,193 @@
-//! x
+//! Runs scenario files: steps, expected answers, error codes and events, on a manual clock.
+//!
+//! The same files run in every language of vpnkit, so a binding that behaves differently is found. A file is a
+//! name and a list of steps; a step is one call, or something that happens:
+//!
+//! | step | meaning |
+//! |---|---|
+//! | `{"create": {…}, "as": "k"}` | creates a key; later steps call it `$k` |
+//! | `{"update": "$k", "patch": {…}}` | changes a key; `"expected_version"` may stand beside |
+//! | `{"enable": "$k"}`, `{"disable": "$k"}`, `{"reset_usage": "$k"}`, `{"delete": "$k"}`, `{"get": "$k"}` | as they say |
+//! | `{"find": {…}}` | finds keys; the answer is the list of their names |
+//! | `{"pass": "$k", "up": 1, "down": 2}` | bytes pass on the server |
+//! | `{"advance_secs": 60}` | the clock moves |
+//! | `{"tick": true}` | the engine does what is due |
+//! | `{"server": "down"}`, `"up"`, `"restart"` | something happens to the server |
+//! | `{"lets_in": "$k"}` | whether the server would let the key in |
+//! | `{"events": true}` | the kinds of events since the last such step |
+//!
+//! `"expect"` beside a step holds what the answer must contain (objects are compared by the fields that are
+//! named), `"error"` the code of the error that it must fail with, `"field"` the field that the error names.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use vpnkit_core::engine::{Engine, EngineOptions, ServerParts};
+use vpnkit_core::model::{CreateKey, Cursor, Host, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyQuery, KeyRef, Traffic, VpnProtocol};
+use vpnkit_core::store::KeyStore;
+use vpnkit_core::{ManualClock, Result};
+
+use crate::{FakeServer, Fault};
+
+/// One file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// A sentence of what holds.
+    pub name: String,
+    /// What happens, in order.
+    pub steps: Vec<Map<String, Value>>,
+}
+
+struct Run {
+    engine: Engine,
+    server: Arc<FakeServer>,
+    clock: ManualClock,
+    keys: BTreeMap<String, KeyId>,
+    cursor: Cursor,
+}
+
+/// Runs one file's text on an empty store; panics with the step that does not hold.
+pub async fn run(text: &str, store: Arc<dyn KeyStore>) {
+    let scenario: Scenario = serde_json::from_str(text).expect("a scenario");
+    let (server, clock) = (Arc::new(FakeServer::new()), ManualClock::default());
+    let options = EngineOptions { background: false, ..EngineOptions::default() };
+    let host = Host { address: "vpn.example".into(), remark: "example".into() };
+    let parts = ServerParts { backend: server.clone(), source: server.clone(), hosts: vec![host] };
+    let engine = Engine::open(store, Arc::new(clock.clone()), options, vec![parts]).await.unwrap();
+    let inbound = Inbound::new(InboundTag::new("main").unwrap(), 443, VpnProtocol::Vless { vision: false });
+    engine.inbounds().ensure(inbound).await.unwrap();
+    let cursor = engine.events().newest().await.unwrap();
+    let mut run = Run { engine, server, clock, keys: BTreeMap::new(), cursor };
+    for (i, step) in scenario.steps.iter().enumerate() {
+        let place = format!("{}: step {i}: {}", scenario.name, Value::Object(step.clone()));
+        let answer = run.step(step).await;
+        match (answer, step.get("error")) {
+            (Err(e), Some(code)) => {
+                assert_eq!(e.kind().code(), code.as_str().unwrap(), "{place}");
+                if let Some(field) = step.get("field") {
+                    assert_eq!(e.get("field"), field.as_str(), "{place}");
+                }
+            }
+            (Err(e), None) => panic!("{place}: {e:?}"),
+            (Ok(answer), Some(_)) => panic!("{place}: no error but {answer}"),
+            (Ok(answer), None) => {
+                if let Some(expected) = step.get("expect") {
+                    assert!(holds(&answer, expected), "{place}: the answer is {answer}");
+                }
+            }
+        }
+    }
+    run.engine.close().await.unwrap();
+}
+
+/// Whether `answer` has all that `expected` names.
+fn holds(answer: &Value, expected: &Value) -> bool {
+    match (answer, expected) {
+        (Value::Object(answer), Value::Object(expected)) => {
+            expected.iter().all(|(name, value)| answer.get(name).is_some_and(|a| holds(a, value)))
+        }
+        _ => answer == expected,
+    }
+}
+
+impl Run {
+    async fn step(&mut self, step: &Map<String, Value>) -> Result<Value> {
+        let keys = self.engine.keys();
+        let version = step.get("expected_version").and_then(Value::as_u64);
+        let (verb, argument) = step
+            .iter()
+            .find(|(name, _)| {
+                !["as", "expect", "error", "field", "patch", "expected_version", "up", "down"].contains(&name.as_str())
+                    || (step.len() == 1)
+            })
+            .expect("a verb");
+        match verb.as_str() {
+            "create" => {
+                let request: CreateKey = serde_json::from_value(argument.clone()).expect("a request");
+                let key = keys.create(request).await?;
+                if let Some(alias) = step.get("as").and_then(Value::as_str) {
+                    self.keys.insert(alias.to_owned(), key.id);
+                }
+                Ok(shown(&key))
+            }
+            "update" => {
+                let patch = step.get("patch").cloned().unwrap_or_else(|| json!({}));
+                let patch: KeyPatch = serde_json::from_value(patch).expect("a patch");
+                Ok(shown(&keys.update(self.key(argument), patch, version).await?))
+            }
+            "enable" => Ok(shown(&keys.enable(self.key(argument)).await?)),
+            "disable" => Ok(shown(&keys.disable(self.key(argument)).await?)),
+            "reset_usage" => Ok(shown(&keys.reset_usage(self.key(argument)).await?)),
+            "delete" => keys.delete(self.key(argument), version).await.map(|()| Value::Null),
+            "get" => Ok(shown(&keys.require(self.key(argument)).await?)),
+            "find" => {
+                let query: KeyQuery = serde_json::from_value(argument.clone()).expect("a query");
+                let page = keys.find(query).await?;
+                Ok(page.keys.iter().map(|k| json!(k.name)).collect())
+            }
+            "pass" => {
+                let bytes = |name: &str| step.get(name).and_then(Value::as_u64).unwrap_or(0);
+                let KeyRef::Id(id) = self.key(argument) else { panic!("an alias") };
+                self.server.pass(id, Traffic { up: bytes("up"), down: bytes("down") });
+                Ok(Value::Null)
+            }
+            "advance_secs" => {
+                self.clock.advance(Duration::from_secs(argument.as_u64().expect("seconds")));
+                Ok(Value::Null)
+            }
+            "tick" => self.engine.tick().await.map(|()| Value::Null),
+            "server" => {
+                match argument.as_str() {
+                    Some("down") => self.server.fail(Fault::Down),
+                    Some("up") => {
+                        self.server.heal();
+                        self.reconcile().await?;
+                    }
+                    Some("restart") => self.server.restart().await,
+                    other => panic!("server {other:?}"),
+                }
+                Ok(Value::Null)
+            }
+            "lets_in" => {
+                let KeyRef::Id(id) = self.key(argument) else { panic!("an alias") };
+                Ok(json!(self.server.lets_in(id, "main")))
+            }
+            "events" => {
+                let batch = self.engine.events().read(self.cursor, 1000).await?;
+                self.cursor = batch.next;
+                Ok(batch.events.iter().map(|e| json!(e.kind.code())).collect())
+            }
+            other => panic!("unknown step {other}"),
+        }
+    }
+
+    async fn reconcile(&self) -> Result<()> {
+        let servers = self.engine.servers();
+        for status in servers.status().await? {
+            servers.reconcile(&status.id).await?;
+        }
+        Ok(())
+    }
+
+    fn key(&self, argument: &Value) -> KeyRef {
+        let text = argument.as_str().expect("an alias or a name");
+        match text.strip_prefix('$') {
+            Some(alias) => KeyRef::Id(self.keys[alias]),
+            None => KeyRef::Name(text.to_owned()),
+        }
+    }
+}
+
+/// A key as scenarios see it: what differs between runs is left out.
+fn shown(key: &Key) -> Value {
+    json!({
+        "name": key.name, "label": key.label, "note": key.note, "status": key.status, "version": key.version,
+        "data_limit": key.data_limit, "used": key.used, "remaining": key.remaining(),
+        "up": key.traffic.up, "down": key.traffic.down, "expires_at": key.expires_at,
+        "credentials": key.credentials.len(),
+    })
+}

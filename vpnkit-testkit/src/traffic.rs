@@ -1,1 +1,90 @@
-//! x
+//! The suite of traffic sources.
+
+use std::any::Any;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use vpnkit_core::async_trait;
+use vpnkit_core::model::{KeyId, Traffic};
+use vpnkit_core::traffic::{Counter, Reading, TrafficSource};
+
+/// How a suite makes traffic happen on a server.
+#[async_trait]
+pub trait Wire: Debug + Send + Sync {
+    /// About so many bytes pass for a key of the suite (1 or 2), and are counted before this returns.
+    async fn pass(&self, key: KeyId, traffic: Traffic);
+    /// The server is restarted: its counters begin anew.
+    async fn restart(&self);
+}
+
+/// A source whose server is up, and a way to make traffic.
+#[derive(Debug)]
+pub struct Subject {
+    /// The source.
+    pub source: Arc<dyn TrafficSource>,
+    /// Makes traffic.
+    pub wire: Arc<dyn Wire>,
+    /// Dropped after the case.
+    pub keep: Box<dyn Any + Send + Sync>,
+}
+
+crate::suite!($ traffic_conformance, traffic, "Tests that the sources of an `async fn() -> traffic::Subject` keep the promises.", [
+    reading_resets_nothing,
+    counters_only_grow_within_an_epoch,
+    a_restart_is_another_epoch,
+    an_epoch_is_recognised_from_what_was_stored,
+]);
+
+const SOME: Traffic = Traffic { up: 20_000, down: 50_000 };
+
+async fn read(s: &Subject, last: Option<&Reading>) -> Reading {
+    s.source.read(last.map(|r| &r.epoch)).await.unwrap()
+}
+
+fn counter(reading: &Reading, key: i64) -> Traffic {
+    let of = |c: &&Counter| c.key == KeyId(key);
+    reading.counters.iter().filter(of).fold(Traffic::default(), |sum, c| sum.plus(c.traffic))
+}
+
+/// Two readings of a quiet server are the same.
+pub async fn reading_resets_nothing(s: Subject) {
+    s.wire.pass(KeyId(1), SOME).await;
+    let first = read(&s, None).await;
+    let second = read(&s, Some(&first)).await;
+    assert_eq!(first.epoch.id, second.epoch.id);
+    assert_eq!(counter(&first, 1), counter(&second, 1));
+    assert!(counter(&first, 1).down >= SOME.down && counter(&first, 1).up >= SOME.up);
+}
+
+/// Each key's own counter.
+pub async fn counters_only_grow_within_an_epoch(s: Subject) {
+    let mut last = read(&s, None).await;
+    for key in [1, 2, 1] {
+        s.wire.pass(KeyId(key), SOME).await;
+        let now = read(&s, Some(&last)).await;
+        assert_eq!(now.epoch.id, last.epoch.id);
+        for other in [1, 2] {
+            let (before, after) = (counter(&last, other), counter(&now, other));
+            assert_eq!(after.down > before.down && after.up > before.up, other == key);
+        }
+        last = now;
+    }
+}
+
+/// And its counters begin at nothing.
+pub async fn a_restart_is_another_epoch(s: Subject) {
+    s.wire.pass(KeyId(1), SOME).await;
+    let before = read(&s, None).await;
+    s.wire.restart().await;
+    let after = read(&s, Some(&before)).await;
+    assert_ne!(before.epoch.id, after.epoch.id);
+    assert_eq!(counter(&after, 1), Traffic::default());
+}
+
+/// As text, the way a store keeps it.
+pub async fn an_epoch_is_recognised_from_what_was_stored(s: Subject) {
+    let first = read(&s, None).await;
+    let stored = serde_json::to_string(&first.epoch).unwrap();
+    let epoch = serde_json::from_str(&stored).unwrap();
+    assert_eq!(s.source.read(Some(&epoch)).await.unwrap().epoch.id, first.epoch.id);
+}

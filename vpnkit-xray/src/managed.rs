@@ -73,9 +73,10 @@ impl Home {
             .map_err(|e| Error::new(ErrorKind::PermissionDenied, OP, "the config cannot be replaced").caused_by(e))
     }
 
-    /// Xray refuses to start on a socket file that is there.
+    /// Xray refuses to start on a socket file that is there, and leaves it and its lock when it is killed.
     fn clear(&self, socket: &Path) {
         let _ = std::fs::remove_file(socket);
+        let _ = std::fs::remove_file(socket.with_extension("sock.lock"));
     }
 }
 

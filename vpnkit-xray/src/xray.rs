@@ -267,31 +267,24 @@ impl Xray {
     async fn put_inbound(&self, inbound: &Arc<Inbound>, accounts: &[Account]) -> Result<()> {
         const OP: &str = "xray.put_inbound";
         rules::check(inbound)?;
+        let held = self.inner.loaded.get(&inbound.tag);
+        if let Some(held) = &held
+            && held.ours.as_ref().is_none_or(|ours| ours == inbound)
+        {
+            // It listens already: replacing it would cost its users their connections.
+            return self.replace_accounts(inbound, accounts).await;
+        }
         let Some((binary, directory)) = self.program() else {
             return Err(Error::new(ErrorKind::Rejected, OP, "the attached Xray has no such inbound")
                 .with("inbound", &inbound.tag)
                 .hint("add it to that Xray's config, or tell vpnkit where an Xray binary is"));
         };
-        let held = self.inner.loaded.get(&inbound.tag);
-        let old_port = held.as_ref().and_then(|held| held.ours.as_ref()).map(|ours| ours.port);
+        let old_port = held.and_then(|held| held.ours).map(|ours| ours.port);
         if self.inner.managed && old_port != Some(inbound.port) {
             managed::port_is_free(inbound)?;
         }
-        if let Some(held) = held {
-            match held.ours {
-                None => {
-                    return Err(Error::new(ErrorKind::Rejected, OP, "the inbound belongs to the attached Xray's config")
-                        .with("inbound", &inbound.tag));
-                }
-                Some(ours) if ours == *inbound => {
-                    // It listens already: replacing it would cost its users their connections.
-                    for account in accounts {
-                        self.put_account(inbound, account).await?;
-                    }
-                    return Ok(());
-                }
-                Some(_) => self.drop_inbound(&inbound.tag).await?,
-            }
+        if old_port.is_some() {
+            self.drop_inbound(&inbound.tag).await?;
         }
         let json = server_config::inbound(inbound, accounts);
         if let Err(e) = command::add_inbound(binary, &self.inner.address, &directory, &json).await {
@@ -304,17 +297,34 @@ impl Xray {
         Ok(())
     }
 
+    /// On an inbound that stays: these accounts and no others of vpnkit's.
+    async fn replace_accounts(&self, inbound: &Inbound, accounts: &[Account]) -> Result<()> {
+        for (key, device) in self.accounts(&inbound.tag).await? {
+            if !accounts.iter().any(|account| account.key == key && account.device == device) {
+                self.remove_account(&inbound.tag, key, &device).await?;
+            }
+        }
+        for account in accounts {
+            self.put_account(inbound, account).await?;
+        }
+        Ok(())
+    }
+
+    /// vpnkit's accounts on an inbound.
+    async fn accounts(&self, tag: &InboundTag) -> Result<Vec<(KeyId, Device)>> {
+        let users = self.inner.api().users(tag.as_str()).await;
+        let users = users.map_err(|status| convert("xray.accounts", &status).with("inbound", tag))?;
+        Ok(users.iter().filter_map(|user| parse_email(&user.email)).collect())
+    }
+
     async fn remove_inbound(&self, tag: &InboundTag) -> Result<()> {
         match self.inner.loaded.get(tag) {
             None => Ok(()),
             Some(LoadedInbound { ours: Some(_), .. }) => self.drop_inbound(tag).await,
             // Not vpnkit's to remove; its accounts are.
             Some(_) => {
-                let users = self.inner.api().users(tag.as_str()).await;
-                for user in users.map_err(|e| convert("xray.remove_inbound", &e))? {
-                    if let Some((key, device)) = parse_email(&user.email) {
-                        self.remove_account(tag, key, &device).await?;
-                    }
+                for (key, device) in self.accounts(tag).await? {
+                    self.remove_account(tag, key, &device).await?;
                 }
                 Ok(())
             }

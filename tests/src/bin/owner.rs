@@ -1,0 +1,55 @@
+//! A small application around vpnkit, for tests that kill it.
+//!
+//! `owner hold DIRECTORY`: opens a managed Xray with one key, says `ready`, waits for ever.
+//! `owner work DIRECTORY SOCKET NUMBER`: creates keys and counts traffic as fast as it can; says the name of each
+//! key once its creation is acknowledged. The counters come from the test, over a socket.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "part of a test")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use testbed::{CounterClient, inbound, xray_binary};
+use vpnkit::engine::{Engine, EngineOptions, ServerParts};
+use vpnkit::store::sqlite::{SqliteOptions, SqliteStore};
+use vpnkit::{Config, CreateKey, SystemClock, VpnKit, VpnProtocol, XrayConfig};
+use vpnkit_testkit::FakeServer;
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        [_, "hold", directory] => hold(Path::new(directory)).await,
+        [_, "work", directory, socket, number] => work(Path::new(directory), Path::new(socket), number).await,
+        _ => panic!("see the source"),
+    }
+}
+
+async fn hold(directory: &Path) {
+    let xray = XrayConfig::managed("127.0.0.1", directory.join("xray")).binary(xray_binary());
+    let kit = VpnKit::open(Config::sqlite(directory.join("keys.db")).xray(xray)).await.unwrap();
+    kit.inbounds().ensure(inbound("plain", VpnProtocol::Vless { vision: false })).await.unwrap();
+    println!("ready");
+    std::future::pending::<()>().await;
+}
+
+async fn work(directory: &Path, socket: &Path, number: &str) {
+    let path: PathBuf = directory.join("keys.db");
+    let store = Arc::new(SqliteStore::open(path, SqliteOptions::default()).await.unwrap());
+    let backend = Arc::new(FakeServer::new());
+    let source = Arc::new(CounterClient::new(socket));
+    let options = EngineOptions { background: false, ..EngineOptions::default() };
+    let parts = vec![ServerParts { backend, source, hosts: Vec::new() }];
+    let engine = Engine::open(store, Arc::new(SystemClock), options, parts).await.unwrap();
+    let ticking = engine.clone();
+    tokio::spawn(async move {
+        loop {
+            ticking.traffic().collect().await.unwrap();
+        }
+    });
+    for i in 0.. {
+        let name = format!("k{number}-{i}");
+        engine.keys().create(CreateKey::named(&name)).await.unwrap();
+        println!("{name}");
+    }
+}

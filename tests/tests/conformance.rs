@@ -1,0 +1,160 @@
+//! Every backend and traffic source passes the suites: the fake one, and a real Xray in both modes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use testbed::{Site, XrayClient, inbound, xray_binary};
+use vpnkit::backend::{Account, Change, ProtocolBackend};
+use vpnkit::traffic::TrafficSource;
+use vpnkit::xray::{Xray, XrayConfig};
+use vpnkit::{Credential, Device, Host, Inbound, KeyId, Protocol, Traffic, VpnProtocol};
+use vpnkit_core::async_trait;
+use vpnkit_testkit::traffic::Wire;
+use vpnkit_testkit::{FakeServer, backend, traffic};
+
+fn plain(tag: &str) -> Inbound {
+    inbound(tag, VpnProtocol::Vless { vision: false })
+}
+
+mod fake_backend {
+    use super::*;
+
+    async fn subject() -> backend::Subject {
+        let backend = backend::started(Arc::new(FakeServer::new())).await;
+        backend::Subject { backend, inbound: plain("suite"), keep: Box::new(()) }
+    }
+
+    vpnkit_testkit::backend_conformance!(subject);
+}
+
+/// One suite for each protocol: their user tables behave differently inside Xray.
+macro_rules! xray_backend {
+    ($name:ident, $protocol:expr) => {
+        mod $name {
+            use super::*;
+
+            async fn subject() -> backend::Subject {
+                testbed::log();
+                let directory = tempfile::tempdir().unwrap();
+                let config = XrayConfig::managed("127.0.0.1", directory.path().join("x")).binary(xray_binary());
+                let backend = backend::started(Arc::new(Xray::new(config).unwrap())).await;
+                backend::Subject { backend, inbound: inbound("suite", $protocol), keep: Box::new(directory) }
+            }
+
+            vpnkit_testkit::backend_conformance!(subject);
+        }
+    };
+}
+
+fn shadowsocks(method: vpnkit::ShadowsocksMethod, key: Option<&str>) -> VpnProtocol {
+    VpnProtocol::Shadowsocks { method, server_key: key.map(vpnkit::Secret::new) }
+}
+
+xray_backend!(xray_vless, VpnProtocol::Vless { vision: false });
+xray_backend!(xray_vmess, VpnProtocol::Vmess);
+xray_backend!(xray_trojan, VpnProtocol::Trojan);
+xray_backend!(xray_shadowsocks, shadowsocks(vpnkit::ShadowsocksMethod::Aes256Gcm, None));
+xray_backend!(
+    xray_shadowsocks_2022,
+    shadowsocks(vpnkit::ShadowsocksMethod::Blake3Aes128Gcm, Some("BwcHBwcHBwcHBwcHBwcHBw=="))
+);
+
+mod fake_traffic {
+    use super::*;
+
+    #[derive(Debug)]
+    struct FakeWire(Arc<FakeServer>);
+
+    #[async_trait]
+    impl Wire for FakeWire {
+        async fn pass(&self, key: KeyId, traffic: Traffic) {
+            self.0.pass(key, traffic);
+        }
+
+        async fn restart(&self) {
+            self.0.restart().await;
+        }
+    }
+
+    async fn subject() -> traffic::Subject {
+        let server = Arc::new(FakeServer::new());
+        backend::started(server.clone()).await;
+        traffic::Subject { source: server.clone(), wire: Arc::new(FakeWire(server)), keep: Box::new(()) }
+    }
+
+    vpnkit_testkit::traffic_conformance!(subject);
+}
+
+/// Real clients move real bytes.
+#[derive(Debug)]
+struct XrayWire {
+    xray: Arc<Xray>,
+    inbound: Arc<Inbound>,
+    credentials: [Credential; 2],
+    site: Site,
+    /// What stands on the server's command line.
+    mark: String,
+}
+
+impl XrayWire {
+    async fn new(xray: Arc<Xray>, mark: String) -> Self {
+        let credentials = [1, 2].map(|_| Credential::generate(Protocol::Vless));
+        let wire = Self { xray, inbound: Arc::new(plain("suite")), credentials, site: Site::plain().await, mark };
+        wire.install().await;
+        wire
+    }
+
+    async fn install(&self) {
+        let accounts = [1, 2].map(|key| Account {
+            key: KeyId(key),
+            device: Device::default(),
+            secret: self.credentials[usize::try_from(key).unwrap() - 1].secret.clone(),
+        });
+        let change = Change::PutInbound(Arc::clone(&self.inbound), accounts.into());
+        for outcome in self.xray.apply(&[change]).await.unwrap() {
+            outcome.unwrap();
+        }
+    }
+}
+
+#[async_trait]
+impl Wire for XrayWire {
+    async fn pass(&self, key: KeyId, traffic: Traffic) {
+        let host = Host { address: "127.0.0.1".into(), remark: String::new() };
+        let credential = &self.credentials[usize::try_from(key.0).unwrap() - 1];
+        let endpoint = self.xray.endpoint(key, credential, &self.inbound, &host).unwrap();
+        let client = XrayClient::start(&endpoint).await;
+        client.tunnel.download(&self.site, usize::try_from(traffic.down).unwrap()).await.unwrap();
+        client.tunnel.upload(&self.site, usize::try_from(traffic.up).unwrap()).await.unwrap();
+        drop(client);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+
+    async fn restart(&self) {
+        let mut state = self.xray.state();
+        for pid in testbed::children_of(&self.mark) {
+            std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+        }
+        let up = |s: &vpnkit::backend::ServerState| matches!(s, vpnkit::backend::ServerState::Up { lifetime: 2 });
+        testbed::within("it is back", Duration::from_secs(30), state.wait_for(up)).await.unwrap();
+        self.install().await;
+    }
+}
+
+mod xray_traffic {
+    use super::*;
+
+    async fn subject() -> traffic::Subject {
+        testbed::log();
+        let directory = tempfile::tempdir().unwrap();
+        let home = directory.path().join("x");
+        let config = XrayConfig::managed("127.0.0.1", &home).binary(xray_binary());
+        let xray = Arc::new(Xray::new(config).unwrap());
+        backend::started(xray.clone()).await;
+        let wire = XrayWire::new(Arc::clone(&xray), home.display().to_string()).await;
+        let source: Arc<dyn TrafficSource> = xray;
+        traffic::Subject { source, wire: Arc::new(wire), keep: Box::new(directory) }
+    }
+
+    vpnkit_testkit::traffic_conformance!(subject);
+}

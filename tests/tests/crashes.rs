@@ -1,0 +1,105 @@
+//! The process that owns the engine is killed in the middle of its work.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use testbed::{CounterClient, CounterServer, alive, children_of, eventually};
+use vpnkit::engine::{Engine, EngineOptions, ServerParts};
+use vpnkit::store::KeyStore;
+use vpnkit::store::sqlite::{SqliteOptions, SqliteStore};
+use vpnkit::{CreateKey, KeyRef, Order, SystemClock, Traffic};
+use vpnkit_testkit::FakeServer;
+
+const KILLS: u32 = 50;
+const COUNTED: usize = 20;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn engine(store: Arc<dyn KeyStore>, socket: &Path) -> Engine {
+    let options = EngineOptions { background: false, ..EngineOptions::default() };
+    let backend = Arc::new(FakeServer::new());
+    let parts = vec![ServerParts { backend, source: Arc::new(CounterClient::new(socket)), hosts: Vec::new() }];
+    Engine::open(store, Arc::new(SystemClock), options, parts).await.unwrap()
+}
+
+async fn store(directory: &Path) -> Arc<dyn KeyStore> {
+    Arc::new(SqliteStore::open(directory.join("keys.db"), SqliteOptions::default()).await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_kills_lose_no_acknowledged_key_and_count_every_byte_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("counters");
+    let server = CounterServer::start(&socket, COUNTED);
+    {
+        // The keys that have traffic, and the first sight of the server, from which on bytes are counted.
+        let engine = engine(store(directory.path()).await, &socket).await;
+        engine.keys().create_many(vec![CreateKey::default(); COUNTED], None).await.unwrap();
+        engine.close().await.unwrap();
+    }
+    let first: Vec<Traffic> = server.counters.lock().unwrap().clone();
+    let mut acknowledged = Vec::new();
+    for kill in 0..KILLS {
+        let mut owner = Command::new(env!("CARGO_BIN_EXE_owner"))
+            .args(["work".as_ref(), directory.path(), &socket])
+            .arg(kill.to_string())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(owner.stdout.take().unwrap()).lines();
+        let reading = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<String>>());
+        // Different moments: before the first key, in the middle of commits, later.
+        tokio::time::sleep(Duration::from_millis(20 + u64::from(kill * 37 % 110))).await;
+        owner.kill().unwrap();
+        owner.wait().unwrap();
+        acknowledged.extend(reading.join().unwrap());
+    }
+    println!("{} keys were acknowledged before {KILLS} kills", acknowledged.len());
+    assert!(acknowledged.len() > 100, "the owner got to work");
+
+    let store = store(directory.path()).await;
+    for name in &acknowledged {
+        assert!(store.key(&KeyRef::from(name.as_str())).await.unwrap().is_some(), "{name} is lost");
+    }
+    let engine = engine(Arc::clone(&store), &socket).await;
+    engine.tick().await.unwrap();
+    let query = vpnkit::KeyQuery { order: Order::Ascending, limit: 20, ..Default::default() };
+    let keys = engine.keys().find(query).await.unwrap().keys;
+    let now = server.counters.lock().unwrap().clone();
+    // The store's first reading was the first of all; what the counters stood at then was not counted.
+    let uncounted: Vec<Traffic> = now
+        .iter()
+        .zip(&keys)
+        .map(|(now, key)| Traffic { up: now.up - key.traffic.up, down: now.down - key.traffic.down })
+        .collect();
+    let one_reading: Vec<Traffic> =
+        (0..COUNTED as u64).map(|step| Traffic { up: step * 3 + 1, down: step * 7 + 2 }).collect();
+    assert_eq!(uncounted, one_reading, "after {first:?}");
+    engine.close().await.unwrap();
+}
+
+/// However the owner goes, Xray goes with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_or_interrupted_owner_leaves_no_xray() {
+    for signal in ["-KILL", "-INT", "-TERM"] {
+        let directory = tempfile::tempdir().unwrap();
+        for round in 0..2 {
+            let mut owner = Command::new(env!("CARGO_BIN_EXE_owner"))
+                .args(["hold".as_ref(), directory.path()])
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut line = String::new();
+            BufReader::new(owner.stdout.take().unwrap()).read_line(&mut line).unwrap();
+            assert_eq!(line, "ready\n", "the second time too, over what the first one left ({round})");
+            let config = directory.path().join("xray/config.json");
+            let children = children_of(config.to_str().unwrap());
+            assert_eq!(children.len(), 1);
+            Command::new("kill").args([signal, &owner.id().to_string()]).status().unwrap();
+            owner.wait().unwrap();
+            eventually("Xray is gone", PATIENCE, async || !children.iter().any(|pid| alive(*pid))).await;
+        }
+    }
+}
