@@ -1,8 +1,9 @@
 //! A web site: plain, or with TLS 1.3, which also serves as the destination of REALITY.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
@@ -67,17 +68,23 @@ pub struct Site {
 impl Site {
     /// Without TLS on 127.0.0.1.
     pub async fn plain() -> Self {
-        Self::start("127.0.0.1".parse().unwrap(), None).await
+        Self::start(None, Duration::from_secs(60)).await
     }
 
-    /// With TLS 1.3 on 127.0.0.1. Connections are served side by side, as REALITY needs it.
+    /// With TLS 1.3 on 127.0.0.1.
     pub async fn tls(certificate: &Certificate) -> Self {
-        Self::start("127.0.0.1".parse().unwrap(), Some(certificate)).await
+        Self::start(Some(certificate), Duration::from_secs(60)).await
     }
 
-    /// On any address.
-    pub async fn start(address: IpAddr, certificate: Option<&Certificate>) -> Self {
-        let listener = TcpListener::bind((address, 0)).await.unwrap();
+    /// A destination of REALITY: TLS 1.3, connections side by side, and quick to hang up on who says nothing.
+    /// A new REALITY inbound first listens to its destination until that hangs up, and keeps its first clients
+    /// waiting meanwhile: up to 5 s.
+    pub async fn destination(certificate: &Certificate) -> Self {
+        Self::start(Some(certificate), Duration::from_millis(100)).await
+    }
+
+    async fn start(certificate: Option<&Certificate>, patience: Duration) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let acceptor = certificate.map(|certificate| TlsAcceptor::from(certificate.server()));
         let task = tokio::spawn(async move {
@@ -85,9 +92,9 @@ impl Site {
                 let acceptor = acceptor.clone();
                 tokio::spawn(async move {
                     match acceptor {
-                        None => serve(stream).await,
+                        None => serve(stream, patience).await,
                         Some(acceptor) => match acceptor.accept(stream).await {
-                            Ok(stream) => serve(stream).await,
+                            Ok(stream) => serve(stream, patience).await,
                             Err(_) => Some(()),
                         },
                     }
@@ -105,8 +112,8 @@ impl Drop for Site {
 }
 
 /// One request; `None` when the other side went away.
-async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Option<()> {
-    let mut head = Vec::new();
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, patience: Duration) -> Option<()> {
+    let mut head = vec![tokio::time::timeout(patience, stream.read_u8()).await.ok()?.ok()?];
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
     }
@@ -125,7 +132,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Option<()> {
         loop {
             stream.write_all(&block).await.ok()?;
             // About 12 MB a second: fast enough to overrun, slow enough to watch.
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     } else {
         let mut left: usize = path.strip_prefix("/bytes/")?.parse().ok()?;

@@ -65,7 +65,7 @@ async fn what_was_done_while_an_attached_xray_was_down_is_right_when_it_returns(
     testbed::log();
     let directory = tempfile::tempdir().unwrap();
     let certificate = testbed::Certificate::new("site.test");
-    let (destination, site) = (Site::tls(&certificate).await, Site::plain().await);
+    let (destination, site) = (Site::destination(&certificate).await, Site::plain().await);
     let reality = RealityKeys::generate().reality(destination.address.to_string(), "site.test");
     let inbound =
         inbound("reality", VpnProtocol::Vless { vision: true }).security(Security::Reality(reality));
@@ -133,7 +133,7 @@ async fn what_was_done_while_an_attached_xray_was_down_is_right_when_it_returns(
 async fn an_attached_xray_that_is_down_at_the_start_is_found_later() {
     testbed::log();
     let certificate = testbed::Certificate::new("site.test");
-    let destination = Site::tls(&certificate).await;
+    let destination = Site::destination(&certificate).await;
     let reality = RealityKeys::generate().reality(destination.address.to_string(), "site.test");
     let inbound =
         inbound("reality", VpnProtocol::Vless { vision: true }).security(Security::Reality(reality));

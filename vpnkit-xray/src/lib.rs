@@ -27,3 +27,11 @@ mod xray;
 pub use config::{AttachedXray, LogLevel, ManagedXray, XrayConfig, XrayMode};
 pub use reality::RealityKeys;
 pub use xray::Xray;
+
+/// An inbound without accounts as Xray's config has it: to look at, or to carry into a config of your own.
+///
+/// It contains the private keys.
+#[must_use]
+pub fn inbound_json(inbound: &vpnkit_core::model::Inbound) -> serde_json::Value {
+    server_config::inbound(inbound, &[])
+}

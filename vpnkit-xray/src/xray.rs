@@ -153,7 +153,7 @@ impl Inner {
 }
 
 impl Xray {
-    /// Takes a description; nothing is started yet.
+    /// Takes a description; nothing is started yet. To be called inside a tokio runtime.
     ///
     /// Errors: `InvalidConfig` with the `field`.
     pub fn new(config: XrayConfig) -> Result<Self> {

@@ -95,6 +95,7 @@ pub(crate) struct Shared {
     options: EngineOptions,
     servers: Vec<Arc<Server>>,
     inbounds: RwLock<Arc<Vec<Inbound>>>,
+    reloading: tokio::sync::Mutex<()>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -124,6 +125,7 @@ impl Engine {
             options,
             servers: servers.into_iter().map(|parts| Arc::new(Server::new(parts))).collect(),
             inbounds: RwLock::new(inbounds),
+            reloading: tokio::sync::Mutex::new(()),
             stop: stop.clone(),
             tasks: TaskTracker::new(),
         });
@@ -238,6 +240,8 @@ impl Shared {
     }
 
     async fn reload_inbounds(&self) -> Result<()> {
+        // One after the other: a list that was read earlier must not replace one that was read later.
+        let _turn = self.reloading.lock().await;
         let inbounds = Arc::new(self.store.inbounds().await?);
         *self.inbounds.write().unwrap_or_else(PoisonError::into_inner) = inbounds;
         Ok(())

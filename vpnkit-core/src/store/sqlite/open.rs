@@ -121,5 +121,21 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
 }
 
 fn at(path: &Path, error: rusqlite::Error) -> Error {
-    convert(OPEN, error).with("path", path.display())
+    let mut error = convert(OPEN, error);
+    if error.kind() == ErrorKind::PermissionDenied && on_read_only_file_system(path) {
+        error = Error::new(ErrorKind::StoreReadOnly, OPEN, "the store's file system is read-only").caused_by(error);
+    }
+    error.with("path", path.display())
+}
+
+/// SQLite does not tell. Asked of a new file: opening the store's own would drop this process's locks on it.
+fn on_read_only_file_system(path: &Path) -> bool {
+    let probe = path.with_file_name(format!(".vpnkit-{}", uuid::Uuid::new_v4()));
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&probe) {
+        Ok(_) => {
+            let _ = std::fs::remove_file(probe);
+            false
+        }
+        Err(e) => e.kind() == IoKind::ReadOnlyFilesystem,
+    }
 }

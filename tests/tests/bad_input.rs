@@ -1,0 +1,202 @@
+//! Whatever is wrong gets an error of its own kind, and nothing is half done.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use testbed::{Bed, children_of, free_ports, inbound, xray_binary};
+use vpnkit::{
+    Config, CreateKey, ErrorKind, Inbound, InboundTag, KeyPatch, NodeId, Patch, Secret, Security, ShadowsocksMethod,
+    Transport, VpnKit, VpnProtocol, XrayConfig,
+};
+
+fn config(directory: &Path) -> Config {
+    let xray = XrayConfig::managed("127.0.0.1", directory.join("xray")).binary(xray_binary());
+    Config::sqlite(directory.join("keys.db")).xray(xray)
+}
+
+fn script(directory: &Path, text: &str) -> std::path::PathBuf {
+    let path = directory.join("xray.sh");
+    std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+async fn refusal(config: Config) -> vpnkit::Error {
+    VpnKit::open(config).await.unwrap_err()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn programs_that_are_missing_too_old_or_not_xray_are_told_apart() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path();
+    let with = |binary: &Path| {
+        Config::sqlite(place.join("keys.db")).xray(XrayConfig::managed("127.0.0.1", place.join("x")).binary(binary))
+    };
+    let missing = refusal(with(Path::new("/nowhere/xray"))).await;
+    assert_eq!(missing.kind(), ErrorKind::BinaryMissing);
+    assert!(missing.hint_text().is_some() && missing.get("binary") == Some("/nowhere/xray"));
+    let old = refusal(with(&script(place, "echo 'Xray 1.8.4 (Xray, Penetrates Everything.)'"))).await;
+    assert_eq!((old.kind(), old.get("version")), (ErrorKind::VersionUnsupported, Some("1.8.4")));
+    let other = refusal(with(&script(place, "echo 'V2Ray 4.34.0'"))).await;
+    assert_eq!(other.kind(), ErrorKind::VersionUnsupported);
+    let plain = place.join("plain");
+    std::fs::write(&plain, "").unwrap();
+    assert_eq!(refusal(with(&plain)).await.kind(), ErrorKind::PermissionDenied);
+    // The store was released each time.
+    VpnKit::open(Config::sqlite(place.join("keys.db"))).await.unwrap().close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_in_use_is_told_when_an_inbound_is_added_and_when_xray_starts() {
+    let bed = Bed::open().await;
+    let [port] = free_ports();
+    let squatter = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let taken = Inbound { port, ..inbound("taken", VpnProtocol::Vmess) };
+    let error = bed.kit.inbounds().ensure(taken.clone()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PortInUse, "{error:?}");
+    assert_eq!(bed.kit.inbounds().list().await.unwrap(), [], "nothing is half done");
+    drop(squatter);
+    bed.kit.inbounds().ensure(taken.clone()).await.unwrap();
+    // A change to a port in use leaves the old one as it was.
+    let [other] = free_ports();
+    let squatter = TcpListener::bind(("127.0.0.1", other)).unwrap();
+    let moved = Inbound { port: other, ..taken.clone() };
+    assert_eq!(bed.kit.inbounds().ensure(moved).await.unwrap_err().kind(), ErrorKind::PortInUse);
+    assert_eq!(bed.kit.inbounds().list().await.unwrap(), [taken.clone()]);
+    drop(squatter);
+    bed.kit.close().await.unwrap();
+
+    let squatter = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let error = refusal(config(bed.directory.path())).await;
+    assert_eq!((error.kind(), error.get("inbound")), (ErrorKind::PortInUse, Some("taken")));
+    assert!(children_of(bed.xray_directory().to_str().unwrap()).is_empty());
+    drop(squatter);
+    VpnKit::open(config(bed.directory.path())).await.unwrap().close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_kits_cannot_run_an_xray_in_one_directory() {
+    let bed = Bed::open().await;
+    let error = refusal(config(bed.directory.path())).await;
+    assert_eq!(error.kind(), ErrorKind::InUse);
+    assert!(error.is_temporary());
+    bed.add_reality().await;
+    assert_eq!(children_of(bed.xray_directory().to_str().unwrap()).len(), 1, "the first one goes on");
+    bed.kit.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inbounds_that_xray_does_not_allow_are_refused_by_field() {
+    let bed = Bed::open().await;
+    let vless = |vision| VpnProtocol::Vless { vision };
+    let websocket = |path: &str| Transport::WebSocket { path: path.into(), host: None };
+    let Security::Reality(reality) = bed.reality() else { unreachable!() };
+    let with = |change: &dyn Fn(&mut vpnkit::Reality)| {
+        let mut reality = reality.clone();
+        change(&mut reality);
+        inbound("x", vless(false)).security(Security::Reality(reality))
+    };
+    let cases = [
+        (inbound("x", vless(true)), "protocol.vision"),
+        (inbound("x", vless(true)).transport(websocket("/")).security(bed.tls()), "protocol.vision"),
+        (inbound("x", vless(false)).transport(websocket("no-slash")), "transport.path"),
+        (inbound("x", vless(false)).transport(websocket("/")).security(bed.reality()), "security"),
+        (with(&|r| r.server_names.clear()), "security.server_names"),
+        (with(&|r| r.short_ids.clear()), "security.short_ids"),
+        (with(&|r| r.dest = "no-port".into()), "security.dest"),
+        (with(&|r| r.public_key = "AAAA".into()), "security.public_key"),
+        (with(&|r| r.private_key = Secret::new("AAAA")), "private_key"),
+        (
+            inbound("x", VpnProtocol::Shadowsocks { method: ShadowsocksMethod::Blake3Aes128Gcm, server_key: None }),
+            "protocol.server_key",
+        ),
+        (Inbound { port: 0, ..inbound("x", vless(false)) }, "port"),
+        (inbound("vpnkit-api", vless(false)), "tag"),
+    ];
+    for (inbound, field) in cases {
+        let error = bed.kit.inbounds().ensure(inbound).await.unwrap_err();
+        assert_eq!((error.kind(), error.get("field")), (ErrorKind::InvalidInput, Some(field)), "{error}");
+    }
+    let mut missing = inbound("x", VpnProtocol::Trojan).security(bed.tls());
+    if let Security::Tls(tls) = &mut missing.security {
+        tls.certificate_file = "/nowhere/cert.pem".into();
+    }
+    let error = bed.kit.inbounds().ensure(missing).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rejected, "{error:?}");
+    let elsewhere = Inbound { node: NodeId::new("elsewhere").unwrap(), ..inbound("x", vless(false)) };
+    assert_eq!(bed.kit.inbounds().ensure(elsewhere).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(bed.kit.inbounds().list().await.unwrap(), [], "nothing is half done");
+    bed.add_reality().await;
+    bed.kit.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unknown_tags_and_texts_that_are_none_are_refused() {
+    let kit = VpnKit::open(Config::memory()).await.unwrap();
+    let nowhere = || vec![InboundTag::new("nowhere").unwrap()];
+    let error = kit.keys().create(CreateKey::named("a").only(nowhere())).await.unwrap_err();
+    assert_eq!((error.kind(), error.get("inbound")), (ErrorKind::NotFound, Some("nowhere")));
+    assert!(kit.keys().get("a").await.unwrap().is_none());
+    let key = kit.keys().create(CreateKey::named("a")).await.unwrap();
+    let patch = KeyPatch {
+        inbounds: Some(vpnkit::InboundSelection::Only(nowhere())),
+        note: Patch::Set("n".into()),
+        ..KeyPatch::default()
+    };
+    assert_eq!(kit.keys().update(key.id, patch, None).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(kit.keys().require(key.id).await.unwrap(), key);
+    let many = vec![CreateKey::named("b"), CreateKey::named("no spaces")];
+    let error = kit.keys().create_many(many, None).await.unwrap_err();
+    assert_eq!((error.get("field"), error.get("index")), (Some("name"), Some("1")));
+    assert!(kit.keys().get("b").await.unwrap().is_none(), "all or none");
+    let gone = vpnkit::KeyId(99);
+    assert_eq!(kit.keys().delete_many(vec![key.id, gone]).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(kit.keys().delete_many(vec![key.id]).await.unwrap(), 1);
+    for text in ["", "a b", &"x".repeat(65)] {
+        assert!(InboundTag::new(text).is_err());
+    }
+    kit.close().await.unwrap();
+}
+
+#[test]
+fn every_fault_of_a_configuration_is_listed_with_its_path() {
+    let config = Config::sqlite("k.db")
+        .collect_every_secs(0)
+        .xray(XrayConfig::attached("", "nonsense"))
+        .xray(XrayConfig::managed("x", "relative"));
+    let faults: Vec<String> = config.faults().into_iter().map(|(path, _)| path).collect();
+    assert_eq!(
+        faults,
+        [
+            "collect_every_secs",
+            "servers[0].xray.address",
+            "servers[0].xray.mode.attached.api",
+            "servers[1].xray.mode.managed.directory"
+        ]
+    );
+    assert_eq!(config.validate().unwrap_err().kind(), ErrorKind::InvalidConfig);
+    for text in [r#"{}"#, r#"{ "store": "mysql:x" }"#, r#"{ "store": "memory:", "servers": [{ "wg": {} }] }"#] {
+        assert_eq!(Config::from_json(text).unwrap_err().kind(), ErrorKind::InvalidConfig, "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secrets_are_in_no_debug_text_and_no_log_of_xray() {
+    let bed = Bed::open().await;
+    bed.add_reality().await;
+    let key = bed.kit.keys().create(CreateKey::named("alice")).await.unwrap();
+    let secret = key.credentials[0].secret.expose();
+    let inbounds = bed.kit.inbounds().list().await.unwrap();
+    let Security::Reality(reality) = &inbounds[0].security else { unreachable!() };
+    let status = bed.kit.servers().status().await.unwrap();
+    let log = bed.kit.servers().log(&status[0].id, 1000).unwrap();
+    assert!(log.iter().any(|line| line.contains("started")), "the log is there: {log:?}");
+    let endpoint = bed.endpoint(key.id, "reality").await;
+    let texts = [format!("{key:?}"), format!("{inbounds:?}"), format!("{endpoint:?} {bed:?}"), log.join("\n")];
+    for text in texts {
+        assert!(!text.contains(&secret), "{text}");
+        assert!(!text.contains(reality.private_key.expose()), "{text}");
+    }
+    bed.kit.close().await.unwrap();
+}

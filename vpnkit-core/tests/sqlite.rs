@@ -1,0 +1,205 @@
+//! What only a file can get wrong.
+#![cfg(feature = "sqlite")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use vpnkit_core::model::{CreateKey, KeyQuery, KeyRef};
+use vpnkit_core::store::sqlite::{SqliteOptions, SqliteStore};
+use vpnkit_core::store::{KeyStore as _, StoreOp, StoreTxn};
+use vpnkit_core::{Clock as _, ErrorKind, ManualClock};
+
+fn create(name: &str) -> StoreTxn {
+    let now = ManualClock::default().now();
+    let key = CreateKey::named(name).validate(now).unwrap();
+    StoreTxn::new(now, vec![StoreOp::Create(Box::new(key))])
+}
+
+async fn open(path: &Path) -> vpnkit_core::Result<SqliteStore> {
+    SqliteStore::open(path, SqliteOptions { busy_timeout: Duration::from_millis(200), readers: 1 }).await
+}
+
+async fn refusal(path: &Path) -> ErrorKind {
+    let before = std::fs::read(path).ok();
+    let error = open(path).await.unwrap_err();
+    assert_eq!(std::fs::read(path).ok(), before, "a file that is refused is not touched");
+    assert!(error.get("path").is_some(), "{error}");
+    error.kind()
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notes.txt");
+    std::fs::write(&path, "not a database, but long enough to have a header of a hundred bytes ".repeat(20)).unwrap();
+    assert_eq!(refusal(&path).await, ErrorKind::StoreNotRecognized);
+}
+
+#[tokio::test]
+async fn another_programs_database_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bot.db");
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE users (id INTEGER)").unwrap();
+    assert_eq!(refusal(&path).await, ErrorKind::StoreNotRecognized);
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    open(&path).await.unwrap().close().await.unwrap();
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("PRAGMA user_version = 999").unwrap();
+    drop(other);
+    assert_eq!(refusal(&path).await, ErrorKind::StoreTooNew);
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    let store = open(&path).await.unwrap();
+    store.commit(create("a")).await.unwrap();
+    store.close().await.unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[100..4096].fill(0xff);
+    std::fs::write(&path, bytes).unwrap();
+    assert_eq!(refusal(&path).await, ErrorKind::StoreCorrupt);
+}
+
+#[tokio::test]
+async fn a_missing_directory_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(refusal(&directory.path().join("none/keys.db")).await, ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_lock_that_is_held_is_told_and_passes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    let store = open(&path).await.unwrap();
+    store.commit(create("a")).await.unwrap();
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = store.commit(create("b")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StoreLocked);
+    assert!(error.is_temporary());
+    assert!(store.key(&KeyRef::from("a")).await.unwrap().is_some(), "reading goes on");
+    other.execute_batch("ROLLBACK").unwrap();
+    store.commit(create("b")).await.unwrap();
+}
+
+/// Needs root, for a file system of its own.
+#[tokio::test]
+async fn a_read_only_file_system_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().to_str().unwrap().to_owned();
+    let run = |line: String| {
+        let mut words = line.split(' ');
+        let status = std::process::Command::new(words.next().unwrap()).args(words).status().unwrap();
+        assert!(status.success(), "{line}");
+    };
+    run(format!("mount -t tmpfs tmpfs {place}"));
+    let path = directory.path().join("keys.db");
+    let store = open(&path).await.unwrap();
+    store.commit(create("a")).await.unwrap();
+    store.close().await.unwrap();
+    run(format!("mount -o remount,ro {place}"));
+    let errors = [open(&path).await.unwrap_err().kind(), open(&directory.path().join("new.db")).await.unwrap_err().kind()];
+    run(format!("umount {place}"));
+    assert_eq!(errors, [ErrorKind::StoreReadOnly; 2]);
+}
+
+/// Needs root, for a file system of its own.
+#[tokio::test]
+async fn a_full_disk_fails_the_commit_and_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().to_str().unwrap().to_owned();
+    let run = |line: String| {
+        let mut words = line.split(' ');
+        assert!(std::process::Command::new(words.next().unwrap()).args(words).status().unwrap().success(), "{line}");
+    };
+    run(format!("mount -t tmpfs -o size=1m tmpfs {place}"));
+    let path = directory.path().join("keys.db");
+    let store = open(&path).await.unwrap();
+    let mut created = 0;
+    let error = loop {
+        match store.commit(create(&format!("k{created}"))).await {
+            Ok(_) => created += 1,
+            Err(e) => break e,
+        }
+    };
+    let last = store.key(&KeyRef::from(format!("k{}", created - 1).as_str())).await.unwrap();
+    let failed = store.key(&KeyRef::from(format!("k{created}").as_str())).await.unwrap();
+    run(format!("mount -o remount,size=16m {place}"));
+    store.commit(create("after")).await.unwrap();
+    store.close().await.unwrap();
+    run(format!("umount {place}"));
+    assert_eq!(error.kind(), ErrorKind::StoreFull);
+    assert!(last.is_some() && failed.is_none());
+}
+
+#[tokio::test]
+async fn closing_releases_the_file_and_opening_again_finds_everything() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    for round in 0..3 {
+        let store = open(&path).await.unwrap();
+        assert_eq!(store.find(&KeyQuery::default()).await.unwrap().keys.len(), round);
+        store.commit(create(&format!("k{round}"))).await.unwrap();
+        store.close().await.unwrap();
+        let names: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(names, ["keys.db"], "no journal is left");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_stores_on_one_file_see_each_others_keys() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    let options = SqliteOptions::default;
+    let (a, b) = tokio::join!(SqliteStore::open(&path, options()), SqliteStore::open(&path, options()));
+    let (a, b) = (a.unwrap(), b.unwrap());
+    let (one, two) = tokio::join!(
+        async {
+            for i in 0..100 {
+                a.commit(create(&format!("a{i}"))).await.unwrap();
+            }
+        },
+        async {
+            for i in 0..100 {
+                b.commit(create(&format!("b{i}"))).await.unwrap();
+            }
+        }
+    );
+    let ((), ()) = (one, two);
+    for store in [&a, &b] {
+        let query = KeyQuery { limit: 1000, ..KeyQuery::default() };
+        assert_eq!(store.find(&query).await.unwrap().keys.len(), 200);
+    }
+    assert_eq!(a.commit(create("B7")).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+}
+
+/// Commits that wait together share a transaction; one that fails leaves the others alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grouped_commits_succeed_and_fail_each_by_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = std::sync::Arc::new(open(&directory.path().join("keys.db")).await.unwrap());
+    let mut tasks = Vec::new();
+    for i in 0..400 {
+        let store = std::sync::Arc::clone(&store);
+        tasks.push(tokio::spawn(async move { store.commit(create(&format!("k{}", i % 200))).await }));
+    }
+    let mut outcomes = [0, 0];
+    for task in tasks {
+        match task.await.unwrap() {
+            Ok(_) => outcomes[0] += 1,
+            Err(e) => {
+                assert_eq!(e.kind(), ErrorKind::AlreadyExists);
+                outcomes[1] += 1;
+            }
+        }
+    }
+    assert_eq!(outcomes, [200, 200]);
+}
