@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that building and testing need, and says which.
+set -euo pipefail
+
+missing=()
+need() { command -v "$1" >/dev/null || missing+=("$2"); }
+need cc gcc              # SQLite and ring are C
+need setpriv util-linux  # ties Xray's life to its owner's
+need ip iproute2         # network namespaces of the tests
+need curl curl           # downloads inside them
+
+for tool in cargo go; do
+  command -v $tool >/dev/null || { echo "needed and not installed by this: $tool" >&2; exit 1; }
+done
+if [ ${#missing[@]} -gt 0 ]; then
+  echo "installing Debian packages: ${missing[*]}"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null
+fi
