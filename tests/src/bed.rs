@@ -36,8 +36,10 @@ impl Bed {
         let directory = tempfile::tempdir().unwrap();
         let certificate = Certificate::new("site.test");
         let (destination, site) = (Site::destination(&certificate).await, Site::plain().await);
-        let xray = change(XrayConfig::managed("127.0.0.1", directory.path().join("xray")).binary(xray_binary()));
-        let config = Config::sqlite(directory.path().join("keys.db")).xray(xray).collect_every_secs(collect_secs);
+        let xray =
+            change(XrayConfig::managed("127.0.0.1", directory.path().join("xray")).binary(xray_binary()));
+        let config =
+            Config::sqlite(directory.path().join("keys.db")).xray(xray).collect_every_secs(collect_secs);
         let kit = VpnKit::open(config).await.unwrap();
         Self { kit, site, destination, certificate, directory }
     }

@@ -27,13 +27,14 @@ pub use patience::{eventually, within};
 pub use ports::free_ports;
 pub use process::{alive, children_of, xray_binary};
 pub use site::{Certificate, Site};
-pub use standalone::StandaloneXray;
 pub use socks::{Transfer, Tunnel, get};
+pub use standalone::StandaloneXray;
 
 /// Shows the log of tests that ask for it with `VPNKIT_LOG=debug`.
 pub fn log() {
     use tracing_subscriber::EnvFilter;
     if let Ok(filter) = std::env::var("VPNKIT_LOG") {
-        let _ = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_test_writer().try_init();
+        let _ =
+            tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_test_writer().try_init();
     }
 }

@@ -25,7 +25,9 @@ pub fn alive(pid: u32) -> bool {
 pub fn children_of(part: &str) -> Vec<u32> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
         if pid != std::process::id() && String::from_utf8_lossy(&line).contains(part) && alive(pid) {
             found.push(pid);

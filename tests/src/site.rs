@@ -31,7 +31,8 @@ impl Certificate {
     pub fn new(name: &str) -> Self {
         let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
         let directory = tempfile::tempdir().unwrap();
-        let (certificate_file, key_file) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
+        let (certificate_file, key_file) =
+            (directory.path().join("cert.pem"), directory.path().join("key.pem"));
         let key_pem = made.signing_key.serialize_pem();
         std::fs::write(&certificate_file, made.cert.pem()).unwrap();
         std::fs::write(&key_file, &key_pem).unwrap();
@@ -122,7 +123,8 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, patience: Durati
     let (method, path) = (words.next()?, words.next()?);
     let block = vec![0x5a; 16 * 1024];
     if method == "POST" {
-        let length = head.lines().find_map(|l| l.strip_prefix("Content-Length: "))?.trim().parse::<u64>().ok()?;
+        let length =
+            head.lines().find_map(|l| l.strip_prefix("Content-Length: "))?.trim().parse::<u64>().ok()?;
         let mut body = (&mut stream).take(length);
         tokio::io::copy(&mut body, &mut tokio::io::sink()).await.ok()?;
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await.ok()?;

@@ -107,7 +107,9 @@ impl Tunnel {
 
     /// Whether a new connection reaches the site.
     pub async fn connects(self, site: &Site) -> bool {
-        tokio::time::timeout(PATIENCE, self.download(site, 100)).await.is_ok_and(|got| got.is_ok_and(|n| n == 100))
+        tokio::time::timeout(PATIENCE, self.download(site, 100))
+            .await
+            .is_ok_and(|got| got.is_ok_and(|n| n == 100))
     }
 }
 

@@ -1,4 +1,12 @@
 //! Whatever is wrong gets an error of its own kind, and nothing is half done.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "helpers of tests fail by panicking"
+)]
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
@@ -6,8 +14,8 @@ use std::path::Path;
 
 use testbed::{Bed, children_of, free_ports, inbound, xray_binary};
 use vpnkit::{
-    Config, CreateKey, ErrorKind, Inbound, InboundTag, KeyPatch, NodeId, Patch, Secret, Security, ShadowsocksMethod,
-    Transport, VpnKit, VpnProtocol, XrayConfig,
+    Config, CreateKey, ErrorKind, Inbound, InboundTag, KeyPatch, NodeId, Patch, Secret, Security,
+    ShadowsocksMethod, Transport, VpnKit, VpnProtocol, XrayConfig,
 };
 
 fn config(directory: &Path) -> Config {
@@ -31,7 +39,8 @@ async fn programs_that_are_missing_too_old_or_not_xray_are_told_apart() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path();
     let with = |binary: &Path| {
-        Config::sqlite(place.join("keys.db")).xray(XrayConfig::managed("127.0.0.1", place.join("x")).binary(binary))
+        Config::sqlite(place.join("keys.db"))
+            .xray(XrayConfig::managed("127.0.0.1", place.join("x")).binary(binary))
     };
     let missing = refusal(with(Path::new("/nowhere/xray"))).await;
     assert_eq!(missing.kind(), ErrorKind::BinaryMissing);
@@ -63,7 +72,7 @@ async fn a_port_in_use_is_told_when_an_inbound_is_added_and_when_xray_starts() {
     let squatter = TcpListener::bind(("127.0.0.1", other)).unwrap();
     let moved = Inbound { port: other, ..taken.clone() };
     assert_eq!(bed.kit.inbounds().ensure(moved).await.unwrap_err().kind(), ErrorKind::PortInUse);
-    assert_eq!(bed.kit.inbounds().list().await.unwrap(), [taken.clone()]);
+    assert_eq!(bed.kit.inbounds().list().await.unwrap(), std::slice::from_ref(&taken));
     drop(squatter);
     bed.kit.close().await.unwrap();
 
@@ -108,7 +117,10 @@ async fn inbounds_that_xray_does_not_allow_are_refused_by_field() {
         (with(&|r| r.public_key = "AAAA".into()), "security.public_key"),
         (with(&|r| r.private_key = Secret::new("AAAA")), "private_key"),
         (
-            inbound("x", VpnProtocol::Shadowsocks { method: ShadowsocksMethod::Blake3Aes128Gcm, server_key: None }),
+            inbound(
+                "x",
+                VpnProtocol::Shadowsocks { method: ShadowsocksMethod::Blake3Aes128Gcm, server_key: None },
+            ),
             "protocol.server_key",
         ),
         (Inbound { port: 0, ..inbound("x", vless(false)) }, "port"),
@@ -176,7 +188,8 @@ fn every_fault_of_a_configuration_is_listed_with_its_path() {
         ]
     );
     assert_eq!(config.validate().unwrap_err().kind(), ErrorKind::InvalidConfig);
-    for text in [r#"{}"#, r#"{ "store": "mysql:x" }"#, r#"{ "store": "memory:", "servers": [{ "wg": {} }] }"#] {
+    for text in [r#"{}"#, r#"{ "store": "mysql:x" }"#, r#"{ "store": "memory:", "servers": [{ "wg": {} }] }"#]
+    {
         assert_eq!(Config::from_json(text).unwrap_err().kind(), ErrorKind::InvalidConfig, "{text}");
     }
 }
@@ -193,7 +206,8 @@ async fn secrets_are_in_no_debug_text_and_no_log_of_xray() {
     let log = bed.kit.servers().log(&status[0].id, 1000).unwrap();
     assert!(log.iter().any(|line| line.contains("started")), "the log is there: {log:?}");
     let endpoint = bed.endpoint(key.id, "reality").await;
-    let texts = [format!("{key:?}"), format!("{inbounds:?}"), format!("{endpoint:?} {bed:?}"), log.join("\n")];
+    let texts =
+        [format!("{key:?}"), format!("{inbounds:?}"), format!("{endpoint:?} {bed:?}"), log.join("\n")];
     for text in texts {
         assert!(!text.contains(&secret), "{text}");
         assert!(!text.contains(reality.private_key.expose()), "{text}");

@@ -1,11 +1,20 @@
 //! Data goes through, and is counted.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "helpers of tests fail by panicking"
+)]
 
 use std::time::Duration;
 
 use base64::Engine as _;
 use testbed::{Bed, eventually, inbound, standalone};
 use vpnkit::{
-    CreateKey, Secret, ShadowsocksMethod, Timestamp, Traffic, Transport, UsageQuery, UsageStep, VpnProtocol, XhttpMode,
+    CreateKey, Secret, ShadowsocksMethod, Timestamp, Traffic, Transport, UsageQuery, UsageStep, VpnProtocol,
+    XhttpMode,
 };
 
 const MIB: usize = 1 << 20;
@@ -103,7 +112,8 @@ async fn a_dedicated_inbound_comes_and_goes_with_its_key() {
     bed.add_reality().await;
     let owner = bed.kit.keys().create(CreateKey::named("owner")).await.unwrap();
     let other = bed.kit.keys().create(CreateKey::named("other")).await.unwrap();
-    let own = inbound("own", VpnProtocol::Vless { vision: true }).security(bed.reality()).dedicated_to(owner.id);
+    let own =
+        inbound("own", VpnProtocol::Vless { vision: true }).security(bed.reality()).dedicated_to(owner.id);
     bed.kit.inbounds().ensure(own.clone()).await.unwrap();
 
     assert_eq!(bed.kit.keys().endpoints(other.id).await.unwrap().len(), 1);

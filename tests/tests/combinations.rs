@@ -1,4 +1,12 @@
 //! What vpnkit allows is what Xray allows, for every protocol, transport and protection.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "helpers of tests fail by panicking"
+)]
 
 use std::process::Command;
 
@@ -33,7 +41,8 @@ async fn xray_accepts_exactly_the_inbounds_that_vpnkit_accepts() {
         Security::Tls(tls),
         Security::Reality(RealityKeys::generate().reality("127.0.0.1:443", "site.test")),
     ];
-    let shadowsocks = |method, key: Option<&str>| VpnProtocol::Shadowsocks { method, server_key: key.map(Secret::new) };
+    let shadowsocks =
+        |method, key: Option<&str>| VpnProtocol::Shadowsocks { method, server_key: key.map(Secret::new) };
     let protocols = [
         VpnProtocol::Vless { vision: false },
         VpnProtocol::Vmess,
@@ -54,7 +63,8 @@ async fn xray_accepts_exactly_the_inbounds_that_vpnkit_accepts() {
                     "outbounds": [{ "protocol": "freedom" }]
                 });
                 std::fs::write(&file, config.to_string()).unwrap();
-                let theirs = Command::new(xray_binary()).args(["run", "-test", "-c"]).arg(&file).output().unwrap();
+                let theirs =
+                    Command::new(xray_binary()).args(["run", "-test", "-c"]).arg(&file).output().unwrap();
                 let told = String::from_utf8_lossy(&theirs.stdout).into_owned();
                 assert_eq!(ours.is_ok(), theirs.status.success(), "{inbound:?}\n{ours:?}\n{told}");
                 accepted += usize::from(ours.is_ok());

@@ -1,4 +1,12 @@
 //! Every backend and traffic source passes the suites: the fake one, and a real Xray in both modes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "helpers of tests fail by panicking"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +44,8 @@ macro_rules! xray_backend {
             async fn subject() -> backend::Subject {
                 testbed::log();
                 let directory = tempfile::tempdir().unwrap();
-                let config = XrayConfig::managed("127.0.0.1", directory.path().join("x")).binary(xray_binary());
+                let config =
+                    XrayConfig::managed("127.0.0.1", directory.path().join("x")).binary(xray_binary());
                 let backend = backend::started(Arc::new(Xray::new(config).unwrap())).await;
                 backend::Subject { backend, inbound: inbound("suite", $protocol), keep: Box::new(directory) }
             }
@@ -99,7 +108,8 @@ struct XrayWire {
 impl XrayWire {
     async fn new(xray: Arc<Xray>, mark: String) -> Self {
         let credentials = [1, 2].map(|_| Credential::generate(Protocol::Vless));
-        let wire = Self { xray, inbound: Arc::new(plain("suite")), credentials, site: Site::plain().await, mark };
+        let wire =
+            Self { xray, inbound: Arc::new(plain("suite")), credentials, site: Site::plain().await, mark };
         wire.install().await;
         wire
     }
@@ -135,7 +145,8 @@ impl Wire for XrayWire {
         for pid in testbed::children_of(&self.mark) {
             std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
         }
-        let up = |s: &vpnkit::backend::ServerState| matches!(s, vpnkit::backend::ServerState::Up { lifetime: 2 });
+        let up =
+            |s: &vpnkit::backend::ServerState| matches!(s, vpnkit::backend::ServerState::Up { lifetime: 2 });
         testbed::within("it is back", Duration::from_secs(30), state.wait_for(up)).await.unwrap();
         self.install().await;
     }

@@ -1,4 +1,12 @@
 //! The process that owns the engine is killed in the middle of its work.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "helpers of tests fail by panicking"
+)]
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -20,7 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 async fn engine(store: Arc<dyn KeyStore>, socket: &Path) -> Engine {
     let options = EngineOptions { background: false, ..EngineOptions::default() };
     let backend = Arc::new(FakeServer::new());
-    let parts = vec![ServerParts { backend, source: Arc::new(CounterClient::new(socket)), hosts: Vec::new() }];
+    let parts =
+        vec![ServerParts { backend, source: Arc::new(CounterClient::new(socket)), hosts: Vec::new() }];
     Engine::open(store, Arc::new(SystemClock), options, parts).await.unwrap()
 }
 

@@ -1,4 +1,12 @@
 //! Close and drop leave no process, socket, lock or thread's file behind.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "helpers of tests fail by panicking"
+)]
 
 use std::time::Duration;
 

@@ -1,10 +1,20 @@
 //! A key that may not connect does not.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "helpers of tests fail by panicking"
+)]
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use testbed::{Bed, Site, XrayClient, eventually, inside, within};
-use vpnkit::{ByteSize, CreateKey, Cursor, EventKind, KeyId, KeyPatch, KeyStatus, Patch, VpnKit, VpnProtocol};
+use vpnkit::{
+    ByteSize, CreateKey, Cursor, EventKind, KeyId, KeyPatch, KeyStatus, Patch, VpnKit, VpnProtocol,
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -79,7 +89,9 @@ async fn a_key_over_its_time_makes_no_new_connection() {
 /// A TLS download through vision, each client in a network namespace of its own; needs root.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_download_is_cut_at_the_limit_and_the_neighbours_goes_on() {
-    let Some(namespaces) = inside("a_download_is_cut_at_the_limit_and_the_neighbours_goes_on") else { return };
+    let Some(namespaces) = inside("a_download_is_cut_at_the_limit_and_the_neighbours_goes_on") else {
+        return;
+    };
     let bed = Bed::open_with(|xray| xray.live_accounting(true).cut_connections(true), 1).await;
     let capabilities = bed.kit.servers().status().await.unwrap()[0].capabilities;
     assert!(capabilities.cut_live && capabilities.live_counters);
@@ -113,7 +125,8 @@ async fn a_download_is_cut_at_the_limit_and_the_neighbours_goes_on() {
         clients.push(client);
     }
     let start = Instant::now();
-    eventually("the limit cuts the download", PATIENCE, async || downloads[0].try_wait().unwrap().is_some()).await;
+    eventually("the limit cuts the download", PATIENCE, async || downloads[0].try_wait().unwrap().is_some())
+        .await;
     let ended = start.elapsed();
     let output = downloads.remove(0).wait_with_output().unwrap();
     let got: u64 = String::from_utf8(output.stdout).unwrap().parse().unwrap();

@@ -1,12 +1,20 @@
 //! Xray dies, and nothing is lost.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "helpers of tests fail by panicking"
+)]
 
 use std::time::Duration;
 
 use testbed::{Bed, Site, StandaloneXray, XrayClient, children_of, eventually, inbound, standalone};
 use vpnkit::backend::ServerState;
 use vpnkit::{
-    Config, CreateKey, Cursor, EventKind, KeyPatch, NodeId, Patch, RealityKeys, Security, ServerId,
-    VpnKit, VpnProtocol,
+    Config, CreateKey, Cursor, EventKind, KeyPatch, NodeId, Patch, RealityKeys, Security, ServerId, VpnKit,
+    VpnProtocol,
 };
 
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -39,7 +47,9 @@ async fn a_killed_xray_comes_back_with_its_thousand_keys_and_totals_stand() {
     let config = bed.xray_directory().join("config.json");
     for restart in 1..=2 {
         for pid in children_of(config.to_str().unwrap()) {
-            assert!(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+            assert!(
+                std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success()
+            );
         }
         eventually("Xray is back", PATIENCE, async || lifetime(&bed.kit).await == Some(1 + restart)).await;
         let api = format!("unix://{}", socket.display());
@@ -49,7 +59,8 @@ async fn a_killed_xray_comes_back_with_its_thousand_keys_and_totals_stand() {
         assert_eq!(bed.kit.keys().require(key).await.unwrap().traffic, before);
     }
 
-    eventually("the old client connects again", PATIENCE, async || client.tunnel.connects(&bed.site).await).await;
+    eventually("the old client connects again", PATIENCE, async || client.tunnel.connects(&bed.site).await)
+        .await;
     client.tunnel.download(&bed.site, MIB).await.unwrap();
     bed.settle_counters().await;
     let more = bed.kit.keys().require(key).await.unwrap().traffic.down - before.down;
@@ -80,7 +91,8 @@ async fn what_was_done_while_an_attached_xray_was_down_is_right_when_it_returns(
     let changes = kit.keys().create(changes).await.unwrap();
     let goes = kit.keys().create(goes).await.unwrap();
     let client = async |key| XrayClient::start(&kit.keys().endpoints(key).await.unwrap()[0]).await;
-    let (staying, changing, going) = (client(stays.id).await, client(changes.id).await, client(goes.id).await);
+    let (staying, changing, going) =
+        (client(stays.id).await, client(changes.id).await, client(goes.id).await);
     for client in [&staying, &changing, &going] {
         assert!(client.tunnel.connects(&site).await);
     }
@@ -97,14 +109,21 @@ async fn what_was_done_while_an_attached_xray_was_down_is_right_when_it_returns(
 
     server.restart().await;
     eventually("it is seen to be back", PATIENCE, async || lifetime(&kit).await == Some(2)).await;
-    eventually("all are installed", PATIENCE, async || standalone::user_count(&server.api, "reality").await == 4).await;
+    eventually("all are installed", PATIENCE, async || {
+        standalone::user_count(&server.api, "reality").await == 4
+    })
+    .await;
     for client in [&staying, &fresh[0], &fresh[1]] {
         assert!(client.tunnel.connects(&site).await);
     }
     for client in [&changing, &going] {
         assert!(!client.tunnel.connects(&site).await);
     }
-    assert_eq!(kit.servers().reconcile(&xray()).await.unwrap(), 0, "nothing differs, and theirs is no difference");
+    assert_eq!(
+        kit.servers().reconcile(&xray()).await.unwrap(),
+        0,
+        "nothing differs, and theirs is no difference"
+    );
 
     // vpnkit itself is restarted: the same Xray goes on counting, and what passed meanwhile is counted once.
     let used = async |kit: &VpnKit| {
@@ -118,7 +137,8 @@ async fn what_was_done_while_an_attached_xray_was_down_is_right_when_it_returns(
     staying.tunnel.download(&site, MIB).await.unwrap();
     let kit = VpnKit::open(config()).await.unwrap();
     let after = used(&kit).await;
-    let grown: u64 = after.iter().map(|(_, t)| t.down).sum::<u64>() - before.iter().map(|(_, t)| t.down).sum::<u64>();
+    let grown: u64 =
+        after.iter().map(|(_, t)| t.down).sum::<u64>() - before.iter().map(|(_, t)| t.down).sum::<u64>();
     assert!((MIB as u64..MIB as u64 * 102 / 100).contains(&grown), "{grown}");
     // What was counted in both lifetimes of Xray together: its second one's counters, and the bytes before.
     let theirs = server.counters().await;

@@ -1,4 +1,12 @@
 //! The scenario files, on every store. Bindings run the same files.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "helpers of tests fail by panicking"
+)]
 
 use std::sync::Arc;
 
@@ -27,7 +35,8 @@ async fn every_scenario_holds_on_sqlite() {
     for file in files() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("keys.db");
-        let store: Arc<dyn KeyStore> = Arc::new(SqliteStore::open(path, SqliteOptions::default()).await.unwrap());
+        let store: Arc<dyn KeyStore> =
+            Arc::new(SqliteStore::open(path, SqliteOptions::default()).await.unwrap());
         vpnkit_testkit::scenario::run(&std::fs::read_to_string(file).unwrap(), store).await;
     }
 }

@@ -9,10 +9,11 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::model::{
-    Credential, CredentialSecret, Device, Endpoint, Host, Inbound, InboundTag, KeyId, NodeId, Protocol, ServerId,
-};
 use crate::Result;
+use crate::model::{
+    Credential, CredentialSecret, Device, Endpoint, Host, Inbound, InboundTag, KeyId, NodeId, Protocol,
+    ServerId,
+};
 
 /// What a server can do: data, constant for the instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,7 +176,13 @@ pub trait ProtocolBackend: Debug + Send + Sync {
     async fn disconnect(&self, keys: &[KeyId]) -> Result<usize>;
 
     /// What a client needs to connect. Pure.
-    fn endpoint(&self, key: KeyId, credential: &Credential, inbound: &Inbound, host: &Host) -> Result<Endpoint>;
+    fn endpoint(
+        &self,
+        key: KeyId,
+        credential: &Credential,
+        inbound: &Inbound,
+        host: &Host,
+    ) -> Result<Endpoint>;
 
     /// Version and uptime.
     async fn health(&self) -> Result<Health>;

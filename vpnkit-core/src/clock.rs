@@ -109,7 +109,9 @@ impl FromStr for Timestamp {
                 .caused_by(e)
         })?;
         if !Self::RANGE.contains(&parsed.as_millisecond()) {
-            return Err(Error::invalid("timestamp.parse", "timestamp", "outside 1970 to 9999").with("value", text));
+            return Err(
+                Error::invalid("timestamp.parse", "timestamp", "outside 1970 to 9999").with("value", text)
+            );
         }
         Ok(Self(parsed.as_millisecond()))
     }

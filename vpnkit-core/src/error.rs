@@ -132,7 +132,15 @@ impl Error {
             _ => Retry::Never,
         };
         let message = message.into();
-        Self(Box::new(Inner { kind, retry, operation, message, context: Vec::new(), hint: None, source: None }))
+        Self(Box::new(Inner {
+            kind,
+            retry,
+            operation,
+            message,
+            context: Vec::new(),
+            hint: None,
+            source: None,
+        }))
     }
 
     /// [`ErrorKind::InvalidInput`] about one field.

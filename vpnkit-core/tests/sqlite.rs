@@ -1,4 +1,12 @@
 //! What only a file can get wrong.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "helpers of tests fail by panicking"
+)]
 #![cfg(feature = "sqlite")]
 
 use std::path::Path;
@@ -32,7 +40,8 @@ async fn refusal(path: &Path) -> ErrorKind {
 async fn a_file_that_is_no_database_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("notes.txt");
-    std::fs::write(&path, "not a database, but long enough to have a header of a hundred bytes ".repeat(20)).unwrap();
+    std::fs::write(&path, "not a database, but long enough to have a header of a hundred bytes ".repeat(20))
+        .unwrap();
     assert_eq!(refusal(&path).await, ErrorKind::StoreNotRecognized);
 }
 
@@ -106,7 +115,10 @@ async fn a_read_only_file_system_is_told() {
     store.commit(create("a")).await.unwrap();
     store.close().await.unwrap();
     run(format!("mount -o remount,ro {place}"));
-    let errors = [open(&path).await.unwrap_err().kind(), open(&directory.path().join("new.db")).await.unwrap_err().kind()];
+    let errors = [
+        open(&path).await.unwrap_err().kind(),
+        open(&directory.path().join("new.db")).await.unwrap_err().kind(),
+    ];
     run(format!("umount {place}"));
     assert_eq!(errors, [ErrorKind::StoreReadOnly; 2]);
 }
@@ -118,7 +130,10 @@ async fn a_full_disk_fails_the_commit_and_nothing_else() {
     let place = directory.path().to_str().unwrap().to_owned();
     let run = |line: String| {
         let mut words = line.split(' ');
-        assert!(std::process::Command::new(words.next().unwrap()).args(words).status().unwrap().success(), "{line}");
+        assert!(
+            std::process::Command::new(words.next().unwrap()).args(words).status().unwrap().success(),
+            "{line}"
+        );
     };
     run(format!("mount -t tmpfs -o size=1m tmpfs {place}"));
     let path = directory.path().join("keys.db");
@@ -149,7 +164,8 @@ async fn closing_releases_the_file_and_opening_again_finds_everything() {
         assert_eq!(store.find(&KeyQuery::default()).await.unwrap().keys.len(), round);
         store.commit(create(&format!("k{round}"))).await.unwrap();
         store.close().await.unwrap();
-        let names: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let names: Vec<_> =
+            std::fs::read_dir(directory.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names, ["keys.db"], "no journal is left");
     }
 }

@@ -70,7 +70,11 @@ async fn with_inbound(s: &Subject) -> Arc<Inbound> {
 }
 
 fn keys(observed: &Observed, inbound: &Inbound) -> Vec<i64> {
-    observed.inbounds.get(&inbound.tag).map(|i| i.accounts.keys().map(|(k, _)| k.0).collect()).unwrap_or_default()
+    observed
+        .inbounds
+        .get(&inbound.tag)
+        .map(|i| i.accounts.keys().map(|(k, _)| k.0).collect())
+        .unwrap_or_default()
 }
 
 async fn observed(s: &Subject) -> Observed {
@@ -195,7 +199,8 @@ pub async fn issued_secrets_differ_and_do_not_print(s: Subject) {
     let endpoint = s.backend.endpoint(a.key, &credential, &inbound, &host).unwrap();
     assert_eq!((endpoint.port, endpoint.address.as_str()), (inbound.port, "192.0.2.1"));
     let change = Change::PutAccount(inbound, a.clone());
-    for text in [format!("{a:?}"), format!("{change:?}"), format!("{endpoint:?}"), format!("{:?}", s.backend)] {
+    for text in [format!("{a:?}"), format!("{change:?}"), format!("{endpoint:?}"), format!("{:?}", s.backend)]
+    {
         assert!(!text.contains(&a.secret.expose()), "{text}");
     }
 }

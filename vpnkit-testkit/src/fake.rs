@@ -30,9 +30,11 @@ pub enum Fault {
     Refuse(KeyId),
 }
 
+type Accounts = BTreeMap<(KeyId, Device), Account>;
+
 #[derive(Debug, Default)]
 struct State {
-    inbounds: BTreeMap<InboundTag, (Inbound, BTreeMap<(KeyId, Device), Account>)>,
+    inbounds: BTreeMap<InboundTag, (Inbound, Accounts)>,
     counters: BTreeMap<KeyId, Traffic>,
     online: BTreeSet<KeyId>,
     faults: Vec<Fault>,
@@ -151,7 +153,8 @@ impl State {
 
     fn step(&mut self, change: &Change) -> Result<()> {
         let no_inbound = |tag: &InboundTag| {
-            Error::new(ErrorKind::NotFound, "fake.apply", "the server has no such inbound").with("inbound", tag)
+            Error::new(ErrorKind::NotFound, "fake.apply", "the server has no such inbound")
+                .with("inbound", tag)
         };
         match change {
             Change::PutInbound(inbound, accounts) => self.put(inbound, accounts),
@@ -162,9 +165,14 @@ impl State {
                         .with("key", account.key));
                 }
                 if inbound.protocol.credential() != account.secret.protocol() {
-                    return Err(Error::new(ErrorKind::Rejected, "fake.apply", "the credential is of another protocol"));
+                    return Err(Error::new(
+                        ErrorKind::Rejected,
+                        "fake.apply",
+                        "the credential is of another protocol",
+                    ));
                 }
-                let (_, accounts) = self.inbounds.get_mut(&inbound.tag).ok_or_else(|| no_inbound(&inbound.tag))?;
+                let (_, accounts) =
+                    self.inbounds.get_mut(&inbound.tag).ok_or_else(|| no_inbound(&inbound.tag))?;
                 accounts.insert((account.key, account.device.clone()), account.clone());
             }
             Change::RemoveAccount(tag, key, device) => {
@@ -259,7 +267,13 @@ impl ProtocolBackend for FakeServer {
         Ok(cut.len())
     }
 
-    fn endpoint(&self, key: KeyId, credential: &Credential, inbound: &Inbound, host: &Host) -> Result<Endpoint> {
+    fn endpoint(
+        &self,
+        key: KeyId,
+        credential: &Credential,
+        inbound: &Inbound,
+        host: &Host,
+    ) -> Result<Endpoint> {
         Ok(Endpoint {
             key,
             inbound: inbound.tag.clone(),
@@ -296,7 +310,8 @@ impl TrafficSource for FakeServer {
 
     async fn read(&self, _last: Option<&Epoch>) -> Result<Reading> {
         let state = self.answer("fake.read")?;
-        let counters = state.counters.iter().map(|(key, traffic)| Counter { key: *key, traffic: *traffic }).collect();
+        let counters =
+            state.counters.iter().map(|(key, traffic)| Counter { key: *key, traffic: *traffic }).collect();
         let epoch = Epoch { id: state.lifetime.to_string(), evidence: String::new() };
         Ok(Reading { epoch, counters, foreign: 0 })
     }

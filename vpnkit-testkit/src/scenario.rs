@@ -26,7 +26,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use vpnkit_core::engine::{Engine, EngineOptions, ServerParts};
-use vpnkit_core::model::{CreateKey, Cursor, Host, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyQuery, KeyRef, Traffic, VpnProtocol};
+use vpnkit_core::model::{
+    CreateKey, Cursor, Host, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyQuery, KeyRef, Traffic,
+    VpnProtocol,
+};
 use vpnkit_core::store::KeyStore;
 use vpnkit_core::{ManualClock, Result};
 
@@ -101,7 +104,8 @@ impl Run {
         let (verb, argument) = step
             .iter()
             .find(|(name, _)| {
-                !["as", "expect", "error", "field", "patch", "expected_version", "up", "down"].contains(&name.as_str())
+                !["as", "expect", "error", "field", "patch", "expected_version", "up", "down"]
+                    .contains(&name.as_str())
                     || (step.len() == 1)
             })
             .expect("a verb");

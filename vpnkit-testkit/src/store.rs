@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use vpnkit_core::accounting::Moved;
 use vpnkit_core::model::{
-    AdminId, ByteSize, CreateKey, Credential, CredentialSecret, Cursor, EventKind, EventSubject, Inbound, InboundTag,
-    Key, KeyId, KeyName, KeyPatch, KeyQuery, KeyRef, KeyStatus, NewEvent, NodeId, Order, PageToken, Patch, Protocol,
-    ServerId, Sort, Traffic, UsageQuery, UsageStep, VpnProtocol,
+    AdminId, ByteSize, CreateKey, Credential, CredentialSecret, Cursor, EventKind, EventSubject, Inbound,
+    InboundTag, Key, KeyId, KeyName, KeyPatch, KeyQuery, KeyRef, KeyStatus, NewEvent, NodeId, Order,
+    PageToken, Patch, Protocol, ServerId, Sort, Traffic, UsageQuery, UsageStep, VpnProtocol,
 };
 use vpnkit_core::store::{KeyStore, Receipt, StoreOp, StoreTxn, TrafficBatch};
 use vpnkit_core::traffic::Epoch;
@@ -131,7 +131,8 @@ pub async fn names_are_unique_without_regard_to_case(s: Subject) {
     let bob = created(&s, CreateKey::named("bob")).await;
     let clash = commit(&s, vec![create(CreateKey::named("ALICE"))]).await.unwrap_err();
     assert_eq!((clash.kind(), clash.get("field")), (ErrorKind::AlreadyExists, Some("name")));
-    let rename = |name: &str| KeyPatch { name: Patch::Set(KeyName::new(name).unwrap()), ..KeyPatch::default() };
+    let rename =
+        |name: &str| KeyPatch { name: Patch::Set(KeyName::new(name).unwrap()), ..KeyPatch::default() };
     let clash = commit(&s, vec![patch(bob.id, rename("Alice"))]).await.unwrap_err();
     assert_eq!(clash.kind(), ErrorKind::AlreadyExists);
     commit(&s, vec![patch(alice.id, rename("ALICE"))]).await.unwrap();
@@ -195,7 +196,8 @@ pub async fn a_patch_changes_what_it_names_and_nothing_else(s: Subject) {
     let nothing = KeyPatch { label: Patch::Set("l".into()), ..KeyPatch::default() };
     let receipt = commit(&s, vec![patch(before.id, nothing)]).await.unwrap();
     assert_eq!(receipt.keys, vec![before.clone()]);
-    let rotated = Credential { secret: CredentialSecret::generate(Protocol::Vless), ..before.credentials[0].clone() };
+    let rotated =
+        Credential { secret: CredentialSecret::generate(Protocol::Vless), ..before.credentials[0].clone() };
     let change = KeyPatch {
         label: Patch::Clear,
         data_limit: Patch::Set(ByteSize::gib(2)),
@@ -416,7 +418,10 @@ pub async fn due_lists_what_is_over_and_only_that(s: Subject) {
     assert_eq!(due(10).await, [ids[1]]);
     assert_eq!(due(50).await, [ids[1], ids[2], ids[0]]);
     assert_eq!(s.store.due(at().plus(Duration::from_secs(50)), 2).await.unwrap(), [ids[1], ids[2]]);
-    let later = StoreTxn::new(at().plus(Duration::from_secs(50)), ids.iter().map(|id| StoreOp::Settle(*id)).collect());
+    let later = StoreTxn::new(
+        at().plus(Duration::from_secs(50)),
+        ids.iter().map(|id| StoreOp::Settle(*id)).collect(),
+    );
     assert_eq!(s.store.commit(later).await.unwrap().transitions.len(), 3);
     assert!(due(50).await.is_empty());
 }
@@ -432,7 +437,10 @@ pub async fn a_reading_is_counted_in_one_step(s: Subject) {
     assert_eq!((counted.used, counted.traffic), (30, Traffic { up: 10, down: 20 }));
     assert_eq!((counted.seen_at, counted.version), (Some(at()), 1));
     let baseline = s.store.baseline(&server()).await.unwrap().unwrap();
-    assert_eq!((baseline.sequence, baseline.epoch.id.as_str(), baseline.epoch.evidence.as_str()), (2, "1", "e"));
+    assert_eq!(
+        (baseline.sequence, baseline.epoch.id.as_str(), baseline.epoch.evidence.as_str()),
+        (2, "1", "e")
+    );
     assert_eq!(baseline.counters.len(), 1);
     assert_eq!(baseline.counters[0].traffic, Traffic { up: 60, down: 90 });
 }
@@ -466,11 +474,8 @@ pub async fn a_reading_that_reaches_the_limit_limits_the_key(s: Subject) {
     let a = created(&s, CreateKey::default().data_limit(limit)).await;
     let b = created(&s, CreateKey::default().data_limit(limit)).await;
     let c = created(&s, CreateKey { disabled: true, ..CreateKey::default().data_limit(limit) }).await;
-    let reading = vec![
-        moved(a.id, (99, 0), (99, 0)),
-        moved(b.id, (50, 50), (50, 50)),
-        moved(c.id, (500, 0), (500, 0)),
-    ];
+    let reading =
+        vec![moved(a.id, (99, 0), (99, 0)), moved(b.id, (50, 50), (50, 50)), moved(c.id, (500, 0), (500, 0))];
     let receipt = commit(&s, vec![batch(0, "1", true, reading)]).await.unwrap();
     assert_eq!(receipt.transitions.iter().map(|t| t.key).collect::<Vec<_>>(), [b.id]);
     assert_eq!(get(&s, a.id).await.unwrap().status, KeyStatus::Active);
@@ -499,7 +504,13 @@ pub async fn usage_is_summed_by_hour_and_day(s: Subject) {
         let txn = StoreTxn::new(hour(h).plus(Duration::from_secs(60)), vec![batch(n, "1", n == 0, both)]);
         s.store.commit(txn).await.unwrap();
     }
-    let all = UsageQuery { key: None, node: None, from: Timestamp::default(), to: hour(1000), step: UsageStep::Hour };
+    let all = UsageQuery {
+        key: None,
+        node: None,
+        from: Timestamp::default(),
+        to: hour(1000),
+        step: UsageStep::Hour,
+    };
     let usage = async |query: UsageQuery| {
         let points = s.store.usage(&query).await.unwrap();
         points.iter().map(|p| (p.at, p.traffic.up, p.traffic.down)).collect::<Vec<_>>()

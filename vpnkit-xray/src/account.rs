@@ -57,8 +57,10 @@ pub(crate) fn user(inbound: &Inbound, account: &Account) -> Result<User> {
             (TROJAN, accounts::Password { password: password.expose().to_owned() }.encode_to_vec())
         }
         (VpnProtocol::Shadowsocks { method, .. }, CredentialSecret::Shadowsocks(password)) => {
-            let account =
-                accounts::Shadowsocks { password: password.expose().to_owned(), cipher_type: cipher(*method) };
+            let account = accounts::Shadowsocks {
+                password: password.expose().to_owned(),
+                cipher_type: cipher(*method),
+            };
             (SHADOWSOCKS, account.encode_to_vec())
         }
         (VpnProtocol::Shadowsocks { method, .. }, secret @ CredentialSecret::Shadowsocks2022(_)) => {
@@ -66,10 +68,14 @@ pub(crate) fn user(inbound: &Inbound, account: &Account) -> Result<User> {
             (SHADOWSOCKS_2022, account.encode_to_vec())
         }
         _ => {
-            return Err(Error::new(ErrorKind::Rejected, "xray.apply", "the credential is not of the inbound's protocol")
-                .with("inbound", &inbound.tag)
-                .with("protocol", account.secret.protocol())
-                .with("key", account.key));
+            return Err(Error::new(
+                ErrorKind::Rejected,
+                "xray.apply",
+                "the credential is not of the inbound's protocol",
+            )
+            .with("inbound", &inbound.tag)
+            .with("protocol", account.secret.protocol())
+            .with("key", account.key));
         }
     };
     Ok(User {
@@ -110,7 +116,10 @@ pub(crate) fn fingerprint(user: &User) -> Fingerprint {
                 accounts::Shadowsocks::decode(value).map(|a| (a.password, a.cipher_type).hash(&mut hasher))
             }
             SHADOWSOCKS_2022 => accounts::Shadowsocks2022::decode(value).map(|a| a.key.hash(&mut hasher)),
-            _ => Ok(value.hash(&mut hasher)),
+            _ => {
+                value.hash(&mut hasher);
+                Ok(())
+            }
         }
         .unwrap_or_default();
     }

@@ -38,11 +38,16 @@ pub(crate) enum ApiAddress {
 impl ApiAddress {
     /// Takes `host:port` or `unix:/path`.
     pub(crate) fn parse(text: &str) -> Result<Self> {
-        let fault =
-            |message: &str| Error::invalid("xray.api", "api", message).with("value", text).hint("127.0.0.1:10085");
+        let fault = |message: &str| {
+            Error::invalid("xray.api", "api", message).with("value", text).hint("127.0.0.1:10085")
+        };
         if let Some(path) = text.strip_prefix("unix:") {
             let path = PathBuf::from(path.trim_start_matches("//"));
-            return if path.is_absolute() { Ok(Self::Unix(path)) } else { Err(fault("the path must be absolute")) };
+            return if path.is_absolute() {
+                Ok(Self::Unix(path))
+            } else {
+                Err(fault("the path must be absolute"))
+            };
         }
         match text.rsplit_once(':') {
             Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0) => {
@@ -98,16 +103,19 @@ impl Api {
             ApiAddress::Unix(path) => {
                 let path = path.clone();
                 // The authority is not used.
-                endpoint("http://xray".to_owned())?.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
-                    let path = path.clone();
-                    async move { UnixStream::connect(path).await.map(TokioIo::new) }
-                }))
+                endpoint("http://xray".to_owned())?.connect_with_connector_lazy(tower::service_fn(
+                    move |_: Uri| {
+                        let path = path.clone();
+                        async move { UnixStream::connect(path).await.map(TokioIo::new) }
+                    },
+                ))
             }
         };
         Ok(Self {
             handler: handler::handler_service_client::HandlerServiceClient::new(channel.clone())
                 .max_decoding_message_size(LARGEST),
-            stats: stats::stats_service_client::StatsServiceClient::new(channel).max_decoding_message_size(LARGEST),
+            stats: stats::stats_service_client::StatsServiceClient::new(channel)
+                .max_decoding_message_size(LARGEST),
         })
     }
 
@@ -123,8 +131,10 @@ impl Api {
 
     async fn alter(&self, tag: &str, operation: &str, value: Vec<u8>) -> Result<(), Status> {
         let r#type = format!("xray.app.proxyman.command.{operation}");
-        let request =
-            handler::AlterInboundRequest { tag: tag.to_owned(), operation: Some(TypedMessage { r#type, value }) };
+        let request = handler::AlterInboundRequest {
+            tag: tag.to_owned(),
+            operation: Some(TypedMessage { r#type, value }),
+        };
         self.handler.clone().alter_inbound(timed(request, SHORT)).await.map(drop)
     }
 
@@ -177,7 +187,8 @@ impl Api {
 
     /// Names of users that have connections open.
     pub(crate) async fn online(&self) -> Result<Vec<String>> {
-        let answer = self.stats.clone().get_all_online_users(timed(stats::GetAllOnlineUsersRequest {}, LONG)).await;
+        let answer =
+            self.stats.clone().get_all_online_users(timed(stats::GetAllOnlineUsersRequest {}, LONG)).await;
         let names = answer.map_err(|e| convert("xray.online", &e))?.into_inner().users;
         let plain = |name: String| name.split(">>>").nth(1).map(ToOwned::to_owned);
         Ok(names.into_iter().filter_map(plain).collect())
@@ -204,4 +215,22 @@ fn timed<T>(message: T, limit: Duration) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(limit);
     request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_host_and_port_or_a_socket_file() {
+        for good in ["127.0.0.1:10085", "[::1]:10085", "xray.internal:1"] {
+            assert_eq!(ApiAddress::parse(good).unwrap(), ApiAddress::Tcp(good.to_owned()));
+        }
+        for unix in ["unix:/run/x.sock", "unix:///run/x.sock"] {
+            assert_eq!(ApiAddress::parse(unix).unwrap(), ApiAddress::Unix("/run/x.sock".into()));
+        }
+        for bad in ["", "127.0.0.1", "127.0.0.1:0", ":1", "host:port", "unix:run/x.sock"] {
+            assert!(ApiAddress::parse(bad).is_err(), "{bad}");
+        }
+    }
 }

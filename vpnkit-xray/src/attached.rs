@@ -16,7 +16,8 @@ pub(crate) async fn look(inner: &Inner, last: &mut Option<(Evidence, Instant)>) 
     match inner.api().system().await {
         Ok(stats) => {
             let now = Evidence { at: SystemClock.now(), stats };
-            let same = last.as_ref().is_some_and(|(last, at)| epoch::continues(last, &now, Some(at.elapsed())));
+            let same =
+                last.as_ref().is_some_and(|(last, at)| epoch::continues(last, &now, Some(at.elapsed())));
             let up = matches!(*inner.state.borrow(), ServerState::Up { .. });
             if !same || !up {
                 // Before anybody hears of it: accounts are only sent to inbounds whose protocol is known.

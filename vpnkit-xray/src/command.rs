@@ -24,7 +24,12 @@ pub(crate) async fn test(binary: &Path, config: &Path) -> Result<()> {
 
 /// `xray api adi`: adds inbounds to a running Xray. The messages of transports change their field numbers between
 /// versions, so Xray itself makes them from JSON.
-pub(crate) async fn add_inbound(binary: &Path, api: &ApiAddress, directory: &Path, inbound: &Value) -> Result<()> {
+pub(crate) async fn add_inbound(
+    binary: &Path,
+    api: &ApiAddress,
+    directory: &Path,
+    inbound: &Value,
+) -> Result<()> {
     let file = Scratch::write(directory, &json!({ "inbounds": [inbound] }))?;
     let mut command = Command::new(binary);
     command.args(["api", "adi", "-s", &api.for_command(), "-t", "10"]).arg(&file.0);
@@ -42,7 +47,8 @@ async fn run(mut command: Command, operation: &'static str, refusal: &str) -> Re
         }
         Err(_) => return Err(Error::new(ErrorKind::Timeout, operation, "the program did not end in time")),
     };
-    let text = [output.stderr, output.stdout].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).join("\n");
+    let text =
+        [output.stderr, output.stdout].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).join("\n");
     let complaint = text.lines().map(str::trim).find(|line| line.to_ascii_lowercase().contains("failed"));
     match (output.status.success(), complaint) {
         (true, None) => Ok(()),

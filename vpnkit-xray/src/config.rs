@@ -179,8 +179,13 @@ impl XrayConfig {
                 match &managed.extra {
                     None => {}
                     Some(Value::Object(extra)) => {
-                        for name in extra.keys().filter(|n| !matches!(n.as_str(), "outbounds" | "routing" | "dns")) {
-                            fault(&format!("mode.managed.extra.{name}"), "only outbounds, routing, dns".to_owned());
+                        for name in
+                            extra.keys().filter(|n| !matches!(n.as_str(), "outbounds" | "routing" | "dns"))
+                        {
+                            fault(
+                                &format!("mode.managed.extra.{name}"),
+                                "only outbounds, routing, dns".to_owned(),
+                            );
                         }
                     }
                     Some(_) => fault("mode.managed.extra", "must be an object".to_owned()),
@@ -199,7 +204,8 @@ impl XrayConfig {
         match self.faults().into_iter().next() {
             None => Ok(()),
             Some((path, message)) => {
-                Err(Error::new(vpnkit_core::ErrorKind::InvalidConfig, "xray.config", message).with("field", path))
+                Err(Error::new(vpnkit_core::ErrorKind::InvalidConfig, "xray.config", message)
+                    .with("field", path))
             }
         }
     }

@@ -7,8 +7,8 @@ use std::io;
 use std::net::IpAddr;
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-    NetlinkSerializable,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload, NetlinkSerializable,
 };
 use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP};
 use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, StateFlags};
@@ -78,7 +78,11 @@ fn receive<T: NetlinkDeserializable>(
 }
 
 fn list(socket: &Socket, family: u8, id: SocketId) -> io::Result<Vec<SocketId>> {
-    send(socket, NLM_F_REQUEST | NLM_F_DUMP, NetlinkPayload::from(request(family, StateFlags::ESTABLISHED, id)))?;
+    send(
+        socket,
+        NLM_F_REQUEST | NLM_F_DUMP,
+        NetlinkPayload::from(request(family, StateFlags::ESTABLISHED, id)),
+    )?;
     let mut found = Vec::new();
     receive::<SockDiagMessage>(socket, |payload| match payload {
         NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
@@ -116,5 +120,7 @@ pub(crate) fn permitted() -> bool {
     const CAP_NET_ADMIN: u64 = 1 << 12;
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    effective.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & CAP_NET_ADMIN != 0)
+    effective
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & CAP_NET_ADMIN != 0)
 }

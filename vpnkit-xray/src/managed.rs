@@ -36,7 +36,9 @@ pub(crate) struct Home {
 impl Home {
     pub(crate) fn lock(directory: &Path) -> Result<Self> {
         let fault = |message: &str, e: std::io::Error| {
-            Error::new(ErrorKind::PermissionDenied, OP, message).with("directory", directory.display()).caused_by(e)
+            Error::new(ErrorKind::PermissionDenied, OP, message)
+                .with("directory", directory.display())
+                .caused_by(e)
         };
         let mut builder = std::fs::DirBuilder::new();
         builder
@@ -48,9 +50,13 @@ impl Home {
         match lock.try_lock() {
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) => {
-                return Err(Error::new(ErrorKind::InUse, OP, "another vpnkit runs an Xray in this directory")
-                    .with("directory", directory.display())
-                    .hint("give each a directory of its own, or attach the second one through the API"));
+                return Err(Error::new(
+                    ErrorKind::InUse,
+                    OP,
+                    "another vpnkit runs an Xray in this directory",
+                )
+                .with("directory", directory.display())
+                .hint("give each a directory of its own, or attach the second one through the API"));
             }
             Err(std::fs::TryLockError::Error(e)) => return Err(fault("the directory cannot be locked", e)),
         }
@@ -68,9 +74,9 @@ impl Home {
         let draft = self.directory.join("config.json.new");
         let _ = std::fs::remove_file(&draft);
         command::write_private(&draft, &server_config::render(config, socket, state))?;
-        std::fs::rename(&draft, self.config())
-            .and_then(|()| File::open(&self.directory)?.sync_all())
-            .map_err(|e| Error::new(ErrorKind::PermissionDenied, OP, "the config cannot be replaced").caused_by(e))
+        std::fs::rename(&draft, self.config()).and_then(|()| File::open(&self.directory)?.sync_all()).map_err(
+            |e| Error::new(ErrorKind::PermissionDenied, OP, "the config cannot be replaced").caused_by(e),
+        )
     }
 
     /// Xray refuses to start on a socket file that is there, and leaves it and its lock when it is killed.
@@ -117,7 +123,11 @@ pub(crate) async fn supervise(
         };
         tracing::warn!(server = %inner.id, %reason, "Xray is down");
         inner.state.send_replace(ServerState::Down { reason });
-        pause = if started.elapsed() > HEALTHY { Duration::from_millis(100) } else { (pause * 2).min(SLOWEST_RESTART) };
+        pause = if started.elapsed() > HEALTHY {
+            Duration::from_millis(100)
+        } else {
+            (pause * 2).min(SLOWEST_RESTART)
+        };
         tokio::select! {
             () = inner.stop.cancelled() => break,
             () = tokio::time::sleep(pause) => {}
@@ -148,7 +158,8 @@ async fn start(
         command::test(&config.binary, &home.config()).await?;
     }
     let process =
-        Process::spawn(&config.binary, &home.config(), !config.live_accounting, Arc::clone(&inner.log)).await?;
+        Process::spawn(&config.binary, &home.config(), !config.live_accounting, Arc::clone(&inner.log))
+            .await?;
     inner.renew_api()?;
     let ready = async {
         while inner.api().system().await.is_err() {
@@ -182,7 +193,9 @@ pub(crate) fn port_is_free(inbound: &Inbound) -> Result<()> {
         Ok(_) => Ok(()),
         Err(e) => {
             let (kind, message) = match e.kind() {
-                std::io::ErrorKind::AddrInUse => (ErrorKind::PortInUse, "another program listens on the port"),
+                std::io::ErrorKind::AddrInUse => {
+                    (ErrorKind::PortInUse, "another program listens on the port")
+                }
                 std::io::ErrorKind::PermissionDenied => {
                     (ErrorKind::PermissionDenied, "ports below 1024 need CAP_NET_BIND_SERVICE")
                 }

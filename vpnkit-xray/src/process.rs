@@ -63,7 +63,13 @@ impl Process {
                 Command::new(binary)
             }
         };
-        command.arg("run").arg("-c").arg(config).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .arg("run")
+            .arg("-c")
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         // Ctrl-C in a terminal is for the owner, who then stops Xray in order.
         command.process_group(0);
         if !splice {

@@ -5,6 +5,7 @@
     unreachable_pub,
     clippy::all,
     clippy::use_self,
+    clippy::allow_attributes_without_reason,
     reason = "generated"
 )]
 

@@ -44,7 +44,10 @@ impl RealityKeys {
         *first &= 248;
         *last = (*last & 127) | 64;
         let public = PublicKey::from(&StaticSecret::from(bytes));
-        Self { private: Secret::new(URL_SAFE_NO_PAD.encode(bytes)), public: URL_SAFE_NO_PAD.encode(public.as_bytes()) }
+        Self {
+            private: Secret::new(URL_SAFE_NO_PAD.encode(bytes)),
+            public: URL_SAFE_NO_PAD.encode(public.as_bytes()),
+        }
     }
 
     /// REALITY in front of `dest` (`host:port` of a TLS 1.3 site) with these keys and one new short id.

@@ -9,12 +9,15 @@ const OP: &str = "xray.check";
 
 /// Refuses what Xray refuses, with the field that is at fault.
 pub(crate) fn check(inbound: &Inbound) -> Result<()> {
-    let fault = |field: &str, message: &str| Err(Error::invalid(OP, field, message).with("inbound", &inbound.tag));
+    let fault =
+        |field: &str, message: &str| Err(Error::invalid(OP, field, message).with("inbound", &inbound.tag));
     if inbound.tag.as_str() == crate::server_config::API_TAG {
         return fault("tag", "is used by vpnkit itself");
     }
     match &inbound.transport {
-        Transport::WebSocket { path, .. } | Transport::HttpUpgrade { path, .. } | Transport::Xhttp { path, .. }
+        Transport::WebSocket { path, .. }
+        | Transport::HttpUpgrade { path, .. }
+        | Transport::Xhttp { path, .. }
             if !path.starts_with('/') =>
         {
             return fault("transport.path", "must start with /");
@@ -26,7 +29,8 @@ pub(crate) fn check(inbound: &Inbound) -> Result<()> {
     }
     match &inbound.security {
         Security::Reality(reality) => {
-            if !matches!(inbound.transport, Transport::Tcp | Transport::Xhttp { .. } | Transport::Grpc { .. }) {
+            if !matches!(inbound.transport, Transport::Tcp | Transport::Xhttp { .. } | Transport::Grpc { .. })
+            {
                 return fault("security", "REALITY goes with TCP, XHTTP and gRPC only");
             }
             let names = &reality.server_names;
@@ -73,7 +77,10 @@ pub(crate) fn check(inbound: &Inbound) -> Result<()> {
                 let decoded = key.as_ref().and_then(|key| standard.decode(key.expose()).ok());
                 match decoded {
                     Some(bytes) if bytes.len() == length => Ok(()),
-                    _ => fault("protocol.server_key", "must be as many bytes in standard base64 as the method wants"),
+                    _ => fault(
+                        "protocol.server_key",
+                        "must be as many bytes in standard base64 as the method wants",
+                    ),
                 }
             }
             (None, None) => Ok(()),

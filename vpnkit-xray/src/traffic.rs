@@ -41,7 +41,10 @@ impl TrafficSource for Xray {
         for email in api.online().await? {
             let Some((key, _)) = parse_email(&email) else { continue };
             let addresses = api.online_addresses(&email).await?;
-            keys.entry(key).or_insert_with(|| OnlineKey { key, addresses: Vec::new() }).addresses.extend(addresses);
+            keys.entry(key)
+                .or_insert_with(|| OnlineKey { key, addresses: Vec::new() })
+                .addresses
+                .extend(addresses);
         }
         let mut keys: Vec<OnlineKey> = keys.into_values().filter(|k| !k.addresses.is_empty()).collect();
         keys.sort_unstable_by_key(|online| online.key);
@@ -81,7 +84,8 @@ impl Inner {
             return Epoch { id: format!("{}-{lifetime}", self.instance), evidence };
         }
         let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let stored = last.and_then(|e| Some((e.id.clone(), serde_json::from_str::<Evidence>(&e.evidence).ok()?)));
+        let stored =
+            last.and_then(|e| Some((e.id.clone(), serde_json::from_str::<Evidence>(&e.evidence).ok()?)));
         let same = match (&*seen, &stored) {
             // Read by this process before: its own clock decides, which nobody sets.
             (Some((id, evidence, at)), Some((stored, _))) if id == stored => {

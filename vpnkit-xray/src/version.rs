@@ -63,7 +63,8 @@ pub(crate) async fn probe(binary: &Path) -> Result<Version> {
     };
     let text = String::from_utf8_lossy(&output.stdout);
     let version = Version::parse(&text).ok_or_else(|| {
-        Error::new(ErrorKind::VersionUnsupported, OP, "the program is not Xray").with("binary", binary.display())
+        Error::new(ErrorKind::VersionUnsupported, OP, "the program is not Xray")
+            .with("binary", binary.display())
     })?;
     if version < OLDEST {
         return Err(Error::new(ErrorKind::VersionUnsupported, OP, "this Xray is too old")
@@ -79,7 +80,8 @@ mod tests {
 
     #[test]
     fn versions_are_read_and_ordered() {
-        let line = "Xray 26.3.27 (Xray, Penetrates Everything.) Custom (go1.26.8 linux/amd64)\nA unified platform";
+        let line =
+            "Xray 26.3.27 (Xray, Penetrates Everything.) Custom (go1.26.8 linux/amd64)\nA unified platform";
         assert_eq!(Version::parse(line), Some(OLDEST));
         assert_eq!(Version::parse("V2Ray 4.34.0 (V2Fly)"), None);
         assert!(Version(26, 10, 1) > OLDEST && Version(25, 12, 8) < OLDEST);

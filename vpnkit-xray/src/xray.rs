@@ -34,6 +34,8 @@ use crate::{attached, command, cut, rules, server_config, version};
 
 /// Calls that are under way at once, where Xray's user table allows it.
 const IN_FLIGHT: usize = 32;
+/// Accounts that come with their inbound; the others follow. Xray takes messages of at most 4 MiB.
+const WITH_INBOUND: usize = 10_000;
 
 /// One Xray: backend and traffic source.
 #[derive(Debug)]
@@ -105,9 +107,9 @@ impl LoadedInbound {
         Self { kind: account::settings_type(&inbound.protocol).to_owned(), ours: Some(inbound) }
     }
 
-    /// Whether Xray's user table of this protocol takes several changes at once.
-    fn concurrent(&self) -> bool {
-        self.kind.contains("vless") || self.kind.contains("trojan")
+    /// How many changes Xray's user table of this protocol takes at once.
+    fn width(&self) -> usize {
+        if self.kind.contains("vless") || self.kind.contains("trojan") { IN_FLIGHT } else { 1 }
     }
 
     /// Whether adding a user twice makes two of it.
@@ -221,7 +223,9 @@ impl Xray {
 
     async fn put_account(&self, inbound: &Inbound, wanted: &Account) -> Result<()> {
         const OP: &str = "xray.put_account";
-        let Some(loaded) = self.inner.loaded.get(&inbound.tag) else { return Err(no_inbound(OP, &inbound.tag)) };
+        let Some(loaded) = self.inner.loaded.get(&inbound.tag) else {
+            return Err(no_inbound(OP, &inbound.tag));
+        };
         if loaded.kind != account::settings_type(&inbound.protocol) {
             // A wrong type of account kills Xray.
             return Err(Error::new(ErrorKind::Rejected, OP, "the server's inbound speaks another protocol")
@@ -258,7 +262,11 @@ impl Xray {
                 Ok(()) => return Ok(()),
                 Err(status) => match answer(&status) {
                     Answer::NoUser | Answer::NoInbound | Answer::NoUsers => return Ok(()),
-                    _ => return Err(convert("xray.remove_account", &status).with("inbound", tag).with("key", key)),
+                    _ => {
+                        return Err(convert("xray.remove_account", &status)
+                            .with("inbound", tag)
+                            .with("key", key));
+                    }
                 },
             }
         }
@@ -272,7 +280,7 @@ impl Xray {
             && held.ours.as_ref().is_none_or(|ours| ours == inbound)
         {
             // It listens already: replacing it would cost its users their connections.
-            return self.replace_accounts(inbound, accounts).await;
+            return self.replace_accounts(inbound, accounts, held).await;
         }
         let Some((binary, directory)) = self.program() else {
             return Err(Error::new(ErrorKind::Rejected, OP, "the attached Xray has no such inbound")
@@ -286,28 +294,46 @@ impl Xray {
         if old_port.is_some() {
             self.drop_inbound(&inbound.tag).await?;
         }
-        let json = server_config::inbound(inbound, accounts);
+        let (first, rest) = accounts.split_at(accounts.len().min(WITH_INBOUND));
+        let json = server_config::inbound(inbound, first);
         if let Err(e) = command::add_inbound(binary, &self.inner.address, &directory, &json).await {
             // Xray registers the tag before it listens, so a failed one must be taken away.
             self.drop_inbound(&inbound.tag).await?;
             return Err(e.with("inbound", &inbound.tag).with("port", inbound.port));
         }
         let loaded = LoadedInbound::of(Arc::clone(inbound));
-        self.inner.loaded.map().insert(inbound.tag.as_str().to_owned(), loaded);
+        self.inner.loaded.map().insert(inbound.tag.as_str().to_owned(), loaded.clone());
+        self.put_accounts(inbound, rest, &loaded).await
+    }
+
+    async fn put_accounts(
+        &self,
+        inbound: &Inbound,
+        accounts: &[Account],
+        loaded: &LoadedInbound,
+    ) -> Result<()> {
+        let steps: Vec<_> = accounts.iter().map(|account| self.put_account(inbound, account)).collect();
+        let mut running = futures_util::stream::iter(steps).buffered(loaded.width());
+        while let Some(outcome) = running.next().await {
+            outcome?;
+        }
         Ok(())
     }
 
     /// On an inbound that stays: these accounts and no others of vpnkit's.
-    async fn replace_accounts(&self, inbound: &Inbound, accounts: &[Account]) -> Result<()> {
+    async fn replace_accounts(
+        &self,
+        inbound: &Inbound,
+        accounts: &[Account],
+        held: &LoadedInbound,
+    ) -> Result<()> {
+        let wanted: HashSet<_> = accounts.iter().map(|account| (account.key, &account.device)).collect();
         for (key, device) in self.accounts(&inbound.tag).await? {
-            if !accounts.iter().any(|account| account.key == key && account.device == device) {
+            if !wanted.contains(&(key, &device)) {
                 self.remove_account(&inbound.tag, key, &device).await?;
             }
         }
-        for account in accounts {
-            self.put_account(inbound, account).await?;
-        }
-        Ok(())
+        self.put_accounts(inbound, accounts, held).await
     }
 
     /// vpnkit's accounts on an inbound.
@@ -397,10 +423,15 @@ impl ProtocolBackend for Xray {
         match &self.config.mode {
             XrayMode::Managed(config) => {
                 let version = version::probe(&config.binary).await?;
-                *self.inner.version.lock().unwrap_or_else(PoisonError::into_inner) = Some(version.to_string());
+                *self.inner.version.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some(version.to_string());
                 let home = Home::lock(&config.directory)?;
                 let ApiAddress::Unix(socket) = self.inner.address.clone() else {
-                    return Err(Error::new(ErrorKind::Unexpected, "xray.start", "the API is not a socket file"));
+                    return Err(Error::new(
+                        ErrorKind::Unexpected,
+                        "xray.start",
+                        "the API is not a socket file",
+                    ));
                 };
                 let (first, heard) = oneshot::channel();
                 let inner = Arc::clone(&self.inner);
@@ -425,12 +456,12 @@ impl ProtocolBackend for Xray {
 
     async fn apply(&self, changes: &[Change]) -> Result<Vec<Result<()>>> {
         self.require_up("xray.apply")?;
-        let concurrent = changes.iter().all(|change| match change {
-            Change::PutAccount(inbound, _) => self.inner.loaded.get(&inbound.tag).is_some_and(|i| i.concurrent()),
-            Change::RemoveAccount(tag, ..) => self.inner.loaded.get(tag).is_none_or(|i| i.concurrent()),
-            _ => false,
+        let width = changes.iter().map(|change| match change {
+            Change::PutAccount(inbound, _) => self.inner.loaded.get(&inbound.tag).map_or(1, |i| i.width()),
+            Change::RemoveAccount(tag, ..) => self.inner.loaded.get(tag).map_or(1, |i| i.width()),
+            Change::PutInbound(..) | Change::RemoveInbound(_) => 1,
         });
-        let width = if concurrent { IN_FLIGHT } else { 1 };
+        let width = width.min().unwrap_or(1);
         let steps: Vec<_> = changes.iter().map(|change| self.step(change)).collect();
         let mut running = futures_util::stream::iter(steps).buffered(width);
         let mut outcomes = Vec::with_capacity(changes.len());
@@ -496,7 +527,13 @@ impl ProtocolBackend for Xray {
         }
     }
 
-    fn endpoint(&self, key: KeyId, credential: &Credential, inbound: &Inbound, host: &Host) -> Result<Endpoint> {
+    fn endpoint(
+        &self,
+        key: KeyId,
+        credential: &Credential,
+        inbound: &Inbound,
+        host: &Host,
+    ) -> Result<Endpoint> {
         Ok(Endpoint {
             key,
             inbound: inbound.tag.clone(),

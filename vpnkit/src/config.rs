@@ -160,7 +160,9 @@ impl Config {
         #[cfg(feature = "xray")]
         for (i, server) in self.servers.iter().enumerate() {
             let ServerConfig::Xray(xray) = server;
-            faults.extend(xray.faults().into_iter().map(|(path, why)| (format!("servers[{i}].xray.{path}"), why)));
+            faults.extend(
+                xray.faults().into_iter().map(|(path, why)| (format!("servers[{i}].xray.{path}"), why)),
+            );
         }
         faults
     }

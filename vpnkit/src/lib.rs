@@ -20,13 +20,22 @@ mod kit;
 
 pub use config::{Config, ServerConfig, StoreConfig};
 pub use kit::VpnKit;
-pub use vpnkit_core::engine::{Collected, EventStream, Events, Inbounds, Keys, ServerStatus, Servers, TrafficView};
+pub use vpnkit_core::engine::{
+    Collected, EventStream, Events, Inbounds, Keys, ServerStatus, Servers, TrafficView,
+};
 pub use vpnkit_core::model::*;
 pub use vpnkit_core::subscription::{self, Qr};
 pub use vpnkit_core::traffic::OnlineKey;
-pub use vpnkit_core::{Clock, Error, ErrorKind, ManualClock, Result, Retry, Secret, SystemClock, Timestamp};
+pub use vpnkit_core::{
+    Clock, Error, ErrorKind, ManualClock, Result, Retry, Secret, SystemClock, Timestamp, async_trait,
+};
 pub use vpnkit_core::{backend, engine, store, traffic};
 #[cfg(feature = "xray")]
 pub use vpnkit_xray as xray;
 #[cfg(feature = "xray")]
 pub use vpnkit_xray::{RealityKeys, XrayConfig};
+
+/// The README's programs compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}

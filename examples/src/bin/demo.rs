@@ -12,8 +12,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use testbed::{Certificate, Site, XrayClient, free_ports, get, xray_binary};
 use tokio::io::AsyncReadExt as _;
 use vpnkit::{
-    ByteSize, Config, CreateKey, Cursor, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyStatus, Patch, Qr, RealityKeys,
-    Result, Security, VpnKit, VpnProtocol, XrayConfig,
+    ByteSize, Config, CreateKey, Cursor, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyStatus, Patch, Qr,
+    RealityKeys, Result, Security, VpnKit, VpnProtocol, XrayConfig,
 };
 
 const LIMIT: ByteSize = ByteSize::mib(32);
@@ -31,7 +31,7 @@ async fn main() -> Result<()> {
     let config = Config::sqlite(directory.path().join("keys.db")).xray(xray).collect_every_secs(1);
     let kit = VpnKit::open(config).await?;
     let status = kit.servers().status().await?;
-    let version = status[0].health.as_ref().map_or("?", |h| h.version.as_str()).to_owned();
+    let version = status.first().and_then(|s| s.health.as_ref()).map_or("?", |h| h.version.as_str());
     println!("A SQLite store is open and Xray {version} is running, both of this process alone.\n");
 
     // Whatever happens in between, Xray goes with us.

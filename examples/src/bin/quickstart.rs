@@ -6,13 +6,15 @@
 use std::time::Duration;
 
 use vpnkit::{
-    ByteSize, Config, CreateKey, Inbound, InboundTag, RealityKeys, Result, Security, VpnKit, VpnProtocol, XrayConfig,
+    ByteSize, Config, CreateKey, Inbound, InboundTag, RealityKeys, Result, Security, VpnKit, VpnProtocol,
+    XrayConfig,
 };
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let directory = std::env::args().nth(1).unwrap_or_else(|| "/var/lib/vpnkit".into());
-    let xray = XrayConfig::managed("vpn.example.com", format!("{directory}/xray")).binary(testbed::xray_binary());
+    let xray =
+        XrayConfig::managed("vpn.example.com", format!("{directory}/xray")).binary(testbed::xray_binary());
     let kit = VpnKit::open(Config::sqlite(format!("{directory}/keys.db")).xray(xray)).await?;
 
     // Once: the keys of an inbound that exists are kept.
@@ -23,7 +25,8 @@ async fn main() -> Result<()> {
         kit.inbounds().ensure(inbound.security(Security::Reality(reality))).await?;
     }
 
-    let request = CreateKey::default().data_limit(ByteSize::gib(50)).expires_in(Duration::from_secs(30 * 86_400));
+    let request =
+        CreateKey::default().data_limit(ByteSize::gib(50)).expires_in(Duration::from_secs(30 * 86_400));
     let key = kit.keys().create(request).await?;
     println!("key {}: {}", key.id, kit.keys().links(key.id).await?.join("\n"));
     println!("used {} of {:?}", ByteSize::from_bytes(key.used), key.data_limit);

@@ -3,7 +3,13 @@
 //! `owner hold DIRECTORY`: opens a managed Xray with one key, says `ready`, waits for ever.
 //! `owner work DIRECTORY SOCKET NUMBER`: creates keys and counts traffic as fast as it can; says the name of each
 //! key once its creation is acknowledged. The counters come from the test, over a socket.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "part of a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "part of a test"
+)]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -220,7 +220,8 @@ mod tests {
     #[test]
     fn a_counter_that_somebody_reset_is_counted_from_zero_and_reported() {
         let (baseline, _) = next(None, &reading(1, &BTreeMap::from([(1, Traffic { up: 100, down: 100 })])));
-        let (_, tally) = next(Some(baseline), &reading(1, &BTreeMap::from([(1, Traffic { up: 3, down: 4 })])));
+        let (_, tally) =
+            next(Some(baseline), &reading(1, &BTreeMap::from([(1, Traffic { up: 3, down: 4 })])));
         assert_eq!(tally.moved[0].delta, Traffic { up: 3, down: 4 });
         assert_eq!(tally.backwards, 1);
     }

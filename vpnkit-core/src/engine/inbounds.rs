@@ -30,7 +30,8 @@ impl Inbounds {
             return Err(Error::invalid(OP, "port", "must be 1 to 65535"));
         }
         server.backend.check(&inbound).map_err(|e| e.during(OP))?;
-        let before = shared.inbounds().iter().find(|i| i.node == inbound.node && i.tag == inbound.tag).cloned();
+        let before =
+            shared.inbounds().iter().find(|i| i.node == inbound.node && i.tag == inbound.tag).cloned();
         shared.commit(OP, StoreOp::PutInbound(Box::new(inbound.clone()))).await?;
         shared.reload_inbounds().await?;
         shared.give_credentials(&inbound).await?;
@@ -104,9 +105,14 @@ impl Shared {
             for key in page.keys.iter().filter(|key| inbound.serves(key.id, &key.inbounds)) {
                 let has: BTreeSet<_> = key.credentials.iter().map(Credential::protocol).collect();
                 if !has.contains(&protocol) {
-                    let credential = Credential { device: Default::default(), secret: self.issue(protocol).await? };
+                    let credential =
+                        Credential { device: Default::default(), secret: self.issue(protocol).await? };
                     let patch = KeyPatch { credentials: vec![credential], ..KeyPatch::default() };
-                    ops.push(StoreOp::Patch { key: key.id, expected: Some(key.version), patch: Box::new(patch) });
+                    ops.push(StoreOp::Patch {
+                        key: key.id,
+                        expected: Some(key.version),
+                        patch: Box::new(patch),
+                    });
                 }
             }
             if !ops.is_empty() {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{Engine, Shared};
 use crate::model::{
-    CreateKey, Credential, CredentialSecret, Endpoint, InboundSelection, Key, KeyId, KeyPatch, KeyQuery, KeyRef,
-    NewKey, Page, Protocol,
+    CreateKey, Credential, CredentialSecret, Endpoint, InboundSelection, Key, KeyId, KeyPatch, KeyQuery,
+    KeyRef, NewKey, Page, Protocol,
 };
 use crate::store::{Receipt, StoreOp, StoreTxn};
 use crate::{Error, ErrorKind, Result};
@@ -46,7 +46,11 @@ impl Keys {
     ///
     /// Errors as with [`Self::create`], with the `index` of the request that is at fault. Idempotency keys of the
     /// single requests are refused; give the whole batch one.
-    pub async fn create_many(&self, requests: Vec<CreateKey>, idempotency_key: Option<String>) -> Result<Vec<Key>> {
+    pub async fn create_many(
+        &self,
+        requests: Vec<CreateKey>,
+        idempotency_key: Option<String>,
+    ) -> Result<Vec<Key>> {
         const OP: &str = "keys.create_many";
         let shared = self.shared(OP)?;
         let now = shared.clock.now();
@@ -54,13 +58,18 @@ impl Keys {
         for (index, request) in requests.into_iter().enumerate() {
             let fault = |e: Error| e.during(OP).with("index", index);
             if request.idempotency_key.is_some() {
-                return Err(fault(Error::invalid(OP, "idempotency_key", "give the whole batch one, not each key")));
+                return Err(fault(Error::invalid(
+                    OP,
+                    "idempotency_key",
+                    "give the whole batch one, not each key",
+                )));
             }
             let key = shared.complete(request.validate(now).map_err(fault)?).await.map_err(fault)?;
             ops.push(StoreOp::Create(Box::new(key)));
         }
         let request_id = idempotency_key.map(|id| format!("{OP}:{id}"));
-        let receipt = shared.store.commit(StoreTxn { at: now, request_id, ops }).await.map_err(|e| e.during(OP))?;
+        let receipt =
+            shared.store.commit(StoreTxn { at: now, request_id, ops }).await.map_err(|e| e.during(OP))?;
         if !receipt.replayed {
             let ids: Vec<KeyId> = receipt.keys.iter().map(|k| k.id).collect();
             shared.applied(&ids).await;
@@ -149,7 +158,8 @@ impl Keys {
         for inbound in shared.inbounds().iter().filter(|i| i.serves(key.id, &key.inbounds)) {
             let server = shared.servers.iter().find(|s| s.backend.node() == &inbound.node);
             let Some(server) = server.filter(|s| s.backend.check(inbound).is_ok()) else { continue };
-            for credential in key.credentials.iter().filter(|c| c.protocol() == inbound.protocol.credential()) {
+            for credential in key.credentials.iter().filter(|c| c.protocol() == inbound.protocol.credential())
+            {
                 for host in &server.hosts {
                     endpoints.push(server.backend.endpoint(key.id, credential, inbound, host)?);
                 }
@@ -168,7 +178,13 @@ impl Keys {
         Ok(&self.engine.shared)
     }
 
-    async fn patch(&self, op: &'static str, key: KeyRef, mut patch: KeyPatch, expected: Option<u64>) -> Result<Key> {
+    async fn patch(
+        &self,
+        op: &'static str,
+        key: KeyRef,
+        mut patch: KeyPatch,
+        expected: Option<u64>,
+    ) -> Result<Key> {
         let shared = self.shared(op)?;
         patch.validate().map_err(|e| e.during(op))?;
         let key = match (&patch.inbounds, &key) {
@@ -177,7 +193,8 @@ impl Keys {
             (None, _) => shared.resolve(op, &key).await?.id,
             (Some(selection), _) => {
                 let key = shared.resolve(op, &key).await?;
-                let given = key.credentials.iter().chain(&patch.credentials).map(Credential::protocol).collect();
+                let given =
+                    key.credentials.iter().chain(&patch.credentials).map(Credential::protocol).collect();
                 let missing = shared.missing(op, selection, &given).await?;
                 patch.credentials.extend(missing);
                 key.id

@@ -113,8 +113,12 @@ impl Engine {
     ) -> Result<Self> {
         for (i, server) in servers.iter().enumerate() {
             if servers.iter().skip(i + 1).any(|s| s.backend.id() == server.backend.id()) {
-                return Err(Error::new(ErrorKind::InvalidConfig, "open", "two servers of one node and program")
-                    .with("server", server.backend.id()));
+                return Err(Error::new(
+                    ErrorKind::InvalidConfig,
+                    "open",
+                    "two servers of one node and program",
+                )
+                .with("server", server.backend.id()));
             }
         }
         let inbounds = Arc::new(store.inbounds().await?);
@@ -223,7 +227,9 @@ impl Engine {
             if server.is_up() {
                 match tokio::time::timeout(LAST_READING, self.shared.collect(server)).await {
                     Ok(Ok(_)) => {}
-                    Ok(Err(e)) => tracing::warn!(server = %server.id(), error = %e, "the last reading failed"),
+                    Ok(Err(e)) => {
+                        tracing::warn!(server = %server.id(), error = %e, "the last reading failed")
+                    }
                     Err(_) => tracing::warn!(server = %server.id(), "the last reading took too long"),
                 }
             }

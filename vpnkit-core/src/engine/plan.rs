@@ -10,15 +10,21 @@ use crate::model::{Device, Inbound, Key, KeyId, KeyStatus};
 pub(super) fn accounts<'a>(key: &'a Key, inbound: &'a Inbound) -> impl Iterator<Item = Account> + 'a {
     let wanted = key.status == KeyStatus::Active && inbound.serves(key.id, &key.inbounds);
     let protocol = inbound.protocol.credential();
-    key.credentials
-        .iter()
-        .filter(move |c| wanted && c.protocol() == protocol)
-        .map(|c| Account { key: key.id, device: c.device.clone(), secret: c.secret.clone() })
+    key.credentials.iter().filter(move |c| wanted && c.protocol() == protocol).map(|c| Account {
+        key: key.id,
+        device: c.device.clone(),
+        secret: c.secret.clone(),
+    })
 }
 
 /// The steps that bring one key's accounts to what the store says. `key` is `None` once it is deleted; `devices`
 /// are those that it had then.
-pub(super) fn sync(id: KeyId, key: Option<&Key>, devices: &[Device], inbounds: &[Arc<Inbound>]) -> Vec<Change> {
+pub(super) fn sync(
+    id: KeyId,
+    key: Option<&Key>,
+    devices: &[Device],
+    inbounds: &[Arc<Inbound>],
+) -> Vec<Change> {
     let mut changes = Vec::new();
     for inbound in inbounds {
         let protocol = inbound.protocol.credential();

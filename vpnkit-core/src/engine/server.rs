@@ -43,7 +43,11 @@ impl Server {
     }
 
     pub(super) fn desired(&self, store: &Arc<dyn KeyStore>) -> StoreDesired {
-        StoreDesired { store: Arc::clone(store), node: self.backend.node().clone(), backend: Arc::downgrade(&self.backend) }
+        StoreDesired {
+            store: Arc::clone(store),
+            node: self.backend.node().clone(),
+            backend: Arc::downgrade(&self.backend),
+        }
     }
 }
 
@@ -93,7 +97,9 @@ pub(super) async fn watch(shared: Arc<Shared>, server: Arc<Server>) {
         let now = state.borrow_and_update().clone();
         let event = match (&before, &now) {
             (ServerState::Up { lifetime: old }, ServerState::Up { lifetime: new }) if old == new => None,
-            (ServerState::Up { .. }, ServerState::Up { .. }) => Some((EventKind::ServerRestarted, String::new())),
+            (ServerState::Up { .. }, ServerState::Up { .. }) => {
+                Some((EventKind::ServerRestarted, String::new()))
+            }
             (_, ServerState::Up { .. }) => Some((EventKind::ServerUp, String::new())),
             (ServerState::Down { .. }, ServerState::Down { .. }) => None,
             (_, ServerState::Down { reason }) => Some((EventKind::ServerDown, reason.clone())),

@@ -107,7 +107,8 @@ impl Queue {
             let idle = self.idle.notified();
             {
                 let waiting = self.waiting();
-                let empty = waiting.keys.is_empty() && waiting.inbounds.is_empty() && waiting.reconcile.is_none();
+                let empty =
+                    waiting.keys.is_empty() && waiting.inbounds.is_empty() && waiting.reconcile.is_none();
                 if empty && !waiting.busy {
                     return;
                 }
@@ -225,7 +226,8 @@ async fn work(shared: &Shared, server: &Server, taken: Taken) -> Result<()> {
 }
 
 fn down(server: &Server) -> Error {
-    Error::new(ErrorKind::Unavailable, "server.apply", "the server does not answer").with("server", server.id())
+    Error::new(ErrorKind::Unavailable, "server.apply", "the server does not answer")
+        .with("server", server.id())
 }
 
 fn own_inbounds(shared: &Shared, server: &Server) -> Vec<Arc<Inbound>> {
@@ -312,7 +314,10 @@ async fn apply(shared: &Shared, server: &Server, changes: &[Change]) -> Result<B
         let event = |key: &Key| NewEvent {
             kind: EventKind::ServerRefused,
             subject: key.subject(),
-            detail: failed.get(&key.id).map(|e| format!("{}: {}", server.id(), e.message())).unwrap_or_default(),
+            detail: failed
+                .get(&key.id)
+                .map(|e| format!("{}: {}", server.id(), e.message()))
+                .unwrap_or_default(),
         };
         keys.iter().map(|key| StoreOp::Emit(event(key))).collect()
     };

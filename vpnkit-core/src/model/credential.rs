@@ -54,11 +54,9 @@ impl fmt::Display for Protocol {
 impl FromStr for Protocol {
     type Err = Error;
     fn from_str(code: &str) -> Result<Self> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|p| p.code() == code)
-            .ok_or_else(|| Error::invalid("protocol.parse", "protocol", "unknown protocol").with("value", code))
+        Self::ALL.iter().copied().find(|p| p.code() == code).ok_or_else(|| {
+            Error::invalid("protocol.parse", "protocol", "unknown protocol").with("value", code)
+        })
     }
 }
 
@@ -162,9 +160,8 @@ impl CredentialSecret {
     ///
     /// Errors: [`crate::ErrorKind::InvalidInput`] about `secret`; the text itself is not repeated.
     pub fn parse(protocol: Protocol, text: &str) -> Result<Self> {
-        let fault = |message: &str| {
-            Error::invalid("credential.parse", "secret", message).with("protocol", protocol)
-        };
+        let fault =
+            |message: &str| Error::invalid("credential.parse", "secret", message).with("protocol", protocol);
         let uuid = || Uuid::parse_str(text).map_err(|_| fault("not a UUID"));
         let password = || {
             if text.is_empty() || text.len() > 128 || text.chars().any(char::is_control) {

@@ -81,7 +81,9 @@ impl NodeId {
         let name = name.into();
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if name.is_empty() || name.len() > 32 || !name.chars().all(allowed) {
-            return Err(Error::invalid("node.name", "node", "1 to 32 of a-z 0-9 - are allowed").with("value", name));
+            return Err(
+                Error::invalid("node.name", "node", "1 to 32 of a-z 0-9 - are allowed").with("value", name)
+            );
         }
         Ok(Self(name))
     }

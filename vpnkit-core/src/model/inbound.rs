@@ -232,8 +232,12 @@ impl ShortId {
     pub fn new(text: impl Into<String>) -> Result<Self> {
         let text = text.into();
         if text.len() > 16 || text.len() % 2 != 0 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(Error::invalid("inbound.short_id", "short_ids", "up to 16 hexadecimal digits, an even number")
-                .with("value", text));
+            return Err(Error::invalid(
+                "inbound.short_id",
+                "short_ids",
+                "up to 16 hexadecimal digits, an even number",
+            )
+            .with("value", text));
         }
         Ok(Self(text.to_ascii_lowercase()))
     }

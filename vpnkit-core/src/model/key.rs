@@ -250,7 +250,9 @@ impl CreateKey {
                 return Err(Error::invalid(OP, "expires_in", "give `expires_at` or `expires_in`, not both"));
             }
             (Some(at), None) if at <= now => {
-                return Err(Error::invalid(OP, "expires_at", "is in the past").with("value", at).with("now", now));
+                return Err(Error::invalid(OP, "expires_at", "is in the past")
+                    .with("value", at)
+                    .with("now", now));
             }
             (None, Some(time)) if time.is_zero() => {
                 return Err(Error::invalid(OP, "expires_in", "must be longer than nothing"));
@@ -477,10 +479,14 @@ fn check_limit(op: &'static str, limit: Option<ByteSize>) -> Result<()> {
 fn check_credentials(op: &'static str, credentials: &[Credential]) -> Result<()> {
     for (i, c) in credentials.iter().enumerate() {
         if credentials.iter().skip(i + 1).any(|d| d.protocol() == c.protocol() && d.device == c.device) {
-            return Err(Error::new(ErrorKind::InvalidInput, op, "two credentials of one protocol and device")
-                .with("field", "credentials")
-                .with("protocol", c.protocol())
-                .with("device", &c.device));
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                op,
+                "two credentials of one protocol and device",
+            )
+            .with("field", "credentials")
+            .with("protocol", c.protocol())
+            .with("device", &c.device));
         }
     }
     Ok(())

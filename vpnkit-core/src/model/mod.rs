@@ -16,7 +16,8 @@ pub use endpoint::{ClientSecurity, Endpoint, Host};
 pub use event::{Cursor, Event, EventBatch, EventKind, EventSubject, NewEvent};
 pub use id::{AdminId, KeyId, KeyRef, NodeId, ServerId};
 pub use inbound::{
-    Inbound, InboundTag, Reality, Security, ShadowsocksMethod, ShortId, Tls, Transport, VpnProtocol, XhttpMode,
+    Inbound, InboundTag, Reality, Security, ShadowsocksMethod, ShortId, Tls, Transport, VpnProtocol,
+    XhttpMode,
 };
 pub use key::{CreateKey, InboundSelection, Key, KeyPatch, KeyStatus, NewKey, Patch, Traffic};
 pub use name::KeyName;

@@ -31,7 +31,9 @@ impl KeyName {
             return fault("must not be empty");
         }
         if name.len() > Self::MAX {
-            return Err(Error::invalid("key.name", "name", "longer than 64 characters").with("length", name.len()));
+            return Err(
+                Error::invalid("key.name", "name", "longer than 64 characters").with("length", name.len())
+            );
         }
         let allowed = |c: char| c.is_ascii_alphanumeric() || "._@+-".contains(c);
         if !name.chars().all(allowed) {

@@ -87,7 +87,8 @@ impl KeyQuery {
     /// Whether `key` is asked for, its page aside.
     #[must_use]
     pub fn matches(&self, key: &Key) -> bool {
-        let holds = |text: Option<&str>, needle: &str| text.is_some_and(|t| t.to_lowercase().contains(needle));
+        let holds =
+            |text: Option<&str>, needle: &str| text.is_some_and(|t| t.to_lowercase().contains(needle));
         (self.status.is_empty() || self.status.contains(&key.status))
             && self.owner.is_none_or(|owner| key.owner == Some(owner))
             && self.search.as_deref().is_none_or(|needle| {
@@ -115,8 +116,12 @@ impl Sort {
     pub fn value(self, key: &Key) -> SortValue {
         match self {
             Self::Id => SortValue::Number(key.id.0),
-            Self::Name => SortValue::Text(key.name.as_ref().map_or_else(|| "~".to_owned(), super::KeyName::folded)),
-            Self::ExpiresAt => SortValue::Number(key.expires_at.map_or(i64::MAX, crate::Timestamp::as_millis)),
+            Self::Name => {
+                SortValue::Text(key.name.as_ref().map_or_else(|| "~".to_owned(), super::KeyName::folded))
+            }
+            Self::ExpiresAt => {
+                SortValue::Number(key.expires_at.map_or(i64::MAX, crate::Timestamp::as_millis))
+            }
             Self::Used => SortValue::Number(i64::try_from(key.used).unwrap_or(i64::MAX)),
         }
     }
@@ -139,7 +144,8 @@ impl PageToken {
     /// The token of a page that ends with `last`.
     #[must_use]
     pub fn after(query: &KeyQuery, last: &Key) -> Self {
-        let place = Place { sort: query.sort, order: query.order, value: query.sort.value(last), id: last.id.0 };
+        let place =
+            Place { sort: query.sort, order: query.order, value: query.sort.value(last), id: last.id.0 };
         Self(URL_SAFE_NO_PAD.encode(serde_json::to_vec(&place).unwrap_or_default()))
     }
 

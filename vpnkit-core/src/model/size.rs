@@ -65,7 +65,9 @@ impl ByteSize {
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (unit, scale) in [("PiB", 1 << 50), ("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
+        for (unit, scale) in
+            [("PiB", 1 << 50), ("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]
+        {
             if self.0 >= scale {
                 let hundredths = u128::from(self.0) * 100 / u128::from(scale);
                 let (whole, rest) = (hundredths / 100, hundredths % 100);
@@ -85,10 +87,13 @@ impl FromStr for ByteSize {
 
     fn from_str(text: &str) -> Result<Self> {
         let fault = |message: &str| {
-            Error::invalid("size.parse", "size", message).with("value", text).hint("write it as `50 GiB` or `50 GB`")
+            Error::invalid("size.parse", "size", message)
+                .with("value", text)
+                .hint("write it as `50 GiB` or `50 GB`")
         };
         let lower = text.trim().to_ascii_lowercase();
-        let split = lower.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(|| fault("a unit is missing"))?;
+        let split =
+            lower.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(|| fault("a unit is missing"))?;
         let (number, unit) = lower.split_at(split);
         let scale = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(|| fault("unknown unit"))?.1;
         let number = number.trim();
@@ -99,7 +104,8 @@ impl FromStr for ByteSize {
         }
         let whole: u128 = whole.parse().map_err(|_| fault("too large"))?;
         let tenths = 10u128.pow(u32::try_from(fraction.len()).unwrap_or(0));
-        let fraction: u128 = if fraction.is_empty() { 0 } else { fraction.parse().map_err(|_| fault("not a number"))? };
+        let fraction: u128 =
+            if fraction.is_empty() { 0 } else { fraction.parse().map_err(|_| fault("not a number"))? };
         let scale = u128::from(scale);
         let bytes = whole.checked_mul(scale).map(|b| b + fraction * scale / tenths);
         match bytes.and_then(|b| u64::try_from(b).ok()) {

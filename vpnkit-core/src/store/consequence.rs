@@ -6,14 +6,14 @@ use crate::model::{EventKind, Key, KeyStatus, NewEvent};
 /// The events that follow when `before` became `after`.
 pub(super) fn of_change(before: &Key, after: &Key) -> Vec<NewEvent> {
     let mut events = Vec::new();
-    let same_but_status = Key {
-        status: after.status,
-        version: after.version,
-        updated_at: after.updated_at,
-        ..before.clone()
-    };
+    let same_but_status =
+        Key { status: after.status, version: after.version, updated_at: after.updated_at, ..before.clone() };
     if same_but_status != *after {
-        events.push(NewEvent { kind: EventKind::KeyUpdated, subject: after.subject(), detail: String::new() });
+        events.push(NewEvent {
+            kind: EventKind::KeyUpdated,
+            subject: after.subject(),
+            detail: String::new(),
+        });
     }
     if before.status != after.status {
         events.push(of_status(after));

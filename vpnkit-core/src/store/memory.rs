@@ -10,8 +10,9 @@ use uuid::Uuid;
 use super::{KeyStore, Receipt, StoreOp, StoreTxn, TrafficBatch, consequence, fault};
 use crate::accounting::Baseline;
 use crate::model::{
-    Credential, Cursor, Event, EventBatch, EventKind, EventSubject, Inbound, InboundTag, Key, KeyId, KeyQuery, KeyRef, KeyStatus,
-    NewEvent, NewKey, NodeId, Order, Page, PageToken, Protocol, ServerId, Traffic, UsagePoint, UsageQuery, UsageStep,
+    Credential, Cursor, Event, EventBatch, EventKind, EventSubject, Inbound, InboundTag, Key, KeyId,
+    KeyQuery, KeyRef, KeyStatus, NewEvent, NewKey, NodeId, Order, Page, PageToken, Protocol, ServerId,
+    Traffic, UsagePoint, UsageQuery, UsageStep,
 };
 use crate::traffic::Counter;
 use crate::{Result, Timestamp, lifecycle};
@@ -128,7 +129,10 @@ impl State {
         }
         self.uids.insert(key.uid, key.id);
         self.keys.insert(key.id, key.clone());
-        self.emit(NewEvent { kind: EventKind::KeyCreated, subject: key.subject(), detail: String::new() }, at);
+        self.emit(
+            NewEvent { kind: EventKind::KeyCreated, subject: key.subject(), detail: String::new() },
+            at,
+        );
         Ok(key)
     }
 
@@ -175,8 +179,12 @@ impl State {
 
     fn delete(&mut self, id: KeyId, expected: Option<u64>, at: Timestamp) -> Result<()> {
         let key = self.key(id, expected)?.clone();
-        let own: Vec<_> =
-            self.inbounds.iter().filter(|(_, i)| i.dedicated_to == Some(id)).map(|(place, _)| place.clone()).collect();
+        let own: Vec<_> = self
+            .inbounds
+            .iter()
+            .filter(|(_, i)| i.dedicated_to == Some(id))
+            .map(|(place, _)| place.clone())
+            .collect();
         for place in own {
             self.inbounds.remove(&place);
             self.inbound_event(EventKind::InboundRemoved, &place.1, at);
@@ -190,7 +198,10 @@ impl State {
         for baseline in self.baselines.values_mut() {
             baseline.counters.retain(|c| c.key != id);
         }
-        self.emit(NewEvent { kind: EventKind::KeyDeleted, subject: key.subject(), detail: String::new() }, at);
+        self.emit(
+            NewEvent { kind: EventKind::KeyDeleted, subject: key.subject(), detail: String::new() },
+            at,
+        );
         Ok(())
     }
 

@@ -1,10 +1,10 @@
 //! The seam to what remembers.
 
+mod consequence;
+mod fault;
 pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
-mod consequence;
-mod fault;
 mod txn;
 
 use std::fmt::Debug;
@@ -15,7 +15,9 @@ use tokio::sync::watch;
 pub use txn::{Receipt, StoreOp, StoreTxn, TrafficBatch, Transition};
 
 use crate::accounting::Baseline;
-use crate::model::{Cursor, EventBatch, Inbound, Key, KeyId, KeyQuery, KeyRef, Page, ServerId, UsagePoint, UsageQuery};
+use crate::model::{
+    Cursor, EventBatch, Inbound, Key, KeyId, KeyQuery, KeyRef, Page, ServerId, UsagePoint, UsageQuery,
+};
 use crate::{Result, Timestamp};
 
 /// Remembers keys, inbounds, readings, usage and events.

@@ -77,6 +77,12 @@ impl StoreTxn {
     pub fn new(at: Timestamp, ops: Vec<StoreOp>) -> Self {
         Self { at, request_id: None, ops }
     }
+
+    /// Whether it stores a reading.
+    #[must_use]
+    pub fn reads_counters(&self) -> bool {
+        self.ops.iter().any(|op| matches!(op, StoreOp::Traffic(_)))
+    }
 }
 
 /// A change of status.

@@ -58,7 +58,9 @@ pub fn link(endpoint: &Endpoint) -> String {
 fn shadowsocks_user(method: &str, server_key: Option<&crate::Secret>, secret: &CredentialSecret) -> String {
     match server_key {
         // SIP022: percent-encoded, never base64.
-        Some(server) => format!("{method}:{}", encode(&shadowsocks_password(method, server.expose(), secret))),
+        Some(server) => {
+            format!("{method}:{}", encode(&shadowsocks_password(method, server.expose(), secret)))
+        }
         None => URL_SAFE_NO_PAD.encode(format!("{method}:{}", secret.expose())),
     }
 }
@@ -138,5 +140,95 @@ fn security(query: &mut Query, security: &ClientSecurity) {
             query.add("pbk", public_key);
             query.add("sid", short_id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Secret;
+    use crate::model::{InboundTag, KeyId, ShadowsocksMethod};
+
+    const UUID: &str = "11111111-2222-4333-8444-555555555555";
+
+    fn endpoint(protocol: VpnProtocol, secret: &str) -> Endpoint {
+        let secret = CredentialSecret::parse(protocol.credential(), secret).unwrap();
+        Endpoint {
+            key: KeyId(1),
+            inbound: InboundTag::new("x").unwrap(),
+            remark: "Привет & co".into(),
+            address: "192.0.2.1".into(),
+            port: 443,
+            protocol,
+            transport: Transport::Tcp,
+            security: ClientSecurity::None,
+            secret,
+        }
+    }
+
+    fn tls(alpn: &[&str]) -> ClientSecurity {
+        ClientSecurity::Tls {
+            sni: "site.test".into(),
+            alpn: alpn.iter().map(|&a| a.to_owned()).collect(),
+            fingerprint: "chrome".into(),
+            pinned_sha256: None,
+        }
+    }
+
+    #[test]
+    fn links_follow_the_standard() {
+        let mut vless = endpoint(VpnProtocol::Vless { vision: true }, UUID);
+        vless.address = "2001:db8::1".into();
+        vless.security = ClientSecurity::Reality {
+            sni: "site.test".into(),
+            public_key: "p-k_".into(),
+            short_id: "0123".into(),
+            fingerprint: "chrome".into(),
+        };
+        let mut vmess = endpoint(VpnProtocol::Vmess, UUID);
+        vmess.transport = Transport::WebSocket { path: "/a b?ed=2560".into(), host: Some("h.test".into()) };
+        let mut trojan = endpoint(VpnProtocol::Trojan, "p@ss/word+");
+        trojan.security = tls(&["h2", "http/1.1"]);
+        trojan.transport = Transport::Grpc { service_name: "s".into() };
+        let remark = "%D0%9F%D1%80%D0%B8%D0%B2%D0%B5%D1%82%20%26%20co";
+        for (endpoint, expected) in [
+            (
+                vless,
+                format!(
+                    "vless://{UUID}@[2001:db8::1]:443?encryption=none&flow=xtls-rprx-vision&type=tcp\
+                     &security=reality&sni=site.test&fp=chrome&pbk=p-k_&sid=0123#{remark}"
+                ),
+            ),
+            (
+                vmess,
+                format!(
+                    "vmess://{UUID}@192.0.2.1:443?encryption=auto&type=ws&path=%2Fa%20b%3Fed%3D2560&host=h.test\
+                     &security=none#{remark}"
+                ),
+            ),
+            (
+                trojan,
+                format!(
+                    "trojan://p%40ss%2Fword%2B@192.0.2.1:443?type=grpc&serviceName=s&security=tls&sni=site.test\
+                     &fp=chrome&alpn=h2%2Chttp%2F1.1#{remark}"
+                ),
+            ),
+        ] {
+            assert_eq!(link(&endpoint), expected);
+        }
+    }
+
+    #[test]
+    fn shadowsocks_links_are_base64_for_aead_and_plain_for_2022() {
+        let aead = VpnProtocol::Shadowsocks { method: ShadowsocksMethod::Aes256Gcm, server_key: None };
+        let user = URL_SAFE_NO_PAD.encode("aes-256-gcm:pass");
+        assert!(link(&endpoint(aead, "pass")).starts_with(&format!("ss://{user}@192.0.2.1:443#")));
+        let server_key = Some(Secret::new(STANDARD.encode([1u8; 16])));
+        let new = VpnProtocol::Shadowsocks { method: ShadowsocksMethod::Blake3Aes128Gcm, server_key };
+        let expected = format!(
+            "ss://2022-blake3-aes-128-gcm:{}@192.0.2.1:443#",
+            encode(&format!("{}:{}", STANDARD.encode([1u8; 16]), STANDARD.encode([2u8; 16])))
+        );
+        assert!(link(&endpoint(new, &STANDARD.encode([2u8; 32]))).starts_with(&expected));
     }
 }

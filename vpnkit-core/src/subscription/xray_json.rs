@@ -37,7 +37,8 @@ fn outbound(endpoint: &Endpoint) -> Value {
                 Some(server) => shadowsocks_password(method.code(), server.expose(), &endpoint.secret),
                 None => secret,
             };
-            let server = json!({ "address": address, "port": port, "method": method.code(), "password": password });
+            let server =
+                json!({ "address": address, "port": port, "method": method.code(), "password": password });
             ("shadowsocks", json!({ "servers": [server] }))
         }
     };
@@ -99,7 +100,9 @@ pub fn transport_settings(transport: &Transport) -> (&'static str, Option<&'stat
     match transport {
         Transport::Tcp => ("tcp", None, Value::Null),
         Transport::WebSocket { path, host } => ("ws", Some("wsSettings"), http(path, host)),
-        Transport::HttpUpgrade { path, host } => ("httpupgrade", Some("httpupgradeSettings"), http(path, host)),
+        Transport::HttpUpgrade { path, host } => {
+            ("httpupgrade", Some("httpupgradeSettings"), http(path, host))
+        }
         Transport::Grpc { service_name } => {
             ("grpc", Some("grpcSettings"), json!({ "serviceName": service_name }))
         }

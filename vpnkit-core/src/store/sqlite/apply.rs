@@ -5,13 +5,13 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::fault::{convert, violates};
 use super::query;
 use super::row::{number, selection_text};
+use crate::model::Cursor;
 use crate::model::{
-    Credential, EventKind, EventSubject, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyRef, NewEvent, NewKey, NodeId,
-    Traffic,
+    Credential, EventKind, EventSubject, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyRef, NewEvent, NewKey,
+    NodeId, Traffic,
 };
 use crate::store::fault as answer;
 use crate::store::{Receipt, StoreOp, StoreTxn, TrafficBatch, consequence};
-use crate::model::Cursor;
 use crate::{Error, Result, Timestamp, lifecycle};
 
 const OP: &str = "store.commit";
@@ -56,9 +56,7 @@ pub(super) fn apply(connection: &Connection, txn: StoreTxn) -> Result<Receipt> {
 
 /// Forgets events and request ids older than `before`.
 pub(super) fn prune(connection: &mut Connection, before: Timestamp) -> Result<usize> {
-    let txn = connection
-        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
-        .map_err(sql)?;
+    let txn = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(sql)?;
     let last: Option<i64> = txn
         .query_row("SELECT max(cursor) FROM events WHERE at < ?1", [before.as_millis()], |r| r.get(0))
         .map_err(sql)?;
@@ -213,7 +211,12 @@ impl Batch<'_> {
         self.run(
             "INSERT INTO credentials (key_id, protocol, device, secret) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (key_id, protocol, device) DO UPDATE SET secret = excluded.secret",
-            params![id.0, credential.protocol().code(), credential.device.as_str(), credential.secret.expose()],
+            params![
+                id.0,
+                credential.protocol().code(),
+                credential.device.as_str(),
+                credential.secret.expose()
+            ],
         )
         .map(drop)
         .map_err(|e| match violates(&e, "credentials.secret") {
@@ -252,8 +255,9 @@ impl Batch<'_> {
         if let Some(other) = other {
             return Err(answer::port_taken(inbound.port, &other));
         }
-        let spec = serde_json::to_string(inbound)
-            .map_err(|e| Error::new(crate::ErrorKind::Unexpected, OP, "an inbound cannot be written").caused_by(e))?;
+        let spec = serde_json::to_string(inbound).map_err(|e| {
+            Error::new(crate::ErrorKind::Unexpected, OP, "an inbound cannot be written").caused_by(e)
+        })?;
         let changed = self
             .run(
                 "INSERT INTO inbounds (node, tag, port, dedicated_to, spec) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -284,10 +288,13 @@ impl Batch<'_> {
         let mut over = Vec::new();
         {
             let prepare = |text: &str| self.connection.prepare_cached(text).map_err(sql);
-            let mut exists = prepare("SELECT 1 FROM meters WHERE key_id = ?1")?;
+            // Not `UPDATE … RETURNING`: that makes SQLite keep a journal for each statement.
             let mut meter = prepare(
+                "SELECT data_limit IS NOT NULL AND used + ?2 >= data_limit FROM meters WHERE key_id = ?1",
+            )?;
+            let mut count = prepare(
                 "UPDATE meters SET used = used + ?2 + ?3, up = up + ?2, down = down + ?3, seen_at = ?4
-                 WHERE key_id = ?1 RETURNING data_limit IS NOT NULL AND used >= data_limit",
+                 WHERE key_id = ?1",
             )?;
             let mut counter = prepare(
                 "INSERT INTO counters (source, key_id, up, down) VALUES (?1, ?2, ?3, ?4)
@@ -300,16 +307,15 @@ impl Batch<'_> {
             for moved in &batch.moved {
                 let (key, up, down) = (moved.key.0, number(moved.delta.up), number(moved.delta.down));
                 let counted = moved.delta != Traffic::default();
-                let reached: Option<bool> = if counted {
-                    meter.query_row([key, up, down, at], |r| r.get(0)).optional().map_err(sql)?
-                } else {
-                    exists.query_row([key], |_| Ok(false)).optional().map_err(sql)?
-                };
+                let delta = number(moved.delta.total());
+                let reached: Option<bool> =
+                    meter.query_row([key, delta], |r| r.get(0)).optional().map_err(sql)?;
                 let Some(reached) = reached else { continue };
                 counter
                     .execute([source, key, number(moved.counter.up), number(moved.counter.down)])
                     .map_err(sql)?;
                 if counted {
+                    count.execute([key, up, down, at]).map_err(sql)?;
                     bucket.execute([hour, node, key, up, down]).map_err(sql)?;
                 }
                 if reached {
@@ -355,7 +361,8 @@ impl Batch<'_> {
     }
 
     fn node(&self, node: &NodeId) -> Result<i64> {
-        self.run("INSERT INTO nodes (name) VALUES (?1) ON CONFLICT DO NOTHING", [node.as_str()]).map_err(sql)?;
+        self.run("INSERT INTO nodes (name) VALUES (?1) ON CONFLICT DO NOTHING", [node.as_str()])
+            .map_err(sql)?;
         self.connection
             .prepare_cached("SELECT id FROM nodes WHERE name = ?1")
             .and_then(|mut s| s.query_row([node.as_str()], |r| r.get(0)))

@@ -12,16 +12,22 @@ pub(super) fn convert(operation: &'static str, error: rusqlite::Error) -> Error 
             "another process holds the write lock of the store",
             "wait, or close the program that keeps a transaction open",
         ),
-        Some(ErrorCode::ReadOnly) => {
-            (ErrorKind::StoreReadOnly, "the store cannot be written", "check the file's and directory's permissions")
-        }
+        Some(ErrorCode::ReadOnly) => (
+            ErrorKind::StoreReadOnly,
+            "the store cannot be written",
+            "check the file's and directory's permissions",
+        ),
         Some(ErrorCode::NotADatabase) => (ErrorKind::StoreNotRecognized, "the file is not a database", ""),
-        Some(ErrorCode::DatabaseCorrupt) => (ErrorKind::StoreCorrupt, "the store is damaged", "restore a backup"),
+        Some(ErrorCode::DatabaseCorrupt) => {
+            (ErrorKind::StoreCorrupt, "the store is damaged", "restore a backup")
+        }
         Some(ErrorCode::DiskFull) => (ErrorKind::StoreFull, "no room left for the store", "free disk space"),
         Some(ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
             (ErrorKind::PermissionDenied, "the store cannot be opened", "check the path and its permissions")
         }
-        Some(ErrorCode::SystemIoFailure) => (ErrorKind::StoreCorrupt, "reading or writing the store failed", ""),
+        Some(ErrorCode::SystemIoFailure) => {
+            (ErrorKind::StoreCorrupt, "reading or writing the store failed", "")
+        }
         _ => (ErrorKind::Unexpected, "the store failed", ""),
     };
     let converted = Error::new(kind, operation, message).caused_by(error);

@@ -20,7 +20,9 @@ use tokio::sync::watch;
 use self::worker::{Readers, Writer};
 use super::{KeyStore, Receipt, StoreTxn};
 use crate::accounting::Baseline;
-use crate::model::{Cursor, EventBatch, Inbound, Key, KeyId, KeyQuery, KeyRef, Page, ServerId, UsagePoint, UsageQuery};
+use crate::model::{
+    Cursor, EventBatch, Inbound, Key, KeyId, KeyQuery, KeyRef, Page, ServerId, UsagePoint, UsageQuery,
+};
 use crate::{Result, Timestamp};
 
 /// How to open the file.

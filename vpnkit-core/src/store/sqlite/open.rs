@@ -43,7 +43,9 @@ pub(super) fn reader(path: &Path, busy: Duration) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|e| at(path, e))?;
     connection.busy_timeout(busy).map_err(|e| at(path, e))?;
-    connection.execute_batch("PRAGMA query_only = ON; PRAGMA temp_store = MEMORY;").map_err(|e| at(path, e))?;
+    connection
+        .execute_batch("PRAGMA query_only = ON; PRAGMA temp_store = MEMORY;")
+        .map_err(|e| at(path, e))?;
     connection
         .create_scalar_function(
             "holds",
@@ -68,7 +70,9 @@ fn create(path: &Path) -> Result<()> {
         Err(e) => {
             let (kind, message) = match e.kind() {
                 IoKind::NotFound => (ErrorKind::NotFound, "the directory of the store does not exist"),
-                IoKind::ReadOnlyFilesystem => (ErrorKind::StoreReadOnly, "the store's file system is read-only"),
+                IoKind::ReadOnlyFilesystem => {
+                    (ErrorKind::StoreReadOnly, "the store's file system is read-only")
+                }
                 IoKind::PermissionDenied => (ErrorKind::PermissionDenied, "the store cannot be created here"),
                 _ => (ErrorKind::Unexpected, "the store cannot be created"),
             };
@@ -78,17 +82,24 @@ fn create(path: &Path) -> Result<()> {
 }
 
 fn recognise(connection: &Connection, path: &Path) -> Result<()> {
-    let number = |pragma: &str| {
-        connection.query_row(&format!("PRAGMA {pragma}"), [], |r| r.get::<_, i32>(0)).map_err(|e| at(path, e))
-    };
-    let (application, version) = (number("application_id")?, number("user_version")?);
-    let tables: i64 = connection
-        .query_row("SELECT count(*) FROM sqlite_master", [], |r| r.get(0))
+    // One statement, so one moment: another process may be creating the schema.
+    let (application, version, tables): (i32, i32, i64) = connection
+        .query_row(
+            "SELECT (SELECT application_id FROM pragma_application_id),
+                    (SELECT user_version FROM pragma_user_version),
+                    (SELECT count(*) FROM sqlite_master)",
+            [],
+            |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)),
+        )
         .map_err(|e| at(path, e))?;
     if application != APPLICATION_ID && (application != 0 || version != 0 || tables != 0) {
-        return Err(Error::new(ErrorKind::StoreNotRecognized, OPEN, "the database belongs to another program")
-            .with("path", path.display())
-            .hint("give vpnkit a file of its own"));
+        return Err(Error::new(
+            ErrorKind::StoreNotRecognized,
+            OPEN,
+            "the database belongs to another program",
+        )
+        .with("path", path.display())
+        .hint("give vpnkit a file of its own"));
     }
     let known = MIGRATIONS.len();
     if usize::try_from(version).map_or(true, |v| v > known) {
@@ -107,8 +118,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
         let txn = connection
             .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
             .map_err(|e| at(path, e))?;
-        let version: i32 =
-            txn.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(|e| at(path, e))?;
+        let version: i32 = txn.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(|e| at(path, e))?;
         let Some(step) = usize::try_from(version).ok().and_then(|v| MIGRATIONS.get(v)) else { return Ok(()) };
         txn.execute_batch(step).map_err(|e| at(path, e))?;
         txn.execute_batch(&format!(
@@ -123,7 +133,8 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
 fn at(path: &Path, error: rusqlite::Error) -> Error {
     let mut error = convert(OPEN, error);
     if error.kind() == ErrorKind::PermissionDenied && on_read_only_file_system(path) {
-        error = Error::new(ErrorKind::StoreReadOnly, OPEN, "the store's file system is read-only").caused_by(error);
+        error = Error::new(ErrorKind::StoreReadOnly, OPEN, "the store's file system is read-only")
+            .caused_by(error);
     }
     error.with("path", path.display())
 }

@@ -8,8 +8,8 @@ use super::fault::{convert, damaged};
 use super::row::{self, KEY_COLUMNS, KEY_TABLES};
 use crate::accounting::Baseline;
 use crate::model::{
-    Cursor, Event, EventBatch, EventSubject, Inbound, Key, KeyId, KeyQuery, KeyRef, Order, Page, PageToken, ServerId,
-    Sort, SortValue, Traffic, UsagePoint, UsageQuery, UsageStep,
+    Cursor, Event, EventBatch, EventSubject, Inbound, Key, KeyId, KeyQuery, KeyRef, Order, Page, PageToken,
+    ServerId, Sort, SortValue, Traffic, UsagePoint, UsageQuery, UsageStep,
 };
 use crate::store::fault::cursor_expired;
 use crate::traffic::{Counter, Epoch};
@@ -55,7 +55,11 @@ fn collect(connection: &Connection, text: &str, values: &[Value]) -> Result<Vec<
 }
 
 /// A page.
-pub(super) fn find(connection: &Connection, query: &KeyQuery, resume: Option<(SortValue, i64)>) -> Result<Page> {
+pub(super) fn find(
+    connection: &Connection,
+    query: &KeyQuery,
+    resume: Option<(SortValue, i64)>,
+) -> Result<Page> {
     let sorted_by = match query.sort {
         Sort::Id => "k.id",
         Sort::Name => "coalesce(lower(k.name), '~')",
@@ -81,7 +85,8 @@ pub(super) fn find(connection: &Connection, query: &KeyQuery, resume: Option<(So
     }
     if let Some(needle) = &query.search {
         let place = bind(needle.to_lowercase().into());
-        conditions.push(format!("(holds(k.name, {place}) OR holds(k.label, {place}) OR holds(k.note, {place}))"));
+        conditions
+            .push(format!("(holds(k.name, {place}) OR holds(k.label, {place}) OR holds(k.note, {place}))"));
     }
     match resume {
         // A plain comparison of ids lets SQLite start at the row; the pair would make it skip to it.
@@ -238,8 +243,7 @@ pub(super) fn events(connection: &Connection, after: Cursor, max: usize) -> Resu
              WHERE cursor > ?1 ORDER BY cursor LIMIT ?2",
         )
         .map_err(sql)?;
-    let mut rows =
-        statement.query(params![after.0, i64::try_from(max).unwrap_or(i64::MAX)]).map_err(sql)?;
+    let mut rows = statement.query(params![after.0, i64::try_from(max).unwrap_or(i64::MAX)]).map_err(sql)?;
     let mut events = Vec::new();
     while let Some(row) = rows.next().map_err(sql)? {
         events.push(event(row)?);

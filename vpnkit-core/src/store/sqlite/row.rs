@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::fault::{convert, damaged};
 use crate::model::{
-    AdminId, ByteSize, Credential, CredentialSecret, Device, InboundSelection, InboundTag, Key, KeyId, KeyName,
-    Protocol, Traffic,
+    AdminId, ByteSize, Credential, CredentialSecret, Device, InboundSelection, InboundTag, Key, KeyId,
+    KeyName, Protocol, Traffic,
 };
 use crate::{Result, Timestamp};
 
@@ -110,7 +110,8 @@ pub(super) fn credentials(connection: &Connection, keys: &mut [Key]) -> Result<(
         let protocol: Protocol = text(1)?.parse().map_err(|_| damaged("credentials.protocol"))?;
         let credential = Credential {
             device: Device::new(text(2)?).map_err(|_| damaged("credentials.device"))?,
-            secret: CredentialSecret::parse(protocol, &text(3)?).map_err(|_| damaged("credentials.secret"))?,
+            secret: CredentialSecret::parse(protocol, &text(3)?)
+                .map_err(|_| damaged("credentials.secret"))?,
         };
         if let Ok(i) = keys.binary_search_by_key(&id, |k| k.id)
             && let Some(key) = keys.get_mut(i)

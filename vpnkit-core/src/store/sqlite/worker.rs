@@ -111,7 +111,13 @@ fn write(mut connection: Connection, queue: &Receiver<Write>, signal: &watch::Se
                 next = queue.try_recv().ok();
             }
         }
-        commit(&mut connection, commits, signal);
+        // Large ones by themselves: under a savepoint SQLite copies every page that they touch.
+        let (large, small) =
+            commits.into_iter().partition(|(txn, _)| txn.ops.len() > 1 || txn.reads_counters());
+        commit(&mut connection, small, signal);
+        for txn in large {
+            commit(&mut connection, vec![txn], signal);
+        }
         for (before, reply) in prunes {
             let _ = reply.send(apply::prune(&mut connection, before));
         }
@@ -120,7 +126,11 @@ fn write(mut connection: Connection, queue: &Receiver<Write>, signal: &watch::Se
 }
 
 /// One transaction for all; a batch that fails goes back to its savepoint and leaves the others alone.
-fn commit(connection: &mut Connection, commits: Vec<(Box<StoreTxn>, Reply<Receipt>)>, signal: &watch::Sender<Cursor>) {
+fn commit(
+    connection: &mut Connection,
+    commits: Vec<(Box<StoreTxn>, Reply<Receipt>)>,
+    signal: &watch::Sender<Cursor>,
+) {
     const OP: &str = "store.commit";
     if commits.is_empty() {
         return;
@@ -136,13 +146,25 @@ fn commit(connection: &mut Connection, commits: Vec<(Box<StoreTxn>, Reply<Receip
             return;
         }
     };
+    let alone = commits.len() == 1;
     let mut answers = Vec::with_capacity(commits.len());
     for (batch, reply) in commits {
-        let receipt = txn.savepoint().map_err(|e| fault::convert(OP, e)).and_then(|step| {
-            let receipt = apply::apply(&step, *batch)?;
-            step.commit().map_err(|e| fault::convert(OP, e))?;
-            Ok(receipt)
-        });
+        let receipt = if alone {
+            match apply::apply(&txn, *batch) {
+                Ok(receipt) => Ok(receipt),
+                Err(e) => {
+                    // Dropping the transaction rolls it back.
+                    let _ = reply.send(Err(e));
+                    return;
+                }
+            }
+        } else {
+            txn.savepoint().map_err(|e| fault::convert(OP, e)).and_then(|step| {
+                let receipt = apply::apply(&step, *batch)?;
+                step.commit().map_err(|e| fault::convert(OP, e))?;
+                Ok(receipt)
+            })
+        };
         answers.push((reply, receipt));
     }
     let outcome = txn.commit().map_err(|e| fault::convert(OP, e));
