@@ -86,6 +86,24 @@ async fn a_key_over_its_time_makes_no_new_connection() {
     bed.kit.close().await.unwrap();
 }
 
+/// Without the right to close connections the setting is refused by nobody and holds nothing: the capability says so.
+#[test]
+fn without_the_right_to_cut_the_capability_is_off() {
+    let directory = tempfile::tempdir().unwrap();
+    let owner = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program)
+            .args(arguments)
+            .arg(env!("CARGO_BIN_EXE_owner"))
+            .args(["capabilities".as_ref(), directory.path()])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(owner("env", &[]), "cut_live=true\n");
+    assert_eq!(owner("setpriv", &["--bounding-set=-net_admin", "--inh-caps=-net_admin"]), "cut_live=false\n");
+}
+
 /// A TLS download through vision, each client in a network namespace of its own; needs root.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_download_is_cut_at_the_limit_and_the_neighbours_goes_on() {
@@ -100,7 +118,7 @@ async fn a_download_is_cut_at_the_limit_and_the_neighbours_goes_on() {
         .listen("0.0.0.0".parse().unwrap());
     bed.kit.inbounds().ensure(inbound).await.unwrap();
     let site = Site::tls(&bed.certificate).await;
-    let limit = ByteSize::mib(20);
+    let limit = ByteSize::mib(40);
     let limited = bed.kit.keys().create(CreateKey::named("alice").data_limit(limit)).await.unwrap();
     let neighbour = bed.kit.keys().create(CreateKey::named("bob")).await.unwrap();
 
@@ -124,6 +142,13 @@ async fn a_download_is_cut_at_the_limit_and_the_neighbours_goes_on() {
         downloads.push(download);
         clients.push(client);
     }
+    eventually("both are online, each from its own address", PATIENCE, async || {
+        let online = bed.kit.traffic().online().await.unwrap();
+        let from: Vec<String> =
+            online.iter().flat_map(|k| &k.addresses).map(|(ip, _)| ip.to_string()).collect();
+        from == ["10.99.1.2", "10.99.2.2"]
+    })
+    .await;
     let start = Instant::now();
     eventually("the limit cuts the download", PATIENCE, async || downloads[0].try_wait().unwrap().is_some())
         .await;

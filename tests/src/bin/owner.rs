@@ -1,6 +1,7 @@
 //! A small application around vpnkit, for tests that kill it.
 //!
 //! `owner hold DIRECTORY`: opens a managed Xray with one key, says `ready`, waits for ever.
+//! `owner capabilities DIRECTORY`: says whether a managed Xray that is asked to cut connections does.
 //! `owner work DIRECTORY SOCKET NUMBER`: creates keys and counts traffic as fast as it can; says the name of each
 //! key once its creation is acknowledged. The counters come from the test, over a socket.
 #![allow(
@@ -26,6 +27,7 @@ async fn main() {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         [_, "hold", directory] => hold(Path::new(directory)).await,
+        [_, "capabilities", directory] => capabilities(Path::new(directory)).await,
         [_, "work", directory, socket, number] => work(Path::new(directory), Path::new(socket), number).await,
         _ => panic!("see the source"),
     }
@@ -37,6 +39,16 @@ async fn hold(directory: &Path) {
     kit.inbounds().ensure(inbound("plain", VpnProtocol::Vless { vision: false })).await.unwrap();
     println!("ready");
     std::future::pending::<()>().await;
+}
+
+async fn capabilities(directory: &Path) {
+    let xray =
+        XrayConfig::managed("127.0.0.1", directory.join("xray")).binary(xray_binary()).cut_connections(true);
+    let kit = VpnKit::open(Config::memory().xray(xray)).await.unwrap();
+    for server in kit.servers().status().await.unwrap() {
+        println!("cut_live={}", server.capabilities.cut_live);
+    }
+    kit.close().await.unwrap();
 }
 
 async fn work(directory: &Path, socket: &Path, number: &str) {

@@ -200,10 +200,10 @@ impl Engine {
         Arc::clone(&self.shared.clock)
     }
 
-    /// Does at once what background work does in its intervals: reads every server's counters, ends keys whose
-    /// time is over, and waits until servers have taken the changes over. For tests and for scripts.
+    /// Does at once what background work does in its intervals: reads the counters of every server that answers,
+    /// ends keys whose time is over, and waits until servers have taken the changes over. For tests and scripts.
     pub async fn tick(&self) -> Result<()> {
-        for server in &self.shared.servers {
+        for server in self.shared.servers.iter().filter(|server| server.is_up()) {
             self.shared.collect(server).await?;
         }
         self.shared.review().await?;

@@ -1,6 +1,7 @@
 //! One server as the engine holds it.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 
@@ -9,7 +10,7 @@ use super::{ServerParts, Shared, plan};
 use crate::Result;
 use crate::accounting::Baseline;
 use crate::backend::{Account, Desired, DesiredState, ProtocolBackend, ServerState};
-use crate::model::{EventKind, EventSubject, Host, KeyQuery, KeyStatus, NewEvent, NodeId, ServerId};
+use crate::model::{EventKind, EventSubject, Host, KeyId, KeyQuery, KeyStatus, NewEvent, NodeId, ServerId};
 use crate::store::{KeyStore, StoreOp, StoreTxn};
 use crate::traffic::TrafficSource;
 
@@ -19,6 +20,8 @@ pub(super) struct Server {
     pub(super) source: Arc<dyn TrafficSource>,
     pub(super) hosts: Vec<Host>,
     pub(super) queue: Queue,
+    /// Keys that the server refuses: told once as an event, not at every try.
+    pub(super) refused: Mutex<HashSet<KeyId>>,
     /// The newest stored reading; `None` until it was loaded. The lock also keeps readings one after the other.
     pub(super) baseline: tokio::sync::Mutex<Option<Option<Baseline>>>,
 }
@@ -30,6 +33,7 @@ impl Server {
             source: parts.source,
             hosts: parts.hosts,
             queue: Queue::default(),
+            refused: Mutex::default(),
             baseline: tokio::sync::Mutex::new(None),
         }
     }

@@ -300,31 +300,43 @@ async fn apply(shared: &Shared, server: &Server, changes: &[Change]) -> Result<B
     }
     let outcomes = server.backend.apply(changes).await?;
     for (change, outcome) in changes.iter().zip(outcomes) {
-        let Err(e) = outcome else { continue };
-        match plan::key_of(change) {
-            Some(key) => {
-                tracing::warn!(server = %server.id(), %key, error = %e, "the server refused a key");
-                failed.insert(key, e);
-            }
-            None => return Err(e),
+        match (plan::key_of(change), outcome) {
+            (Some(key), Err(e)) => drop(failed.insert(key, e)),
+            (None, Err(e)) => return Err(e),
+            (_, Ok(())) => {}
         }
     }
-    let refused: Vec<StoreOp> = {
-        let keys = shared.store.keys(&failed.keys().copied().collect::<Vec<_>>()).await?;
-        let event = |key: &Key| NewEvent {
-            kind: EventKind::ServerRefused,
-            subject: key.subject(),
-            detail: failed
-                .get(&key.id)
-                .map(|e| format!("{}: {}", server.id(), e.message()))
-                .unwrap_or_default(),
-        };
-        keys.iter().map(|key| StoreOp::Emit(event(key))).collect()
-    };
-    if !refused.is_empty() {
-        shared.store.commit(StoreTxn::new(shared.clock.now(), refused)).await?;
-    }
+    tell_refused(shared, server, changes, &failed).await?;
     Ok(failed)
+}
+
+/// An event for each key that the server refuses and did not refuse before.
+async fn tell_refused(
+    shared: &Shared,
+    server: &Server,
+    changes: &[Change],
+    failed: &BTreeMap<KeyId, Error>,
+) -> Result<()> {
+    let fresh: Vec<KeyId> = {
+        let mut refused = server.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in changes.iter().filter_map(plan::key_of).filter(|key| !failed.contains_key(key)) {
+            refused.remove(&key);
+        }
+        failed.keys().copied().filter(|key| refused.insert(*key)).collect()
+    };
+    if fresh.is_empty() {
+        return Ok(());
+    }
+    let mut events = Vec::new();
+    for key in shared.store.keys(&fresh).await? {
+        if let Some(e) = failed.get(&key.id) {
+            tracing::warn!(server = %server.id(), key = %key.id, error = %e, "the server refuses a key");
+            let detail = format!("{}: {}", server.id(), e.message());
+            let kind = EventKind::ServerRefused;
+            events.push(StoreOp::Emit(NewEvent { kind, subject: key.subject(), detail }));
+        }
+    }
+    shared.store.commit(StoreTxn::new(shared.clock.now(), events)).await.map(drop)
 }
 
 /// Applies what the store says of one inbound now.

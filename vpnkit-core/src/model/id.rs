@@ -64,6 +64,12 @@ impl From<Uuid> for KeyRef {
     }
 }
 
+impl From<String> for KeyRef {
+    fn from(name: String) -> Self {
+        Self::Name(name)
+    }
+}
+
 impl From<&str> for KeyRef {
     fn from(name: &str) -> Self {
         Self::Name(name.to_owned())
