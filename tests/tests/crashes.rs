@@ -107,7 +107,7 @@ async fn a_killed_or_interrupted_owner_leaves_no_xray() {
             let children = children_of(config.to_str().unwrap());
             assert_eq!(children.len(), 1);
             Command::new("kill").args([signal, &owner.id().to_string()]).status().unwrap();
-            owner.wait().unwrap();
+            eventually("the owner is gone", PATIENCE, async || owner.try_wait().unwrap().is_some()).await;
             eventually("Xray is gone", PATIENCE, async || !children.iter().any(|pid| alive(*pid))).await;
         }
     }

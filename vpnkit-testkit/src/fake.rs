@@ -12,8 +12,8 @@ use vpnkit_core::backend::{
     ServerState,
 };
 use vpnkit_core::model::{
-    ClientSecurity, Credential, CredentialSecret, Device, Endpoint, Host, Inbound, InboundTag, KeyId, NodeId,
-    Protocol, ServerId, Traffic,
+    Credential, CredentialSecret, Device, Endpoint, Host, Inbound, InboundTag, KeyId, NodeId, Protocol,
+    ServerId, Traffic,
 };
 use vpnkit_core::traffic::{Counter, Epoch, OnlineKey, Reading, TrafficSource};
 use vpnkit_core::{Error, ErrorKind, Result, async_trait};
@@ -274,17 +274,7 @@ impl ProtocolBackend for FakeServer {
         inbound: &Inbound,
         host: &Host,
     ) -> Result<Endpoint> {
-        Ok(Endpoint {
-            key,
-            inbound: inbound.tag.clone(),
-            remark: host.remark.clone(),
-            address: host.address.clone(),
-            port: inbound.port,
-            protocol: inbound.protocol.clone(),
-            transport: inbound.transport.clone(),
-            security: ClientSecurity::of(&inbound.security),
-            secret: credential.secret.clone(),
-        })
+        Ok(Endpoint::of(key, credential, inbound, host))
     }
 
     async fn health(&self) -> Result<Health> {

@@ -7,7 +7,7 @@ use vpnkit_core::backend::ServerState;
 use vpnkit_core::{Clock as _, SystemClock};
 
 use crate::epoch::{self, Evidence};
-use crate::xray::Inner;
+use crate::inner::Inner;
 
 const EVERY: Duration = Duration::from_secs(2);
 

@@ -14,9 +14,9 @@ use vpnkit_core::{Error, ErrorKind, Result};
 
 use crate::command;
 use crate::config::ManagedXray;
+use crate::inner::Inner;
 use crate::process::Process;
 use crate::server_config;
-use crate::xray::Inner;
 
 const OP: &str = "xray.start";
 /// A config with 100,000 users is ready after a second.

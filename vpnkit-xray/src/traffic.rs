@@ -11,7 +11,8 @@ use vpnkit_core::{Clock as _, Error, ErrorKind, Result, SystemClock};
 
 use crate::account::parse_email;
 use crate::epoch::{self, Evidence};
-use crate::xray::{Inner, Xray};
+use crate::inner::Inner;
+use crate::xray::Xray;
 
 #[async_trait]
 impl TrafficSource for Xray {

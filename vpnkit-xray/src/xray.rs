@@ -1,41 +1,35 @@
 //! The backend.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::Status;
 use vpnkit_core::backend::{
     Account, Capabilities, Change, Desired, Fingerprint, Health, Observed, ObservedInbound, ProtocolBackend,
     ServerState,
 };
 use vpnkit_core::model::{
-    ClientSecurity, Credential, CredentialSecret, Device, Endpoint, Host, Inbound, InboundTag, KeyId, NodeId,
-    Protocol, ServerId,
+    Credential, CredentialSecret, Device, Endpoint, Host, Inbound, InboundTag, KeyId, NodeId, Protocol,
+    ServerId,
 };
 use vpnkit_core::{Error, ErrorKind, Result};
 
-use crate::account::{self, email, parse_email};
+use crate::account::{self, parse_email};
 use crate::api::{Api, ApiAddress};
 use crate::config::{AttachedXray, XrayConfig, XrayMode};
-use crate::epoch::Evidence;
 use crate::fault::{Answer, answer, convert};
+use crate::inner::Inner;
+use crate::loaded::Loaded;
 use crate::managed::{self, Home};
-use crate::process::Log;
-use crate::{attached, command, cut, rules, server_config, version};
-
-/// Calls that are under way at once, where Xray's user table allows it.
-const IN_FLIGHT: usize = 32;
-/// Accounts that come with their inbound; the others follow. Xray takes messages of at most 4 MiB.
-const WITH_INBOUND: usize = 10_000;
+use crate::{attached, cut, rules, version};
 
 /// One Xray: backend and traffic source.
 #[derive(Debug)]
@@ -43,115 +37,6 @@ pub struct Xray {
     pub(crate) inner: Arc<Inner>,
     config: XrayConfig,
     tasks: TaskTracker,
-}
-
-/// What the background task shares.
-#[derive(Debug)]
-pub(crate) struct Inner {
-    pub(crate) id: ServerId,
-    pub(crate) managed: bool,
-    /// Tells the processes that one vpnkit starts from those of another.
-    pub(crate) instance: uuid::Uuid,
-    pub(crate) address: ApiAddress,
-    api: Mutex<Api>,
-    pub(crate) log: Arc<Log>,
-    pub(crate) loaded: Loaded,
-    pub(crate) state: watch::Sender<ServerState>,
-    pub(crate) seen: Mutex<Option<(String, Evidence, Instant)>>,
-    version: Mutex<Option<String>>,
-    lifetimes: Mutex<u64>,
-    pub(crate) stop: CancellationToken,
-}
-
-/// What is known of the inbounds of the running process.
-#[derive(Debug, Default)]
-pub(crate) struct Loaded(Mutex<HashMap<String, LoadedInbound>>);
-
-#[derive(Clone, Debug)]
-struct LoadedInbound {
-    /// Type of its settings, which is the protocol of its accounts.
-    kind: String,
-    /// As vpnkit has added it; `None` when it came with the config of an attached Xray.
-    ours: Option<Arc<Inbound>>,
-}
-
-impl Loaded {
-    fn map(&self) -> MutexGuard<'_, HashMap<String, LoadedInbound>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The process was started with these.
-    pub(crate) fn replace(&self, inbounds: impl Iterator<Item = Arc<Inbound>>) {
-        let mut map = self.map();
-        map.clear();
-        map.extend(inbounds.map(|inbound| (inbound.tag.as_str().to_owned(), LoadedInbound::of(inbound))));
-    }
-
-    /// An attached process says it has these; what vpnkit has added stays known while the process lives.
-    pub(crate) fn refresh(&self, kinds: HashMap<String, String>, same_process: bool) {
-        let mut map = self.map();
-        let mut before = std::mem::take(&mut *map);
-        for (tag, kind) in kinds {
-            let ours = before.remove(&tag).and_then(|i| i.ours).filter(|_| same_process);
-            map.insert(tag, LoadedInbound { kind, ours });
-        }
-    }
-
-    fn get(&self, tag: &InboundTag) -> Option<LoadedInbound> {
-        self.map().get(tag.as_str()).cloned()
-    }
-}
-
-impl LoadedInbound {
-    fn of(inbound: Arc<Inbound>) -> Self {
-        Self { kind: account::settings_type(&inbound.protocol).to_owned(), ours: Some(inbound) }
-    }
-
-    /// How many changes Xray's user table of this protocol takes at once.
-    fn width(&self) -> usize {
-        if self.kind.contains("vless") || self.kind.contains("trojan") { IN_FLIGHT } else { 1 }
-    }
-
-    /// Whether adding a user twice makes two of it.
-    fn takes_duplicates(&self) -> bool {
-        self.kind == "xray.proxy.shadowsocks.ServerConfig"
-    }
-}
-
-impl Inner {
-    pub(crate) fn api(&self) -> Api {
-        self.api.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// For a new process: the old one's connection is of no use.
-    pub(crate) fn renew_api(&self) -> Result<()> {
-        let api = Api::new(&self.address)?;
-        *self.api.lock().unwrap_or_else(PoisonError::into_inner) = api;
-        Ok(())
-    }
-
-    /// A process that was not seen before answers.
-    pub(crate) fn set_up(&self) {
-        let mut lifetimes = self.lifetimes.lock().unwrap_or_else(PoisonError::into_inner);
-        *lifetimes += 1;
-        self.state.send_replace(ServerState::Up { lifetime: *lifetimes });
-    }
-
-    /// The process that was lost answers again.
-    pub(crate) fn set_up_again(&self) {
-        let lifetimes = self.lifetimes.lock().unwrap_or_else(PoisonError::into_inner);
-        self.state.send_replace(ServerState::Up { lifetime: *lifetimes });
-    }
-
-    pub(crate) fn set_down(&self, reason: String) {
-        self.state.send_if_modified(|state| {
-            let fresh = !matches!(state, ServerState::Down { .. });
-            if fresh {
-                *state = ServerState::Down { reason };
-            }
-            fresh
-        });
-    }
 }
 
 impl Xray {
@@ -193,7 +78,7 @@ impl Xray {
     }
 
     /// The program, and a private directory for its input.
-    fn program(&self) -> Option<(&Path, PathBuf)> {
+    pub(crate) fn program(&self) -> Option<(&Path, PathBuf)> {
         match &self.config.mode {
             XrayMode::Managed(managed) => Some((&managed.binary, managed.directory.clone())),
             XrayMode::Attached(AttachedXray { binary, .. }) => {
@@ -212,160 +97,6 @@ impl Xray {
         }
     }
 
-    async fn step(&self, change: &Change) -> Result<()> {
-        match change {
-            Change::PutAccount(inbound, account) => self.put_account(inbound, account).await,
-            Change::RemoveAccount(tag, key, device) => self.remove_account(tag, *key, device).await,
-            Change::PutInbound(inbound, accounts) => self.put_inbound(inbound, accounts).await,
-            Change::RemoveInbound(tag) => self.remove_inbound(tag).await,
-        }
-    }
-
-    async fn put_account(&self, inbound: &Inbound, wanted: &Account) -> Result<()> {
-        const OP: &str = "xray.put_account";
-        let Some(loaded) = self.inner.loaded.get(&inbound.tag) else {
-            return Err(no_inbound(OP, &inbound.tag));
-        };
-        if loaded.kind != account::settings_type(&inbound.protocol) {
-            // A wrong type of account kills Xray.
-            return Err(Error::new(ErrorKind::Rejected, OP, "the server's inbound speaks another protocol")
-                .with("inbound", &inbound.tag)
-                .with("type", &loaded.kind));
-        }
-        let user = account::user(inbound, wanted)?;
-        let (api, tag) = (self.inner.api(), inbound.tag.as_str());
-        let failed = |status: Status| convert(OP, &status).with("inbound", tag).with("key", wanted.key);
-        if !loaded.takes_duplicates() {
-            match api.add_user(tag, user.clone()).await {
-                Ok(()) => return Ok(()),
-                Err(status) => match answer(&status) {
-                    Answer::Exists => {}
-                    Answer::NoInbound => return Err(no_inbound(OP, &inbound.tag)),
-                    _ => return Err(failed(status)),
-                },
-            }
-        }
-        match api.user(tag, &user.email).await.map_err(failed)? {
-            Some(held) if account::fingerprint(&held) == account::fingerprint(&user) => return Ok(()),
-            Some(_) => self.remove_account(&inbound.tag, wanted.key, &wanted.device).await?,
-            None => {}
-        }
-        api.add_user(tag, user).await.map_err(failed)
-    }
-
-    async fn remove_account(&self, tag: &InboundTag, key: KeyId, device: &Device) -> Result<()> {
-        let Some(loaded) = self.inner.loaded.get(tag) else { return Ok(()) };
-        let api = self.inner.api();
-        loop {
-            match api.remove_user(tag.as_str(), &email(key, device)).await {
-                Ok(()) if loaded.takes_duplicates() => {}
-                Ok(()) => return Ok(()),
-                Err(status) => match answer(&status) {
-                    Answer::NoUser | Answer::NoInbound | Answer::NoUsers => return Ok(()),
-                    _ => {
-                        return Err(convert("xray.remove_account", &status)
-                            .with("inbound", tag)
-                            .with("key", key));
-                    }
-                },
-            }
-        }
-    }
-
-    async fn put_inbound(&self, inbound: &Arc<Inbound>, accounts: &[Account]) -> Result<()> {
-        const OP: &str = "xray.put_inbound";
-        rules::check(inbound)?;
-        let held = self.inner.loaded.get(&inbound.tag);
-        if let Some(held) = &held
-            && held.ours.as_ref().is_none_or(|ours| ours == inbound)
-        {
-            // It listens already: replacing it would cost its users their connections.
-            return self.replace_accounts(inbound, accounts, held).await;
-        }
-        let Some((binary, directory)) = self.program() else {
-            return Err(Error::new(ErrorKind::Rejected, OP, "the attached Xray has no such inbound")
-                .with("inbound", &inbound.tag)
-                .hint("add it to that Xray's config, or tell vpnkit where an Xray binary is"));
-        };
-        let old_port = held.and_then(|held| held.ours).map(|ours| ours.port);
-        if self.inner.managed && old_port != Some(inbound.port) {
-            managed::port_is_free(inbound)?;
-        }
-        if old_port.is_some() {
-            self.drop_inbound(&inbound.tag).await?;
-        }
-        let (first, rest) = accounts.split_at(accounts.len().min(WITH_INBOUND));
-        let json = server_config::inbound(inbound, first);
-        if let Err(e) = command::add_inbound(binary, &self.inner.address, &directory, &json).await {
-            // Xray registers the tag before it listens, so a failed one must be taken away.
-            self.drop_inbound(&inbound.tag).await?;
-            return Err(e.with("inbound", &inbound.tag).with("port", inbound.port));
-        }
-        let loaded = LoadedInbound::of(Arc::clone(inbound));
-        self.inner.loaded.map().insert(inbound.tag.as_str().to_owned(), loaded.clone());
-        self.put_accounts(inbound, rest, &loaded).await
-    }
-
-    async fn put_accounts(
-        &self,
-        inbound: &Inbound,
-        accounts: &[Account],
-        loaded: &LoadedInbound,
-    ) -> Result<()> {
-        let steps: Vec<_> = accounts.iter().map(|account| self.put_account(inbound, account)).collect();
-        let mut running = futures_util::stream::iter(steps).buffered(loaded.width());
-        while let Some(outcome) = running.next().await {
-            outcome?;
-        }
-        Ok(())
-    }
-
-    /// On an inbound that stays: these accounts and no others of vpnkit's.
-    async fn replace_accounts(
-        &self,
-        inbound: &Inbound,
-        accounts: &[Account],
-        held: &LoadedInbound,
-    ) -> Result<()> {
-        let wanted: HashSet<_> = accounts.iter().map(|account| (account.key, &account.device)).collect();
-        for (key, device) in self.accounts(&inbound.tag).await? {
-            if !wanted.contains(&(key, &device)) {
-                self.remove_account(&inbound.tag, key, &device).await?;
-            }
-        }
-        self.put_accounts(inbound, accounts, held).await
-    }
-
-    /// vpnkit's accounts on an inbound.
-    async fn accounts(&self, tag: &InboundTag) -> Result<Vec<(KeyId, Device)>> {
-        let users = self.inner.api().users(tag.as_str()).await;
-        let users = users.map_err(|status| convert("xray.accounts", &status).with("inbound", tag))?;
-        Ok(users.iter().filter_map(|user| parse_email(&user.email)).collect())
-    }
-
-    async fn remove_inbound(&self, tag: &InboundTag) -> Result<()> {
-        match self.inner.loaded.get(tag) {
-            None => Ok(()),
-            Some(LoadedInbound { ours: Some(_), .. }) => self.drop_inbound(tag).await,
-            // Not vpnkit's to remove; its accounts are.
-            Some(_) => {
-                for (key, device) in self.accounts(tag).await? {
-                    self.remove_account(tag, key, &device).await?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    async fn drop_inbound(&self, tag: &InboundTag) -> Result<()> {
-        self.inner.loaded.map().remove(tag.as_str());
-        match self.inner.api().remove_inbound(tag.as_str()).await {
-            Ok(()) => Ok(()),
-            Err(status) if answer(&status) == Answer::NoInbound => Ok(()),
-            Err(status) => Err(convert("xray.remove_inbound", &status).with("inbound", tag)),
-        }
-    }
-
     /// The addresses that these keys are online from.
     async fn addresses(&self, keys: &[KeyId]) -> Result<HashSet<IpAddr>> {
         let api = self.inner.api();
@@ -377,10 +108,6 @@ impl Xray {
         }
         Ok(all)
     }
-}
-
-fn no_inbound(operation: &'static str, tag: &InboundTag) -> Error {
-    Error::new(ErrorKind::NotFound, operation, "the server has no such inbound").with("inbound", tag)
 }
 
 #[async_trait]
@@ -534,17 +261,7 @@ impl ProtocolBackend for Xray {
         inbound: &Inbound,
         host: &Host,
     ) -> Result<Endpoint> {
-        Ok(Endpoint {
-            key,
-            inbound: inbound.tag.clone(),
-            remark: host.remark.clone(),
-            address: host.address.clone(),
-            port: inbound.port,
-            protocol: inbound.protocol.clone(),
-            transport: inbound.transport.clone(),
-            security: ClientSecurity::of(&inbound.security),
-            secret: credential.secret.clone(),
-        })
+        Ok(Endpoint::of(key, credential, inbound, host))
     }
 
     async fn health(&self) -> Result<Health> {

@@ -7,6 +7,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::exit,
     clippy::panic,
     clippy::print_stdout,
     reason = "part of a test"
@@ -37,8 +38,11 @@ async fn hold(directory: &Path) {
     let xray = XrayConfig::managed("127.0.0.1", directory.join("xray")).binary(xray_binary());
     let kit = VpnKit::open(Config::sqlite(directory.join("keys.db")).xray(xray)).await.unwrap();
     kit.inbounds().ensure(inbound("plain", VpnProtocol::Vless { vision: false })).await.unwrap();
+    // Of its own, because whoever starts tests in the background has them ignore it. Nothing is closed or dropped.
+    let mut interrupted = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).unwrap();
     println!("ready");
-    std::future::pending::<()>().await;
+    interrupted.recv().await;
+    std::process::exit(130);
 }
 
 async fn capabilities(directory: &Path) {

@@ -5,6 +5,7 @@ mod events;
 mod inbounds;
 mod keys;
 mod plan;
+mod queue;
 mod review;
 mod server;
 mod servers;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 
-use super::work::Queue;
+use super::queue::Queue;
 use super::{ServerParts, Shared, plan};
 use crate::Result;
 use crate::accounting::Baseline;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CredentialSecret, InboundTag, KeyId, Security, Transport, VpnProtocol};
+use super::{Credential, CredentialSecret, Inbound, InboundTag, KeyId, Security, Transport, VpnProtocol};
 
 /// How clients reach an inbound.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,24 @@ pub struct Endpoint {
     pub security: ClientSecurity,
     /// The secret.
     pub secret: CredentialSecret,
+}
+
+impl Endpoint {
+    /// How a client reaches `inbound` through `host` with `credential`.
+    #[must_use]
+    pub fn of(key: KeyId, credential: &Credential, inbound: &Inbound, host: &Host) -> Self {
+        Self {
+            key,
+            inbound: inbound.tag.clone(),
+            remark: host.remark.clone(),
+            address: host.address.clone(),
+            port: inbound.port,
+            protocol: inbound.protocol.clone(),
+            transport: inbound.transport.clone(),
+            security: ClientSecurity::of(&inbound.security),
+            secret: credential.secret.clone(),
+        }
+    }
 }
 
 /// The client's side of [`Security`]: no private keys, no files.

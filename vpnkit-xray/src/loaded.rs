@@ -1,0 +1,67 @@
+//! What is known of the inbounds of a running Xray.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use vpnkit_core::model::{Inbound, InboundTag};
+
+use crate::account;
+
+/// Calls that are under way at once, where Xray's user table allows it.
+const IN_FLIGHT: usize = 32;
+
+/// What is known of the inbounds of the running process.
+#[derive(Debug, Default)]
+pub(crate) struct Loaded(Mutex<HashMap<String, LoadedInbound>>);
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub(crate) struct LoadedInbound {
+    /// Type of its settings, which is the protocol of its accounts.
+    pub(crate) kind: String,
+    /// As vpnkit has added it; `None` when it came with the config of an attached Xray.
+    pub(crate) ours: Option<Arc<Inbound>>,
+}
+
+impl Loaded {
+    pub(crate) fn map(&self) -> MutexGuard<'_, HashMap<String, LoadedInbound>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The process was started with these.
+    pub(crate) fn replace(&self, inbounds: impl Iterator<Item = Arc<Inbound>>) {
+        let mut map = self.map();
+        map.clear();
+        map.extend(inbounds.map(|inbound| (inbound.tag.as_str().to_owned(), LoadedInbound::of(inbound))));
+    }
+
+    /// An attached process says it has these; what vpnkit has added stays known while the process lives.
+    pub(crate) fn refresh(&self, kinds: HashMap<String, String>, same_process: bool) {
+        let mut map = self.map();
+        let mut before = std::mem::take(&mut *map);
+        for (tag, kind) in kinds {
+            let ours = before.remove(&tag).and_then(|i| i.ours).filter(|_| same_process);
+            map.insert(tag, LoadedInbound { kind, ours });
+        }
+    }
+
+    pub(crate) fn get(&self, tag: &InboundTag) -> Option<LoadedInbound> {
+        self.map().get(tag.as_str()).cloned()
+    }
+}
+
+impl LoadedInbound {
+    pub(crate) fn of(inbound: Arc<Inbound>) -> Self {
+        Self { kind: account::settings_type(&inbound.protocol).to_owned(), ours: Some(inbound) }
+    }
+
+    /// How many changes Xray's user table of this protocol takes at once.
+    pub(crate) fn width(&self) -> usize {
+        if self.kind.contains("vless") || self.kind.contains("trojan") { IN_FLIGHT } else { 1 }
+    }
+
+    /// Whether adding a user twice makes two of it.
+    pub(crate) fn takes_duplicates(&self) -> bool {
+        self.kind == "xray.proxy.shadowsocks.ServerConfig"
+    }
+}

@@ -1,0 +1,180 @@
+//! One step towards the desired state.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use tonic::Status;
+use vpnkit_core::backend::{Account, Change};
+use vpnkit_core::model::{Device, Inbound, InboundTag, KeyId};
+use vpnkit_core::{Error, ErrorKind, Result};
+
+use crate::account::{self, email, parse_email};
+use crate::fault::{Answer, answer, convert};
+use crate::loaded::LoadedInbound;
+use crate::xray::Xray;
+use crate::{command, managed, rules, server_config};
+
+/// Accounts that come with their inbound; the others follow. Xray takes messages of at most 4 MiB.
+const WITH_INBOUND: usize = 10_000;
+
+impl Xray {
+    /// Takes one step; every one is idempotent.
+    pub(crate) async fn step(&self, change: &Change) -> Result<()> {
+        match change {
+            Change::PutAccount(inbound, account) => self.put_account(inbound, account).await,
+            Change::RemoveAccount(tag, key, device) => self.remove_account(tag, *key, device).await,
+            Change::PutInbound(inbound, accounts) => self.put_inbound(inbound, accounts).await,
+            Change::RemoveInbound(tag) => self.remove_inbound(tag).await,
+        }
+    }
+
+    async fn put_account(&self, inbound: &Inbound, wanted: &Account) -> Result<()> {
+        const OP: &str = "xray.put_account";
+        let Some(loaded) = self.inner.loaded.get(&inbound.tag) else {
+            return Err(no_inbound(OP, &inbound.tag));
+        };
+        if loaded.kind != account::settings_type(&inbound.protocol) {
+            // A wrong type of account kills Xray.
+            return Err(Error::new(ErrorKind::Rejected, OP, "the server's inbound speaks another protocol")
+                .with("inbound", &inbound.tag)
+                .with("type", &loaded.kind));
+        }
+        let user = account::user(inbound, wanted)?;
+        let (api, tag) = (self.inner.api(), inbound.tag.as_str());
+        let failed = |status: Status| convert(OP, &status).with("inbound", tag).with("key", wanted.key);
+        if !loaded.takes_duplicates() {
+            match api.add_user(tag, user.clone()).await {
+                Ok(()) => return Ok(()),
+                Err(status) => match answer(&status) {
+                    Answer::Exists => {}
+                    Answer::NoInbound => return Err(no_inbound(OP, &inbound.tag)),
+                    _ => return Err(failed(status)),
+                },
+            }
+        }
+        match api.user(tag, &user.email).await.map_err(failed)? {
+            Some(held) if account::fingerprint(&held) == account::fingerprint(&user) => return Ok(()),
+            Some(_) => self.remove_account(&inbound.tag, wanted.key, &wanted.device).await?,
+            None => {}
+        }
+        api.add_user(tag, user).await.map_err(failed)
+    }
+
+    async fn remove_account(&self, tag: &InboundTag, key: KeyId, device: &Device) -> Result<()> {
+        let Some(loaded) = self.inner.loaded.get(tag) else { return Ok(()) };
+        let api = self.inner.api();
+        loop {
+            match api.remove_user(tag.as_str(), &email(key, device)).await {
+                Ok(()) if loaded.takes_duplicates() => {}
+                Ok(()) => return Ok(()),
+                Err(status) => match answer(&status) {
+                    Answer::NoUser | Answer::NoInbound | Answer::NoUsers => return Ok(()),
+                    _ => {
+                        return Err(convert("xray.remove_account", &status)
+                            .with("inbound", tag)
+                            .with("key", key));
+                    }
+                },
+            }
+        }
+    }
+
+    async fn put_inbound(&self, inbound: &Arc<Inbound>, accounts: &[Account]) -> Result<()> {
+        const OP: &str = "xray.put_inbound";
+        rules::check(inbound)?;
+        let held = self.inner.loaded.get(&inbound.tag);
+        if let Some(held) = &held
+            && held.ours.as_ref().is_none_or(|ours| ours == inbound)
+        {
+            // It listens already: replacing it would cost its users their connections.
+            return self.replace_accounts(inbound, accounts, held).await;
+        }
+        let Some((binary, directory)) = self.program() else {
+            return Err(Error::new(ErrorKind::Rejected, OP, "the attached Xray has no such inbound")
+                .with("inbound", &inbound.tag)
+                .hint("add it to that Xray's config, or tell vpnkit where an Xray binary is"));
+        };
+        let old_port = held.and_then(|held| held.ours).map(|ours| ours.port);
+        if self.inner.managed && old_port != Some(inbound.port) {
+            managed::port_is_free(inbound)?;
+        }
+        if old_port.is_some() {
+            self.drop_inbound(&inbound.tag).await?;
+        }
+        let (first, rest) = accounts.split_at(accounts.len().min(WITH_INBOUND));
+        let json = server_config::inbound(inbound, first);
+        if let Err(e) = command::add_inbound(binary, &self.inner.address, &directory, &json).await {
+            // Xray registers the tag before it listens, so a failed one must be taken away.
+            self.drop_inbound(&inbound.tag).await?;
+            return Err(e.with("inbound", &inbound.tag).with("port", inbound.port));
+        }
+        let loaded = LoadedInbound::of(Arc::clone(inbound));
+        self.inner.loaded.map().insert(inbound.tag.as_str().to_owned(), loaded.clone());
+        self.put_accounts(inbound, rest, &loaded).await
+    }
+
+    async fn put_accounts(
+        &self,
+        inbound: &Inbound,
+        accounts: &[Account],
+        loaded: &LoadedInbound,
+    ) -> Result<()> {
+        let steps: Vec<_> = accounts.iter().map(|account| self.put_account(inbound, account)).collect();
+        let mut running = futures_util::stream::iter(steps).buffered(loaded.width());
+        while let Some(outcome) = running.next().await {
+            outcome?;
+        }
+        Ok(())
+    }
+
+    /// On an inbound that stays: these accounts and no others of vpnkit's.
+    async fn replace_accounts(
+        &self,
+        inbound: &Inbound,
+        accounts: &[Account],
+        held: &LoadedInbound,
+    ) -> Result<()> {
+        let wanted: HashSet<_> = accounts.iter().map(|account| (account.key, &account.device)).collect();
+        for (key, device) in self.accounts(&inbound.tag).await? {
+            if !wanted.contains(&(key, &device)) {
+                self.remove_account(&inbound.tag, key, &device).await?;
+            }
+        }
+        self.put_accounts(inbound, accounts, held).await
+    }
+
+    /// vpnkit's accounts on an inbound.
+    async fn accounts(&self, tag: &InboundTag) -> Result<Vec<(KeyId, Device)>> {
+        let users = self.inner.api().users(tag.as_str()).await;
+        let users = users.map_err(|status| convert("xray.accounts", &status).with("inbound", tag))?;
+        Ok(users.iter().filter_map(|user| parse_email(&user.email)).collect())
+    }
+
+    async fn remove_inbound(&self, tag: &InboundTag) -> Result<()> {
+        match self.inner.loaded.get(tag) {
+            None => Ok(()),
+            Some(LoadedInbound { ours: Some(_), .. }) => self.drop_inbound(tag).await,
+            // Not vpnkit's to remove; its accounts are.
+            Some(_) => {
+                for (key, device) in self.accounts(tag).await? {
+                    self.remove_account(tag, key, &device).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn drop_inbound(&self, tag: &InboundTag) -> Result<()> {
+        self.inner.loaded.map().remove(tag.as_str());
+        match self.inner.api().remove_inbound(tag.as_str()).await {
+            Ok(()) => Ok(()),
+            Err(status) if answer(&status) == Answer::NoInbound => Ok(()),
+            Err(status) => Err(convert("xray.remove_inbound", &status).with("inbound", tag)),
+        }
+    }
+}
+
+fn no_inbound(operation: &'static str, tag: &InboundTag) -> Error {
+    Error::new(ErrorKind::NotFound, operation, "the server has no such inbound").with("inbound", tag)
+}
