@@ -37,7 +37,8 @@ impl Store {
                 txn.prepare_cached("INSERT INTO meters (key_id, data_limit) VALUES (?1, NULL)").unwrap();
             let mut credential = txn
                 .prepare_cached(
-                    "INSERT INTO credentials (key_id, protocol, device, secret) VALUES (?1, 'vless', 'default', ?2)",
+                    "INSERT INTO credentials (key_id, protocol, device, secret, mark)
+                     VALUES (?1, 'vless', 'default', ?2, ?3)",
                 )
                 .unwrap();
             let mut event = txn
@@ -51,7 +52,9 @@ impl Store {
                 key.execute(params![uid.as_bytes(), format!("{prefix}{i}")]).unwrap();
                 let id = txn.last_insert_rowid();
                 meter.execute([id]).unwrap();
-                credential.execute(params![id, Uuid::new_v4().to_string()]).unwrap();
+                credential
+                    .execute(params![id, Uuid::new_v4().to_string(), Uuid::new_v4().as_bytes()])
+                    .unwrap();
                 event.execute(params![id, uid.as_bytes()]).unwrap();
             }
         }

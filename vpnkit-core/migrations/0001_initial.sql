@@ -32,18 +32,27 @@ CREATE TABLE credentials (
   key_id      INTEGER NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
   protocol    TEXT    NOT NULL,
   device      TEXT    NOT NULL,
-  secret      TEXT    NOT NULL,
+  secret      TEXT    NOT NULL,                   -- sealed when there is a vault
+  mark        BLOB    NOT NULL UNIQUE,            -- two users with one secret lock each other out on the server
   PRIMARY KEY (key_id, protocol, device)
 ) STRICT, WITHOUT ROWID;
--- Two users with one secret lock each other out on the server.
-CREATE UNIQUE INDEX credentials_by_secret ON credentials (secret, protocol);
+
+-- At most one row: how the passphrase becomes a key, and a proof of the right one.
+CREATE TABLE vault (
+  id      INTEGER PRIMARY KEY CHECK (id = 1),
+  salt    BLOB    NOT NULL,
+  memory  INTEGER NOT NULL,                       -- Argon2id, KiB
+  passes  INTEGER NOT NULL,
+  lanes   INTEGER NOT NULL,
+  proof   TEXT    NOT NULL
+) STRICT;
 
 CREATE TABLE inbounds (
   node         TEXT    NOT NULL,
   tag          TEXT    NOT NULL,
   port         INTEGER NOT NULL,
   dedicated_to INTEGER REFERENCES keys (id) ON DELETE CASCADE,
-  spec         TEXT    NOT NULL,
+  spec         TEXT    NOT NULL,                  -- JSON; sealed when there is a vault
   PRIMARY KEY (node, tag),
   UNIQUE (node, port)
 ) STRICT, WITHOUT ROWID;

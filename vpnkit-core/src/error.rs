@@ -70,6 +70,10 @@ kinds! {
     StoreTooNew = "store_too_new",
     /// The file is not a vpnkit store.
     StoreNotRecognized = "store_not_recognized",
+    /// The store is encrypted and no passphrase was given.
+    PassphraseMissing = "passphrase_missing",
+    /// The passphrase is not the store's.
+    PassphraseWrong = "passphrase_wrong",
     /// The store's file is damaged.
     StoreCorrupt = "store_corrupt",
     /// No room left for the store.

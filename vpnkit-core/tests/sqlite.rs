@@ -25,7 +25,11 @@ fn create(name: &str) -> StoreTxn {
 }
 
 async fn open(path: &Path) -> vpnkit_core::Result<SqliteStore> {
-    SqliteStore::open(path, SqliteOptions { busy_timeout: Duration::from_millis(200), readers: 1 }).await
+    SqliteStore::open(
+        path,
+        SqliteOptions { busy_timeout: Duration::from_millis(200), readers: 1, passphrase: None },
+    )
+    .await
 }
 
 async fn refusal(path: &Path) -> ErrorKind {

@@ -29,12 +29,30 @@ mod sqlite {
 
     use super::{Arc, Subject};
 
-    async fn subject() -> Subject {
+    async fn open(options: SqliteOptions) -> Subject {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("keys.db");
-        let store = SqliteStore::open(path, SqliteOptions::default()).await.unwrap();
+        let store = SqliteStore::open(directory.path().join("keys.db"), options).await.unwrap();
         Subject { store: Arc::new(store), keep: Box::new(directory) }
     }
 
-    vpnkit_testkit::store_conformance!(subject);
+    mod plain {
+        use super::*;
+
+        async fn subject() -> Subject {
+            open(SqliteOptions::default()).await
+        }
+
+        vpnkit_testkit::store_conformance!(subject);
+    }
+
+    mod encrypted {
+        use super::*;
+
+        async fn subject() -> Subject {
+            let passphrase = Some(vpnkit_core::Secret::new("correct horse"));
+            open(SqliteOptions { passphrase, ..SqliteOptions::default() }).await
+        }
+
+        vpnkit_testkit::store_conformance!(subject);
+    }
 }

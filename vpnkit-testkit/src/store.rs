@@ -150,6 +150,13 @@ pub async fn uids_and_secrets_are_unique(s: Subject) {
     let first = created(&s, with(&secret)).await;
     let clash = commit(&s, vec![create(with(&secret))]).await.unwrap_err();
     assert_eq!((clash.kind(), clash.get("field")), (ErrorKind::AlreadyExists, Some("credentials")));
+    // Servers ignore two bytes of a VLESS UUID: those that differ there only are one.
+    let CredentialSecret::Vless(uuid) = secret.secret else { panic!("a VLESS UUID") };
+    let mut bytes = *uuid.as_bytes();
+    bytes[7] ^= 1;
+    let alike = CredentialSecret::Vless(uuid::Uuid::from_bytes(bytes));
+    let alike = Credential { device: secret.device.clone(), secret: alike };
+    assert_eq!(commit(&s, vec![create(with(&alike))]).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
     let StoreOp::Create(mut twin) = create(CreateKey::default()) else { panic!("a create") };
     twin.uid = first.uid;
     let clash = commit(&s, vec![StoreOp::Create(twin)]).await.unwrap_err();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use vpnkit_core::engine::EngineOptions;
-use vpnkit_core::{Error, ErrorKind, Result};
+use vpnkit_core::{Error, ErrorKind, Result, Secret};
 
 /// Where keys are remembered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +67,10 @@ pub enum ServerConfig {
 pub struct Config {
     /// Where keys are remembered.
     pub store: StoreConfig,
+    /// Encrypts credentials and private keys in a SQLite store. A store that was not encrypted is when it is opened
+    /// with one; from then on it opens with this one only, in every process that uses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase: Option<Secret>,
     /// The servers to drive; none is fine.
     #[serde(default)]
     pub servers: Vec<ServerConfig>,
@@ -97,6 +101,7 @@ impl Config {
     fn new(store: StoreConfig) -> Self {
         Self {
             store,
+            passphrase: None,
             servers: Vec::new(),
             collect_every_secs: default_collect(),
             reconcile_every_secs: default_reconcile(),
@@ -120,6 +125,13 @@ impl Config {
     #[must_use]
     pub fn xray(mut self, xray: vpnkit_xray::XrayConfig) -> Self {
         self.servers.push(ServerConfig::Xray(xray));
+        self
+    }
+
+    /// Encrypts the store.
+    #[must_use]
+    pub fn passphrase(mut self, passphrase: impl Into<String>) -> Self {
+        self.passphrase = Some(Secret::new(passphrase));
         self
     }
 
@@ -156,6 +168,15 @@ impl Config {
             if value == 0 || value > 10_000_000 {
                 faults.push((name.to_owned(), "must be 1 to 10,000,000".to_owned()));
             }
+        }
+        match (&self.passphrase, &self.store) {
+            (Some(_), StoreConfig::Memory) => {
+                faults.push(("passphrase".to_owned(), "a store in memory is not encrypted".to_owned()));
+            }
+            (Some(passphrase), _) if passphrase.expose().is_empty() => {
+                faults.push(("passphrase".to_owned(), "must not be empty".to_owned()));
+            }
+            _ => {}
         }
         #[cfg(feature = "xray")]
         for (i, server) in self.servers.iter().enumerate() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use vpnkit_core::engine::{Engine, Events, Inbounds, Keys, ServerParts, Servers, TrafficView};
 use vpnkit_core::store::{KeyStore, memory::MemoryStore};
-use vpnkit_core::{Clock, Result, SystemClock};
+use vpnkit_core::{Clock, Result, Secret, SystemClock};
 
 use crate::config::{Config, ServerConfig, StoreConfig};
 
@@ -33,7 +33,7 @@ impl VpnKit {
         let servers = config.servers.into_iter().map(parts).collect::<Result<Vec<_>>>()?;
         let store: Arc<dyn KeyStore> = match config.store {
             StoreConfig::Memory => Arc::new(MemoryStore::new()),
-            StoreConfig::Sqlite(path) => open_sqlite(path).await?,
+            StoreConfig::Sqlite(path) => open_sqlite(path, config.passphrase).await?,
         };
         let engine = match Engine::open(Arc::clone(&store), clock, options, servers).await {
             Ok(engine) => engine,
@@ -93,14 +93,14 @@ impl VpnKit {
 }
 
 #[cfg(feature = "sqlite")]
-async fn open_sqlite(path: std::path::PathBuf) -> Result<Arc<dyn KeyStore>> {
+async fn open_sqlite(path: std::path::PathBuf, passphrase: Option<Secret>) -> Result<Arc<dyn KeyStore>> {
     use vpnkit_core::store::sqlite::{SqliteOptions, SqliteStore};
-    Ok(Arc::new(SqliteStore::open(path, SqliteOptions::default()).await?))
+    Ok(Arc::new(SqliteStore::open(path, SqliteOptions { passphrase, ..SqliteOptions::default() }).await?))
 }
 
 #[cfg(not(feature = "sqlite"))]
 #[allow(clippy::unused_async, reason = "the same signature as with the feature")]
-async fn open_sqlite(_path: std::path::PathBuf) -> Result<Arc<dyn KeyStore>> {
+async fn open_sqlite(_path: std::path::PathBuf, _passphrase: Option<Secret>) -> Result<Arc<dyn KeyStore>> {
     use vpnkit_core::{Error, ErrorKind};
     Err(Error::new(ErrorKind::Unsupported, "open", "this vpnkit was built without the feature `sqlite`"))
 }

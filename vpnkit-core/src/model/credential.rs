@@ -193,6 +193,20 @@ impl CredentialSecret {
         }
     }
 
+    /// What servers tell their users apart by: two keys must not share it. Xray ignores two bytes of a VLESS UUID.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        match self {
+            Self::Vless(uuid) => {
+                let mut bytes = *uuid.as_bytes();
+                let [_, _, _, _, _, _, six, seven, ..] = &mut bytes;
+                (*six, *seven) = (0, 0);
+                Uuid::from_bytes(bytes).to_string()
+            }
+            other => other.expose(),
+        }
+    }
+
     /// The secret as text, in the form that [`Self::parse`] takes.
     #[must_use]
     pub fn expose(&self) -> String {

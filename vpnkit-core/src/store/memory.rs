@@ -157,7 +157,7 @@ impl State {
 
     /// Two keys with one secret would lock each other out on a server.
     fn take_secrets(&mut self, before: &[Credential], key: &Key) -> Result<()> {
-        let place = |c: &Credential| (c.protocol(), c.secret.expose());
+        let place = |c: &Credential| (c.protocol(), c.secret.identity());
         for old in before.iter().filter(|c| !key.credentials.contains(c)) {
             self.secrets.remove(&place(old));
         }

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::fault::{convert, violates};
 use super::query;
 use super::row::{number, selection_text};
+use super::vault::Vault;
 use crate::model::Cursor;
 use crate::model::{
     Credential, EventKind, EventSubject, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyRef, NewEvent, NewKey,
@@ -21,13 +22,13 @@ fn sql(error: rusqlite::Error) -> Error {
 }
 
 /// Carries `txn` out on a connection that is inside a transaction.
-pub(super) fn apply(connection: &Connection, txn: StoreTxn) -> Result<Receipt> {
+pub(super) fn apply(connection: &Connection, vault: &Vault, txn: StoreTxn) -> Result<Receipt> {
     if let Some(id) = &txn.request_id
-        && let Some(receipt) = replay(connection, id)?
+        && let Some(receipt) = replay(connection, vault, id)?
     {
         return Ok(receipt);
     }
-    let mut batch = Batch { connection, at: txn.at, receipt: Receipt::default(), cursor: None };
+    let mut batch = Batch { connection, vault, at: txn.at, receipt: Receipt::default(), cursor: None };
     for op in txn.ops {
         batch.step(op)?;
     }
@@ -72,7 +73,7 @@ pub(super) fn prune(connection: &mut Connection, before: Timestamp) -> Result<us
     Ok(gone)
 }
 
-fn replay(connection: &Connection, request: &str) -> Result<Option<Receipt>> {
+fn replay(connection: &Connection, vault: &Vault, request: &str) -> Result<Option<Receipt>> {
     let found: Option<(String, i64)> = connection
         .prepare_cached("SELECT keys, cursor FROM requests WHERE id = ?1")
         .and_then(|mut s| s.query_row([request], |r| Ok((r.get(0)?, r.get(1)?))).optional())
@@ -80,12 +81,13 @@ fn replay(connection: &Connection, request: &str) -> Result<Option<Receipt>> {
     let Some((ids, cursor)) = found else { return Ok(None) };
     let ids: Vec<i64> = serde_json::from_str(&ids).unwrap_or_default();
     let ids: Vec<KeyId> = ids.into_iter().map(KeyId).collect();
-    let keys = query::keys(connection, &ids)?;
+    let keys = query::keys(connection, vault, &ids)?;
     Ok(Some(Receipt { keys, cursor: Cursor(cursor), replayed: true, ..Receipt::default() }))
 }
 
 struct Batch<'c> {
     connection: &'c Connection,
+    vault: &'c Vault,
     at: Timestamp,
     receipt: Receipt,
     cursor: Option<Cursor>,
@@ -110,7 +112,8 @@ impl Batch<'_> {
     }
 
     fn key(&self, id: KeyId, expected: Option<u64>) -> Result<Key> {
-        let key = query::key(self.connection, &KeyRef::Id(id))?.ok_or_else(|| answer::no_key(id))?;
+        let key =
+            query::key(self.connection, self.vault, &KeyRef::Id(id))?.ok_or_else(|| answer::no_key(id))?;
         match expected {
             Some(expected) if expected != key.version => Err(answer::version(id, expected, key.version)),
             _ => Ok(key),
@@ -173,7 +176,7 @@ impl Batch<'_> {
     }
 
     fn settle(&mut self, id: KeyId) -> Result<()> {
-        let Some(before) = query::key(self.connection, &KeyRef::Id(id))? else { return Ok(()) };
+        let Some(before) = query::key(self.connection, self.vault, &KeyRef::Id(id))? else { return Ok(()) };
         let mut after = before.clone();
         match lifecycle::settle(&mut after, self.at) {
             Some(_) => self.replace(&before, &after),
@@ -209,17 +212,18 @@ impl Batch<'_> {
 
     fn put_credential(&self, id: KeyId, credential: &Credential) -> Result<()> {
         self.run(
-            "INSERT INTO credentials (key_id, protocol, device, secret) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (key_id, protocol, device) DO UPDATE SET secret = excluded.secret",
+            "INSERT INTO credentials (key_id, protocol, device, secret, mark) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (key_id, protocol, device) DO UPDATE SET secret = excluded.secret, mark = excluded.mark",
             params![
                 id.0,
                 credential.protocol().code(),
                 credential.device.as_str(),
-                credential.secret.expose()
+                self.vault.seal_credential(id, credential)?,
+                self.vault.mark(&credential.secret),
             ],
         )
         .map(drop)
-        .map_err(|e| match violates(&e, "credentials.secret") {
+        .map_err(|e| match violates(&e, "credentials.mark") {
             true => answer::secret_taken(credential.protocol()),
             false => sql(e),
         })
@@ -255,18 +259,24 @@ impl Batch<'_> {
         if let Some(other) = other {
             return Err(answer::port_taken(inbound.port, &other));
         }
-        let spec = serde_json::to_string(inbound).map_err(|e| {
-            Error::new(crate::ErrorKind::Unexpected, OP, "an inbound cannot be written").caused_by(e)
-        })?;
-        let changed = self
-            .run(
-                "INSERT INTO inbounds (node, tag, port, dedicated_to, spec) VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT (node, tag) DO UPDATE SET port = excluded.port, dedicated_to = excluded.dedicated_to,
-                 spec = excluded.spec WHERE spec <> excluded.spec",
-                params![node, tag, port, inbound.dedicated_to.map(|k| k.0), spec],
-            )
+        let held: Option<String> = self
+            .connection
+            .prepare_cached("SELECT spec FROM inbounds WHERE node = ?1 AND tag = ?2")
+            .and_then(|mut s| s.query_row(params![node, tag], |r| r.get(0)).optional())
             .map_err(sql)?;
-        if changed == 0 { Ok(()) } else { self.inbound_event(EventKind::InboundChanged, tag) }
+        if let Some(held) = held
+            && self.vault.open_inbound(&held)? == *inbound
+        {
+            return Ok(());
+        }
+        self.run(
+            "INSERT INTO inbounds (node, tag, port, dedicated_to, spec) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (node, tag) DO UPDATE SET port = excluded.port, dedicated_to = excluded.dedicated_to,
+             spec = excluded.spec",
+            params![node, tag, port, inbound.dedicated_to.map(|k| k.0), self.vault.seal_inbound(inbound)?],
+        )
+        .map_err(sql)?;
+        self.inbound_event(EventKind::InboundChanged, tag)
     }
 
     fn remove_inbound(&mut self, node: &NodeId, tag: &InboundTag) -> Result<()> {

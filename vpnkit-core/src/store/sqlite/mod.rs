@@ -9,6 +9,7 @@ mod fault;
 mod open;
 mod query;
 mod row;
+mod vault;
 mod worker;
 
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ use crate::accounting::Baseline;
 use crate::model::{
     Cursor, EventBatch, Inbound, Key, KeyId, KeyQuery, KeyRef, Page, ServerId, UsagePoint, UsageQuery,
 };
-use crate::{Result, Timestamp};
+use crate::{Result, Secret, Timestamp};
 
 /// How to open the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,11 +33,14 @@ pub struct SqliteOptions {
     pub busy_timeout: Duration,
     /// Connections that read, each on its own thread. Default: 2.
     pub readers: usize,
+    /// Encrypts credentials and inbounds (which hold private keys) at rest. A store that was not encrypted is when it
+    /// is opened with one; from then on it opens with this one only. There is no way back to a lost passphrase.
+    pub passphrase: Option<Secret>,
 }
 
 impl Default for SqliteOptions {
     fn default() -> Self {
-        Self { busy_timeout: Duration::from_secs(5), readers: 2 }
+        Self { busy_timeout: Duration::from_secs(5), readers: 2, passphrase: None }
     }
 }
 
@@ -52,11 +56,12 @@ impl SqliteStore {
     /// Opens the file, creates it (mode 0600) when there is none, and brings its schema up to date.
     ///
     /// Errors: `StoreNotRecognized` (another program's database, or no database), `StoreTooNew`, `StoreLocked`,
-    /// `StoreReadOnly`, `StoreCorrupt`, `PermissionDenied`, `NotFound` (no such directory).
+    /// `StoreReadOnly`, `StoreCorrupt`, `PermissionDenied`, `NotFound` (no such directory), `PassphraseMissing`,
+    /// `PassphraseWrong`.
     pub async fn open(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Self> {
         let path = path.as_ref().to_owned();
-        let writer = Writer::start(path.clone(), options.clone()).await?;
-        let readers = Readers::start(path.clone(), &options).await?;
+        let (writer, vault) = Writer::start(path.clone(), options.clone()).await?;
+        let readers = Readers::start(path.clone(), &options, vault).await?;
         Ok(Self { path, writer, readers })
     }
 
@@ -71,18 +76,18 @@ impl SqliteStore {
 impl KeyStore for SqliteStore {
     async fn key(&self, key: &KeyRef) -> Result<Option<Key>> {
         let key = key.clone();
-        self.readers.run("store.key", move |c| query::key(c, &key)).await
+        self.readers.run("store.key", move |c, vault| query::key(c, vault, &key)).await
     }
 
     async fn keys(&self, ids: &[KeyId]) -> Result<Vec<Key>> {
         let ids = ids.to_vec();
-        self.readers.run("store.keys", move |c| query::keys(c, &ids)).await
+        self.readers.run("store.keys", move |c, vault| query::keys(c, vault, &ids)).await
     }
 
     async fn find(&self, query: &KeyQuery) -> Result<Page> {
         let resume = query.resume()?;
         let query = query.clone();
-        self.readers.run("store.find", move |c| query::find(c, &query, resume)).await
+        self.readers.run("store.find", move |c, vault| query::find(c, vault, &query, resume)).await
     }
 
     async fn commit(&self, txn: StoreTxn) -> Result<Receipt> {
@@ -90,7 +95,7 @@ impl KeyStore for SqliteStore {
     }
 
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<KeyId>> {
-        self.readers.run("store.due", move |c| query::due(c, now, limit)).await
+        self.readers.run("store.due", move |c, _| query::due(c, now, limit)).await
     }
 
     async fn inbounds(&self) -> Result<Vec<Inbound>> {
@@ -99,20 +104,20 @@ impl KeyStore for SqliteStore {
 
     async fn baseline(&self, server: &ServerId) -> Result<Option<Baseline>> {
         let server = server.clone();
-        self.readers.run("store.baseline", move |c| query::baseline(c, &server)).await
+        self.readers.run("store.baseline", move |c, _| query::baseline(c, &server)).await
     }
 
     async fn usage(&self, query: &UsageQuery) -> Result<Vec<UsagePoint>> {
         let query = query.clone();
-        self.readers.run("store.usage", move |c| query::usage(c, &query)).await
+        self.readers.run("store.usage", move |c, _| query::usage(c, &query)).await
     }
 
     async fn events(&self, after: Cursor, max: usize) -> Result<EventBatch> {
-        self.readers.run("store.events", move |c| query::events(c, after, max)).await
+        self.readers.run("store.events", move |c, _| query::events(c, after, max)).await
     }
 
     async fn newest_event(&self) -> Result<Cursor> {
-        self.readers.run("store.newest_event", query::newest_event).await
+        self.readers.run("store.newest_event", |c, _| query::newest_event(c)).await
     }
 
     fn event_signal(&self) -> watch::Receiver<Cursor> {

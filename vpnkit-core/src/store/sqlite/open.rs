@@ -4,12 +4,15 @@ use std::fs::OpenOptions;
 use std::io::ErrorKind as IoKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OpenFlags};
 
+use super::SqliteOptions;
 use super::fault::convert;
+use super::vault::Vault;
 use crate::{Error, ErrorKind, Result};
 
 /// `vpnk` in the header of the file.
@@ -21,11 +24,11 @@ const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/0001_initial.sq
 const OPEN: &str = "store.open";
 
 /// The connection that writes; creates and migrates the file.
-pub(super) fn writer(path: &Path, busy: Duration) -> Result<Connection> {
+pub(super) fn writer(path: &Path, options: &SqliteOptions) -> Result<(Connection, Arc<Vault>)> {
     create(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(|e| at(path, e))?;
-    connection.busy_timeout(busy).map_err(|e| at(path, e))?;
+    connection.busy_timeout(options.busy_timeout).map_err(|e| at(path, e))?;
     recognise(&connection, path)?;
     connection
         .execute_batch(
@@ -34,8 +37,10 @@ pub(super) fn writer(path: &Path, busy: Duration) -> Result<Connection> {
         )
         .map_err(|e| at(path, e))?;
     migrate(&mut connection, path)?;
+    let vault = Vault::open(&mut connection, options.passphrase.as_ref())
+        .map_err(|e| e.with("path", path.display()))?;
     connection.set_prepared_statement_cache_capacity(64);
-    Ok(connection)
+    Ok((connection, Arc::new(vault)))
 }
 
 /// A connection that reads.

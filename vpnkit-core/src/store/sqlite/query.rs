@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::fault::{convert, damaged};
 use super::row::{self, KEY_COLUMNS, KEY_TABLES};
+use super::vault::Vault;
 use crate::accounting::Baseline;
 use crate::model::{
     Cursor, Event, EventBatch, EventSubject, Inbound, Key, KeyId, KeyQuery, KeyRef, Order, Page, PageToken,
@@ -20,7 +21,7 @@ fn sql(error: rusqlite::Error) -> Error {
 }
 
 /// One key.
-pub(super) fn key(connection: &Connection, key: &KeyRef) -> Result<Option<Key>> {
+pub(super) fn key(connection: &Connection, vault: &Vault, key: &KeyRef) -> Result<Option<Key>> {
     let (condition, value): (_, Value) = match key {
         KeyRef::Id(id) => ("k.id = ?1", id.0.into()),
         KeyRef::Uid(uid) => ("k.uid = ?1", uid.as_bytes().to_vec().into()),
@@ -32,19 +33,19 @@ pub(super) fn key(connection: &Connection, key: &KeyRef) -> Result<Option<Key>> 
         .map_err(sql)?;
     let Some(key) = found.transpose()? else { return Ok(None) };
     let mut keys = [key];
-    row::credentials(connection, &mut keys)?;
+    row::credentials(connection, vault, &mut keys)?;
     let [key] = keys;
     Ok(Some(key))
 }
 
 /// The keys that exist among `ids`, by id.
-pub(super) fn keys(connection: &Connection, ids: &[KeyId]) -> Result<Vec<Key>> {
+pub(super) fn keys(connection: &Connection, vault: &Vault, ids: &[KeyId]) -> Result<Vec<Key>> {
     let list = serde_json::to_string(&ids.iter().map(|id| id.0).collect::<Vec<_>>()).unwrap_or_default();
     let text = format!(
         "SELECT {KEY_COLUMNS} FROM {KEY_TABLES} WHERE k.id IN (SELECT value FROM json_each(?1)) ORDER BY k.id"
     );
     let mut keys = collect(connection, &text, &[list.into()])?;
-    row::credentials(connection, &mut keys)?;
+    row::credentials(connection, vault, &mut keys)?;
     Ok(keys)
 }
 
@@ -57,6 +58,7 @@ fn collect(connection: &Connection, text: &str, values: &[Value]) -> Result<Vec<
 /// A page.
 pub(super) fn find(
     connection: &Connection,
+    vault: &Vault,
     query: &KeyQuery,
     resume: Option<(SortValue, i64)>,
 ) -> Result<Page> {
@@ -112,19 +114,19 @@ pub(super) fn find(
     let more = keys.len() > limit;
     keys.truncate(limit);
     let next = keys.last().filter(|_| more).map(|last| PageToken::after(query, last));
-    with_credentials(connection, &mut keys)?;
+    with_credentials(connection, vault, &mut keys)?;
     Ok(Page { keys, next })
 }
 
 /// Credentials of keys in any order, which is kept.
-fn with_credentials(connection: &Connection, keys: &mut [Key]) -> Result<()> {
+fn with_credentials(connection: &Connection, vault: &Vault, keys: &mut [Key]) -> Result<()> {
     if keys.is_sorted_by_key(|k| k.id) {
-        return row::credentials(connection, keys);
+        return row::credentials(connection, vault, keys);
     }
     let mut order: Vec<(KeyId, usize)> = keys.iter().enumerate().map(|(i, k)| (k.id, i)).collect();
     order.sort_unstable();
     keys.sort_unstable_by_key(|k| k.id);
-    row::credentials(connection, keys)?;
+    row::credentials(connection, vault, keys)?;
     // `order` now says, for each key by id, where it belongs.
     let mut places: Vec<usize> = order.into_iter().map(|(_, place)| place).collect();
     for i in 0..keys.len() {
@@ -151,12 +153,12 @@ pub(super) fn due(connection: &Connection, now: Timestamp, limit: usize) -> Resu
 }
 
 /// All inbounds.
-pub(super) fn inbounds(connection: &Connection) -> Result<Vec<Inbound>> {
+pub(super) fn inbounds(connection: &Connection, vault: &Vault) -> Result<Vec<Inbound>> {
     let specs: Vec<String> = connection
         .prepare_cached("SELECT spec FROM inbounds ORDER BY node, tag")
         .and_then(|mut s| s.query_map([], |r| r.get(0))?.collect())
         .map_err(sql)?;
-    specs.iter().map(|spec| serde_json::from_str(spec).map_err(|_| damaged("inbounds.spec"))).collect()
+    specs.iter().map(|spec| vault.open_inbound(spec)).collect()
 }
 
 /// The newest stored reading.

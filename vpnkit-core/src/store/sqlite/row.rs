@@ -5,9 +5,10 @@ use rusqlite::{Connection, Row};
 use uuid::Uuid;
 
 use super::fault::{convert, damaged};
+use super::vault::Vault;
 use crate::model::{
-    AdminId, ByteSize, Credential, CredentialSecret, Device, InboundSelection, InboundTag, Key, KeyId,
-    KeyName, Protocol, Traffic,
+    AdminId, ByteSize, Credential, Device, InboundSelection, InboundTag, Key, KeyId, KeyName, Protocol,
+    Traffic,
 };
 use crate::{Result, Timestamp};
 
@@ -87,7 +88,7 @@ fn selection(text: Option<&str>) -> Result<InboundSelection> {
 }
 
 /// Fills in the credentials of keys that are sorted by id.
-pub(super) fn credentials(connection: &Connection, keys: &mut [Key]) -> Result<()> {
+pub(super) fn credentials(connection: &Connection, vault: &Vault, keys: &mut [Key]) -> Result<()> {
     const OP: &str = "store.credentials";
     let sql = |e| convert(OP, e);
     let one = "SELECT key_id, protocol, device, secret FROM credentials WHERE key_id = ?1
@@ -108,11 +109,9 @@ pub(super) fn credentials(connection: &Connection, keys: &mut [Key]) -> Result<(
         let id = KeyId(row.get(0).map_err(sql)?);
         let text = |i: usize| row.get::<_, String>(i).map_err(sql);
         let protocol: Protocol = text(1)?.parse().map_err(|_| damaged("credentials.protocol"))?;
-        let credential = Credential {
-            device: Device::new(text(2)?).map_err(|_| damaged("credentials.device"))?,
-            secret: CredentialSecret::parse(protocol, &text(3)?)
-                .map_err(|_| damaged("credentials.secret"))?,
-        };
+        let device = Device::new(text(2)?).map_err(|_| damaged("credentials.device"))?;
+        let credential =
+            Credential { secret: vault.open_credential(id, protocol, &device, &text(3)?)?, device };
         if let Ok(i) = keys.binary_search_by_key(&id, |k| k.id)
             && let Some(key) = keys.get_mut(i)
         {

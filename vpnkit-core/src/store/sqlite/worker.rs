@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
+use super::vault::Vault;
 use super::{SqliteOptions, apply, fault, open};
 use crate::model::Cursor;
 use crate::store::fault::closed;
@@ -16,7 +17,7 @@ use crate::store::{Receipt, StoreTxn};
 use crate::{Error, ErrorKind, Result, Timestamp};
 
 type Reply<T> = oneshot::Sender<Result<T>>;
-type Query = Box<dyn FnOnce(&Connection) + Send>;
+type Query = Box<dyn FnOnce(&Connection, &Vault) + Send>;
 
 /// At most so many waiting commits share one transaction.
 const GROUP: usize = 256;
@@ -41,21 +42,21 @@ impl fmt::Debug for Writer {
 }
 
 impl Writer {
-    pub(super) async fn start(path: PathBuf, options: SqliteOptions) -> Result<Self> {
+    pub(super) async fn start(path: PathBuf, options: SqliteOptions) -> Result<(Self, Arc<Vault>)> {
         let (jobs, queue) = channel();
         let signal = watch::channel(Cursor::START).0;
         let (ready, opened) = oneshot::channel();
         let wake = signal.clone();
-        let thread = spawn("vpnkit-store-w", move || match open::writer(&path, options.busy_timeout) {
-            Ok(connection) => {
-                if ready.send(Ok(())).is_ok() {
-                    write(connection, &queue, &wake);
+        let thread = spawn("vpnkit-store-w", move || match open::writer(&path, &options) {
+            Ok((connection, vault)) => {
+                if ready.send(Ok(Arc::clone(&vault))).is_ok() {
+                    write(connection, &vault, &queue, &wake);
                 }
             }
             Err(e) => drop(ready.send(Err(e))),
         })?;
-        opened.await.map_err(|_| closed("store.open"))??;
-        Ok(Self { jobs, signal, thread: Mutex::new(Some(thread)) })
+        let vault = opened.await.map_err(|_| closed("store.open"))??;
+        Ok((Self { jobs, signal, thread: Mutex::new(Some(thread)) }, vault))
     }
 
     pub(super) async fn commit(&self, txn: StoreTxn) -> Result<Receipt> {
@@ -91,7 +92,7 @@ impl Drop for Writer {
     }
 }
 
-fn write(mut connection: Connection, queue: &Receiver<Write>, signal: &watch::Sender<Cursor>) {
+fn write(mut connection: Connection, vault: &Vault, queue: &Receiver<Write>, signal: &watch::Sender<Cursor>) {
     let mut open = true;
     while open {
         let Ok(first) = queue.recv() else { break };
@@ -114,9 +115,9 @@ fn write(mut connection: Connection, queue: &Receiver<Write>, signal: &watch::Se
         // Large ones by themselves: under a savepoint SQLite copies every page that they touch.
         let (large, small) =
             commits.into_iter().partition(|(txn, _)| txn.ops.len() > 1 || txn.reads_counters());
-        commit(&mut connection, small, signal);
+        commit(&mut connection, vault, small, signal);
         for txn in large {
-            commit(&mut connection, vec![txn], signal);
+            commit(&mut connection, vault, vec![txn], signal);
         }
         for (before, reply) in prunes {
             let _ = reply.send(apply::prune(&mut connection, before));
@@ -128,6 +129,7 @@ fn write(mut connection: Connection, queue: &Receiver<Write>, signal: &watch::Se
 /// One transaction for all; a batch that fails goes back to its savepoint and leaves the others alone.
 fn commit(
     connection: &mut Connection,
+    vault: &Vault,
     commits: Vec<(Box<StoreTxn>, Reply<Receipt>)>,
     signal: &watch::Sender<Cursor>,
 ) {
@@ -150,7 +152,7 @@ fn commit(
     let mut answers = Vec::with_capacity(commits.len());
     for (batch, reply) in commits {
         let receipt = if alone {
-            match apply::apply(&txn, *batch) {
+            match apply::apply(&txn, vault, *batch) {
                 Ok(receipt) => Ok(receipt),
                 Err(e) => {
                     // Dropping the transaction rolls it back.
@@ -160,7 +162,7 @@ fn commit(
             }
         } else {
             txn.savepoint().map_err(|e| fault::convert(OP, e)).and_then(|step| {
-                let receipt = apply::apply(&step, *batch)?;
+                let receipt = apply::apply(&step, vault, *batch)?;
                 step.commit().map_err(|e| fault::convert(OP, e))?;
                 Ok(receipt)
             })
@@ -197,17 +199,18 @@ impl fmt::Debug for Readers {
 }
 
 impl Readers {
-    pub(super) async fn start(path: PathBuf, options: &SqliteOptions) -> Result<Self> {
+    pub(super) async fn start(path: PathBuf, options: &SqliteOptions, vault: Arc<Vault>) -> Result<Self> {
         let (jobs, queue) = channel::<Query>();
         let queue = Arc::new(Mutex::new(queue));
         let mut threads = Vec::new();
         for _ in 0..options.readers.max(1) {
             let (queue, path, busy) = (Arc::clone(&queue), path.clone(), options.busy_timeout);
+            let vault = Arc::clone(&vault);
             let (ready, opened) = oneshot::channel();
             threads.push(spawn("vpnkit-store-r", move || match open::reader(&path, busy) {
                 Ok(connection) => {
                     if ready.send(Ok(())).is_ok() {
-                        read(&connection, &queue);
+                        read(&connection, &vault, &queue);
                     }
                 }
                 Err(e) => drop(ready.send(Err(e))),
@@ -220,10 +223,10 @@ impl Readers {
     pub(super) async fn run<T: Send + 'static>(
         &self,
         operation: &'static str,
-        query: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+        query: impl FnOnce(&Connection, &Vault) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
-        let job: Query = Box::new(move |connection| drop(reply.send(query(connection))));
+        let job: Query = Box::new(move |connection, vault| drop(reply.send(query(connection, vault))));
         let sent = match self.jobs.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
             Some(jobs) => jobs.send(job).is_ok(),
             None => false,
@@ -243,12 +246,12 @@ impl Readers {
     }
 }
 
-fn read(connection: &Connection, queue: &Mutex<Receiver<Query>>) {
+fn read(connection: &Connection, vault: &Vault, queue: &Mutex<Receiver<Query>>) {
     loop {
         // The lock is held while waiting: exactly one idle thread waits at the queue, the others at the lock.
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match job {
-            Ok(job) => job(connection),
+            Ok(job) => job(connection, vault),
             Err(_) => return,
         }
     }

@@ -1,0 +1,217 @@
+//! Credentials and inbounds at rest: in plain, or sealed under a passphrase.
+//!
+//! Argon2id makes a key of the passphrase, XChaCha20-Poly1305 seals each text under a nonce of its own, bound to its
+//! place, so that a row cannot be moved to another key. A mark (HMAC-SHA-256) keeps secrets unique without showing
+//! them. docs/decisions/encryption.md
+
+use std::fmt;
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chacha20poly1305::aead::{Aead as _, Payload};
+use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac as _};
+use rusqlite::{Connection, OptionalExtension as _, params};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::fault::{convert, damaged};
+use crate::model::{Credential, CredentialSecret, Device, Inbound, KeyId, Protocol};
+use crate::{Error, ErrorKind, Result, Secret};
+
+const OP: &str = "store.open";
+const SEALED: &str = "sealed:";
+const NONCE: usize = 24;
+
+/// What seals and opens; without keys, texts stay as they are.
+pub(super) struct Vault(Option<Keys>);
+
+struct Keys {
+    cipher: XChaCha20Poly1305,
+    mark: Zeroizing<[u8; 32]>,
+}
+
+/// What Argon2id is to spend: KiB of memory, passes, lanes.
+type Cost = [u32; 3];
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Vault(sealed)" } else { "Vault(plain)" })
+    }
+}
+
+impl Vault {
+    /// The vault of a store, made if there is a passphrase for the first time.
+    pub(super) fn open(connection: &mut Connection, passphrase: Option<&Secret>) -> Result<Self> {
+        let found: Option<(Vec<u8>, Cost, String)> = connection
+            .query_row("SELECT salt, memory, passes, lanes, proof FROM vault", [], |r| {
+                Ok((r.get(0)?, [r.get(1)?, r.get(2)?, r.get(3)?], r.get(4)?))
+            })
+            .optional()
+            .map_err(sql)?;
+        match (found, passphrase) {
+            (None, None) => Ok(Self(None)),
+            (Some(_), None) => Err(Error::new(ErrorKind::PassphraseMissing, OP, "the store is encrypted")
+                .hint("give its passphrase")),
+            (Some((salt, cost, proof)), Some(passphrase)) => {
+                let vault = Self(Some(Keys::derive(passphrase, &salt, cost)?));
+                match vault.unseal("proof", &proof) {
+                    Ok(_) => Ok(vault),
+                    Err(_) => {
+                        Err(Error::new(ErrorKind::PassphraseWrong, OP, "this is not the store's passphrase"))
+                    }
+                }
+            }
+            (None, Some(passphrase)) => {
+                let salt: [u8; 16] = rand::random();
+                let cost = [Params::DEFAULT_M_COST, Params::DEFAULT_T_COST, Params::DEFAULT_P_COST];
+                let vault = Self(Some(Keys::derive(passphrase, &salt, cost)?));
+                vault.establish(connection, &salt, cost)?;
+                Ok(vault)
+            }
+        }
+    }
+
+    /// Seals what stands there in plain, and clears the pages in which it stood.
+    fn establish(&self, connection: &mut Connection, salt: &[u8], cost: Cost) -> Result<()> {
+        let plain = Self(None);
+        let txn =
+            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(sql)?;
+        let rows: Vec<(i64, String, String, String)> = txn
+            .prepare("SELECT key_id, protocol, device, secret FROM credentials")
+            .and_then(|mut s| {
+                s.query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))?.collect()
+            })
+            .map_err(sql)?;
+        for (id, protocol, device, secret) in rows {
+            let key = KeyId(id);
+            let device = Device::new(device).map_err(|_| damaged("credentials.device"))?;
+            let protocol: Protocol = protocol.parse().map_err(|_| damaged("credentials.protocol"))?;
+            let secret = plain.open_credential(key, protocol, &device, &secret)?;
+            let credential = Credential { device, secret };
+            let sealed = self.seal_credential(key, &credential)?;
+            let device = credential.device.as_str();
+            txn.prepare_cached(
+                "UPDATE credentials SET secret = ?4, mark = ?5
+                 WHERE key_id = ?1 AND protocol = ?2 AND device = ?3",
+            )
+            .and_then(|mut s| {
+                s.execute(params![id, protocol.code(), device, sealed, self.mark(&credential.secret)])
+            })
+            .map_err(sql)?;
+        }
+        for inbound in super::query::inbounds(&txn, &plain)? {
+            txn.execute(
+                "UPDATE inbounds SET spec = ?3 WHERE node = ?1 AND tag = ?2",
+                params![inbound.node.as_str(), inbound.tag.as_str(), self.seal_inbound(&inbound)?],
+            )
+            .map_err(sql)?;
+        }
+        let [memory, passes, lanes] = cost;
+        txn.execute(
+            "INSERT INTO vault (id, salt, memory, passes, lanes, proof) VALUES (1, ?1, ?2, ?3, ?4, ?5)",
+            params![salt, memory, passes, lanes, self.seal("proof", "vpnkit")?],
+        )
+        .map_err(sql)?;
+        txn.commit().map_err(sql)?;
+        connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);").map_err(sql)
+    }
+
+    pub(super) fn seal_credential(&self, key: KeyId, credential: &Credential) -> Result<String> {
+        let text = Zeroizing::new(credential.secret.expose());
+        self.seal(&place(key, credential.protocol(), &credential.device), &text)
+    }
+
+    pub(super) fn open_credential(
+        &self,
+        key: KeyId,
+        protocol: Protocol,
+        device: &Device,
+        text: &str,
+    ) -> Result<CredentialSecret> {
+        let text = self.unseal(&place(key, protocol, device), text)?;
+        CredentialSecret::parse(protocol, &text).map_err(|_| damaged("credentials.secret"))
+    }
+
+    pub(super) fn seal_inbound(&self, inbound: &Inbound) -> Result<String> {
+        let text = serde_json::to_string(inbound).map(Zeroizing::new).map_err(|e| {
+            Error::new(ErrorKind::Unexpected, "store.commit", "an inbound cannot be written").caused_by(e)
+        })?;
+        self.seal("inbound", &text)
+    }
+
+    pub(super) fn open_inbound(&self, text: &str) -> Result<Inbound> {
+        let text = self.unseal("inbound", text)?;
+        serde_json::from_str(&text).map_err(|_| damaged("inbounds.spec"))
+    }
+
+    /// Equal exactly for secrets that a server could not tell apart.
+    pub(super) fn mark(&self, secret: &CredentialSecret) -> Vec<u8> {
+        let key = self.0.as_ref().map_or(&[0; 32], |keys| &*keys.mark);
+        let identity = Zeroizing::new(format!("{}:{}", secret.protocol(), secret.identity()));
+        let mut mark = hmac(key, identity.as_bytes()).to_vec();
+        mark.truncate(16);
+        mark
+    }
+
+    fn seal(&self, place: &str, text: &str) -> Result<String> {
+        let Some(keys) = &self.0 else { return Ok(text.to_owned()) };
+        let nonce: [u8; NONCE] = rand::random();
+        let payload = Payload { msg: text.as_bytes(), aad: place.as_bytes() };
+        let sealed = keys
+            .cipher
+            .encrypt(&XNonce::from(nonce), payload)
+            .map_err(|_| Error::new(ErrorKind::Unexpected, "store.commit", "a secret cannot be sealed"))?;
+        Ok(format!("{SEALED}{}", STANDARD.encode([nonce.as_slice(), &sealed].concat())))
+    }
+
+    fn unseal(&self, place: &str, text: &str) -> Result<Zeroizing<String>> {
+        let Some(keys) = &self.0 else { return Ok(Zeroizing::new(text.to_owned())) };
+        let open = || {
+            let bytes = STANDARD.decode(text.strip_prefix(SEALED)?).ok()?;
+            let (nonce, sealed) = bytes.split_first_chunk::<NONCE>()?;
+            let payload = Payload { msg: sealed, aad: place.as_bytes() };
+            String::from_utf8(keys.cipher.decrypt(&XNonce::from(*nonce), payload).ok()?).ok()
+        };
+        open().map(Zeroizing::new).ok_or_else(|| damaged("sealed text"))
+    }
+}
+
+impl Keys {
+    fn derive(passphrase: &Secret, salt: &[u8], [memory, passes, lanes]: Cost) -> Result<Self> {
+        let fault = |_| damaged("vault");
+        let params = Params::new(memory, passes, lanes, Some(32)).map_err(fault)?;
+        let mut master = Zeroizing::new([0u8; 32]);
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+            .hash_password_into(passphrase.expose().as_bytes(), salt, master.as_mut())
+            .map_err(fault)?;
+        let seal = Zeroizing::new(hmac(&master, b"vpnkit seal"));
+        Ok(Self {
+            cipher: XChaCha20Poly1305::new((&*seal).into()),
+            mark: Zeroizing::new(hmac(&master, b"vpnkit mark")),
+        })
+    }
+}
+
+fn hmac(key: &[u8; 32], text: &[u8]) -> [u8; 32] {
+    // A key of 32 bytes is shorter than a block of SHA-256, so it is used as it is.
+    let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new(&padded(key).into());
+    mac.update(text);
+    mac.finalize().into_bytes().into()
+}
+
+fn padded(key: &[u8; 32]) -> [u8; 64] {
+    let mut block = [0; 64];
+    let (start, _) = block.split_at_mut(32);
+    start.copy_from_slice(key);
+    block
+}
+
+fn place(key: KeyId, protocol: Protocol, device: &Device) -> String {
+    format!("credential:{key}:{protocol}:{device}")
+}
+
+fn sql(error: rusqlite::Error) -> Error {
+    convert(OP, error)
+}

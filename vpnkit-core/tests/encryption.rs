@@ -1,0 +1,116 @@
+//! Credentials and inbounds at rest under a passphrase.
+#![cfg(feature = "sqlite")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking"
+)]
+
+use std::path::Path;
+
+use vpnkit_core::model::{
+    CreateKey, Credential, Inbound, InboundTag, Key, KeyRef, Protocol, Reality, Security, ShortId,
+    VpnProtocol,
+};
+use vpnkit_core::store::sqlite::{SqliteOptions, SqliteStore};
+use vpnkit_core::store::{KeyStore as _, StoreOp, StoreTxn};
+use vpnkit_core::{Clock as _, ErrorKind, ManualClock, Secret};
+
+const PRIVATE_KEY: &str = "kDlS2rpqbWyMelj1Lk6eWZZnv5Z7_zDUeZJ6ZjLgKEc";
+
+async fn open(path: &Path, passphrase: Option<&str>) -> vpnkit_core::Result<SqliteStore> {
+    let passphrase = passphrase.map(Secret::new);
+    SqliteStore::open(path, SqliteOptions { passphrase, ..SqliteOptions::default() }).await
+}
+
+/// A key with a Trojan password and a REALITY inbound.
+async fn fill(store: &SqliteStore) -> Key {
+    let now = ManualClock::default().now();
+    let request =
+        CreateKey { credentials: vec![Credential::generate(Protocol::Trojan)], ..CreateKey::named("alice") };
+    let reality = Reality {
+        dest: "site.test:443".into(),
+        server_names: vec!["site.test".into()],
+        private_key: Secret::new(PRIVATE_KEY),
+        public_key: "public".into(),
+        short_ids: vec![ShortId::new("0123").unwrap()],
+    };
+    let inbound = Inbound::new(InboundTag::new("reality").unwrap(), 443, VpnProtocol::Vless { vision: true })
+        .security(Security::Reality(reality));
+    let create = StoreOp::Create(Box::new(request.validate(now).unwrap()));
+    let ops = vec![create, StoreOp::PutInbound(Box::new(inbound))];
+    store.commit(StoreTxn::new(now, ops)).await.unwrap().keys.remove(0)
+}
+
+/// Whether any file of the store contains the text.
+fn stands_in(directory: &Path, text: &str) -> bool {
+    std::fs::read_dir(directory).unwrap().any(|entry| {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    })
+}
+
+#[tokio::test]
+async fn secrets_of_an_encrypted_store_stand_in_no_file_and_come_back_with_the_passphrase() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    let store = open(&path, Some("correct horse")).await.unwrap();
+    let key = fill(&store).await;
+    let secret = key.credentials[0].secret.expose();
+    assert!(!stands_in(directory.path(), &secret) && !stands_in(directory.path(), PRIVATE_KEY));
+    store.close().await.unwrap();
+    assert!(!stands_in(directory.path(), &secret) && !stands_in(directory.path(), PRIVATE_KEY));
+
+    assert_eq!(open(&path, None).await.unwrap_err().kind(), ErrorKind::PassphraseMissing);
+    let wrong = open(&path, Some("incorrect horse")).await.unwrap_err();
+    assert_eq!(wrong.kind(), ErrorKind::PassphraseWrong);
+    assert!(!format!("{wrong:?}").contains("horse"));
+    let store = open(&path, Some("correct horse")).await.unwrap();
+    assert_eq!(store.key(&KeyRef::from("alice")).await.unwrap(), Some(key));
+    let inbounds = store.inbounds().await.unwrap();
+    let Security::Reality(reality) = &inbounds[0].security else { panic!("REALITY") };
+    assert_eq!(reality.private_key.expose(), PRIVATE_KEY);
+}
+
+#[tokio::test]
+async fn a_store_that_was_plain_is_encrypted_when_it_is_opened_with_a_passphrase() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    let store = open(&path, None).await.unwrap();
+    let key = fill(&store).await;
+    store.close().await.unwrap();
+    let secret = key.credentials[0].secret.expose();
+    assert!(stands_in(directory.path(), &secret) && stands_in(directory.path(), PRIVATE_KEY));
+
+    let store = open(&path, Some("correct horse")).await.unwrap();
+    assert_eq!(store.key(&KeyRef::Id(key.id)).await.unwrap(), Some(key));
+    store.close().await.unwrap();
+    assert!(!stands_in(directory.path(), &secret) && !stands_in(directory.path(), PRIVATE_KEY));
+    assert_eq!(open(&path, None).await.unwrap_err().kind(), ErrorKind::PassphraseMissing);
+}
+
+#[tokio::test]
+async fn a_sealed_secret_that_was_moved_to_another_key_is_not_accepted() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    let store = open(&path, Some("correct horse")).await.unwrap();
+    let thief = fill(&store).await;
+    let now = ManualClock::default().now();
+    let victim =
+        CreateKey { credentials: vec![Credential::generate(Protocol::Trojan)], ..CreateKey::default() };
+    let op = StoreOp::Create(Box::new(victim.validate(now).unwrap()));
+    let victim = store.commit(StoreTxn::new(now, vec![op])).await.unwrap().keys.remove(0);
+    store.close().await.unwrap();
+    let file = rusqlite::Connection::open(&path).unwrap();
+    file.execute(
+        "UPDATE credentials SET secret = (SELECT secret FROM credentials WHERE key_id = ?1) WHERE key_id = ?2",
+        [victim.id.0, thief.id.0],
+    )
+    .unwrap();
+    drop(file);
+    let store = open(&path, Some("correct horse")).await.unwrap();
+    assert_eq!(store.key(&KeyRef::Id(thief.id)).await.unwrap_err().kind(), ErrorKind::StoreCorrupt);
+    assert!(store.key(&KeyRef::Id(victim.id)).await.unwrap().is_some());
+}
