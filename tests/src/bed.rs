@@ -77,9 +77,12 @@ impl Bed {
         all.into_iter().find(|e| e.inbound.as_str() == tag).unwrap()
     }
 
-    /// A client of the key on an inbound.
+    /// A client of the key on an inbound, which has connected once if it can.
     pub async fn client(&self, key: KeyId, tag: &str) -> XrayClient {
-        XrayClient::start(&self.endpoint(key, tag).await).await
+        let client = XrayClient::start(&self.endpoint(key, tag).await).await;
+        // The first connection of a new REALITY inbound may have to wait; tests begin after it.
+        client.tunnel.connects(&self.site).await;
+        client
     }
 
     /// Reads the counters until they stand still: Xray adds some bytes when a connection ends.

@@ -1,6 +1,7 @@
 //! Network namespaces of the test's own.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A server's and two clients' namespaces, joined by veth. Nothing has a default route: no packet leaves.
 #[derive(Debug)]
@@ -14,7 +15,9 @@ pub struct Namespaces {
 impl Namespaces {
     /// Makes them; needs root.
     pub fn new() -> Self {
-        let name = |role: &str| format!("vk{}{role}", std::process::id());
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = |role: &str| format!("vk{}-{number}{role}", std::process::id());
         let all = Self { server: name("s"), clients: [name("c"), name("d")] };
         for namespace in [&all.server, &all.clients[0], &all.clients[1]] {
             run(&format!("ip netns add {namespace}"));

@@ -81,7 +81,7 @@ impl Site {
     /// A new REALITY inbound first listens to its destination until that hangs up, and keeps its first clients
     /// waiting meanwhile: up to 5 s.
     pub async fn destination(certificate: &Certificate) -> Self {
-        Self::start(Some(certificate), Duration::from_millis(100)).await
+        Self::start(Some(certificate), Duration::from_millis(200)).await
     }
 
     async fn start(certificate: Option<&Certificate>, patience: Duration) -> Self {
@@ -94,9 +94,10 @@ impl Site {
                 tokio::spawn(async move {
                     match acceptor {
                         None => serve(stream, patience).await,
-                        Some(acceptor) => match acceptor.accept(stream).await {
-                            Ok(stream) => serve(stream, patience).await,
-                            Err(_) => Some(()),
+                        Some(acceptor) => match tokio::time::timeout(patience, acceptor.accept(stream)).await
+                        {
+                            Ok(Ok(stream)) => serve(stream, patience).await,
+                            _ => Some(()),
                         },
                     }
                 });

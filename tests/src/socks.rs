@@ -15,6 +15,8 @@ use crate::{Certificate, Site};
 
 /// How long a site may take to answer through a tunnel.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How long one of several attempts may take.
+const ATTEMPT: Duration = Duration::from_secs(7);
 
 /// A stream to a site, through a tunnel or not.
 pub trait Transfer: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -105,11 +107,16 @@ impl Tunnel {
         tokio::time::timeout(PATIENCE * 4, work).await?
     }
 
-    /// Whether a new connection reaches the site.
+    /// Whether a new connection reaches the site: one of three, because Xray may never answer a connection that
+    /// comes while a new REALITY inbound still looks at its destination.
     pub async fn connects(self, site: &Site) -> bool {
-        tokio::time::timeout(PATIENCE, self.download(site, 100))
-            .await
-            .is_ok_and(|got| got.is_ok_and(|n| n == 100))
+        for _ in 0..3 {
+            let attempt = tokio::time::timeout(ATTEMPT, self.download(site, 100)).await;
+            if attempt.is_ok_and(|got| got.is_ok_and(|n| n == 100)) {
+                return true;
+            }
+        }
+        false
     }
 }
 

@@ -52,6 +52,7 @@ impl StandaloneXray {
         self.kill().await;
         let mut command = Command::new(xray_binary());
         command.args(["run", "-c"]).arg(&self.path).stdin(Stdio::null()).kill_on_drop(true);
+        command.env("XRAY_BUF_SPLICE", "disable");
         if std::env::var_os("VPNKIT_LOG").is_none() {
             command.stdout(Stdio::null()).stderr(Stdio::null());
         }

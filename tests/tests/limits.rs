@@ -11,9 +11,10 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use testbed::{Bed, Site, XrayClient, eventually, inside, within};
+use testbed::{Bed, Certificate, Site, StandaloneXray, XrayClient, eventually, inside, within};
 use vpnkit::{
-    ByteSize, CreateKey, Cursor, EventKind, KeyId, KeyPatch, KeyStatus, Patch, VpnKit, VpnProtocol,
+    ByteSize, Clock as _, Config, CreateKey, Cursor, EventKind, Inbound, KeyId, KeyPatch, KeyStatus, Patch,
+    RealityKeys, Security, SystemClock, VpnKit, VpnProtocol,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -69,10 +70,12 @@ async fn a_key_over_its_limit_makes_no_new_connection_until_the_limit_is_raised(
 async fn a_key_over_its_time_makes_no_new_connection() {
     let bed = Bed::open().await;
     bed.add_reality().await;
-    let request = CreateKey::named("alice").expires_in(Duration::from_secs(4));
-    let key = bed.kit.keys().create(request).await.unwrap();
+    let key = bed.kit.keys().create(CreateKey::named("alice")).await.unwrap();
     let client = bed.client(key.id, "reality").await;
     assert!(client.tunnel.connects(&bed.site).await);
+    let soon = SystemClock.now().plus(Duration::from_secs(2));
+    let patch = KeyPatch { expires_at: Patch::Set(soon), ..KeyPatch::default() };
+    assert_eq!(bed.kit.keys().update(key.id, patch, None).await.unwrap().status, KeyStatus::Active);
     let mut events = bed.kit.events().stream(Cursor::START);
     within("the event", PATIENCE, async {
         while events.next().await.unwrap().unwrap().kind != EventKind::KeyExpired {}
@@ -111,31 +114,66 @@ async fn a_download_is_cut_at_the_limit_and_the_neighbours_goes_on() {
         return;
     };
     let bed = Bed::open_with(|xray| xray.live_accounting(true).cut_connections(true), 1).await;
-    let capabilities = bed.kit.servers().status().await.unwrap()[0].capabilities;
+    bed.kit.inbounds().ensure(open_reality(bed.reality())).await.unwrap();
+    limited_beside_unlimited(&bed.kit, &bed.certificate, &namespaces).await;
+    bed.kit.close().await.unwrap();
+}
+
+/// The same with an Xray that vpnkit does not run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_download_through_an_attached_xray_is_cut_too() {
+    let Some(namespaces) = inside("a_download_through_an_attached_xray_is_cut_too") else { return };
+    let certificate = Certificate::new("site.test");
+    let destination = Site::destination(&certificate).await;
+    let reality = RealityKeys::generate().reality(destination.address.to_string(), "site.test");
+    let inbound = open_reality(Security::Reality(reality));
+    let server = StandaloneXray::start(&inbound).await;
+    let attached = server.attached().live_accounting(true).cut_connections(true);
+    let kit = VpnKit::open(Config::memory().xray(attached).collect_every_secs(1)).await.unwrap();
+    kit.inbounds().ensure(inbound).await.unwrap();
+    limited_beside_unlimited(&kit, &certificate, &namespaces).await;
+    kit.close().await.unwrap();
+}
+
+/// On every address of the server's namespace.
+fn open_reality(security: Security) -> Inbound {
+    testbed::inbound("reality", VpnProtocol::Vless { vision: true })
+        .security(security)
+        .listen("0.0.0.0".parse().unwrap())
+}
+
+async fn limited_beside_unlimited(kit: &VpnKit, certificate: &Certificate, namespaces: &[String; 2]) {
+    let capabilities = kit.servers().status().await.unwrap()[0].capabilities;
     assert!(capabilities.cut_live && capabilities.live_counters);
-    let inbound = testbed::inbound("reality", VpnProtocol::Vless { vision: true })
-        .security(bed.reality())
-        .listen("0.0.0.0".parse().unwrap());
-    bed.kit.inbounds().ensure(inbound).await.unwrap();
-    let site = Site::tls(&bed.certificate).await;
+    let site = Site::tls(certificate).await;
     let limit = ByteSize::mib(40);
-    let limited = bed.kit.keys().create(CreateKey::named("alice").data_limit(limit)).await.unwrap();
-    let neighbour = bed.kit.keys().create(CreateKey::named("bob")).await.unwrap();
+    let limited = kit.keys().create(CreateKey::named("alice").data_limit(limit)).await.unwrap();
+    let neighbour = kit.keys().create(CreateKey::named("bob")).await.unwrap();
 
     let mut downloads = Vec::new();
     let mut clients = Vec::new();
-    for (i, (key, namespace)) in [limited.id, neighbour.id].into_iter().zip(&namespaces).enumerate() {
-        let mut endpoint = bed.endpoint(key, "reality").await;
+    for (i, (key, namespace)) in [limited.id, neighbour.id].into_iter().zip(namespaces).enumerate() {
+        let mut endpoint = kit.keys().endpoints(key).await.unwrap().remove(0);
         endpoint.address = format!("10.99.{}.1", i + 1);
         let client = XrayClient::start_in(&endpoint, Some(namespace)).await;
         // The SOCKS port is in the namespace, so the downloader is too.
         let proxy = format!("socks5://{}", client.tunnel.proxy);
         let url = format!("https://{}/endless", site.address);
-        let curl = ["curl", "-sk", "--retry", "20", "--retry-connrefused", "--retry-delay", "1", "--proxy"];
+        let curl = ["curl", "-sk", "--retry", "20", "--retry-connrefused", "--retry-delay", "1"];
         let download = Command::new("ip")
             .args(["netns", "exec", namespace])
             .args(curl)
-            .args([&proxy, "-o", "/dev/null", "-w", "%{size_download}", &url])
+            .args([
+                "--connect-timeout",
+                "7",
+                "--proxy",
+                &proxy,
+                "-o",
+                "/dev/null",
+                "-w",
+                "%{size_download}",
+                &url,
+            ])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -143,7 +181,7 @@ async fn a_download_is_cut_at_the_limit_and_the_neighbours_goes_on() {
         clients.push(client);
     }
     eventually("both are online, each from its own address", PATIENCE, async || {
-        let online = bed.kit.traffic().online().await.unwrap();
+        let online = kit.traffic().online().await.unwrap();
         let from: Vec<String> =
             online.iter().flat_map(|k| &k.addresses).map(|(ip, _)| ip.to_string()).collect();
         from == ["10.99.1.2", "10.99.2.2"]
@@ -156,18 +194,17 @@ async fn a_download_is_cut_at_the_limit_and_the_neighbours_goes_on() {
     let output = downloads.remove(0).wait_with_output().unwrap();
     let got: u64 = String::from_utf8(output.stdout).unwrap().parse().unwrap();
     assert!(!output.status.success(), "curl saw its connection die");
-    assert_eq!(status(&bed.kit, limited.id).await, KeyStatus::Limited);
+    assert_eq!(status(kit, limited.id).await, KeyStatus::Limited);
     let overrun = ByteSize::from_bytes(got.saturating_sub(limit.bytes()));
-    println!("cut {ended:?} after the start; limit {limit}, overrun {overrun}");
+    println!("cut {ended:?} after both were online; limit {limit}, overrun {overrun}");
 
     let mut next_door = downloads.remove(0);
-    let before = bed.kit.keys().require(neighbour.id).await.unwrap().used;
+    let before = kit.keys().require(neighbour.id).await.unwrap().used;
     eventually("the neighbour's download goes on", PATIENCE, async || {
-        bed.kit.keys().require(neighbour.id).await.unwrap().used > before + (10 << 20)
+        kit.keys().require(neighbour.id).await.unwrap().used > before + (10 << 20)
     })
     .await;
     assert!(next_door.try_wait().unwrap().is_none());
     next_door.kill().unwrap();
     next_door.wait().unwrap();
-    bed.kit.close().await.unwrap();
 }

@@ -171,9 +171,9 @@ pub trait ProtocolBackend: Debug + Send + Sync {
     /// The fingerprint that [`Self::observe`] shows for this inbound once it is installed. Pure.
     fn inbound_fingerprint(&self, inbound: &Inbound) -> Fingerprint;
 
-    /// Cuts the open connections of keys that may no longer connect; returns how many connections were cut.
-    /// Nothing happens without [`Capabilities::cut_live`].
-    async fn disconnect(&self, keys: &[KeyId]) -> Result<usize>;
+    /// Cuts the open connections of keys that may no longer connect, on these inbounds (all of the server's);
+    /// returns how many connections were cut. Nothing happens without [`Capabilities::cut_live`].
+    async fn disconnect(&self, keys: &[KeyId], inbounds: &[Arc<Inbound>]) -> Result<usize>;
 
     /// What a client needs to connect. Pure.
     fn endpoint(

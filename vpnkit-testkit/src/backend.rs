@@ -207,8 +207,8 @@ pub async fn issued_secrets_differ_and_do_not_print(s: Subject) {
 
 /// With and without the capability.
 pub async fn disconnecting_who_is_not_there_is_fine(s: Subject) {
-    with_inbound(&s).await;
-    assert_eq!(s.backend.disconnect(&[KeyId(1)]).await.unwrap(), 0);
+    let inbound = with_inbound(&s).await;
+    assert_eq!(s.backend.disconnect(&[KeyId(1)], &[inbound]).await.unwrap(), 0);
 }
 
 /// Closing twice is fine.

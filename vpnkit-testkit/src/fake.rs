@@ -260,7 +260,7 @@ impl ProtocolBackend for FakeServer {
         hash(&serde_json::to_string(inbound).unwrap())
     }
 
-    async fn disconnect(&self, keys: &[KeyId]) -> Result<usize> {
+    async fn disconnect(&self, keys: &[KeyId], _inbounds: &[Arc<Inbound>]) -> Result<usize> {
         let mut state = self.answer("fake.disconnect")?;
         let cut: Vec<KeyId> = keys.iter().copied().filter(|key| state.online.remove(key)).collect();
         state.cut.extend(&cut);

@@ -234,7 +234,7 @@ impl ProtocolBackend for Xray {
         Fingerprint(hasher.finish())
     }
 
-    async fn disconnect(&self, keys: &[KeyId]) -> Result<usize> {
+    async fn disconnect(&self, keys: &[KeyId], inbounds: &[Arc<Inbound>]) -> Result<usize> {
         const LIMIT: Duration = Duration::from_secs(10);
         if !self.cuts() {
             return Ok(0);
@@ -243,8 +243,7 @@ impl ProtocolBackend for Xray {
         if addresses.is_empty() {
             return Ok(0);
         }
-        let ports: Vec<u16> =
-            self.inner.loaded.map().values().filter_map(|i| i.ours.as_ref().map(|i| i.port)).collect();
+        let ports: Vec<u16> = inbounds.iter().map(|inbound| inbound.port).collect();
         let fault = |message: &str| Error::new(ErrorKind::PermissionDenied, "xray.disconnect", message);
         let cut = tokio::task::spawn_blocking(move || cut::close(&ports, &addresses));
         match tokio::time::timeout(LIMIT, cut).await {

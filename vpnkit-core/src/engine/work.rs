@@ -137,16 +137,16 @@ async fn sync(
     let failed = apply(shared, server, &changes).await?;
     let ended: Vec<KeyId> =
         ids.iter().filter(|id| keys.get(id).is_none_or(|k| k.status != KeyStatus::Active)).copied().collect();
-    cut(server, &ended).await;
+    cut(server, &ended, &inbounds).await;
     Ok(failed)
 }
 
 /// Cuts what is still open of keys that may no longer connect.
-async fn cut(server: &Server, ended: &[KeyId]) {
+async fn cut(server: &Server, ended: &[KeyId], inbounds: &[Arc<Inbound>]) {
     if ended.is_empty() || !server.backend.capabilities().cut_live {
         return;
     }
-    match server.backend.disconnect(ended).await {
+    match server.backend.disconnect(ended, inbounds).await {
         Ok(0) => {}
         Ok(connections) => tracing::debug!(server = %server.id(), connections, "connections were cut"),
         Err(e) => tracing::warn!(server = %server.id(), error = %e, "connections could not be cut"),
@@ -251,7 +251,11 @@ async fn reconcile(shared: &Shared, server: &Server) -> Result<usize> {
                 break;
             }
             newer.extend(waiting.keys().copied());
-            keys(shared, server, waiting).await?;
+            match keys(shared, server, waiting).await {
+                // Some of them are refused: those are told, the others go on.
+                Err(e) if e.kind() != ErrorKind::Rejected => return Err(e),
+                _ => {}
+            }
         }
         let current: Vec<Change> = chunk
             .iter()
@@ -264,7 +268,7 @@ async fn reconcile(shared: &Shared, server: &Server) -> Result<usize> {
             _ => None,
         }));
     }
-    cut(server, &ended.into_iter().collect::<Vec<_>>()).await;
+    cut(server, &ended.into_iter().collect::<Vec<_>>(), &own_inbounds(shared, server)).await;
     refused(failed)?;
     Ok(steps)
 }
