@@ -52,30 +52,125 @@ impl VpnKit {
     }
 
     /// Keys: create, find, change, delete.
+    ///
+    /// ```
+    /// use vpnkit::{ByteSize, Config, CreateKey, ErrorKind, KeyPatch, KeyStatus, Patch, VpnKit};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> vpnkit::Result<()> {
+    /// # let kit = VpnKit::open(Config::memory()).await?;
+    /// let key = kit.keys().create(CreateKey::named("tg_42").data_limit(ByteSize::gib(50))).await?;
+    ///
+    /// // Sold another 50 GiB: only if nobody changed the key meanwhile.
+    /// let patch = KeyPatch { data_limit: Patch::Set(ByteSize::gib(100)), ..KeyPatch::default() };
+    /// let sold = kit.keys().update(key.id, patch.clone(), Some(key.version)).await?;
+    /// let again = kit.keys().update(key.id, patch, Some(key.version)).await;
+    /// assert_eq!(again.unwrap_err().kind(), ErrorKind::Conflict);
+    ///
+    /// assert_eq!(kit.keys().disable("tg_42").await?.status, KeyStatus::Disabled);
+    /// assert_eq!(kit.keys().enable(sold.uid).await?.status, KeyStatus::Active);
+    /// kit.keys().delete(key.id, None).await?;
+    /// assert!(kit.keys().get(key.id).await?.is_none());
+    /// # kit.close().await
+    /// # }
+    /// ```
     #[must_use]
     pub fn keys(&self) -> Keys {
         self.engine.keys()
     }
 
     /// Inbounds: add, change, remove.
+    ///
+    /// ```no_run
+    /// use vpnkit::{Config, Inbound, InboundTag, NodeId, Transport, VpnKit, VpnProtocol, XrayConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> vpnkit::Result<()> {
+    /// let xray = XrayConfig::managed("vpn.example.com", "/var/lib/vpnkit/xray");
+    /// let kit = VpnKit::open(Config::sqlite("/var/lib/vpnkit/keys.db").xray(xray)).await?;
+    /// let tag = InboundTag::new("ws")?;
+    /// let websocket = Transport::WebSocket { path: "/tunnel".into(), host: None };
+    /// kit.inbounds().ensure(Inbound::new(tag.clone(), 8080, VpnProtocol::Vmess).transport(websocket)).await?;
+    /// // A port and a tag for one key, which go with it.
+    /// let key = kit.keys().require("alice").await?;
+    /// let own = Inbound::new(InboundTag::new("alice")?, 8081, VpnProtocol::Trojan).dedicated_to(key.id);
+    /// kit.inbounds().ensure(own).await?;
+    /// kit.inbounds().remove(&NodeId::main(), &tag).await?;
+    /// # kit.close().await
+    /// # }
+    /// ```
     #[must_use]
     pub fn inbounds(&self) -> Inbounds {
         self.engine.inbounds()
     }
 
     /// Traffic: history, who is online.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use vpnkit::{Clock, Config, CreateKey, SystemClock, UsageQuery, UsageStep, VpnKit};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> vpnkit::Result<()> {
+    /// # let kit = VpnKit::open(Config::memory()).await?;
+    /// let key = kit.keys().create(CreateKey::named("alice")).await?;
+    /// let now = SystemClock.now();
+    /// let month = UsageQuery {
+    ///     key: Some(key.id),
+    ///     node: None,
+    ///     from: now.minus(Duration::from_secs(30 * 86_400)),
+    ///     to: now,
+    ///     step: UsageStep::Day,
+    /// };
+    /// for day in kit.traffic().history(month).await? {
+    ///     println!("{} {} up, {} down", day.at, day.traffic.up, day.traffic.down);
+    /// }
+    /// assert!(kit.traffic().online().await?.is_empty());
+    /// # kit.close().await
+    /// # }
+    /// ```
     #[must_use]
     pub fn traffic(&self) -> TrafficView {
         self.engine.traffic()
     }
 
-    /// Events: from a cursor on.
+    /// Events: from a cursor on. Keep the cursor of the last one that you handled, and go on from there.
+    ///
+    /// ```
+    /// use vpnkit::{Config, CreateKey, Cursor, EventKind, VpnKit};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> vpnkit::Result<()> {
+    /// # let kit = VpnKit::open(Config::memory()).await?;
+    /// let key = kit.keys().create(CreateKey::named("alice")).await?;
+    /// let mut events = kit.events().stream(Cursor::START);
+    /// let event = events.next().await?.expect("it is open");
+    /// assert_eq!((event.kind, event.key()), (EventKind::KeyCreated, Some(key.id)));
+    /// # kit.close().await
+    /// # }
+    /// ```
     #[must_use]
     pub fn events(&self) -> Events {
         self.engine.events()
     }
 
     /// Servers: status, log, reconcile.
+    ///
+    /// ```
+    /// use vpnkit::{Config, VpnKit, XrayConfig, backend::ServerState};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> vpnkit::Result<()> {
+    /// // Nobody answers there: that is told, and no reason not to open.
+    /// let config = Config::memory().xray(XrayConfig::attached("vpn.example.com", "127.0.0.1:1"));
+    /// let kit = VpnKit::open(config).await?;
+    /// for server in kit.servers().status().await? {
+    ///     assert!(matches!(server.state, ServerState::Down { .. }));
+    ///     assert!(kit.servers().reconcile(&server.id).await.unwrap_err().is_temporary());
+    /// }
+    /// # kit.close().await
+    /// # }
+    /// ```
     #[must_use]
     pub fn servers(&self) -> Servers {
         self.engine.servers()

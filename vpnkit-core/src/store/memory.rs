@@ -17,7 +17,8 @@ use crate::model::{
 use crate::traffic::Counter;
 use crate::{Result, Timestamp, lifecycle};
 
-/// Keeps everything in memory, atomically and with the same answers as every other store.
+/// Keeps everything in memory, atomically and with the same answers as every other store. Every commit copies the
+/// whole state first, so it is for thousands of keys, not for hundreds of thousands.
 #[derive(Debug)]
 pub struct MemoryStore {
     state: Mutex<State>,
