@@ -128,7 +128,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, patience: Durati
             head.lines().find_map(|l| l.strip_prefix("Content-Length: "))?.trim().parse::<u64>().ok()?;
         let mut body = (&mut stream).take(length);
         tokio::io::copy(&mut body, &mut tokio::io::sink()).await.ok()?;
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await.ok()?;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.ok()?;
     } else if path == "/endless" {
         // A length that is never reached: whoever is cut off knows it.
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n").await.ok()?;
@@ -139,7 +139,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, patience: Durati
         }
     } else {
         let mut left: usize = path.strip_prefix("/bytes/")?.parse().ok()?;
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {left}\r\nConnection: close\r\n\r\n");
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {left}\r\n\r\n");
         stream.write_all(head.as_bytes()).await.ok()?;
         while left > 0 {
             let now = left.min(block.len());
@@ -147,5 +147,10 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, patience: Durati
             left -= now;
         }
     }
+    stream.flush().await.ok()?;
+    // The client hangs up: with XHTTP an end that comes right behind the data can overtake it inside Xray.
+    let mut rest = tokio::io::sink();
+    let hung_up = tokio::io::copy(&mut stream, &mut rest);
+    let _ = tokio::time::timeout(Duration::from_secs(10), hung_up).await;
     stream.shutdown().await.ok()
 }

@@ -96,7 +96,7 @@ async fn every_protocol_and_transport_carries_data_and_is_counted() {
         let tag = inbound.tag.as_str();
         let client = bed.client(key.id, tag).await;
         let came = client.tunnel.download(&bed.site, 2 * MIB).await;
-        assert_eq!(came.ok(), Some(2 * MIB), "{tag}");
+        assert_eq!(came.map_err(|e| e.to_string()), Ok(2 * MIB), "{tag}");
         drop(client);
         bed.settle_counters().await;
         let now = bed.kit.keys().require(key.id).await.unwrap().traffic.down;
