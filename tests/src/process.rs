@@ -7,8 +7,8 @@ pub fn xray_binary() -> PathBuf {
     let path = match std::env::var_os("VPNKIT_XRAY_BIN") {
         Some(path) => PathBuf::from(path),
         None => {
-            let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/root"), PathBuf::from);
-            home.join(".cache/vpnkit/xray-v1.260327.0/xray")
+            let home = std::env::var_os("HOME").expect("HOME, or VPNKIT_XRAY_BIN");
+            PathBuf::from(home).join(".cache/vpnkit/xray-v1.260327.0/xray")
         }
     };
     assert!(path.exists(), "no Xray at {}: run `make xray`", path.display());
