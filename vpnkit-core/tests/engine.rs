@@ -130,3 +130,22 @@ async fn a_stream_of_events_waits_and_ends_with_the_engine() {
     assert!(end.unwrap().is_none());
     assert_eq!(engine.keys().get("k").await.unwrap_err().kind(), ErrorKind::Closed);
 }
+
+/// A future that borrows a lock while it waits is not `Send`, and holds up whoever wants the lock.
+#[tokio::test]
+async fn every_call_can_be_spawned() {
+    fn spawnable<F: Future + Send>(future: F) -> F {
+        future
+    }
+    let server = Arc::new(FakeServer::new());
+    let engine = engine(&server).await;
+    spawnable(engine.servers().status()).await.unwrap();
+    spawnable(engine.servers().reconcile(&id())).await.unwrap();
+    spawnable(engine.traffic().online()).await.unwrap();
+    spawnable(engine.traffic().collect()).await.unwrap();
+    spawnable(engine.keys().create(CreateKey::default())).await.unwrap();
+    spawnable(engine.inbounds().list()).await.unwrap();
+    spawnable(engine.events().newest()).await.unwrap();
+    spawnable(engine.tick()).await.unwrap();
+    spawnable(engine.close()).await.unwrap();
+}

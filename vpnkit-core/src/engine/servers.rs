@@ -34,12 +34,18 @@ impl Servers {
         self.engine.shared.open("servers.status")?;
         let mut all = Vec::new();
         for server in &self.engine.shared.servers {
+            // In a statement of its own: whoever waits while it borrows the state holds up who changes it.
+            let state = server.backend.state().borrow().clone();
+            let health = match state {
+                ServerState::Up { .. } => server.backend.health().await.ok(),
+                _ => None,
+            };
             all.push(ServerStatus {
                 id: server.id().clone(),
                 node: server.backend.node().clone(),
-                state: server.backend.state().borrow().clone(),
+                state,
                 capabilities: server.backend.capabilities(),
-                health: if server.is_up() { server.backend.health().await.ok() } else { None },
+                health,
                 pending: server.queue.len(),
             });
         }
