@@ -50,6 +50,8 @@ kinds! {
     Timeout = "timeout",
     /// The object was closed before or during the call.
     Closed = "closed",
+    /// The process was forked after this was opened; what it holds works in the parent only.
+    Forked = "forked",
     /// The operating system refused.
     PermissionDenied = "permission_denied",
     /// Another program listens on the port.

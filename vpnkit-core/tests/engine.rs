@@ -149,3 +149,37 @@ async fn every_call_can_be_spawned() {
     spawnable(engine.tick()).await.unwrap();
     spawnable(engine.close()).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_change_ends_also_when_nobody_waits_for_it() {
+    let server = Arc::new(FakeServer::new());
+    let engine = engine(&server).await;
+    for i in 0..50 {
+        let keys = engine.keys();
+        let mut create = Box::pin(keys.create(CreateKey::named(format!("k{i}"))));
+        // Begun, then dropped: a client that timed out.
+        assert!(futures_util::poll!(&mut create).is_pending());
+    }
+    let all = async {
+        while !(1..=50).all(|id| server.lets_in(KeyId(id), "main")) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), all).await.expect("the servers have heard of every key");
+}
+
+#[tokio::test]
+async fn events_come_in_batches_too() {
+    let engine = engine(&Arc::new(FakeServer::new())).await;
+    let all = (0..25).map(|i| CreateKey::named(format!("k{i}"))).collect();
+    engine.keys().create_many(all, None).await.unwrap();
+    let inbound_changed = Cursor(1);
+    let mut stream = engine.events().stream(inbound_changed);
+    let mut sizes = Vec::new();
+    while sizes.iter().sum::<usize>() < 25 {
+        sizes.push(stream.next_batch(10).await.unwrap().len());
+    }
+    assert_eq!(sizes, [10, 10, 5]);
+    engine.close().await.unwrap();
+    assert!(stream.next_batch(10).await.unwrap().is_empty());
+}

@@ -56,14 +56,25 @@ impl EventStream {
     /// Waits for the next event; `None` once vpnkit is closed. Cancel-safe: an event is not lost by dropping the
     /// future.
     pub async fn next(&mut self) -> Result<Option<Event>> {
+        self.fill().await?;
+        Ok(self.ready.pop_front())
+    }
+
+    /// Waits until there is an event, and takes it and those behind it, at most `max`; nothing once vpnkit is
+    /// closed. Cancel-safe.
+    pub async fn next_batch(&mut self, max: usize) -> Result<Vec<Event>> {
+        self.fill().await?;
+        let count = self.ready.len().min(max);
+        Ok(self.ready.drain(..count).collect())
+    }
+
+    /// Waits until an event is ready or vpnkit is closed.
+    async fn fill(&mut self) -> Result<()> {
         let shared = std::sync::Arc::clone(&self.events.engine.shared);
         let mut signal = shared.store.event_signal();
-        loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Ok(Some(event));
-            }
+        while self.ready.is_empty() {
             if shared.stop.is_cancelled() {
-                return Ok(None);
+                return Ok(());
             }
             signal.mark_unchanged();
             let batch = self.events.read(self.cursor, BATCH).await?;
@@ -71,12 +82,13 @@ impl EventStream {
             self.ready.extend(batch.events);
             if self.ready.is_empty() {
                 tokio::select! {
-                    () = shared.stop.cancelled() => return Ok(None),
-                    changed = signal.changed() => if changed.is_err() { return Ok(None) },
+                    () = shared.stop.cancelled() => return Ok(()),
+                    changed = signal.changed() => if changed.is_err() { return Ok(()) },
                     () = tokio::time::sleep(POLL) => {}
                 }
             }
         }
+        Ok(())
     }
 
     /// As a `futures` stream, which ends when vpnkit is closed or after the first error.

@@ -21,6 +21,11 @@ impl Inbounds {
     /// the port; `PortInUse` and `Rejected` when the server refuses it, and then nothing is changed. When the server
     /// does not answer, the inbound is committed and comes with the next reconcile.
     pub async fn ensure(&self, inbound: Inbound) -> Result<Inbound> {
+        let inbounds = self.clone();
+        self.engine.to_the_end("inbounds.ensure", async move { inbounds.put(inbound).await }).await
+    }
+
+    async fn put(&self, inbound: Inbound) -> Result<Inbound> {
         const OP: &str = "inbounds.ensure";
         let shared = self.shared(OP)?;
         let server = shared.servers.iter().find(|s| *s.backend.node() == inbound.node).ok_or_else(|| {
@@ -69,6 +74,11 @@ impl Inbounds {
     ///
     /// Errors: `NotFound`.
     pub async fn remove(&self, node: &NodeId, tag: &InboundTag) -> Result<()> {
+        let (inbounds, node, tag) = (self.clone(), node.clone(), tag.clone());
+        self.engine.to_the_end("inbounds.remove", async move { inbounds.take(&node, &tag).await }).await
+    }
+
+    async fn take(&self, node: &NodeId, tag: &InboundTag) -> Result<()> {
         const OP: &str = "inbounds.remove";
         let shared = self.shared(OP)?;
         shared.commit(OP, StoreOp::RemoveInbound(node.clone(), tag.clone())).await?;

@@ -25,6 +25,11 @@ impl Keys {
     /// Errors: `InvalidInput` with the `field`; `NotFound` for an inbound that does not exist; `AlreadyExists` when
     /// the name is taken.
     pub async fn create(&self, request: CreateKey) -> Result<Key> {
+        let keys = self.clone();
+        self.engine.to_the_end("keys.create", async move { keys.create_one(request).await }).await
+    }
+
+    async fn create_one(&self, request: CreateKey) -> Result<Key> {
         const OP: &str = "keys.create";
         let shared = self.shared(OP)?;
         let now = shared.clock.now();
@@ -47,6 +52,16 @@ impl Keys {
     /// Errors as with [`Self::create`], with the `index` of the request that is at fault. Idempotency keys of the
     /// single requests are refused; give the whole batch one.
     pub async fn create_many(
+        &self,
+        requests: Vec<CreateKey>,
+        idempotency_key: Option<String>,
+    ) -> Result<Vec<Key>> {
+        let keys = self.clone();
+        let all = async move { keys.create_all(requests, idempotency_key).await };
+        self.engine.to_the_end("keys.create_many", all).await
+    }
+
+    async fn create_all(
         &self,
         requests: Vec<CreateKey>,
         idempotency_key: Option<String>,
@@ -130,7 +145,10 @@ impl Keys {
         const OP: &str = "keys.delete";
         let shared = self.shared(OP)?;
         let key = shared.resolve(OP, &key.into()).await?;
-        shared.delete(OP, vec![key], expected_version).await
+        let keys = self.clone();
+        self.engine
+            .to_the_end(OP, async move { keys.shared(OP)?.delete(OP, vec![key], expected_version).await })
+            .await
     }
 
     /// Deletes these keys in one transaction, all of them or none; returns how many.
@@ -144,7 +162,8 @@ impl Keys {
             return Err(not_found(OP, &KeyRef::Id(*missing)));
         }
         let count = keys.len();
-        shared.delete(OP, keys, None).await?;
+        let handle = self.clone();
+        self.engine.to_the_end(OP, async move { handle.shared(OP)?.delete(OP, keys, None).await }).await?;
         Ok(count)
     }
 
@@ -179,6 +198,17 @@ impl Keys {
     }
 
     async fn patch(
+        &self,
+        op: &'static str,
+        key: KeyRef,
+        patch: KeyPatch,
+        expected: Option<u64>,
+    ) -> Result<Key> {
+        let keys = self.clone();
+        self.engine.to_the_end(op, async move { keys.patch_one(op, key, patch, expected).await }).await
+    }
+
+    async fn patch_one(
         &self,
         op: &'static str,
         key: KeyRef,

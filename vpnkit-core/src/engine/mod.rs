@@ -219,6 +219,19 @@ impl Engine {
         self.shared.store.close().await
     }
 
+    /// Runs a change to its end, also when the caller stops waiting for it: what was committed must reach the servers
+    /// now, not at the next reconcile. [`Self::close`] waits for it.
+    async fn to_the_end<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        change: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        self.shared.tasks.spawn(change).await.unwrap_or_else(|e| {
+            let kind = if e.is_cancelled() { ErrorKind::Closed } else { ErrorKind::Unexpected };
+            Err(Error::new(kind, operation, "the change did not end").caused_by(e))
+        })
+    }
+
     async fn stop_everything(&self) {
         const LAST_READING: Duration = Duration::from_secs(5);
         self.shared.stop.cancel();

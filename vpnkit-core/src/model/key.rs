@@ -170,7 +170,8 @@ pub struct CreateKey {
     pub data_limit: Option<ByteSize>,
     /// In the future; `None` is never. Not together with `expires_in`.
     pub expires_at: Option<Timestamp>,
-    /// From now on. Not together with `expires_at`.
+    /// From now on; in JSON a text with its unit ([`super::parse_duration`]). Not together with `expires_at`.
+    #[serde(with = "super::span::optional")]
     pub expires_in: Option<Duration>,
     /// Which inbounds.
     pub inbounds: InboundSelection,

@@ -9,6 +9,7 @@ mod key;
 mod name;
 mod query;
 mod size;
+mod span;
 mod usage;
 
 pub use credential::{Credential, CredentialSecret, Device, Protocol};
@@ -23,4 +24,5 @@ pub use key::{CreateKey, InboundSelection, Key, KeyPatch, KeyStatus, NewKey, Pat
 pub use name::KeyName;
 pub use query::{KeyQuery, Order, Page, PageToken, Sort, SortValue};
 pub use size::ByteSize;
+pub use span::parse_duration;
 pub use usage::{UsagePoint, UsageQuery, UsageStep};

@@ -1,0 +1,83 @@
+//! Lengths of time that cannot be confused.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serializer};
+
+use crate::{Error, Result};
+
+/// Reads a length of time with its unit: `30 days`, `12h`, `1d 12h`, `PT90M`. A day has 24 hours; months and years have
+/// no fixed length and are refused.
+///
+/// Errors: `InvalidInput` about `duration`.
+///
+/// ```
+/// use std::time::Duration;
+/// use vpnkit_core::model::parse_duration;
+/// assert_eq!(parse_duration("30 days")?, Duration::from_secs(30 * 86_400));
+/// assert!(parse_duration("30").is_err());
+/// assert!(parse_duration("1 month").is_err());
+/// # Ok::<(), vpnkit_core::Error>(())
+/// ```
+pub fn parse_duration(text: &str) -> Result<Duration> {
+    let fault = |message: &str| {
+        Error::invalid("duration.parse", "duration", message)
+            .with("value", text)
+            .hint("write it as `30 days` or `12 hours`")
+    };
+    let span: jiff::Span = text.trim().parse().map_err(|_| fault("not a length of time with its unit"))?;
+    let length = span
+        .to_duration(jiff::SpanRelativeTo::days_are_24_hours())
+        .map_err(|_| fault("months and years have no fixed length"))?;
+    Duration::try_from(length).map_err(|_| fault("is negative"))
+}
+
+/// serde for `Option<Duration>` as text.
+pub(super) mod optional {
+    use super::{Deserialize, Deserializer, Duration, Serializer, parse_duration};
+
+    pub(in crate::model) fn serialize<S: Serializer>(
+        time: &Option<Duration>,
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
+        match time {
+            None => s.serialize_none(),
+            Some(time) => s.collect_str(&format_args!("{} ms", time.as_millis())),
+        }
+    }
+
+    pub(in crate::model) fn deserialize<'de, D: Deserializer<'de>>(
+        d: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let text = Option::<String>::deserialize(d)?;
+        text.map(|text| parse_duration(&text)).transpose().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::CreateKey;
+
+    #[test]
+    fn a_request_is_the_same_after_json() {
+        for secs in [1, 59, 86_400, 30 * 86_400, 400 * 86_400] {
+            let request = CreateKey::default().expires_in(Duration::from_secs(secs));
+            let text = serde_json::to_string(&request).unwrap();
+            assert_eq!(serde_json::from_str::<CreateKey>(&text).unwrap(), request, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_clear_is_read() {
+        for (text, secs) in
+            [("30 days", 2_592_000), ("12h", 43_200), ("1d 12h", 129_600), ("2 weeks", 1_209_600)]
+        {
+            assert_eq!(parse_duration(text).unwrap().as_secs(), secs, "{text}");
+        }
+        for text in ["", "30", "30 d a y s", "-1 day", "1 month", "2 years", "soon"] {
+            let error = parse_duration(text).unwrap_err();
+            assert_eq!(error.get("field"), Some("duration"), "{text}");
+        }
+    }
+}
