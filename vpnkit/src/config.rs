@@ -83,6 +83,10 @@ pub struct Config {
     /// Days for which events and idempotency keys are kept. Default: 30.
     #[serde(default = "default_keep")]
     pub keep_events_days: u64,
+    /// Whether background work runs. Default: yes. Without it only [`crate::VpnKit::tick`] reads counters and ends keys:
+    /// for tests that move a clock.
+    #[serde(default = "default_background")]
+    pub background: bool,
 }
 
 const fn default_collect() -> u64 {
@@ -97,6 +101,10 @@ const fn default_keep() -> u64 {
     30
 }
 
+const fn default_background() -> bool {
+    true
+}
+
 impl Config {
     fn new(store: StoreConfig) -> Self {
         Self {
@@ -106,6 +114,7 @@ impl Config {
             collect_every_secs: default_collect(),
             reconcile_every_secs: default_reconcile(),
             keep_events_days: default_keep(),
+            background: default_background(),
         }
     }
 
@@ -146,9 +155,10 @@ impl Config {
     ///
     /// Errors: `InvalidConfig`.
     pub fn from_json(text: &str) -> Result<Self> {
-        let config: Self = serde_json::from_str(text).map_err(|e| {
+        let mut json = serde_json::Deserializer::from_str(text);
+        let config: Self = serde_path_to_error::deserialize(&mut json).map_err(|e| {
             Error::new(ErrorKind::InvalidConfig, "config", "the configuration cannot be read")
-                .with("reason", &e)
+                .with("fault", format!("{}: {}", e.path(), e.inner()))
                 .caused_by(e)
         })?;
         config.validate()?;
@@ -208,6 +218,7 @@ impl Config {
             collect_every: Duration::from_secs(self.collect_every_secs),
             reconcile_every: Duration::from_secs(self.reconcile_every_secs),
             keep_events: Duration::from_secs(self.keep_events_days * 86_400),
+            background: self.background,
             ..EngineOptions::default()
         }
     }

@@ -28,9 +28,15 @@ impl VpnKit {
 
     /// The same with a clock of your own, for tests of time.
     pub async fn open_with_clock(config: Config, clock: Arc<dyn Clock>) -> Result<Self> {
+        Self::open_with(config, clock, Vec::new()).await
+    }
+
+    /// The same with servers of your own too: programs that vpnkit does not know, or fakes.
+    pub async fn open_with(config: Config, clock: Arc<dyn Clock>, servers: Vec<ServerParts>) -> Result<Self> {
         config.validate()?;
         let options = config.options();
-        let servers = config.servers.into_iter().map(parts).collect::<Result<Vec<_>>>()?;
+        let known = config.servers.into_iter().map(parts);
+        let servers = known.chain(servers.into_iter().map(Ok)).collect::<Result<Vec<_>>>()?;
         let store: Arc<dyn KeyStore> = match config.store {
             StoreConfig::Memory => Arc::new(MemoryStore::new()),
             StoreConfig::Sqlite(path) => open_sqlite(path, config.passphrase).await?,

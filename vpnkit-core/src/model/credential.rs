@@ -61,8 +61,8 @@ impl FromStr for Protocol {
 }
 
 /// The name of one of a customer's devices: 1 to 32 of `a-z 0-9 _ -`. Most keys have only the default one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(into = "String")]
 pub struct Device(String);
 
 impl Device {

@@ -55,7 +55,8 @@ impl Endpoint {
 }
 
 /// The client's side of [`Security`]: no private keys, no files.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ClientSecurity {
     /// Nothing.

@@ -77,8 +77,8 @@ impl From<&str> for KeyRef {
 }
 
 /// The name of a machine that runs VPN servers: 1 to 32 of `a-z 0-9 -`. The local one is `main`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(into = "String")]
 pub struct NodeId(String);
 
 impl NodeId {

@@ -10,8 +10,8 @@ use super::{KeyId, NodeId, Protocol};
 use crate::{Error, Result, Secret};
 
 /// The name of an inbound on its node: 1 to 64 of `A-Z a-z 0-9 . _ -`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(into = "String")]
 pub struct InboundTag(String);
 
 impl InboundTag {
@@ -223,8 +223,8 @@ pub enum Transport {
 }
 
 /// A REALITY short id: up to 16 hexadecimal digits, an even number of them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(into = "String")]
 pub struct ShortId(String);
 
 impl ShortId {

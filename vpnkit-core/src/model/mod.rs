@@ -26,3 +26,17 @@ pub use query::{KeyQuery, Order, Page, PageToken, Sort, SortValue};
 pub use size::ByteSize;
 pub use span::parse_duration;
 pub use usage::{UsagePoint, UsageQuery, UsageStep};
+
+/// Read as texts. serde says only what is wrong with one: where it stands is known to whoever reads the whole.
+macro_rules! read_as_text {
+    ($($name:ty),*) => {$(
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                let text = <String as serde::Deserialize>::deserialize(d)?;
+                Self::new(text).map_err(|e| serde::de::Error::custom(e.message()))
+            }
+        }
+    )*};
+}
+
+read_as_text!(KeyName, NodeId, InboundTag, ShortId, Device);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::{Error, Result};
 
@@ -15,8 +15,8 @@ use crate::{Error, Result};
 /// assert!(KeyName::new("tg_42").is_ok());
 /// assert_eq!(KeyName::new("two words").unwrap_err().get("field"), Some("name"));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
 pub struct KeyName(String);
 
 impl KeyName {

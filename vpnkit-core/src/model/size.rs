@@ -132,7 +132,7 @@ impl<'de> Deserialize<'de> for ByteSize {
         }
         match Form::deserialize(d)? {
             Form::Bytes(bytes) => Ok(Self::from_bytes(bytes)),
-            Form::Text(text) => text.parse().map_err(serde::de::Error::custom),
+            Form::Text(text) => text.parse().map_err(|e: Error| serde::de::Error::custom(e.message())),
         }
     }
 }

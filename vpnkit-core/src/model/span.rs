@@ -50,7 +50,7 @@ pub(super) mod optional {
         d: D,
     ) -> Result<Option<Duration>, D::Error> {
         let text = Option::<String>::deserialize(d)?;
-        text.map(|text| parse_duration(&text)).transpose().map_err(serde::de::Error::custom)
+        text.map(|text| parse_duration(&text)).transpose().map_err(|e| serde::de::Error::custom(e.message()))
     }
 }
 

@@ -1,0 +1,63 @@
+//! From a request to its answer.
+
+use vpnkit::Result;
+
+use crate::request::Request;
+use crate::{Answer, Session};
+
+impl Session {
+    /// Calls the facade. To be run on the session's runtime.
+    pub async fn call(&self, request: Request) -> Result<Answer> {
+        let kit = self.kit(request.operation())?;
+        let (keys, inbounds, traffic) = (kit.keys(), kit.inbounds(), kit.traffic());
+        let (events, servers) = (kit.events(), kit.servers());
+        Ok(match request {
+            Request::KeysCreate(request) => Answer::key(keys.create(*request).await?),
+            Request::KeysCreateMany(all) => {
+                Answer::Keys(keys.create_many(all.requests, all.idempotency_key).await?)
+            }
+            Request::KeysGet(of) => Answer::MaybeKey(keys.get(of.key).await?.map(Box::new)),
+            Request::KeysRequire(of) => Answer::key(keys.require(of.key).await?),
+            Request::KeysFind(query) => Answer::Page(keys.find(query).await?),
+            Request::KeysUpdate(update) => {
+                Answer::key(keys.update(update.key, update.patch, update.expected_version).await?)
+            }
+            Request::KeysEnable(of) => Answer::key(keys.enable(of.key).await?),
+            Request::KeysDisable(of) => Answer::key(keys.disable(of.key).await?),
+            Request::KeysResetUsage(of) => Answer::key(keys.reset_usage(of.key).await?),
+            Request::KeysDelete(of) => {
+                keys.delete(of.key, of.expected_version).await?;
+                Answer::Nothing
+            }
+            Request::KeysDeleteMany(of) => Answer::Count(keys.delete_many(of.ids).await?),
+            Request::KeysEndpoints(of) => Answer::Endpoints(keys.endpoints(of.key).await?),
+            Request::KeysLinks(of) => Answer::Lines(keys.links(of.key).await?),
+            Request::InboundsEnsure(inbound) => Answer::inbound(inbounds.ensure(*inbound).await?),
+            Request::InboundsList(_) => Answer::Inbounds(inbounds.list().await?),
+            Request::InboundsGet(of) => {
+                Answer::MaybeInbound(inbounds.get(&of.node, &of.tag).await?.map(Box::new))
+            }
+            Request::InboundsRemove(of) => {
+                inbounds.remove(&of.node, &of.tag).await?;
+                Answer::Nothing
+            }
+            Request::TrafficHistory(query) => Answer::Points(traffic.history(query).await?),
+            Request::TrafficCollect(_) => Answer::Collected(traffic.collect().await?),
+            Request::TrafficOnline(_) => Answer::Online(traffic.online().await?),
+            Request::TrafficOnlineKey(of) => {
+                let key = keys.require(of.key).await.map_err(|e| e.during("traffic.online_key"))?;
+                Answer::MaybeOnline(traffic.online_key(key.id).await?)
+            }
+            Request::EventsRead(read) => Answer::Events(events.read(read.after, read.max).await?),
+            Request::EventsNewest(_) => Answer::Cursor(events.newest().await?),
+            Request::ServersStatus(_) => Answer::Servers(servers.status().await?),
+            Request::ServersReconcile(of) => Answer::Count(servers.reconcile(&of.id).await?),
+            Request::ServersLog(of) => Answer::Lines(servers.log(&of.id, of.lines)?),
+            Request::Tick(_) => {
+                kit.tick().await?;
+                Answer::Nothing
+            }
+            Request::Sandbox(step) => self.sandbox()?.step(kit, step).await?,
+        })
+    }
+}

@@ -1,0 +1,199 @@
+//! The facade's calls as data.
+
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Error as _};
+use uuid::Uuid;
+use vpnkit::{
+    ByteSize, CreateKey, Cursor, Error, ErrorKind, Inbound, InboundTag, KeyId, KeyPatch, KeyQuery, KeyRef,
+    NodeId, Result, ServerId, Timestamp, UsageQuery,
+};
+
+macro_rules! requests {
+    ($($code:literal => $name:ident($arguments:ty),)*) => {
+        /// One call.
+        #[derive(Debug)]
+        #[allow(missing_docs, reason = "each is the call of its name")]
+        #[non_exhaustive]
+        pub enum Request { $($name($arguments),)* }
+
+        impl Request {
+            /// The names of all calls: noun and verb.
+            pub const OPERATIONS: &'static [&'static str] = &[$($code,)*];
+
+            /// The name as it is kept here.
+            ///
+            /// Errors: `Unsupported`.
+            pub fn named(operation: &str) -> Result<&'static str> {
+                Self::OPERATIONS.iter().copied().find(|name| *name == operation).ok_or_else(|| {
+                    Error::new(ErrorKind::Unsupported, "call", "no such operation").with("name", operation)
+                })
+            }
+
+            /// The call `operation` with `arguments`, a JSON object.
+            ///
+            /// Errors: `InvalidInput` with the `field`.
+            pub fn parse(operation: &str, arguments: &str) -> Result<Self> {
+                match operation {
+                    $($code => Ok(Self::$name(read($code, arguments)?)),)*
+                    _ => Self::named(operation).and_then(|name| Self::parse(name, arguments)),
+                }
+            }
+
+            /// Its name.
+            #[must_use]
+            pub fn operation(&self) -> &'static str {
+                match self { $(Self::$name(_) => $code,)* }
+            }
+        }
+    };
+}
+
+requests! {
+    "keys.create" => KeysCreate(Box<CreateKey>),
+    "keys.create_many" => KeysCreateMany(CreateMany),
+    "keys.get" => KeysGet(OfKey),
+    "keys.require" => KeysRequire(OfKey),
+    "keys.find" => KeysFind(KeyQuery),
+    "keys.update" => KeysUpdate(Box<Update>),
+    "keys.enable" => KeysEnable(OfKey),
+    "keys.disable" => KeysDisable(OfKey),
+    "keys.reset_usage" => KeysResetUsage(OfKey),
+    "keys.delete" => KeysDelete(Delete),
+    "keys.delete_many" => KeysDeleteMany(DeleteMany),
+    "keys.endpoints" => KeysEndpoints(OfKey),
+    "keys.links" => KeysLinks(OfKey),
+    "inbounds.ensure" => InboundsEnsure(Box<Inbound>),
+    "inbounds.list" => InboundsList(Nothing),
+    "inbounds.get" => InboundsGet(OfInbound),
+    "inbounds.remove" => InboundsRemove(OfInbound),
+    "traffic.history" => TrafficHistory(UsageQuery),
+    "traffic.collect" => TrafficCollect(Nothing),
+    "traffic.online" => TrafficOnline(Nothing),
+    "traffic.online_key" => TrafficOnlineKey(OfKey),
+    "events.read" => EventsRead(ReadEvents),
+    "events.newest" => EventsNewest(Nothing),
+    "servers.status" => ServersStatus(Nothing),
+    "servers.reconcile" => ServersReconcile(OfServer),
+    "servers.log" => ServersLog(Log),
+    "tick" => Tick(Nothing),
+    "sandbox" => Sandbox(SandboxStep),
+}
+
+/// No arguments.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+/// A key by one of its identities.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Identity {
+    Id(KeyId),
+    Uid(Uuid),
+    Name(String),
+}
+
+fn key_ref<'de, D: serde::Deserializer<'de>>(d: D) -> Result<KeyRef, D::Error> {
+    Ok(match Identity::deserialize(d)? {
+        Identity::Id(id) => id.into(),
+        Identity::Uid(uid) => uid.into(),
+        Identity::Name(name) => name.into(),
+    })
+}
+
+/// A cursor, as a number or as its digits.
+fn cursor<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Cursor, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Form {
+        Number(i64),
+        Digits(String),
+    }
+    match Form::deserialize(d)? {
+        Form::Number(number) => Ok(Cursor(number)),
+        Form::Digits(digits) => digits.parse().map(Cursor).map_err(|_| D::Error::custom("not a cursor")),
+    }
+}
+
+macro_rules! arguments {
+    ($($name:ident { $($(#[$attribute:meta])* $field:ident: $type:ty,)* })*) => {$(
+        /// Arguments.
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name { $($(#[$attribute])* pub(crate) $field: $type,)* }
+    )*};
+}
+
+arguments! {
+    OfKey { #[serde(deserialize_with = "key_ref")] key: KeyRef, }
+    CreateMany { requests: Vec<CreateKey>, #[serde(default)] idempotency_key: Option<String>, }
+    Update {
+        #[serde(deserialize_with = "key_ref")] key: KeyRef,
+        patch: KeyPatch,
+        #[serde(default)] expected_version: Option<u64>,
+    }
+    Delete {
+        #[serde(deserialize_with = "key_ref")] key: KeyRef,
+        #[serde(default)] expected_version: Option<u64>,
+    }
+    DeleteMany { ids: Vec<KeyId>, }
+    OfInbound { node: NodeId, tag: InboundTag, }
+    ReadEvents { #[serde(deserialize_with = "cursor")] after: Cursor, max: usize, }
+    OfServer { id: ServerId, }
+    Log { id: ServerId, lines: usize, }
+}
+
+/// What happens in a sandbox.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case", deny_unknown_fields)]
+#[allow(missing_docs, reason = "each is the step of its name")]
+pub enum SandboxStep {
+    Now,
+    Set {
+        to: Timestamp,
+    },
+    Pass {
+        #[serde(deserialize_with = "key_ref")]
+        key: KeyRef,
+        up: ByteSize,
+        down: ByteSize,
+    },
+    Fail,
+    Refuse {
+        #[serde(deserialize_with = "key_ref")]
+        key: KeyRef,
+    },
+    Heal,
+    Restart,
+    LetsIn {
+        #[serde(deserialize_with = "key_ref")]
+        key: KeyRef,
+        tag: InboundTag,
+    },
+}
+
+/// Reads arguments; a fault names the field as callers know it.
+fn read<T: DeserializeOwned>(operation: &'static str, arguments: &str) -> Result<T> {
+    if let Ok(read) = serde_json::from_str(arguments) {
+        return Ok(read);
+    }
+    // Once more, slowly, for where it is wrong.
+    let fault =
+        |e: serde_json::Error| Error::new(ErrorKind::InvalidInput, operation, "not JSON").caused_by(e);
+    let value: serde_json::Value = serde_json::from_str(arguments).map_err(fault)?;
+    serde_path_to_error::deserialize(value).map_err(|e| {
+        let path = e.path().to_string();
+        let field = path.strip_prefix("patch.").unwrap_or(&path);
+        let field = field.strip_suffix(".set").unwrap_or(field);
+        // The value stays out of the message: it may be a secret.
+        Error::invalid(operation, field, shown(&e.into_inner().to_string()))
+    })
+}
+
+/// serde's own messages repeat the value (`invalid type: string "x", expected …`): only what was expected is shown.
+fn shown(message: &str) -> String {
+    match (message.starts_with("invalid "), message.rsplit_once(", expected ")) {
+        (true, Some((_, expected))) => format!("expected {expected}"),
+        _ => message.to_owned(),
+    }
+}

@@ -1,0 +1,63 @@
+//! A kit for tests of applications: time stands still until it is told to move, a fake server does as it is told.
+
+use std::sync::Arc;
+
+use vpnkit::engine::ServerParts;
+use vpnkit::{Clock, Config, Host, KeyId, ManualClock, Result, Traffic, VpnKit};
+use vpnkit_testkit::{FakeServer, Fault};
+
+use crate::Answer;
+use crate::request::SandboxStep;
+
+#[derive(Debug)]
+pub(crate) struct Sandbox {
+    clock: ManualClock,
+    server: Arc<FakeServer>,
+}
+
+impl Sandbox {
+    pub(crate) async fn open(config: Config) -> Result<(VpnKit, Self)> {
+        let (clock, server) = (ManualClock::default(), Arc::new(FakeServer::new()));
+        let host = Host { address: "vpn.example".into(), remark: "example".into() };
+        let parts = ServerParts { backend: server.clone(), source: server.clone(), hosts: vec![host] };
+        let kit = VpnKit::open_with(config, Arc::new(clock.clone()), vec![parts]).await?;
+        Ok((kit, Self { clock, server }))
+    }
+
+    pub(crate) async fn step(&self, kit: &VpnKit, step: SandboxStep) -> Result<Answer> {
+        let id = |key| async move { Ok::<KeyId, vpnkit::Error>(kit.keys().require(key).await?.id) };
+        Ok(match step {
+            SandboxStep::Now => Answer::Moment(self.clock.now()),
+            SandboxStep::Set { to } => {
+                self.clock.set(to);
+                Answer::Nothing
+            }
+            SandboxStep::Pass { key, up, down } => {
+                self.server.pass(id(key).await?, Traffic { up: up.bytes(), down: down.bytes() });
+                Answer::Nothing
+            }
+            SandboxStep::Fail => {
+                self.server.fail(Fault::Down);
+                Answer::Nothing
+            }
+            SandboxStep::Refuse { key } => {
+                self.server.fail(Fault::Refuse(id(key).await?));
+                Answer::Nothing
+            }
+            SandboxStep::Heal => {
+                self.server.heal();
+                for server in kit.servers().status().await? {
+                    kit.servers().reconcile(&server.id).await?;
+                }
+                Answer::Nothing
+            }
+            SandboxStep::Restart => {
+                self.server.restart().await;
+                Answer::Nothing
+            }
+            SandboxStep::LetsIn { key, tag } => {
+                Answer::Flag(self.server.lets_in(id(key).await?, tag.as_str()))
+            }
+        })
+    }
+}

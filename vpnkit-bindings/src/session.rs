@@ -1,0 +1,73 @@
+//! One open kit.
+
+use std::mem;
+use std::sync::Arc;
+
+use vpnkit::{Config, Cursor, Error, ErrorKind, Result, VpnKit};
+
+use crate::sandbox::Sandbox;
+use crate::{Pump, Runtime};
+
+/// A kit on a runtime. Dropping it without [`Self::close`] stops everything and waits for nothing.
+#[derive(Debug)]
+pub struct Session {
+    kit: Option<VpnKit>,
+    sandbox: Option<Sandbox>,
+    runtime: Runtime,
+}
+
+impl Session {
+    /// Opens what `config` describes: the JSON of [`Config`]. To be run on `runtime`.
+    pub async fn open(runtime: Runtime, config: String) -> Result<Self> {
+        let kit = VpnKit::open(Config::from_json(&config)?).await?;
+        Ok(Self { kit: Some(kit), sandbox: None, runtime })
+    }
+
+    /// Opens a kit with a manual clock and a fake server instead of real ones: for tests of applications.
+    pub async fn open_sandbox(runtime: Runtime, config: String) -> Result<Self> {
+        let (kit, sandbox) = Sandbox::open(Config::from_json(&config)?).await?;
+        Ok(Self { kit: Some(kit), sandbox: Some(sandbox), runtime })
+    }
+
+    /// The runtime that it was opened on.
+    #[must_use]
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// The events after a cursor.
+    pub fn events(self: &Arc<Self>, after: Cursor) -> Result<Pump> {
+        Ok(Pump::new(Arc::clone(self), self.kit("events.stream")?.events().stream(after)))
+    }
+
+    /// Reads the counters a last time, stops managed servers, releases the store. Ending the runtime is left to the
+    /// caller, who is on a thread that may wait for it.
+    pub async fn close(&self) -> Result<()> {
+        self.kit("close")?.close().await
+    }
+
+    pub(crate) fn kit(&self, operation: &'static str) -> Result<&VpnKit> {
+        self.runtime.check(operation)?;
+        self.kit.as_ref().ok_or_else(|| Error::new(ErrorKind::Closed, operation, "vpnkit is closed"))
+    }
+
+    pub(crate) fn sandbox(&self) -> Result<&Sandbox> {
+        self.sandbox.as_ref().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unsupported,
+                "testing",
+                "only a sandbox has a clock and a server to play with",
+            )
+        })
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.runtime.is_forked() {
+            // The parent's: its servers must not stop, its files must not be released.
+            mem::forget(self.kit.take());
+            mem::forget(self.sandbox.take());
+        }
+    }
+}

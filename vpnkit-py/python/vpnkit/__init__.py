@@ -1,0 +1,145 @@
+"""An embeddable VPN control plane: keys, limits, traffic accounting and servers in your own process.
+
+    import vpnkit
+
+    async with vpnkit.open("sqlite:bot.db") as kit:
+        key = await kit.keys.create("alice", data_limit="50 GiB", days=30)
+
+The same without ``async``: :mod:`vpnkit.sync`. For your tests: :mod:`vpnkit.testing`. Errors: :mod:`vpnkit.errors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+
+from . import errors, qr, sync, testing
+from ._kit_async import Events, Inbounds, Keys, Kit, Servers, TrafficView
+from ._loop import EventStream
+from ._native import Credential, Event, Key
+from ._opening import Opening
+from ._wire import KEEP, Keep, KeyLike, Length, Size
+from .config import AttachedXray, ManagedXray, Server, to_json
+from .errors import VpnkitError
+from .inbounds import (
+    Grpc,
+    HttpUpgrade,
+    Inbound,
+    NoSecurity,
+    Reality,
+    Shadowsocks,
+    Tcp,
+    Tls,
+    Trojan,
+    Vless,
+    Vmess,
+    WebSocket,
+    Xhttp,
+)
+from .keys import CreateKey, KeyStatus, Page
+from .records import (
+    Capabilities,
+    Collected,
+    Endpoint,
+    EventBatch,
+    EventKind,
+    OnlineKey,
+    ServerStatus,
+    Traffic,
+    UsagePoint,
+)
+from .sizes import GB, MB, TB, ByteSize, GiB, KiB, MiB, TiB
+
+__all__ = [
+    "GB",
+    "KEEP",
+    "MB",
+    "TB",
+    "AttachedXray",
+    "ByteSize",
+    "Capabilities",
+    "Collected",
+    "CreateKey",
+    "Credential",
+    "Endpoint",
+    "Event",
+    "EventBatch",
+    "EventKind",
+    "EventStream",
+    "Events",
+    "GiB",
+    "Grpc",
+    "HttpUpgrade",
+    "Inbound",
+    "Inbounds",
+    "Keep",
+    "Key",
+    "KeyLike",
+    "KeyStatus",
+    "Keys",
+    "KiB",
+    "Kit",
+    "Length",
+    "ManagedXray",
+    "MiB",
+    "NoSecurity",
+    "OnlineKey",
+    "Opening",
+    "Page",
+    "Reality",
+    "Server",
+    "ServerStatus",
+    "Servers",
+    "Shadowsocks",
+    "Size",
+    "Tcp",
+    "TiB",
+    "Tls",
+    "Traffic",
+    "TrafficView",
+    "Trojan",
+    "UsagePoint",
+    "Vless",
+    "Vmess",
+    "VpnkitError",
+    "WebSocket",
+    "Xhttp",
+    "errors",
+    "open",
+    "qr",
+    "sync",
+    "testing",
+]
+
+
+def open(
+    store: str | PathLike[str],
+    *,
+    servers: Sequence[Server] = (),
+    passphrase: str | None = None,
+    collect_every: Length | None = None,
+    reconcile_every: Length | None = None,
+    keep_events: Length | None = None,
+    background: bool = True,
+) -> Opening[Kit]:
+    """Opens the store, starts the servers and the background work: ``async with vpnkit.open(...) as kit``, or
+    ``kit = await vpnkit.open(...)`` and ``await kit.close()`` in the end.
+
+    ``store`` is ``"sqlite:PATH"``, a path, or ``"memory:"``. ``passphrase`` encrypts credentials and private keys in it.
+    ``collect_every`` (10 seconds) is the time between two readings of a server's counters, ``reconcile_every`` (5
+    minutes) that between two full comparisons of a server with the store, ``keep_events`` (30 days) how long events and
+    idempotency keys are kept. Without ``background`` only ``kit.tick()`` reads counters and ends keys.
+
+    Raises InvalidConfigError with every fault; StoreLockedError, StoreTooNewError, … of the store; BinaryMissingError,
+    PortInUseError, RejectedError, … of starting a server.
+    """
+    config = to_json(
+        store,
+        servers=servers,
+        passphrase=passphrase,
+        collect_every=collect_every,
+        reconcile_every=reconcile_every,
+        keep_events=keep_events,
+        background=background,
+    )
+    return Opening(config, Kit)

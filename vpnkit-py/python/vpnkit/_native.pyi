@@ -1,0 +1,168 @@
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal, final
+from uuid import UUID
+
+from .keys import KeyStatus
+from .records import EventKind, Traffic
+from .sizes import ByteSize
+
+@final
+class Key:
+    """A customer's key as it stands in the store."""
+
+    @property
+    def id(self) -> int:
+        """Integer id, never used again."""
+    @property
+    def uid(self) -> UUID:
+        """Globally unique id."""
+    @property
+    def version(self) -> int:
+        """Grows by one with every change but traffic."""
+    @property
+    def name(self) -> str | None:
+        """The handle, unique without regard to case."""
+    @property
+    def label(self) -> str | None:
+        """Free text, need not be unique."""
+    @property
+    def note(self) -> str | None:
+        """Free text for the operator."""
+    @property
+    def owner(self) -> int | None:
+        """The id of the admin who owns it."""
+    @property
+    def status(self) -> KeyStatus:
+        """Whether it may connect, and if not, why."""
+    @property
+    def data_limit(self) -> ByteSize | None:
+        """How much it may use; None is unlimited."""
+    @property
+    def used(self) -> ByteSize:
+        """Bytes that count against the limit."""
+    @property
+    def remaining(self) -> ByteSize | None:
+        """What is left of the limit; None is unlimited."""
+    @property
+    def traffic(self) -> Traffic:
+        """Bytes over the whole life of the key; a reset of `used` leaves them."""
+    @property
+    def expires_at(self) -> datetime | None:
+        """When it ends, in UTC; None is never."""
+    @property
+    def inbounds(self) -> tuple[str, ...] | None:
+        """The tags of the inbounds that it is on; None is all shared ones."""
+    @property
+    def credentials(self) -> tuple[Credential, ...]:
+        """What it connects with."""
+    @property
+    def created_at(self) -> datetime:
+        """When it was created."""
+    @property
+    def updated_at(self) -> datetime:
+        """When it was last changed, traffic aside."""
+    @property
+    def seen_at(self) -> datetime | None:
+        """When traffic of it was last seen."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self, /) -> int: ...
+    def __reduce__(self, /) -> tuple[Any, ...]: ...
+    @staticmethod
+    def _from_json(text: str) -> Key: ...
+
+@final
+class Credential:
+    """One way of a key into one protocol from one device."""
+
+    def __new__(cls, protocol: str, secret: str, *, device: str = "default") -> Credential:
+        """An existing credential, for keys that move in from elsewhere: a UUID for vless and vmess, a password for
+        trojan and shadowsocks, 32 bytes in base64 for shadowsocks-2022."""
+    @property
+    def protocol(self) -> Literal["vless", "vmess", "trojan", "shadowsocks", "shadowsocks-2022"]: ...
+    @property
+    def device(self) -> str:
+        """The device that uses it."""
+    @property
+    def secret(self) -> str:
+        """The secret itself. It is not in `repr()`."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self, /) -> int: ...
+    def __reduce__(self, /) -> tuple[Any, ...]: ...
+    def _json(self, /) -> str: ...
+    @staticmethod
+    def _from_json(text: str) -> Credential: ...
+
+@final
+class Event:
+    """One entry of the outbox."""
+
+    @property
+    def cursor(self) -> int:
+        """Its place in the stream: keep the one of the last event that you handled."""
+    @property
+    def at(self) -> datetime:
+        """When it was committed."""
+    @property
+    def kind(self) -> EventKind:
+        """What happened."""
+    @property
+    def key(self) -> int | None:
+        """The id of the key that it is about."""
+    @property
+    def key_uid(self) -> UUID | None:
+        """The UUID of the key that it is about."""
+    @property
+    def inbound(self) -> str | None:
+        """The tag of the inbound that it is about."""
+    @property
+    def server(self) -> str | None:
+        """The id of the server that it is about."""
+    @property
+    def detail(self) -> str:
+        """A short text for people; may be empty. Never a secret."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self, /) -> int: ...
+    def __reduce__(self, /) -> tuple[Any, ...]: ...
+    @staticmethod
+    def _from_json(text: str) -> Event: ...
+
+@final
+class Pending:
+    def wait(self, /, timeout_ms: int | None = None) -> Any: ...
+    def start(self, /, bridge: Bridge) -> int: ...
+
+@final
+class Bridge:
+    def __new__(cls) -> Bridge: ...
+    def fileno(self, /) -> int: ...
+    def take(self, /) -> list[tuple[int, bool, Any]]: ...
+    def cancel(self, /, number: int) -> None: ...
+
+@final
+class Kit:
+    def call(self, /, operation: str, arguments: str) -> Pending: ...
+    def events(self, /, after: int) -> Stream: ...
+    def close(self, /) -> Pending: ...
+    def shut_down(self, /, grace_ms: int) -> None: ...
+    def is_forked(self, /) -> bool: ...
+
+@final
+class Stream:
+    def next(self, /, max: int) -> Pending: ...
+
+def open(config: str, sandbox: bool = False) -> Pending: ...
+def parse_size(text: str) -> int: ...
+def format_size(bytes: int) -> str: ...
+def parse_duration(text: str) -> int: ...
+def qr_png(text: str, size: int) -> bytes: ...
+def qr_svg(text: str) -> str: ...
+def qr_terminal(text: str) -> str: ...
+def reality_keys() -> tuple[str, str]: ...
+def short_id() -> str: ...
+def error_codes() -> Sequence[str]: ...
+def event_kinds() -> Sequence[str]: ...
+def operations() -> Sequence[str]: ...

@@ -1,0 +1,72 @@
+"""The door for threads: a call waits without the GIL, and hears Ctrl-C."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from . import _lifetime, _native
+from ._native import Event
+from ._wire import Length, length
+from .errors import OperationTimeoutError
+
+T = TypeVar("T")
+
+_BATCH = 1_000
+
+
+class Door:
+    """Calls of one kit."""
+
+    __slots__ = ("native",)
+
+    def __init__(self, native: _native.Kit) -> None:
+        self.native = native
+
+    def call(self, operation: str, arguments: str, read: Callable[[Any], T]) -> T:
+        return read(self.native.call(operation, arguments).wait())
+
+    def stream(self, after: int) -> EventStream:
+        return EventStream(self.native.events(after))
+
+    def close(self) -> None:
+        self.native.close().wait()
+        _lifetime.closed(self.native)
+
+
+class EventStream:
+    """Events one by one: ``for event in stream``. It ends when the kit is closed, also by another thread."""
+
+    def __init__(self, native: _native.Stream) -> None:
+        self._native = native
+        self._ready: deque[Event] = deque()
+        self._closed = False
+
+    def __iter__(self) -> EventStream:
+        return self
+
+    def __next__(self) -> Event:
+        event = self.next()
+        if event is None:
+            raise StopIteration
+        return event
+
+    def next(self, timeout: Length | None = None) -> Event | None:
+        """Waits for the next event, at most so long; None when the time is over or the stream has ended."""
+        if not self._ready and not self._closed:
+            try:
+                events: list[Event] = self._native.next(_BATCH).wait(_millis(timeout))
+            except OperationTimeoutError:
+                return None
+            self._ready.extend(events)
+            self._closed = not events
+        return self._ready.popleft() if self._ready else None
+
+    def close(self) -> None:
+        """Ends the stream."""
+        self._closed = True
+
+
+def _millis(timeout: Length | None) -> int | None:
+    return None if timeout is None else _native.parse_duration(length("events.stream", "timeout", timeout))

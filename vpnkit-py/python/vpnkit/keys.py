@@ -1,0 +1,135 @@
+"""What is asked of keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from . import _wire
+from ._native import Credential, Key
+from ._wire import KEEP, Keep, Length, Size
+from .errors import invalid
+
+KeyStatus = Literal["active", "disabled", "limited", "expired"]
+"""Whether a key may connect, and if not, why."""
+
+SortBy = Literal["id", "name", "expires_at", "used"]
+"""By what keys are sorted."""
+
+
+@dataclass(frozen=True)
+class CreateKey:
+    """A key to be created. Everything is optional: without a limit it is unlimited, without a time it never ends.
+
+    Give one of ``days``, ``expires_in`` (both from the creation on) and ``expires_at``.
+    """
+
+    name: str | None = None
+    """The handle: 1 to 64 of ``A-Z a-z 0-9 . _ @ + -``, unique without regard to case."""
+    _: KW_ONLY
+    label: str | None = None
+    """Free text, up to 256 characters."""
+    note: str | None = None
+    """Free text for the operator, up to 4,000 characters."""
+    owner: int | None = None
+    """The id of the owning admin."""
+    data_limit: Size | None = None
+    """``GiB(50)`` or ``"50 GiB"``; None is unlimited."""
+    days: float | None = None
+    """So many times 24 hours."""
+    expires_in: Length | None = None
+    """``timedelta(days=30)`` or ``"30 days"``."""
+    expires_at: datetime | None = None
+    """An aware datetime in the future."""
+    inbounds: Sequence[str] | None = None
+    """Tags of inbounds; None is all shared ones, also those that come later."""
+    credentials: Sequence[Credential] = ()
+    """Existing ones, for keys that move in from elsewhere; missing ones are made."""
+    disabled: bool = False
+    """Created switched off."""
+    idempotency_key: str | None = None
+    """The same text again returns the first key instead of a second one: a payment id."""
+
+    def _json(self, operation: str = "keys.create") -> dict[str, Any]:
+        given: dict[str, Any] = {}
+        for name in ("name", "label", "note", "owner", "idempotency_key"):
+            value = getattr(self, name)
+            if value is not None:
+                given[name] = value
+        if self.data_limit is not None:
+            given["data_limit"] = _wire.size(operation, "data_limit", self.data_limit)
+        times = [t for t in ("days", "expires_in", "expires_at") if getattr(self, t) is not None]
+        if len(times) > 1:
+            raise invalid(operation, times[1], f"give `{times[0]}` or `{times[1]}`, not both")
+        if self.days is not None:
+            given["expires_in"] = _wire.length(operation, "days", timedelta(days=self.days))
+        if self.expires_in is not None:
+            given["expires_in"] = _wire.length(operation, "expires_in", self.expires_in)
+        if self.expires_at is not None:
+            given["expires_at"] = _wire.moment(operation, "expires_at", self.expires_at)
+        if self.inbounds is not None:
+            given["inbounds"] = only(operation, self.inbounds)
+        if self.credentials:
+            given["credentials"] = credentials(self.credentials)
+        if self.disabled:
+            given["disabled"] = True
+        return given
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of keys and where the next one starts."""
+
+    keys: Sequence[Key]
+    next: str | None
+    """Give it to ``find(after=...)``; None on the last page."""
+
+
+def patch(
+    *,
+    name: str | None | Keep,
+    label: str | None | Keep,
+    note: str | None | Keep,
+    owner: int | None | Keep,
+    data_limit: Size | None | Keep,
+    expires_at: datetime | None | Keep,
+    inbounds: Sequence[str] | None | Keep,
+    enabled: bool | Keep,
+    reset_usage: bool,
+    new_credentials: Sequence[Credential],
+) -> dict[str, Any]:
+    """The JSON of a change: fields that are kept are left out, None takes the value away."""
+    operation = "keys.update"
+    given: dict[str, Any] = {}
+    for field, value in (("name", name), ("label", label), ("note", note), ("owner", owner)):
+        if value is not KEEP:
+            given[field] = "clear" if value is None else {"set": value}
+    if data_limit is not KEEP:
+        clear = data_limit is None
+        given["data_limit"] = "clear" if clear else {"set": _wire.size(operation, "data_limit", data_limit)}
+    if expires_at is not KEEP:
+        clear = expires_at is None
+        given["expires_at"] = "clear" if clear else {"set": _wire.moment(operation, "expires_at", expires_at)}
+    if inbounds is not KEEP:
+        given["inbounds"] = "all" if inbounds is None else only(operation, inbounds)
+    if enabled is not KEEP:
+        given["enabled"] = enabled
+    if reset_usage:
+        given["reset_usage"] = True
+    if new_credentials:
+        given["credentials"] = credentials(new_credentials)
+    return given
+
+
+def credentials(all: Iterable[Credential]) -> list[Any]:
+    """Credentials as requests carry them."""
+    return [_wire.json.loads(credential._json()) for credential in all]  # pyright: ignore[reportPrivateUsage]
+
+
+def only(operation: str, tags: Sequence[str]) -> dict[str, Any]:
+    """A selection of inbounds."""
+    if isinstance(tags, str):
+        raise invalid(operation, "inbounds", "must be a list of tags", f"write [{tags!r}]")
+    return {"only": list(tags)}

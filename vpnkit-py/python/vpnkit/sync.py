@@ -1,0 +1,38 @@
+"""The same for threads: ``with vpnkit.sync.open("sqlite:bot.db") as kit``. Every call waits without the GIL; a kit may be
+used by several threads at once, also inside a running event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+
+from . import _native
+from ._kit_sync import Events, Inbounds, Keys, Kit, Servers, TrafficView
+from ._thread import EventStream
+from ._wire import Length
+from .config import Server, to_json
+
+__all__ = ["EventStream", "Events", "Inbounds", "Keys", "Kit", "Servers", "TrafficView", "open"]
+
+
+def open(
+    store: str | PathLike[str],
+    *,
+    servers: Sequence[Server] = (),
+    passphrase: str | None = None,
+    collect_every: Length | None = None,
+    reconcile_every: Length | None = None,
+    keep_events: Length | None = None,
+    background: bool = True,
+) -> Kit:
+    """Opens the store, starts the servers and the background work. The arguments are those of :func:`vpnkit.open`."""
+    config = to_json(
+        store,
+        servers=servers,
+        passphrase=passphrase,
+        collect_every=collect_every,
+        reconcile_every=reconcile_every,
+        keep_events=keep_events,
+        background=background,
+    )
+    return Kit(_native.open(config).wait())

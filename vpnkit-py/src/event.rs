@@ -1,0 +1,104 @@
+//! An event as Python sees it.
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use vpnkit::{EventSubject, ServerId};
+
+use crate::convert::datetime;
+
+/// One entry of the outbox.
+#[pyclass(frozen, eq, module = "vpnkit", from_py_object)]
+#[derive(Clone, PartialEq)]
+pub(crate) struct Event(vpnkit::Event);
+
+impl From<vpnkit::Event> for Event {
+    fn from(event: vpnkit::Event) -> Self {
+        Self(event)
+    }
+}
+
+#[pymethods]
+impl Event {
+    /// Its place in the stream: keep the one of the last event that you handled.
+    #[getter]
+    fn cursor(&self) -> i64 {
+        self.0.cursor.0
+    }
+
+    /// When it was committed.
+    #[getter]
+    fn at(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        datetime(py, self.0.at)
+    }
+
+    /// What happened: `key.created`, `server.down`, …
+    #[getter]
+    fn kind(&self) -> &'static str {
+        self.0.kind.code()
+    }
+
+    /// The id of the key that it is about.
+    #[getter]
+    fn key(&self) -> Option<i64> {
+        self.0.key().map(|id| id.0)
+    }
+
+    /// The UUID of the key that it is about.
+    #[getter]
+    fn key_uid(&self) -> Option<vpnkit_bindings::Uuid> {
+        match &self.0.subject {
+            EventSubject::Key { uid, .. } => Some(*uid),
+            _ => None,
+        }
+    }
+
+    /// The tag of the inbound that it is about.
+    #[getter]
+    fn inbound(&self) -> Option<&str> {
+        match &self.0.subject {
+            EventSubject::Inbound(tag) => Some(tag),
+            _ => None,
+        }
+    }
+
+    /// The id of the server that it is about.
+    #[getter]
+    fn server(&self) -> Option<&str> {
+        match &self.0.subject {
+            EventSubject::Server(id) => Some(ServerId::as_str(id)),
+            _ => None,
+        }
+    }
+
+    /// A short text for people; may be empty. Never a secret.
+    #[getter]
+    fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    fn __repr__(&self) -> String {
+        let about = match &self.0.subject {
+            EventSubject::Key { id, .. } => format!("key={id}"),
+            EventSubject::Inbound(tag) => format!("inbound='{tag}'"),
+            EventSubject::Server(id) => format!("server='{id}'"),
+            _ => String::new(),
+        };
+        format!("<Event cursor={} kind='{}' {about}>", self.0.cursor, self.0.kind)
+    }
+
+    fn __hash__(&self) -> i64 {
+        self.0.cursor.0
+    }
+
+    /// An event from the text that pickle keeps.
+    #[staticmethod]
+    fn _from_json(text: &str) -> PyResult<Self> {
+        let event = serde_json::from_str(text);
+        event.map(Self).map_err(|_| PyValueError::new_err("not a pickled event of this version"))
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (String,))> {
+        let text = serde_json::to_string(&self.0).map_err(|e| PyValueError::new_err(e.to_string()))?;
+        Ok((py.get_type::<Self>().getattr("_from_json")?, (text,)))
+    }
+}

@@ -1,0 +1,162 @@
+//! A key as Python sees it.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use vpnkit::InboundSelection;
+
+use crate::convert::{datetime, maybe_datetime, size, traffic};
+use crate::credential::Credential;
+
+/// A customer's key as it stands in the store.
+#[pyclass(frozen, eq, module = "vpnkit", from_py_object)]
+#[derive(Clone, PartialEq)]
+pub(crate) struct Key(vpnkit::Key);
+
+impl From<vpnkit::Key> for Key {
+    fn from(key: vpnkit::Key) -> Self {
+        Self(key)
+    }
+}
+
+#[pymethods]
+impl Key {
+    /// Integer id, never used again.
+    #[getter]
+    fn id(&self) -> i64 {
+        self.0.id.0
+    }
+
+    /// Globally unique id.
+    #[getter]
+    fn uid(&self) -> vpnkit_bindings::Uuid {
+        self.0.uid
+    }
+
+    /// Grows by one with every change but traffic.
+    #[getter]
+    fn version(&self) -> u64 {
+        self.0.version
+    }
+
+    /// The handle, unique without regard to case.
+    #[getter]
+    fn name(&self) -> Option<&str> {
+        self.0.name.as_ref().map(vpnkit::KeyName::as_str)
+    }
+
+    /// Free text, need not be unique.
+    #[getter]
+    fn label(&self) -> Option<&str> {
+        self.0.label.as_deref()
+    }
+
+    /// Free text for the operator.
+    #[getter]
+    fn note(&self) -> Option<&str> {
+        self.0.note.as_deref()
+    }
+
+    /// The id of the admin who owns it.
+    #[getter]
+    fn owner(&self) -> Option<i64> {
+        self.0.owner.map(|owner| owner.0)
+    }
+
+    /// `active`, `disabled`, `limited` or `expired`.
+    #[getter]
+    fn status(&self) -> &'static str {
+        self.0.status.code()
+    }
+
+    /// How much it may use; None is unlimited.
+    #[getter]
+    fn data_limit(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        self.0.data_limit.map(|limit| size(py, limit.bytes())).transpose()
+    }
+
+    /// Bytes that count against the limit.
+    #[getter]
+    fn used(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        size(py, self.0.used)
+    }
+
+    /// What is left of the limit; None is unlimited.
+    #[getter]
+    fn remaining(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        self.0.remaining().map(|bytes| size(py, bytes)).transpose()
+    }
+
+    /// Bytes over the whole life of the key; a reset of `used` leaves them.
+    #[getter]
+    fn traffic(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        traffic(py, self.0.traffic)
+    }
+
+    /// When it ends; None is never.
+    #[getter]
+    fn expires_at(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        maybe_datetime(py, self.0.expires_at)
+    }
+
+    /// The tags of the inbounds that it is on; None is all shared ones.
+    #[getter]
+    fn inbounds<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        match &self.0.inbounds {
+            InboundSelection::All => Ok(None),
+            InboundSelection::Only(tags) => {
+                PyTuple::new(py, tags.iter().map(vpnkit::InboundTag::as_str)).map(Some)
+            }
+        }
+    }
+
+    /// What it connects with.
+    #[getter]
+    fn credentials<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.0.credentials.iter().cloned().map(Credential::from).collect::<Vec<_>>())
+    }
+
+    /// When it was created.
+    #[getter]
+    fn created_at(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        datetime(py, self.0.created_at)
+    }
+
+    /// When it was last changed, traffic aside.
+    #[getter]
+    fn updated_at(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        datetime(py, self.0.updated_at)
+    }
+
+    /// When traffic of it was last seen.
+    #[getter]
+    fn seen_at(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        maybe_datetime(py, self.0.seen_at)
+    }
+
+    fn __repr__(&self) -> String {
+        let name = self.name().map_or_else(String::new, |name| format!(" name='{name}'"));
+        format!("<Key id={}{name} status='{}' version={}>", self.0.id, self.status(), self.0.version)
+    }
+
+    fn __hash__(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.0.uid, self.0.version, self.0.used).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// A key from the text that pickle keeps.
+    #[staticmethod]
+    fn _from_json(text: &str) -> PyResult<Self> {
+        serde_json::from_str(text)
+            .map(Self)
+            .map_err(|_| pyo3::exceptions::PyValueError::new_err("not a pickled key of this version"))
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (String,))> {
+        let text = serde_json::to_string(&self.0)
+            .map_err(|e| pyo3::exceptions::PyValueError::new_err(e.to_string()))?;
+        Ok((py.get_type::<Self>().getattr("_from_json")?, (text,)))
+    }
+}

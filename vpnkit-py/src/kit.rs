@@ -1,0 +1,83 @@
+//! An open kit and its stream of events.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use vpnkit::{Cursor, Result};
+use vpnkit_bindings::{Pump, Request, Runtime, Session};
+
+use crate::errors::exception;
+use crate::pending::{Outcome, Pending, opening};
+
+/// An open kit.
+#[pyclass(frozen, weakref)]
+pub(crate) struct Kit(Arc<Session>);
+
+impl From<Session> for Kit {
+    fn from(session: Session) -> Self {
+        Self(Arc::new(session))
+    }
+}
+
+pub(crate) async fn session(runtime: Runtime, config: String, sandbox: bool) -> Result<Session> {
+    if sandbox { Session::open_sandbox(runtime, config).await } else { Session::open(runtime, config).await }
+}
+
+/// Opens a kit from the JSON of its configuration; a sandbox has a manual clock and a fake server.
+#[pyfunction]
+#[pyo3(signature = (config, sandbox = false))]
+pub(crate) fn open(py: Python<'_>, config: String, sandbox: bool) -> PyResult<Pending> {
+    opening(config, sandbox).map_err(|e| exception(py, &e))
+}
+
+#[pymethods]
+impl Kit {
+    /// The call `operation` with arguments in JSON.
+    fn call(&self, py: Python<'_>, operation: &str, arguments: String) -> PyResult<Pending> {
+        let operation = Request::named(operation).map_err(|e| exception(py, &e))?;
+        let session = Arc::clone(&self.0);
+        Ok(Pending::new(operation, self.0.runtime().clone(), async move {
+            // Here and not before: a hundred thousand requests take a while to read.
+            session.call(Request::parse(operation, &arguments)?).await.map(Outcome::Answer)
+        }))
+    }
+
+    /// The events after a cursor.
+    fn events(&self, py: Python<'_>, after: i64) -> PyResult<Stream> {
+        self.0.events(Cursor(after)).map(|pump| Stream(Arc::new(pump))).map_err(|e| exception(py, &e))
+    }
+
+    /// Reads the counters a last time, stops managed servers, releases the store.
+    fn close(&self) -> Pending {
+        let session = Arc::clone(&self.0);
+        Pending::new("close", self.0.runtime().clone(), async move {
+            session.close().await.map(|()| Outcome::Answer(vpnkit_bindings::Answer::Nothing))
+        })
+    }
+
+    /// Ends the threads; after `close`. Waits at most so long for those that are at work.
+    fn shut_down(&self, py: Python<'_>, grace_ms: u64) {
+        py.detach(|| self.0.runtime().shut_down(Duration::from_millis(grace_ms)));
+    }
+
+    /// Whether it was opened before this process was forked.
+    fn is_forked(&self) -> bool {
+        self.0.runtime().is_forked()
+    }
+}
+
+/// A place in the stream of events.
+#[pyclass(frozen)]
+pub(crate) struct Stream(Arc<Pump>);
+
+#[pymethods]
+impl Stream {
+    /// Waits for the next events, at most so many; none once the kit is closed.
+    fn next(&self, max: usize) -> Pending {
+        let pump = Arc::clone(&self.0);
+        Pending::new("events.stream", self.0.session().runtime().clone(), async move {
+            pump.next(max).await.map(Outcome::Events)
+        })
+    }
+}

@@ -1,0 +1,205 @@
+"""Keys as a bot uses them."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+import vpnkit
+from vpnkit import ByteSize, CreateKey, Credential, GiB, errors
+
+SECRET = "11111111-2222-4333-8444-555555555555"
+
+
+async def test_a_key_from_its_creation_to_its_end() -> None:
+    async with vpnkit.open("memory:") as kit:
+        key = await kit.keys.create("alice", data_limit="50 GiB", days=30, label="Алиса", note="vip")
+        assert (key.id, key.name, key.label, key.note, key.status) == (1, "alice", "Алиса", "vip", "active")
+        assert isinstance(key.uid, UUID) and key.data_limit == GiB(50) == key.remaining
+        assert key.expires_at is not None and key.expires_at - key.created_at == timedelta(days=30)
+        assert key.expires_at.tzinfo is timezone.utc
+        for same in (1, "ALICE", key.uid, key):
+            assert await kit.keys.get(same) == key
+        assert await kit.keys.get("bob") is None
+
+        sold = await kit.keys.update(key, data_limit=GiB(50) + GiB(50), expected_version=key.version)
+        assert str(sold.data_limit) == "100 GiB" and sold.label == "Алиса"
+        with pytest.raises(errors.ConflictError):
+            await kit.keys.update(key, data_limit="1 GiB", expected_version=key.version)
+        free = await kit.keys.update("alice", data_limit=None, expires_at=None, label=None)
+        assert (free.data_limit, free.remaining, free.expires_at, free.label) == (None, None, None, None)
+
+        assert (await kit.keys.disable(key)).status == "disabled"
+        assert (await kit.keys.enable(key)).status == "active"
+        assert (await kit.keys.reset_usage(key)).used == 0
+        await kit.keys.delete(key)
+        with pytest.raises(LookupError):
+            await kit.keys.require(key)
+
+
+async def test_many_keys_at_once_pages_and_searches() -> None:
+    async with vpnkit.open("memory:") as kit:
+        made = await kit.keys.create_many((CreateKey(f"k{i}", days=i + 1) for i in range(250)), idempotency_key="b")
+        assert [key.name for key in made] == [f"k{i}" for i in range(250)]
+        again = await kit.keys.create_many((CreateKey(f"k{i}", days=i + 1) for i in range(250)), idempotency_key="b")
+        assert again == made
+        names, after = [], None
+        while True:
+            page = await kit.keys.find(sort="expires_at", descending=True, limit=100, after=after)
+            names += [key.name for key in page.keys]
+            if (after := page.next) is None:
+                break
+        assert names == [f"k{i}" for i in reversed(range(250))]
+        assert len((await kit.keys.find("K24", status=["active"])).keys) == 11
+        assert not (await kit.keys.find(status="disabled")).keys
+        assert await kit.keys.delete_many(made[:200]) == 200
+        with pytest.raises(errors.NotFoundError):
+            await kit.keys.delete_many([made[0].id])
+
+
+async def test_the_same_payment_is_one_key() -> None:
+    async with vpnkit.open("memory:") as kit:
+        first = await kit.keys.create("a", idempotency_key="pay:1")
+        assert await kit.keys.create("a", idempotency_key="pay:1") == first
+        with pytest.raises(errors.AlreadyExistsError):
+            await kit.keys.create("A", idempotency_key="pay:2")
+
+
+async def test_credentials_move_in_and_are_not_shown() -> None:
+    async with vpnkit.open("memory:") as kit:
+        key = await kit.keys.create("old", credentials=[Credential("vless", SECRET), Credential("trojan", "pw")])
+        assert {c.protocol: c.secret for c in key.credentials} == {"vless": SECRET, "trojan": "pw"}
+        for shown in (repr(key), repr(key.credentials), str(key)):
+            assert SECRET not in shown and "pw" not in shown
+        changed = await kit.keys.update(key, credentials=[Credential("trojan", "new")])
+        assert [c.secret for c in changed.credentials] == [SECRET, "new"]
+    with pytest.raises(errors.InvalidInputError) as caught:
+        Credential("vless", "hunter2")
+    assert "hunter2" not in str(caught.value) and caught.value.field == "secret"
+
+
+async def test_values_are_frozen_equal_hashable_and_picklable() -> None:
+    async with vpnkit.open("memory:") as kit:
+        key = await kit.keys.create("alice", data_limit="1 GiB", inbounds=[])
+        event = (await kit.events.read(0)).events[0]
+    for value in (key, key.credentials[0] if key.credentials else key, event, ByteSize(7), CreateKey("a", days=1)):
+        copied: Any = pickle.loads(pickle.dumps(value))
+        assert copied == value and hash(copied) == hash(value) and type(copied) is type(value)
+        assert copy.deepcopy(value) == value
+        with pytest.raises(AttributeError):
+            value.name = "bob"  # type: ignore[union-attr,misc,attr-defined] # pyright: ignore
+    match event:
+        case vpnkit.Event(kind="key.created", key=1):
+            pass
+        case _:
+            pytest.fail("an event matches by its attributes")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"name": "two words"}, "name"),
+        ({"name": 5}, "name"),
+        ({"label": "x" * 257}, "label"),
+        ({"data_limit": 50}, "data_limit"),
+        ({"data_limit": 50.0}, "data_limit"),
+        ({"data_limit": True}, "data_limit"),
+        ({"data_limit": "50"}, "data_limit"),
+        ({"data_limit": "50 apples"}, "data_limit"),
+        ({"data_limit": "0 GiB"}, "data_limit"),
+        ({"data_limit": GiB(0)}, "data_limit"),
+        ({"data_limit": ByteSize(-1)}, "data_limit"),
+        ({"data_limit": ByteSize(2**70)}, "data_limit"),
+        ({"expires_in": 30}, "expires_in"),
+        ({"expires_in": "30"}, "expires_in"),
+        ({"expires_in": "1 month"}, "expires_in"),
+        ({"expires_in": timedelta(days=-1)}, "expires_in"),
+        ({"days": 0}, "expires_in"),
+        ({"days": 1, "expires_in": "1 day"}, "expires_in"),
+        ({"expires_at": datetime(2030, 1, 1)}, "expires_at"),
+        ({"expires_at": "2030-01-01"}, "expires_at"),
+        ({"expires_at": datetime(2020, 1, 1, tzinfo=timezone.utc)}, "expires_at"),
+        ({"inbounds": "main"}, "inbounds"),
+        ({"inbounds": ["nowhere"]}, "inbounds"),
+        ({"owner": "me"}, "owner"),
+        ({"disabled": "yes"}, "disabled"),
+    ],
+)
+async def test_bad_input_names_its_field_and_makes_nothing(arguments: dict[str, Any], field: str) -> None:
+    async with vpnkit.open("memory:") as kit:
+        with pytest.raises(errors.VpnkitError) as caught:
+            await kit.keys.create(**arguments)
+        assert caught.value.field == field, caught.value
+        assert isinstance(caught.value, (errors.InvalidInputError, errors.NotFoundError))
+        assert not (await kit.keys.find()).keys
+
+
+@pytest.mark.parametrize("key", [1.5, None, b"alice", True, object()])
+async def test_what_is_no_key_is_refused(key: Any) -> None:
+    async with vpnkit.open("memory:") as kit:
+        for call in (kit.keys.get, kit.keys.delete, kit.keys.links, kit.traffic.online_key):
+            with pytest.raises(errors.InvalidInputError) as caught:
+                await call(key)
+            assert caught.value.field == "key"
+
+
+def test_sizes_read_and_show_themselves() -> None:
+    assert ByteSize.parse("50 GB") == vpnkit.GB(50) == 50 * 10**9
+    assert [str(n) for n in (GiB(1.5), vpnkit.KiB(1), ByteSize(0), vpnkit.MiB(3) - GiB(1))] == [
+        "1.5 GiB",
+        "1 KiB",
+        "0 B",
+        "-1021 MiB",
+    ]
+    assert f"{GiB(1)}" == "1 GiB" and f"{GiB(1):d}" == str(2**30) and repr(GiB(1)) == "ByteSize(1073741824)"
+    assert type(GiB(1) + 1) is ByteSize and type(2 * GiB(1)) is ByteSize and GiB(1) / GiB(2) == 0.5
+    with pytest.raises(errors.InvalidInputError):
+        ByteSize.parse("5")
+
+
+async def test_a_store_lives_on_in_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "bot.db"
+    async with vpnkit.open(path, passphrase="correct horse") as kit:
+        await kit.keys.create("alice")
+    with vpnkit.sync.open(f"sqlite:{path}", passphrase="correct horse") as kit:
+        assert kit.keys.require("alice").id == 1
+    with pytest.raises(errors.PassphraseMissingError):
+        await vpnkit.open(path)
+    with pytest.raises(errors.PassphraseWrongError) as caught:
+        await vpnkit.open(path, passphrase="hunter2")
+    assert "hunter2" not in repr(caught.value)
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8" * 4096)
+    with pytest.raises(errors.StoreNotRecognizedError):
+        vpnkit.sync.open(tmp_path / "photo.jpg")
+
+
+async def test_every_fault_of_a_configuration_is_told() -> None:
+    with pytest.raises(errors.InvalidConfigError) as caught:
+        await vpnkit.open("memory:", passphrase="x", servers=[vpnkit.ManagedXray("vpn example", "relative")])
+    assert [fault.split(":")[0] for fault in caught.value.faults] == [
+        "passphrase",
+        "servers[0].xray.address",
+        "servers[0].xray.mode.managed.directory",
+    ]
+    with pytest.raises(errors.InvalidConfigError) as caught:
+        await vpnkit.open("postgres:nowhere")
+    assert caught.value.faults[0].startswith("store:")
+    for argument in ({"collect_every": 5}, {"keep_events": "1 hour"}, {"reconcile_every": "1500 ms"}):
+        with pytest.raises(errors.InvalidInputError) as input_caught:
+            vpnkit.open("memory:", **argument)  # type: ignore[arg-type]
+        assert input_caught.value.field in argument
+
+
+def test_qr_codes_are_pictures() -> None:
+    assert vpnkit.qr.png("vless://x", 256).startswith(b"\x89PNG") and "<svg" in vpnkit.qr.svg("vless://x")
+    assert "█" in vpnkit.qr.terminal("vless://x")
+    for text, size, field in (("x", 5, "size"), ("x" * 5000, 512, "text")):
+        with pytest.raises(errors.InvalidInputError) as caught:
+            vpnkit.qr.png(text, size)
+        assert caught.value.field == field

@@ -1,0 +1,204 @@
+"""The scenario files that every language runs, for asyncio and for threads."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import REPOSITORY
+
+import vpnkit
+from vpnkit import ByteSize, CreateKey, Inbound, Key, Vless, errors, testing
+
+FILES = sorted((REPOSITORY / "tests" / "scenarios").glob("*.json"))
+EXTRA = {"as", "expect", "error", "field", "patch", "expected_version", "up", "down"}
+
+
+def request(given: dict[str, Any]) -> dict[str, Any]:
+    """A scenario's `create` as the arguments of the friendly call."""
+    arguments = dict(given)
+    if isinstance(arguments.get("data_limit"), int):
+        arguments["data_limit"] = ByteSize(arguments["data_limit"])
+    if "expires_at" in arguments:
+        arguments["expires_at"] = moment(arguments["expires_at"])
+    if "inbounds" in arguments:
+        selection = arguments["inbounds"]
+        arguments["inbounds"] = None if selection == "all" else selection["only"]
+    return arguments
+
+
+def patch(given: dict[str, Any]) -> dict[str, Any]:
+    """A scenario's `patch` as the arguments of the friendly call."""
+    arguments: dict[str, Any] = {}
+    for name, value in given.items():
+        if value == "clear":
+            arguments[name] = None
+        elif isinstance(value, dict) and "set" in value:
+            arguments[name] = value["set"]
+        else:
+            arguments[name] = value
+    return request(arguments)
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def shown(key: Key) -> dict[str, Any]:
+    ends = key.expires_at
+    return {
+        "name": key.name,
+        "label": key.label,
+        "note": key.note,
+        "status": key.status,
+        "version": key.version,
+        "data_limit": key.data_limit,
+        "used": key.used,
+        "remaining": key.remaining,
+        "up": key.traffic.up,
+        "down": key.traffic.down,
+        "expires_at": ends and ends.isoformat().replace("+00:00", "Z"),
+        "credentials": len(key.credentials),
+    }
+
+
+def holds(answer: Any, expected: Any) -> bool:
+    if isinstance(answer, dict) and isinstance(expected, dict):
+        return all(name in answer and holds(answer[name], value) for name, value in expected.items())
+    return bool(answer == expected)
+
+
+class Run:
+    def __init__(self, kit: testing.Sandbox) -> None:
+        self.kit = kit
+        self.keys: dict[str, int] = {}
+        self.cursor = 0
+
+    def key(self, text: str) -> int | str:
+        return self.keys[text[1:]] if text.startswith("$") else text
+
+    async def step(self, step: dict[str, Any]) -> Any:
+        verb = next(name for name in step if name not in EXTRA or len(step) == 1)
+        argument, keys = step[verb], self.kit.keys
+        version = step.get("expected_version")
+        match verb:
+            case "create":
+                key = await keys.create(**request(argument))
+                self.keys[step.get("as", "")] = key.id
+                return shown(key)
+            case "update":
+                changed = patch(step.get("patch", {}))
+                return shown(await keys.update(self.key(argument), expected_version=version, **changed))
+            case "enable" | "disable" | "reset_usage":
+                return shown(await getattr(keys, verb)(self.key(argument)))
+            case "get":
+                return shown(await keys.require(self.key(argument)))
+            case "delete":
+                return await keys.delete(self.key(argument), expected_version=version)
+            case "find":
+                query = dict(argument)
+                query["descending"] = query.pop("order", "ascending") == "descending"
+                return [key.name for key in (await keys.find(**query)).keys]
+            case "pass":
+                sizes = {way: ByteSize(step.get(way, 0)) for way in ("up", "down")}
+                return await self.kit.pass_traffic(self.key(argument), **sizes)
+            case "advance_secs":
+                return await self.kit.set_time(await self.kit.now() + timedelta(seconds=argument))
+            case "tick":
+                return await self.kit.tick()
+            case "server":
+                return await {"down": self.kit.fail, "up": self.kit.heal, "restart": self.kit.restart}[argument]()
+            case "lets_in":
+                return await self.kit.lets_in(self.key(argument), "main")
+            case "events":
+                batch = await self.kit.events.read(self.cursor)
+                self.cursor = batch.next
+                return [event.kind for event in batch.events]
+            case _:
+                raise AssertionError(f"unknown step {verb}")
+
+    async def all(self, scenario: dict[str, Any]) -> None:
+        await self.kit.inbounds.ensure(Inbound("main", 443, Vless()))
+        self.cursor = await self.kit.events.newest()
+        for number, step in enumerate(scenario["steps"]):
+            place = f"step {number}: {step}"
+            if "error" in step:
+                with pytest.raises(errors.VpnkitError) as caught:
+                    await self.step(step)
+                assert caught.value.code == step["error"], place
+                assert "field" not in step or caught.value.field == step["field"], place
+            else:
+                answer = await self.step(step)
+                assert "expect" not in step or holds(answer, step["expect"]), f"{place}: {answer}"
+
+
+class Awaited:
+    """A synchronous object whose calls can be awaited: so one runner serves both kits, and never waits."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._inner, name)
+        if not callable(value):
+            return Awaited(value)
+
+        async def call(*arguments: Any, **named: Any) -> Any:
+            return value(*arguments, **named)
+
+        return call
+
+
+def test_there_are_scenarios() -> None:
+    assert len(FILES) >= 6
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+async def test_asyncio(file: Path, store: str, tmp_path: Path) -> None:
+    async with testing.open("memory:" if store == "memory" else tmp_path / "keys.db") as kit:
+        await Run(kit).all(json.loads(file.read_text()))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+async def test_threads(file: Path, store: str, tmp_path: Path) -> None:
+    with testing.open_sync("memory:" if store == "memory" else tmp_path / "keys.db") as kit:
+        await Run(Awaited(kit)).all(json.loads(file.read_text()))  # type: ignore[arg-type]
+
+
+async def test_a_sandbox_makes_a_month_pass() -> None:
+    async with testing.open() as kit:
+        await kit.inbounds.ensure(Inbound("main", 443, Vless()))
+        key = await kit.keys.create("alice", data_limit="1 GiB", days=30)
+        other = (await kit.keys.create_many([CreateKey("bob")]))[0]
+        await kit.pass_traffic(key, up="1 MiB", down="10 MiB")
+        await kit.pass_traffic(other, down="5 MiB")
+        await kit.advance("10 days")
+        used = await kit.keys.require(key)
+        assert (str(used.used), used.traffic.total, used.status) == ("11 MiB", vpnkit.MiB(11), "active")
+        history = await kit.traffic.history(key, since=await kit.now() - timedelta(days=30))
+        assert [point.traffic.down for point in history] == [vpnkit.MiB(10)]
+        total = await kit.traffic.history(since=await kit.now() - timedelta(days=30), until=await kit.now())
+        assert sum(point.traffic.total for point in total) in (0, vpnkit.MiB(16))
+        online = await kit.traffic.online()
+        assert [one.key for one in online] == [key.id, other.id]
+        assert (await kit.traffic.online_key("alice")) == online[0]
+        assert await kit.lets_in(key, "main")
+        await kit.advance(timedelta(days=21))
+        assert (await kit.keys.require(key)).status == "expired" and not await kit.lets_in(key, "main")
+        [status] = await kit.servers.status()
+        assert (status.state, status.capabilities.cut_live, status.pending) == ("up", True, 0)
+        assert await kit.servers.reconcile(status.id) == 0 and await kit.servers.log(status.id) == []
+        [link] = await kit.keys.links(key)
+        [endpoint] = await kit.keys.endpoints(key)
+        assert link == endpoint.link and endpoint.address == "vpn.example" and link not in repr(endpoint)
+        assert endpoint.protocol == Vless() and endpoint.transport == vpnkit.Tcp()
+        await kit.refuse(other)
+        await kit.fail()
+        assert (await kit.servers.status())[0].state == "down"
+        await kit.heal()
+        assert await kit.traffic.collect() != []
