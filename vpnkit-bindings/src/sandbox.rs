@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use vpnkit::engine::ServerParts;
-use vpnkit::{Clock, Config, Host, KeyId, ManualClock, Result, Traffic, VpnKit};
+use vpnkit::{Clock, Config, Host, KeyId, KeyRef, ManualClock, Result, Traffic, VpnKit};
 use vpnkit_testkit::{FakeServer, Fault};
 
 use crate::Answer;
@@ -25,7 +25,13 @@ impl Sandbox {
     }
 
     pub(crate) async fn step(&self, kit: &VpnKit, step: SandboxStep) -> Result<Answer> {
-        let id = |key| async move { Ok::<KeyId, vpnkit::Error>(kit.keys().require(key).await?.id) };
+        let id = |key| async move {
+            match key {
+                // Also one that was deleted.
+                KeyRef::Id(id) => Ok::<KeyId, vpnkit::Error>(id),
+                key => Ok(kit.keys().require(key).await?.id),
+            }
+        };
         Ok(match step {
             SandboxStep::Now => Answer::Moment(self.clock.now()),
             SandboxStep::Set { to } => {

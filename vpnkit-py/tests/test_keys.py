@@ -93,7 +93,7 @@ async def test_values_are_frozen_equal_hashable_and_picklable() -> None:
         assert copied == value and hash(copied) == hash(value) and type(copied) is type(value)
         assert copy.deepcopy(value) == value
         with pytest.raises(AttributeError):
-            value.name = "bob"  # type: ignore[union-attr,misc,attr-defined] # pyright: ignore
+            value.name = "bob"  # type: ignore[misc, union-attr]
     match event:
         case vpnkit.Event(kind="key.created", key=1):
             pass
@@ -192,7 +192,7 @@ async def test_every_fault_of_a_configuration_is_told() -> None:
     assert caught.value.faults[0].startswith("store:")
     for argument in ({"collect_every": 5}, {"keep_events": "1 hour"}, {"reconcile_every": "1500 ms"}):
         with pytest.raises(errors.InvalidInputError) as input_caught:
-            vpnkit.open("memory:", **argument)  # type: ignore[arg-type]
+            vpnkit.open("memory:", **argument)
         assert input_caught.value.field in argument
 
 

@@ -22,7 +22,7 @@ def request(given: dict[str, Any]) -> dict[str, Any]:
     arguments = dict(given)
     if isinstance(arguments.get("data_limit"), int):
         arguments["data_limit"] = ByteSize(arguments["data_limit"])
-    if "expires_at" in arguments:
+    if arguments.get("expires_at") is not None:
         arguments["expires_at"] = moment(arguments["expires_at"])
     if "inbounds" in arguments:
         selection = arguments["inbounds"]

@@ -8,8 +8,8 @@ use vpnkit_core::engine::EngineOptions;
 use vpnkit_core::{Error, ErrorKind, Result, Secret};
 
 /// Where keys are remembered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
 #[non_exhaustive]
 pub enum StoreConfig {
     /// `memory:`: nothing is kept.
@@ -30,6 +30,14 @@ impl TryFrom<String> for StoreConfig {
                 .with("value", text)
                 .hint("write `sqlite:bot.db` or `memory:`")),
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for StoreConfig {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.try_into().map_err(|e: Error| {
+            serde::de::Error::custom(format!("{}, {}", e.message(), e.hint_text().unwrap_or_default()))
+        })
     }
 }
 
@@ -155,12 +163,12 @@ impl Config {
     ///
     /// Errors: `InvalidConfig`.
     pub fn from_json(text: &str) -> Result<Self> {
-        let mut json = serde_json::Deserializer::from_str(text);
-        let config: Self = serde_path_to_error::deserialize(&mut json).map_err(|e| {
-            Error::new(ErrorKind::InvalidConfig, "config", "the configuration cannot be read")
-                .with("fault", format!("{}: {}", e.path(), e.inner()))
-                .caused_by(e)
-        })?;
+        let unreadable =
+            || Error::new(ErrorKind::InvalidConfig, "config", "the configuration cannot be read");
+        let json: serde_json::Value =
+            serde_json::from_str(text).map_err(|e| unreadable().with("fault", &e).caused_by(e))?;
+        let config: Self = serde_path_to_error::deserialize(json)
+            .map_err(|e| unreadable().with("fault", format!("{}: {}", e.path(), e.inner())))?;
         config.validate()?;
         Ok(config)
     }

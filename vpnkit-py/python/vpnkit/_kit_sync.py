@@ -61,7 +61,7 @@ class Keys:
             disabled=disabled,
             idempotency_key=idempotency_key,
         )
-        return self._key("keys.create", _wire.dumps(request._json()))  # pyright: ignore[reportPrivateUsage]
+        return self._key("keys.create", _wire.dumps(request._json()))
 
     def create_many(
         self, requests: Iterable[CreateKey], *, idempotency_key: str | None = None
@@ -72,7 +72,7 @@ class Keys:
         the single requests are refused; give the whole batch one.
         """
         operation = "keys.create_many"
-        given = [request._json(operation) for request in requests]  # pyright: ignore[reportPrivateUsage]
+        given = [request._json(operation) for request in requests]
         arguments = _wire.dumps({"requests": given, "idempotency_key": idempotency_key})
         created: list[Key] = self._door.call(operation, arguments, records.same)
         return created
@@ -148,7 +148,7 @@ class Keys:
             reset_usage=reset_usage,
             new_credentials=credentials,
         )
-        arguments = {"key": _wire.key_ref("keys.update", key), "patch": patch}
+        arguments: dict[str, object] = {"key": _wire.key_ref("keys.update", key), "patch": patch}
         if expected_version is not None:
             arguments["expected_version"] = expected_version
         return self._key("keys.update", _wire.dumps(arguments))
@@ -210,7 +210,7 @@ class Inbounds:
         the port; PortInUseError and RejectedError when the server refuses it, and then nothing is changed. When the
         server does not answer, the inbound is committed and comes with the next reconcile.
         """
-        arguments = _wire.dumps(inbound._json())  # pyright: ignore[reportPrivateUsage]
+        arguments = _wire.dumps(inbound._json())
         return self._door.call("inbounds.ensure", arguments, records.some_inbound)
 
     def list(self) -> list[Inbound]:
@@ -249,7 +249,7 @@ class TrafficView:
             "key": None if key is None else _wire.key_id(operation, key),
             "node": node,
             "from": _wire.moment(operation, "since", since),
-            "to": "9999-12-31T00:00:00Z" if until is None else _wire.moment(operation, "until", until),
+            "to": "9999-01-01T00:00:00Z" if until is None else _wire.moment(operation, "until", until),
             "step": step,
         }
         return self._door.call(operation, _wire.dumps(query), records.points)

@@ -81,6 +81,8 @@ class Door:
         return EventStream(self.native.events(after))
 
     async def close(self) -> None:
+        if self.native.is_forked():
+            return  # It is the parent's.
         await arrive(self.native.close())
         _lifetime.closed(self.native)
 

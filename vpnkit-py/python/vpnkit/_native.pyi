@@ -7,6 +7,28 @@ from .keys import KeyStatus
 from .records import EventKind, Traffic
 from .sizes import ByteSize
 
+__all__ = [
+    "Bridge",
+    "Credential",
+    "Event",
+    "Key",
+    "Kit",
+    "Pending",
+    "Stream",
+    "error_codes",
+    "event_kinds",
+    "format_size",
+    "open",
+    "operations",
+    "parse_duration",
+    "parse_size",
+    "qr_png",
+    "qr_svg",
+    "qr_terminal",
+    "reality_keys",
+    "short_id",
+]
+
 @final
 class Key:
     """A customer's key as it stands in the store."""

@@ -31,6 +31,8 @@ class Door:
         return EventStream(self.native.events(after))
 
     def close(self) -> None:
+        if self.native.is_forked():
+            return  # It is the parent's.
         self.native.close().wait()
         _lifetime.closed(self.native)
 

@@ -6,20 +6,20 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta, timezone
 from enum import Enum
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 from uuid import UUID
 
 from ._native import Key
 from .errors import invalid
 from .sizes import ByteSize
 
-KeyLike = int | str | UUID | Key
+KeyLike: TypeAlias = int | str | UUID | Key
 """A key by its id, its name, its UUID, or the key itself."""
 
-Size = ByteSize | str
+Size: TypeAlias = ByteSize | str
 """``GiB(50)`` or ``"50 GiB"``. A bare number is refused."""
 
-Length = timedelta | str
+Length: TypeAlias = timedelta | str
 """``timedelta(days=30)`` or ``"30 days"``. A bare number is refused."""
 
 

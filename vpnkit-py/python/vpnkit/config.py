@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 from os import PathLike, fspath
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from . import _native, _wire
 from ._wire import Length
@@ -82,7 +82,7 @@ class AttachedXray:
         return {"xray": {"node": self.node, "address": self.address, "mode": {"attached": attached}}}
 
 
-Server = ManagedXray | AttachedXray
+Server: TypeAlias = ManagedXray | AttachedXray
 
 
 def to_json(
@@ -99,7 +99,7 @@ def to_json(
     text = store if isinstance(store, str) else f"sqlite:{fspath(store)}"
     given: dict[str, Any] = {
         "store": text,
-        "servers": [server._json() for server in servers],  # pyright: ignore[reportPrivateUsage]
+        "servers": [server._json() for server in servers],
         "background": background,
     }
     if passphrase is not None:

@@ -236,7 +236,7 @@ class UnexpectedError(VpnkitError):
 _CLASSES: dict[str, type[VpnkitError]] = {cls.code: cls for cls in VpnkitError.__subclasses__()}
 
 
-def _from_record(text: str) -> VpnkitError:
+def from_record(text: str) -> VpnkitError:
     """The exception of an error record; called from the native half."""
     record = json.loads(text)
     cls = _CLASSES.get(record.pop("code"), UnexpectedError)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
 from os import PathLike, fspath
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from . import _native
 
@@ -29,7 +29,7 @@ class _Tagged:
         for one in fields(self):  # type: ignore[arg-type]
             value = getattr(self, one.name)
             if value is not None:
-                given[one.name] = fspath(value) if isinstance(value, PathLike) else value
+                given[one.name] = value
         return given
 
 
@@ -67,7 +67,7 @@ class Shadowsocks(_Tagged):
     """The server's key of a 2022 method, in standard base64."""
 
 
-Protocol = Vless | Vmess | Trojan | Shadowsocks
+Protocol: TypeAlias = Vless | Vmess | Trojan | Shadowsocks
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Xhttp(_Tagged):
     mode: XhttpMode = "auto"
 
 
-Transport = Tcp | WebSocket | Grpc | HttpUpgrade | Xhttp
+Transport: TypeAlias = Tcp | WebSocket | Grpc | HttpUpgrade | Xhttp
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,10 @@ class Tls(_Tagged):
     pinned_sha256: str | None = None
     """SHA-256 of the certificate in hex, which clients of a self-signed one pin."""
 
+    def _json(self) -> dict[str, Any]:
+        files = {"certificate_file": fspath(self.certificate_file), "key_file": fspath(self.key_file)}
+        return {**super()._json(), **files}
+
 
 @dataclass(frozen=True)
 class Reality(_Tagged):
@@ -164,7 +168,7 @@ class Reality(_Tagged):
         return cls(dest, (server_name,), private_key, public_key, (_native.short_id(),))
 
 
-Security = NoSecurity | Tls | Reality
+Security: TypeAlias = NoSecurity | Tls | Reality
 
 
 @dataclass(frozen=True)
@@ -201,21 +205,20 @@ class Inbound:
         return given
 
 
-_T = TypeVar("_T")
-
-
-def _read(classes: tuple[type[_T], ...], given: dict[str, Any]) -> _T:
+def _read(classes: tuple[type[Any], ...], given: dict[str, Any]) -> Any:
     kind = given.pop("type")
-    cls = next(c for c in classes if c._type == kind)  # type: ignore[attr-defined]
+    cls = next(c for c in classes if c._type == kind)
     return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in given.items()})  # pyright: ignore
 
 
 def protocol(given: dict[str, Any]) -> Protocol:
-    return _read((Vless, Vmess, Trojan, Shadowsocks), given)
+    read: Protocol = _read((Vless, Vmess, Trojan, Shadowsocks), given)
+    return read
 
 
 def transport(given: dict[str, Any]) -> Transport:
-    return _read((Tcp, WebSocket, Grpc, HttpUpgrade, Xhttp), given)
+    read: Transport = _read((Tcp, WebSocket, Grpc, HttpUpgrade, Xhttp), given)
+    return read
 
 
 def inbound(given: dict[str, Any]) -> Inbound:

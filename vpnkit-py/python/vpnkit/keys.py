@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
@@ -73,8 +74,8 @@ class CreateKey:
             given["inbounds"] = only(operation, self.inbounds)
         if self.credentials:
             given["credentials"] = credentials(self.credentials)
-        if self.disabled:
-            given["disabled"] = True
+        if self.disabled is not False:
+            given["disabled"] = self.disabled
         return given
 
 
@@ -107,17 +108,17 @@ def patch(
         if value is not KEEP:
             given[field] = "clear" if value is None else {"set": value}
     if data_limit is not KEEP:
-        clear = data_limit is None
-        given["data_limit"] = "clear" if clear else {"set": _wire.size(operation, "data_limit", data_limit)}
+        size = None if data_limit is None else _wire.size(operation, "data_limit", data_limit)
+        given["data_limit"] = "clear" if size is None else {"set": size}
     if expires_at is not KEEP:
-        clear = expires_at is None
-        given["expires_at"] = "clear" if clear else {"set": _wire.moment(operation, "expires_at", expires_at)}
+        moment = None if expires_at is None else _wire.moment(operation, "expires_at", expires_at)
+        given["expires_at"] = "clear" if moment is None else {"set": moment}
     if inbounds is not KEEP:
         given["inbounds"] = "all" if inbounds is None else only(operation, inbounds)
     if enabled is not KEEP:
         given["enabled"] = enabled
-    if reset_usage:
-        given["reset_usage"] = True
+    if reset_usage is not False:
+        given["reset_usage"] = reset_usage
     if new_credentials:
         given["credentials"] = credentials(new_credentials)
     return given
@@ -125,7 +126,7 @@ def patch(
 
 def credentials(all: Iterable[Credential]) -> list[Any]:
     """Credentials as requests carry them."""
-    return [_wire.json.loads(credential._json()) for credential in all]  # pyright: ignore[reportPrivateUsage]
+    return [json.loads(credential._json()) for credential in all]
 
 
 def only(operation: str, tags: Sequence[str]) -> dict[str, Any]:

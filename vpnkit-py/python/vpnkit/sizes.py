@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from . import _native
 
@@ -44,8 +44,8 @@ class ByteSize(int):
     __rmul__ = __mul__
 
 
-def _kept(result: Any) -> Any:
-    return result if result is NotImplemented else ByteSize(result)
+def _kept(result: Any) -> ByteSize:
+    return cast(ByteSize, result) if result is NotImplemented else ByteSize(result)
 
 
 def KiB(n: float) -> ByteSize:
