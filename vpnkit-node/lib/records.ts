@@ -1,0 +1,284 @@
+/** What calls return, keys and inbounds aside. */
+import { type Protocol, type Transport, protocolOf, transportOf } from "./inbounds.js";
+import { type Traffic, type TrafficJson, trafficOf } from "./keys.js";
+
+/** What happened. */
+export type EventKind =
+  | "key.created"
+  | "key.updated"
+  | "key.deleted"
+  | "key.activated"
+  | "key.disabled"
+  | "key.limited"
+  | "key.expired"
+  | "inbound.changed"
+  | "inbound.removed"
+  | "server.up"
+  | "server.down"
+  | "server.restarted"
+  | "server.refused";
+
+type Of<Noun extends string> = Extract<EventKind, `${Noun}.${string}`>;
+
+interface Happened {
+  /** Its place in the stream: keep the one of the last event that you handled. */
+  readonly cursor: bigint;
+  /** When it was committed. */
+  readonly at: Date;
+  /** A short text for people; may be empty. Never a secret. */
+  readonly detail: string;
+}
+
+/** Something happened to a key; its identities are kept for when it is gone. */
+export interface KeyEvent extends Happened {
+  readonly kind: Of<"key">;
+  /** Its id. */
+  readonly key: number;
+  readonly keyUid: string;
+}
+
+/** Something happened to an inbound. */
+export interface InboundEvent extends Happened {
+  readonly kind: Of<"inbound">;
+  /** Its tag. */
+  readonly inbound: string;
+}
+
+/** Something happened to a server, or to a key on it. */
+export interface ServerEvent extends Happened {
+  readonly kind: Of<"server">;
+  /** The id of the server, when it is about one. */
+  readonly server: string | null;
+  /** The id of the key, when it is about one. */
+  readonly key: number | null;
+}
+
+/** One entry of the outbox; `kind` tells which. */
+export type Event = KeyEvent | InboundEvent | ServerEvent;
+
+/** Events after a cursor, oldest first. */
+export interface EventBatch {
+  readonly events: readonly Event[];
+  /** Where to go on. */
+  readonly next: bigint;
+}
+
+/** What passed in one hour or day. Steps without traffic are left out. */
+export interface UsagePoint {
+  /** Start of the step. */
+  readonly at: Date;
+  readonly traffic: Traffic;
+}
+
+/** What one reading of a server's counters added. */
+export interface Collected {
+  /** Keys whose counters moved. */
+  readonly moved: number;
+  readonly traffic: Traffic;
+  /** Keys that reached their limit. */
+  readonly limited: number;
+  /** Counters that somebody else reset: their first bytes after that may be lost. */
+  readonly backwards: number;
+}
+
+/** A key that has connections open. */
+export interface OnlineKey {
+  /** Its id. */
+  readonly key: number;
+  /** From where, and when that address opened its newest connection. */
+  readonly addresses: readonly { readonly address: string; readonly since: Date }[];
+}
+
+/** What a server can do. */
+export interface Capabilities {
+  /** Accounts come and go without a restart. */
+  readonly liveAccounts: boolean;
+  /** Inbounds come and go without a restart. */
+  readonly liveInbounds: boolean;
+  /** Counters follow open connections; otherwise some bytes appear only when a connection ends. */
+  readonly liveCounters: boolean;
+  /** Open connections of a key that may no longer connect are cut; otherwise they run to their end. */
+  readonly cutLive: boolean;
+  /** Says which addresses a key is online from. */
+  readonly onlineAddresses: boolean;
+  /** vpnkit starts, restarts and stops the server. */
+  readonly managed: boolean;
+}
+
+/** How a server does. */
+export interface ServerStatus {
+  /** `node/program`. */
+  readonly id: string;
+  readonly node: string;
+  readonly state: "stopped" | "up" | "down";
+  /** Why it is down, in one line. */
+  readonly reason: string | null;
+  readonly capabilities: Capabilities;
+  /** The program's version, when it answers. */
+  readonly version: string | null;
+  readonly uptimeSeconds: number | null;
+  /** Keys and inbounds that it has not taken over yet. */
+  readonly pending: number;
+}
+
+/** What protects an endpoint, as the client needs it. */
+export type ClientSecurity =
+  | { readonly type: "none" }
+  | {
+      readonly type: "tls";
+      readonly sni: string;
+      readonly alpn: readonly string[];
+      readonly fingerprint: string;
+      readonly pinnedSha256: string | null;
+    }
+  | {
+      readonly type: "reality";
+      readonly sni: string;
+      readonly publicKey: string;
+      readonly shortId: string;
+      readonly fingerprint: string;
+    };
+
+/** Credential, inbound and host, resolved. Neither `console.log` nor JSON shows the secret and the link. */
+export class Endpoint {
+  readonly key: number;
+  readonly inbound: string;
+  /** What the client shows. */
+  readonly remark: string;
+  /** Name or IP to dial. */
+  readonly address: string;
+  /** Port to dial. */
+  readonly port: number;
+  readonly protocol: Protocol;
+  readonly transport: Transport;
+  readonly security: ClientSecurity;
+  readonly #secret: string;
+  readonly #link: string;
+
+  /** @internal */
+  constructor(json: EndpointJson) {
+    this.key = json.key;
+    this.inbound = json.inbound;
+    this.remark = json.remark;
+    this.address = json.address;
+    this.port = json.port;
+    this.protocol = protocolOf(json.protocol);
+    this.transport = transportOf(json.transport);
+    this.security = clientSecurity(json.security);
+    this.#secret = json.secret;
+    this.#link = json.link;
+  }
+
+  get secret(): string {
+    return this.#secret;
+  }
+
+  /** The share link. It contains the secret. */
+  get link(): string {
+    return this.#link;
+  }
+}
+
+interface EndpointJson {
+  key: number;
+  inbound: string;
+  remark: string;
+  address: string;
+  port: number;
+  protocol: Record<string, unknown>;
+  transport: Record<string, unknown>;
+  security: Record<string, unknown>;
+  secret: string;
+  link: string;
+}
+
+interface EventJson {
+  cursor: string;
+  at: number;
+  kind: string;
+  key: number | null;
+  key_uid: string | null;
+  inbound: string | null;
+  server: string | null;
+  detail: string;
+}
+
+function clientSecurity(json: Record<string, unknown>): ClientSecurity {
+  const { pinned_sha256, public_key, short_id, ...rest } = json;
+  const named = { ...(json["type"] === "tls" && { pinnedSha256: pinned_sha256 }), ...(json["type"] === "reality" && { publicKey: public_key, shortId: short_id }) };
+  return { ...rest, ...named } as ClientSecurity;
+}
+
+/** @internal */
+export function eventOf(json: EventJson): Event {
+  const { kind, detail } = json;
+  const happened = { cursor: BigInt(json.cursor), at: new Date(json.at), kind, detail };
+  if (kind.startsWith("key.")) return { ...happened, key: json.key, keyUid: json.key_uid } as KeyEvent;
+  if (kind.startsWith("inbound.")) return { ...happened, inbound: json.inbound } as InboundEvent;
+  return { ...happened, server: json.server, key: json.key } as ServerEvent;
+}
+
+/** @internal */
+export const eventsOf = (json: EventJson[]): Event[] => json.map(eventOf);
+
+/** @internal */
+export const batchOf = (json: { events: EventJson[]; next: string }): EventBatch => ({
+  events: eventsOf(json.events),
+  next: BigInt(json.next),
+});
+
+/** @internal */
+export const pointsOf = (json: { at: number; traffic: TrafficJson }[]): UsagePoint[] =>
+  json.map(({ at, traffic }) => ({ at: new Date(at), traffic: trafficOf(traffic) }));
+
+/** @internal */
+export const collectedOf = (json: (Omit<Collected, "traffic"> & { traffic: TrafficJson })[]): Collected[] =>
+  json.map(({ moved, traffic, limited, backwards }) => ({ moved, traffic: trafficOf(traffic), limited, backwards }));
+
+interface OnlineJson {
+  key: number;
+  addresses: [string, number][];
+}
+
+/** @internal */
+export const onlineOf = ({ key, addresses }: OnlineJson): OnlineKey => ({
+  key,
+  addresses: addresses.map(([address, since]) => ({ address, since: new Date(since) })),
+});
+
+/** @internal */
+export const serversOf = (json: ServerJson[]): ServerStatus[] =>
+  json.map(({ id, node, state, reason, capabilities: c, version, uptime_ms, pending }) => ({
+    id,
+    node,
+    state,
+    reason,
+    capabilities: {
+      liveAccounts: c.live_accounts,
+      liveInbounds: c.live_inbounds,
+      liveCounters: c.live_counters,
+      cutLive: c.cut_live,
+      onlineAddresses: c.online_addresses,
+      managed: c.managed,
+    },
+    version,
+    uptimeSeconds: uptime_ms === null ? null : uptime_ms / 1000,
+    pending,
+  }));
+
+interface ServerJson {
+  id: string;
+  node: string;
+  state: ServerStatus["state"];
+  reason: string | null;
+  capabilities: Record<
+    "live_accounts" | "live_inbounds" | "live_counters" | "cut_live" | "online_addresses" | "managed",
+    boolean
+  >;
+  version: string | null;
+  uptime_ms: number | null;
+  pending: number;
+}
+
+/** @internal */
+export const endpointsOf = (json: EndpointJson[]): Endpoint[] => json.map((one) => new Endpoint(one));

@@ -1,0 +1,68 @@
+/** Sizes and lengths of time that cannot be confused. */
+import { attempt, invalid } from "./errors.js";
+import { native } from "./native.js";
+
+/** A number of bytes as `bigint` (`GiB(50)`), or a text with its unit (`"50 GiB"`). A `number` is refused. */
+export type Size = bigint | string;
+
+/** A length of time: `"30 days"` or `{ days: 30 }`. A `number` is refused. */
+export type Length =
+  | string
+  | { readonly days?: number; readonly hours?: number; readonly minutes?: number; readonly seconds?: number };
+
+const unit = (bytes: number) => (n: number): bigint => BigInt(Math.round(n * bytes));
+
+/** `n` × 2^10 bytes. */
+export const KiB = unit(2 ** 10);
+/** `n` × 2^20 bytes. */
+export const MiB = unit(2 ** 20);
+/** `n` × 2^30 bytes. */
+export const GiB = unit(2 ** 30);
+/** `n` × 2^40 bytes. */
+export const TiB = unit(2 ** 40);
+/** `n` × 10^6 bytes. */
+export const MB = unit(1e6);
+/** `n` × 10^9 bytes. */
+export const GB = unit(1e9);
+/** `n` × 10^12 bytes. */
+export const TB = unit(1e12);
+
+/** Bytes of a text like `"50 GiB"`. */
+export const parseSize = (text: string): bigint => attempt(() => native.parseSize(text));
+
+/** Bytes for people: `formatSize(key.used)` is `"1.50 GiB"`. */
+export const formatSize = (bytes: bigint): string => (bytes < 0n ? `-${native.formatSize(-bytes)}` : native.formatSize(bytes));
+
+/** @internal */
+export function sizeText(operation: string, field: string, value: Size): string {
+  if (typeof value === "bigint" && value >= 0n) return `${value} B`;
+  if (typeof value === "string") return value;
+  throw invalid(operation, field, "a size needs its unit", 'write GiB(50) or "50 GiB"');
+}
+
+const SECONDS = { days: 86_400, hours: 3_600, minutes: 60, seconds: 1 } as const;
+
+/** @internal */
+export function lengthText(operation: string, field: string, value: Length): string {
+  if (typeof value === "string") return value;
+  const fault = () => invalid(operation, field, "a length of time needs its unit", 'write { days: 30 } or "30 days"');
+  if (typeof value !== "object" || value === null) throw fault();
+  let seconds = 0;
+  for (const [name, count] of Object.entries(value)) {
+    if (!(name in SECONDS) || typeof count !== "number" || !Number.isFinite(count)) throw fault();
+    seconds += count * SECONDS[name as keyof typeof SECONDS];
+  }
+  return `${Math.round(seconds * 1000)} ms`;
+}
+
+/** @internal */
+export const lengthMillis = (operation: string, field: string, value: Length): number => {
+  const text = lengthText(operation, field, value);
+  return attempt(() => native.parseDuration(text));
+};
+
+/** @internal */
+export function momentText(operation: string, field: string, value: Date): string {
+  if (!(value instanceof Date) || Number.isNaN(value.getTime())) throw invalid(operation, field, "needs a valid Date");
+  return value.toISOString();
+}

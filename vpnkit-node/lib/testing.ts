@@ -1,0 +1,68 @@
+/** For tests of what you build on vpnkit: a kit with a clock that you move and a server that does as you say. */
+import { type CallOptions } from "./calls.js";
+import { type KeyLike, keyRef } from "./keys.js";
+import { Kit } from "./kit.js";
+import { opened } from "./opening.js";
+import { type Length, type Size, lengthMillis, momentText, sizeText } from "./sizes.js";
+
+const nothing = (): void => undefined;
+
+/** A kit for tests: time stands still until it is moved, and a fake server does as it is told. */
+export class Sandbox extends Kit {
+  /** The sandbox's time. It begins at 2026-01-01. */
+  async now(): Promise<Date> {
+    return this.#step({ step: "now" }, (millis: number) => new Date(millis));
+  }
+
+  /** Moves time forward and does what is due then. */
+  async advance(by: Length): Promise<void> {
+    const millis = lengthMillis("sandbox", "by", by);
+    await this.setTime(new Date((await this.now()).getTime() + millis));
+    await this.tick();
+  }
+
+  /** Moves time, backwards too, and does nothing else. */
+  async setTime(to: Date): Promise<void> {
+    return this.#step({ step: "set", to: momentText("sandbox", "to", to) }, nothing);
+  }
+
+  /** Bytes pass for a key on the server; they are counted at the next `tick`. */
+  async passTraffic(key: KeyLike, bytes: { readonly up?: Size; readonly down?: Size }): Promise<void> {
+    const size = (way: "up" | "down"): string => sizeText("sandbox", way, bytes[way] ?? 0n);
+    return this.#step({ step: "pass", key: keyRef("sandbox", key), up: size("up"), down: size("down") }, nothing);
+  }
+
+  /** Whether a client with this key could connect on an inbound. */
+  async letsIn(key: KeyLike, tag: string): Promise<boolean> {
+    return this.#step({ step: "lets_in", key: keyRef("sandbox", key), tag }, (yes: boolean) => yes);
+  }
+
+  /** The server stops answering. */
+  async fail(): Promise<void> {
+    return this.#step({ step: "fail" }, nothing);
+  }
+
+  /** The server refuses this key. */
+  async refuse(key: KeyLike): Promise<void> {
+    return this.#step({ step: "refuse", key: keyRef("sandbox", key) }, nothing);
+  }
+
+  /** Nothing goes wrong any more, and the server has caught up. */
+  async heal(): Promise<void> {
+    return this.#step({ step: "heal" }, nothing);
+  }
+
+  /** The server is restarted: its counters begin at nothing. */
+  async restart(): Promise<void> {
+    return this.#step({ step: "restart" }, nothing);
+  }
+
+  #step<J, T>(step: Record<string, unknown>, read: (json: J) => T): Promise<T> {
+    return this.door.call("sandbox", step, read);
+  }
+}
+
+/** Opens a sandbox. Nothing happens by itself: call `tick` or `advance`. */
+export async function openSandbox(store = "memory:", options: CallOptions = {}): Promise<Sandbox> {
+  return new Sandbox(await opened({ store, background: false }, true, options));
+}

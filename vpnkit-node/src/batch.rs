@@ -1,0 +1,33 @@
+//! Many keys, which become JavaScript's when they are looked at.
+
+use napi::{Error, Result};
+use napi_derive::napi;
+use vpnkit_bindings::Answer;
+
+/// Keys in the order of their requests.
+#[napi]
+pub(crate) struct NativeBatch(Vec<vpnkit::Key>);
+
+impl NativeBatch {
+    pub(crate) fn of(answer: Answer) -> Result<Self> {
+        match answer {
+            Answer::Keys(keys) => Ok(Self(keys)),
+            _ => Err(Error::from_reason("not a list of keys")),
+        }
+    }
+}
+
+#[napi]
+impl NativeBatch {
+    /// How many there are.
+    #[napi(getter)]
+    pub fn length(&self) -> u32 {
+        u32::try_from(self.0.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The key at a place, as JSON.
+    #[napi]
+    pub fn at(&self, index: u32) -> Option<String> {
+        self.0.get(usize::try_from(index).ok()?).map(Answer::key_json)
+    }
+}
