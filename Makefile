@@ -4,17 +4,38 @@ XRAY_VERSION := v1.260327.0
 XRAY := $(HOME)/.cache/vpnkit/xray-$(XRAY_VERSION)/xray
 export VPNKIT_XRAY_BIN ?= $(XRAY)
 
-.PHONY: help demo test lint bench compat deps xray clean
+export VPNKIT_REPOSITORY := $(CURDIR)
+PYTHON := $(CURDIR)/target/venv/bin/python
+
+.PHONY: help demo test test-rust test-python test-node lint bench compat deps xray python node clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 demo: deps xray ## a key, a real client, a limit that bites
 	cargo build --locked -p vpnkit-examples
 	cargo run --locked -q -p vpnkit-examples --bin demo
 
-test: lint compat deps xray ## every test, against a real Xray; needs root for network namespaces
-	cargo test --locked --workspace --all-features
+test: lint compat test-rust test-python test-node ## every test, against a real Xray; needs root for network namespaces
+
+test-rust: deps xray python node ## the Rust crates, and the quickstarts of all three languages
+	cargo test --locked --workspace --exclude vpnkit-py --exclude vpnkit-node --all-features
+
+test-python: python xray ## the wheel, in a virtual environment of its own
+	cd vpnkit-py && $(PYTHON) -m pytest -q
+	cd vpnkit-py && $(PYTHON) -m mypy --strict python/vpnkit tests ../examples/python
+	cd vpnkit-py && $(PYTHON) -m pyright -p . python ../examples/python
+	cd target && $(PYTHON) -m mypy.stubtest vpnkit._native
+
+test-node: node xray ## the packed package, installed beside its tests
+	cd target/npm && node --test --test-timeout=300000 test/*.test.mjs
+	cd target/npm && npx tsc --project test/tsconfig.json
+
+python: deps ## the wheel: target/dist/*.whl
+	scripts/python.sh
+
+node: deps ## the npm package: target/dist/*.tgz
+	scripts/node.sh
 
 lint: ## formatting, lints, documentation
 	cargo fmt --all --check
@@ -25,7 +46,7 @@ lint: ## formatting, lints, documentation
 compat: deps ## both ends of the rusqlite range, and an application that uses sqlx
 	scripts/compat.sh
 
-bench: deps xray ## the table of the README
+bench: deps xray python node ## the table of the README
 	cargo run --locked --release -p vpnkit-benches
 
 deps: ## Debian packages

@@ -9,9 +9,13 @@ need setpriv util-linux  # ties Xray's life to its owner's
 need ip iproute2         # network namespaces of the tests
 need curl curl           # downloads inside them
 
-for tool in cargo go; do
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+
+for tool in cargo go node npm; do
   command -v $tool >/dev/null || { echo "needed and not installed by this: $tool" >&2; exit 1; }
 done
+node -e 'process.exit(process.versions.node.split(".")[0] >= 20 ? 0 : 1)' ||
+  { echo "needed and not installed by this: Node 20 or newer, this is $(node --version)" >&2; exit 1; }
 if [ ${#missing[@]} -gt 0 ]; then
   echo "installing Debian packages: ${missing[*]}"
   apt-get update -qq

@@ -14,6 +14,7 @@
 )]
 
 mod bare;
+mod languages;
 mod source;
 
 use std::path::Path;
@@ -38,6 +39,14 @@ async fn main() {
     {
         return resident(Path::new(path)).await;
     }
+    if let [_, role, directory] = arguments.as_slice()
+        && role == "rust"
+    {
+        return languages::measure(Path::new(directory)).await;
+    }
+    if arguments.get(1).is_some_and(|only| only == "languages") {
+        return languages::compare();
+    }
     println!("| what | vpnkit | bare rusqlite | ratio | to reach |");
     println!("|---|---|---|---|---|");
     one_key().await;
@@ -48,6 +57,7 @@ async fn main() {
         tick(keys).await;
     }
     memory().await;
+    languages::compare();
 }
 
 fn row(what: &str, ours: &str, bare: &str, ratio: Option<f64>, target: &str) {

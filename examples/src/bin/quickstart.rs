@@ -1,34 +1,55 @@
-//! The quickstart of the README: a key, its link, its traffic.
+//! The quickstart: an Xray of your own, a key, its link, its traffic. The same program as `examples/python/quickstart.py`
+//! and `examples/node/quickstart.mts`.
 //!
-//! `cargo run -p vpnkit-examples --bin quickstart -- DIRECTORY` (needs Xray: `make xray`)
+//! `cargo run -p vpnkit-examples --bin quickstart` (needs Xray: `make xray`). What is particular to your server comes from
+//! the environment: VPN_DIRECTORY, VPN_ADDRESS, VPN_PORT, VPN_SITE, XRAY.
 #![allow(clippy::print_stdout, reason = "a program for a terminal")]
 
 use std::time::Duration;
 
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use vpnkit::{
-    ByteSize, Config, CreateKey, Inbound, InboundTag, RealityKeys, Result, Security, VpnKit, VpnProtocol,
-    XrayConfig,
+    ByteSize, Config, CreateKey, Error, Inbound, InboundTag, NodeId, RealityKeys, Result, Security, VpnKit,
+    VpnProtocol, XrayConfig,
 };
+
+fn setting(name: &str, default: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| default.to_owned())
+}
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let directory = std::env::args().nth(1).unwrap_or_else(|| "/var/lib/vpnkit".into());
-    let xray =
-        XrayConfig::managed("vpn.example.com", format!("{directory}/xray")).binary(testbed::xray_binary());
+    let directory = setting("VPN_DIRECTORY", "/var/lib/vpnkit");
+    let site = setting("VPN_SITE", "www.example.com:443");
+    let name = site.split(':').next().unwrap_or_default();
+    let port =
+        setting("VPN_PORT", "443").parse().map_err(|_| Error::invalid("start", "VPN_PORT", "no port"))?;
+
+    // Starts Xray, restarts it when it dies, stops it when we close.
+    let xray = XrayConfig::managed(setting("VPN_ADDRESS", "vpn.example.com"), format!("{directory}/xray"))
+        .binary(setting("XRAY", "xray"));
     let kit = VpnKit::open(Config::sqlite(format!("{directory}/keys.db")).xray(xray)).await?;
 
-    // Once: the keys of an inbound that exists are kept.
+    // Once: links contain the inbound's keys, so an inbound that exists is left as it is.
     let tag = InboundTag::new("reality")?;
-    if kit.inbounds().get(&vpnkit::NodeId::main(), &tag).await?.is_none() {
-        let reality = RealityKeys::generate().reality("www.example.com:443", "www.example.com");
-        let inbound = Inbound::new(tag, 8443, VpnProtocol::Vless { vision: true });
+    if kit.inbounds().get(&NodeId::main(), &tag).await?.is_none() {
+        let reality = RealityKeys::generate().reality(site.as_str(), name);
+        let inbound = Inbound::new(tag, port, VpnProtocol::Vless { vision: true });
         kit.inbounds().ensure(inbound.security(Security::Reality(reality))).await?;
     }
 
-    let request =
-        CreateKey::default().data_limit(ByteSize::gib(50)).expires_in(Duration::from_secs(30 * 86_400));
-    let key = kit.keys().create(request).await?;
-    println!("key {}: {}", key.id, kit.keys().links(key.id).await?.join("\n"));
-    println!("used {} of {:?}", ByteSize::from_bytes(key.used), key.data_limit);
+    // The same payment twice is one key.
+    let month = Duration::from_secs(30 * 86_400);
+    let request = CreateKey::named("alice").data_limit(ByteSize::gib(50)).expires_in(month);
+    let key = kit.keys().create(request.idempotency_key("payment:1")).await?;
+    for link in kit.keys().links(key.id).await? {
+        println!("link {link}");
+    }
+
+    println!("press Enter to stop");
+    let _ = BufReader::new(tokio::io::stdin()).read_line(&mut String::new()).await;
+    kit.traffic().collect().await?;
+    let key = kit.keys().require("alice").await?;
+    println!("used {} of {}", ByteSize::from_bytes(key.used), key.data_limit.unwrap_or_default());
     kit.close().await
 }

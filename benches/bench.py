@@ -1,0 +1,31 @@
+"""The measurements of `languages.rs` in Python."""
+
+import itertools
+import json
+import statistics
+import sys
+from time import perf_counter
+
+import vpnkit
+from vpnkit import CreateKey
+
+BULK, GETS = 100_000, 20_000
+
+with vpnkit.sync.open(f"sqlite:{sys.argv[1]}/keys.db") as kit:
+    requests = [CreateKey(f"k{i}") for i in range(BULK)]
+    start = perf_counter()
+    made = kit.keys.create_many(requests)
+    create_many = perf_counter() - start
+
+    gets = []
+    for i in range(GETS):
+        id = made[i * 7919 % BULK].id
+        start = perf_counter()
+        assert kit.keys.get(id) is not None
+        gets.append(perf_counter() - start)
+
+    start = perf_counter()
+    assert sum(1 for event in itertools.islice(kit.events.stream(), BULK) if event.cursor) == BULK
+    events = BULK / (perf_counter() - start)
+
+print(json.dumps({"get_us": statistics.median(gets) * 1e6, "create_many_s": create_many, "events_per_s": events}))

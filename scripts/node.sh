@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Packs the npm package into target/dist and installs it, as its users would, beside a copy of its tests in target/npm.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+echo "installing into vpnkit-node/node_modules: TypeScript and the types of Node"
+(cd vpnkit-node && npm ci --silent --ignore-scripts && node build.mjs)
+mkdir -p target/dist && rm -f target/dist/*.tgz
+(cd vpnkit-node && npm pack --silent --ignore-scripts --pack-destination ../target/dist >/dev/null)
+rm -rf target/npm && mkdir -p target/npm
+cp -r vpnkit-node/test examples/node target/npm/
+cd target/npm
+echo '{ "name": "tests", "private": true, "type": "module" }' >package.json
+npm install --silent --ignore-scripts ../dist/vpnkit-*.tgz typescript@7.0.2 @types/node@20

@@ -1,0 +1,132 @@
+//! The quickstarts of all languages do the same thing, with a real Xray, and a real client gets through with the link.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking"
+)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use testbed::{Certificate, Site, XrayClient, free_ports, within, xray_binary};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::Command;
+use vpnkit::{
+    ClientSecurity, CredentialSecret, Endpoint, InboundTag, KeyId, Protocol, Transport, VpnProtocol,
+};
+
+const MIB: usize = 1 << 20;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+}
+
+/// What `make python node` has installed.
+fn installed(path: &str) -> PathBuf {
+    let path = repository().join("target").join(path);
+    assert!(path.exists(), "{} is missing: run `make python node`, or `make test`", path.display());
+    path
+}
+
+/// Reads a VLESS link with nothing of vpnkit's.
+fn endpoint(link: &str) -> Endpoint {
+    let (rest, remark) = link.strip_prefix("vless://").unwrap().split_once('#').unwrap();
+    let (place, query) = rest.split_once('?').unwrap();
+    let (uuid, place) = place.split_once('@').unwrap();
+    let (address, port) = place.rsplit_once(':').unwrap();
+    let query: BTreeMap<_, _> = query.split('&').map(|pair| pair.split_once('=').unwrap()).collect();
+    assert_eq!((query["type"], query["security"], query["flow"]), ("tcp", "reality", "xtls-rprx-vision"));
+    Endpoint {
+        key: KeyId(1),
+        inbound: InboundTag::new("reality").unwrap(),
+        remark: remark.to_owned(),
+        address: address.to_owned(),
+        port: port.parse().unwrap(),
+        protocol: VpnProtocol::Vless { vision: true },
+        transport: Transport::Tcp,
+        security: ClientSecurity::Reality {
+            sni: query["sni"].to_owned(),
+            public_key: query["pbk"].to_owned(),
+            short_id: query["sid"].to_owned(),
+            fingerprint: query["fp"].to_owned(),
+        },
+        secret: CredentialSecret::parse(Protocol::Vless, uuid).unwrap(),
+    }
+}
+
+/// Runs the program twice: with a client that downloads, and again, when all must be as it was.
+async fn runs(program: &Path, arguments: &[PathBuf]) {
+    let directory = tempfile::tempdir().unwrap();
+    let certificate = Certificate::new("localhost");
+    let (destination, site) = (Site::destination(&certificate).await, Site::plain().await);
+    let [port] = free_ports();
+    // A name, since clients send it.
+    let destination = format!("localhost:{}", destination.address.port());
+    let mut links = Vec::new();
+    for round in 0..2 {
+        let mut child = Command::new(program)
+            .args(arguments)
+            .env("VPN_DIRECTORY", directory.path())
+            .env("VPN_ADDRESS", "127.0.0.1")
+            .env("VPN_PORT", port.to_string())
+            .env("VPN_SITE", &destination)
+            .env("XRAY", xray_binary())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut line =
+            async || within("a line", PATIENCE, lines.next_line()).await.unwrap().unwrap_or_default();
+        let link = line().await.strip_prefix("link ").unwrap().to_owned();
+        assert_eq!(line().await, "press Enter to stop");
+        if round == 0 {
+            let client = XrayClient::start(&endpoint(&link)).await;
+            assert!(client.tunnel.connects(&site).await);
+            assert_eq!(client.tunnel.download(&site, 10 * MIB).await.unwrap(), 10 * MIB);
+        }
+        links.push(link);
+        child.stdin.take().unwrap().write_all(b"\n").await.unwrap();
+        let used = line().await;
+        let share = used.strip_prefix("used 10").and_then(|rest| rest.strip_suffix(" MiB of 50 GiB"));
+        assert!(share.is_some(), "{used}");
+        let status = within("the program ends", PATIENCE, child.wait()).await.unwrap();
+        assert!(status.success(), "{status}");
+    }
+    assert_eq!(links[0], links[1]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rust() {
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--locked", "-q", "-p", "vpnkit-examples", "--bin", "quickstart"])
+        .current_dir(repository())
+        .status();
+    assert!(built.await.unwrap().success());
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from);
+    runs(&target.join("debug/quickstart"), &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python() {
+    runs(&installed("venv/bin/python"), &[repository().join("examples/python/quickstart.py")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node() {
+    let compiler = installed("npm/node_modules/typescript/bin/tsc");
+    let compiled = Command::new("node")
+        .arg(compiler)
+        .args(["--project", "test/tsconfig.json"])
+        .current_dir(installed("npm"))
+        .status();
+    assert!(compiled.await.unwrap().success());
+    runs(Path::new("node"), &[installed("npm/built/node/quickstart.mjs")]).await;
+}

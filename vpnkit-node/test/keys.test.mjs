@@ -1,0 +1,187 @@
+// Keys as a bot uses them.
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { test } from "node:test";
+import { inspect } from "node:util";
+
+import * as vpnkit from "vpnkit";
+import { GiB, MiB, open } from "vpnkit";
+
+import { temporary } from "./shared.mjs";
+
+const SECRET = "11111111-2222-4333-8444-555555555555";
+
+async function kitOf(t, config = {}) {
+  const kit = await open({ store: "memory:", ...config });
+  t.after(() => kit.close());
+  return kit;
+}
+
+test("a key from its creation to its end", async (t) => {
+  const kit = await kitOf(t);
+  const key = await kit.keys.create({ name: "alice", dataLimit: "50 GiB", days: 30, label: "Алиса", note: "vip" });
+  assert.deepEqual([key.id, key.name, key.label, key.note, key.status], [1, "alice", "Алиса", "vip", "active"]);
+  assert.equal(key.dataLimit, GiB(50));
+  assert.equal(key.remaining, GiB(50));
+  assert.equal(key.expiresAt.getTime() - key.createdAt.getTime(), 30 * 86_400_000);
+  for (const same of [1, "ALICE", { uid: key.uid }, key]) assert.deepEqual(await kit.keys.get(same), key);
+  assert.equal(await kit.keys.get("bob"), null);
+
+  const sold = await kit.keys.update(key, { dataLimit: key.dataLimit + GiB(50) }, { expectedVersion: key.version });
+  assert.equal(vpnkit.formatSize(sold.dataLimit), "100 GiB");
+  assert.equal(sold.label, "Алиса");
+  const late = kit.keys.update(key, { dataLimit: "1 GiB" }, { expectedVersion: key.version });
+  await assert.rejects(late, vpnkit.ConflictError);
+  const free = await kit.keys.update("alice", { dataLimit: null, expiresAt: null, label: null, note: undefined });
+  assert.deepEqual([free.dataLimit, free.remaining, free.expiresAt, free.label, free.note], [null, null, null, null, "vip"]);
+
+  assert.equal((await kit.keys.disable(key)).status, "disabled");
+  assert.equal((await kit.keys.enable(key)).status, "active");
+  assert.equal((await kit.keys.resetUsage(key)).used, 0n);
+  await kit.keys.delete(key);
+  await assert.rejects(kit.keys.require(key), vpnkit.NotFoundError);
+});
+
+test("many keys at once, pages and searches", async (t) => {
+  const kit = await kitOf(t);
+  const requests = Array.from({ length: 250 }, (_, i) => ({ name: `k${i}`, days: i + 1 }));
+  const made = await kit.keys.createMany(requests, { idempotencyKey: "b" });
+  assert.deepEqual(made.toArray().map((key) => key.name), requests.map((request) => request.name));
+  assert.deepEqual([made.length, made.at(-1).name, made.at(250), made.at(0.5), inspect(made)], [250, "k249", undefined, undefined, "KeyBatch(250)"]);
+  assert.deepEqual([...(await kit.keys.createMany(requests, { idempotencyKey: "b" }))], [...made]);
+  const names = [];
+  let after = null;
+  do {
+    const page = await kit.keys.find({ sort: "expiresAt", order: "descending", limit: 100, after });
+    names.push(...page.keys.map((key) => key.name));
+    after = page.next;
+  } while (after !== null);
+  assert.deepEqual(names, requests.map((request) => request.name).reverse());
+  assert.equal((await kit.keys.find({ search: "K24", status: ["active"] })).keys.length, 11);
+  assert.equal((await kit.keys.find({ status: "disabled" })).keys.length, 0);
+  assert.equal(await kit.keys.deleteMany(made.toArray().slice(0, 200)), 200);
+  await assert.rejects(kit.keys.deleteMany([1]), vpnkit.NotFoundError);
+  const faulty = kit.keys.createMany([{}, { name: "a b" }]);
+  await assert.rejects(faulty, (e) => e.context.index === "1" && e.field === "name");
+});
+
+test("the same payment is one key", async (t) => {
+  const kit = await kitOf(t);
+  const first = await kit.keys.create({ name: "a", idempotencyKey: "pay:1" });
+  assert.deepEqual(await kit.keys.create({ name: "a", idempotencyKey: "pay:1" }), first);
+  await assert.rejects(kit.keys.create({ name: "A", idempotencyKey: "pay:2" }), vpnkit.AlreadyExistsError);
+});
+
+test("credentials move in and are not shown", async (t) => {
+  const kit = await kitOf(t);
+  const credentials = [new vpnkit.Credential("vless", SECRET), new vpnkit.Credential("trojan", "pass word")];
+  const key = await kit.keys.create({ name: "old", credentials });
+  assert.deepEqual(Object.fromEntries(key.credentials.map((c) => [c.protocol, c.secret])), { vless: SECRET, trojan: "pass word" });
+  const plain = (_, value) => (typeof value === "bigint" ? String(value) : value);
+  for (const shown of [inspect(key, { depth: 9, showHidden: true }), JSON.stringify(key, plain)]) {
+    assert.ok(!shown.includes(SECRET) && !shown.includes("pass word"), shown);
+  }
+  const changed = await kit.keys.update(key, { credentials: [new vpnkit.Credential("trojan", "new")] });
+  assert.deepEqual(changed.credentials.map((c) => c.secret), [SECRET, "new"]);
+  assert.throws(() => new vpnkit.Credential("vless", "hunter2"), (e) => e.field === "secret" && !e.message.includes("hunter2"));
+  const reality = vpnkit.Reality.generate("example.com:443", "example.com");
+  assert.ok(!inspect(reality, { showHidden: true }).includes(reality.privateKey));
+});
+
+test("what comes back is frozen", async (t) => {
+  const kit = await kitOf(t);
+  const key = await kit.keys.create();
+  assert.throws(() => (key.name = "bob"), TypeError);
+  assert.ok(Object.isFrozen(key) && Object.isFrozen(key.traffic));
+});
+
+for (const [request, field] of [
+  [{ name: "two words" }, "name"],
+  [{ name: 5 }, "name"],
+  [{ label: "x".repeat(257) }, "label"],
+  [{ dataLimit: 50 }, "dataLimit"],
+  [{ dataLimit: true }, "dataLimit"],
+  [{ dataLimit: "50" }, "dataLimit"],
+  [{ dataLimit: "50 apples" }, "dataLimit"],
+  [{ dataLimit: 0n }, "dataLimit"],
+  [{ dataLimit: -1n }, "dataLimit"],
+  [{ dataLimit: 2n ** 70n }, "dataLimit"],
+  [{ expiresIn: 30 }, "expiresIn"],
+  [{ expiresIn: "30" }, "expiresIn"],
+  [{ expiresIn: "1 month" }, "expiresIn"],
+  [{ expiresIn: { weeks: 1 } }, "expiresIn"],
+  [{ expiresIn: { days: -1 } }, "expiresIn"],
+  [{ days: 0 }, "expiresIn"],
+  [{ days: Number.NaN }, "days"],
+  [{ days: 1, expiresIn: "1 day" }, "expiresIn"],
+  [{ expiresAt: "2030-01-01" }, "expiresAt"],
+  [{ expiresAt: new Date(Number.NaN) }, "expiresAt"],
+  [{ expiresAt: new Date(0) }, "expiresAt"],
+  [{ inbounds: "main" }, "inbounds"],
+  [{ inbounds: ["nowhere"] }, "inbounds"],
+  [{ owner: "me" }, "owner"],
+  [{ disabled: "yes" }, "disabled"],
+  [{ dataLimits: "50 GiB" }, "dataLimits"],
+]) {
+  test(`bad input names its field: ${inspect(request).slice(0, 60)}`, async (t) => {
+    const kit = await kitOf(t);
+    await assert.rejects(kit.keys.create(request), (e) => e instanceof vpnkit.VpnkitError && e.field === field);
+    assert.equal((await kit.keys.find()).keys.length, 0);
+  });
+}
+
+test("what is no key is refused", async (t) => {
+  const kit = await kitOf(t);
+  for (const key of [undefined, null, true, {}, Symbol("x"), 1.5, [1]]) {
+    for (const call of [kit.keys.get, kit.keys.delete, kit.keys.links]) {
+      await assert.rejects(call.call(kit.keys, key), (e) => e instanceof vpnkit.InvalidInputError && e.field.startsWith("key"));
+    }
+  }
+});
+
+test("a store lives on in its file", async (t) => {
+  const store = `sqlite:${join(temporary(t), "bot.db")}`;
+  const kit = await open({ store, passphrase: "correct horse" });
+  await kit.keys.create({ name: "alice" });
+  await kit.close();
+  const again = await open({ store, passphrase: "correct horse" });
+  assert.equal((await again.keys.require("alice")).id, 1);
+  await again.close();
+  await assert.rejects(open({ store }), vpnkit.PassphraseMissingError);
+  await assert.rejects(open({ store, passphrase: "hunter2" }), (e) => {
+    return e instanceof vpnkit.PassphraseWrongError && !inspect(e).includes("hunter2");
+  });
+});
+
+test("every fault of a configuration is told", async () => {
+  const servers = [{ type: "managedXray", address: "vpn example", directory: "relative" }];
+  await assert.rejects(open({ store: "memory:", passphrase: "x", servers }), (e) => {
+    assert.ok(e instanceof vpnkit.InvalidConfigError);
+    assert.deepEqual(e.faults.map((fault) => fault.split(":")[0]), [
+      "passphrase",
+      "servers[0].xray.address",
+      "servers[0].xray.mode.managed.directory",
+    ]);
+    return true;
+  });
+  for (const config of [{ store: "postgres:x" }, { store: "memory:", colect: 5 }, { store: "memory:", servers: [{ ...servers[0], typo: 1 }] }]) {
+    await assert.rejects(open(config), (e) => e instanceof vpnkit.InvalidConfigError && e.faults.length === 1);
+  }
+  for (const config of [{ collectEvery: 5 }, { keepEvents: "1 hour" }, { reconcileEvery: { seconds: 1.5 } }]) {
+    await assert.rejects(open({ store: "memory:", ...config }), (e) => e.field in config);
+  }
+});
+
+test("sizes read and show themselves", () => {
+  assert.deepEqual([GiB(1.5), vpnkit.parseSize("50 GB"), vpnkit.GB(50)], [1_610_612_736n, 50_000_000_000n, 50_000_000_000n]);
+  assert.deepEqual([GiB(1.5), 0n, MiB(3) - GiB(1)].map(vpnkit.formatSize), ["1.5 GiB", "0 B", "-1021 MiB"]);
+  assert.throws(() => vpnkit.parseSize("5"), vpnkit.InvalidInputError);
+});
+
+test("QR codes are pictures", () => {
+  assert.ok(vpnkit.qrPng("vless://x", 256).subarray(1, 4).equals(Buffer.from("PNG")));
+  assert.match(vpnkit.qrSvg("vless://x"), /^<svg/);
+  assert.match(vpnkit.qrTerminal("vless://x"), /█/);
+  assert.throws(() => vpnkit.qrPng("x", 5), (e) => e.field === "size");
+  assert.throws(() => vpnkit.qrPng("x".repeat(5000)), (e) => e.field === "text");
+});

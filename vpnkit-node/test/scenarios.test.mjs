@@ -1,0 +1,166 @@
+// The scenario files that every language runs.
+import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+
+import { MiB, formatSize } from "vpnkit";
+import { openSandbox } from "vpnkit/testing";
+
+import { readJson, repository, temporary } from "./shared.mjs";
+
+const EXTRA = new Set(["as", "expect", "error", "field", "patch", "expected_version", "up", "down"]);
+const camel = (name) => name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
+const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+/** A scenario's values as the friendly call takes them. */
+const shapes = {
+  data_limit: (value) => (typeof value === "number" ? BigInt(value) : value),
+  expires_at: (value) => new Date(value),
+  inbounds: (value) => (value === "all" ? null : value.only),
+};
+const friendly = (given) =>
+  Object.fromEntries(
+    Object.entries(given).map(([name, value]) => [camel(name), value === null ? null : (shapes[name]?.(value) ?? value)]),
+  );
+const patch = (given) => {
+  const plain = Object.entries(given).map(([name, value]) => [name, value === "clear" ? null : (value?.set ?? value)]);
+  return friendly(Object.fromEntries(plain));
+};
+const number = (bytes) => (bytes === null ? null : Number(bytes));
+const shown = (key) => ({
+  name: key.name,
+  label: key.label,
+  note: key.note,
+  status: key.status,
+  version: key.version,
+  data_limit: number(key.dataLimit),
+  used: number(key.used),
+  remaining: number(key.remaining),
+  up: number(key.traffic.up),
+  down: number(key.traffic.down),
+  expires_at: key.expiresAt?.toISOString().replace(".000Z", "Z") ?? null,
+  credentials: key.credentials.length,
+});
+const holds = (answer, expected) =>
+  expected !== null && typeof expected === "object" && !Array.isArray(expected)
+    ? Object.entries(expected).every(([name, value]) => holds(answer[name], value))
+    : assert.deepEqual(answer, expected) === undefined;
+
+class Run {
+  keys = new Map();
+  cursor = 0n;
+
+  constructor(kit) {
+    this.kit = kit;
+  }
+
+  async all(steps) {
+    await this.kit.inbounds.ensure({ tag: "main", port: 443, protocol: { type: "vless" } });
+    this.cursor = await this.kit.events.newest();
+    for (const [place, step] of steps.entries()) {
+      const context = `step ${place}: ${JSON.stringify(step)}`;
+      if ("error" in step) {
+        const failed = await this.step(step).then(() => assert.fail(context), (error) => error);
+        assert.equal(failed.code, step.error, context);
+        if ("field" in step) assert.equal(snake(failed.field), step.field, context);
+      } else {
+        const answer = await this.step(step);
+        if ("expect" in step) holds(answer, step.expect);
+      }
+    }
+  }
+
+  async step(step) {
+    const { kit } = this;
+    const [verb, argument] = Object.entries(step).find(([name]) => !EXTRA.has(name) || Object.keys(step).length === 1);
+    const options = step.expected_version === undefined ? {} : { expectedVersion: step.expected_version };
+    const key = () => (argument.startsWith("$") ? this.keys.get(argument) : argument);
+    switch (verb) {
+      case "create": {
+        const made = await kit.keys.create(friendly(argument));
+        this.keys.set(`$${step.as}`, made.id);
+        return shown(made);
+      }
+      case "update":
+        return shown(await kit.keys.update(key(), patch(step.patch ?? {}), options));
+      case "enable":
+      case "disable":
+      case "reset_usage":
+        return shown(await kit.keys[camel(verb)](key()));
+      case "get":
+        return shown(await kit.keys.require(key()));
+      case "delete":
+        return kit.keys.delete(key(), options);
+      case "find":
+        return (await kit.keys.find(argument)).keys.map((one) => one.name);
+      case "pass":
+        return kit.passTraffic(key(), { up: BigInt(step.up ?? 0), down: BigInt(step.down ?? 0) });
+      case "advance_secs":
+        return kit.setTime(new Date((await kit.now()).getTime() + argument * 1000));
+      case "tick":
+        return kit.tick();
+      case "server":
+        return { down: () => kit.fail(), up: () => kit.heal(), restart: () => kit.restart() }[argument]();
+      case "lets_in":
+        return kit.letsIn(key(), "main");
+      case "events": {
+        const batch = await kit.events.read(this.cursor);
+        this.cursor = batch.next;
+        return batch.events.map((event) => event.kind);
+      }
+      default:
+        throw new Error(`unknown step ${verb}`);
+    }
+  }
+}
+
+const files = readdirSync(join(repository, "tests", "scenarios"));
+assert.ok(files.length >= 6);
+for (const file of files) {
+  const { name, steps } = readJson("tests", "scenarios", file);
+  test(`in memory: ${name}`, async (t) => {
+    const kit = await openSandbox();
+    t.after(() => kit.close());
+    await new Run(kit).all(steps);
+  });
+  test(`in SQLite: ${name}`, async (t) => {
+    const kit = await openSandbox(`sqlite:${join(temporary(t), "keys.db")}`);
+    await new Run(kit).all(steps).finally(() => kit.close());
+  });
+}
+
+test("a sandbox makes a month pass", async (t) => {
+  const kit = await openSandbox();
+  t.after(() => kit.close());
+  const inbound = await kit.inbounds.ensure({ tag: "main", port: 443, protocol: { type: "vless" } });
+  assert.deepEqual(await kit.inbounds.get("main"), inbound);
+  const key = await kit.keys.create({ name: "alice", dataLimit: "1 GiB", days: 30 });
+  const other = await kit.keys.create({ name: "bob" });
+  await kit.passTraffic(key, { up: "1 MiB", down: "10 MiB" });
+  await kit.passTraffic(other, { down: MiB(5) });
+  await kit.advance("10 days");
+  const used = await kit.keys.require(key);
+  assert.deepEqual([formatSize(used.used), used.traffic.down, used.status], ["11 MiB", MiB(10), "active"]);
+  const since = new Date((await kit.now()).getTime() - 30 * 86_400_000);
+  assert.deepEqual((await kit.traffic.history({ key, since })).map((point) => point.traffic), [{ up: MiB(1), down: MiB(10) }]);
+  assert.equal((await kit.traffic.history({ since, step: "hour" }))[0].traffic.down, MiB(15));
+  assert.deepEqual((await kit.traffic.online()).map((one) => one.key), [key.id, other.id]);
+  assert.deepEqual(await kit.traffic.onlineKey("alice"), { key: key.id, addresses: [] });
+  await kit.advance({ days: 21 });
+  assert.equal((await kit.keys.require(key)).status, "expired");
+  assert.equal(await kit.letsIn(key, "main"), false);
+  const [status] = await kit.servers.status();
+  assert.deepEqual([status.state, status.capabilities.cutLive, status.pending], ["up", true, 0]);
+  assert.equal(await kit.servers.reconcile(status.id), 0);
+  assert.deepEqual(await kit.servers.log(status.id), []);
+  const [[link], [endpoint]] = [await kit.keys.links(key), await kit.keys.endpoints(key)];
+  assert.deepEqual([endpoint.link, endpoint.protocol, endpoint.transport, endpoint.security], [link, { type: "vless", vision: false }, { type: "tcp" }, { type: "none" }]);
+  await kit.refuse(other);
+  await kit.fail();
+  assert.equal((await kit.servers.status())[0].state, "down");
+  await kit.heal();
+  assert.equal((await kit.traffic.collect()).length, 1);
+  await kit.inbounds.remove("main");
+  assert.deepEqual(await kit.inbounds.list(), []);
+});

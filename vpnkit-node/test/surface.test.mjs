@@ -1,0 +1,72 @@
+// The package has what the facade has: `vpnkit-bindings/surface.json` says what that is.
+import assert from "node:assert/strict";
+import { createRequire } from "node:module";
+import { test } from "node:test";
+
+import * as vpnkit from "vpnkit";
+import * as testing from "vpnkit/testing";
+
+import { readJson } from "./shared.mjs";
+
+const surface = readJson("vpnkit-bindings", "surface.json");
+const camel = (name) => name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
+const calls = (cls) => Object.getOwnPropertyNames(cls.prototype).filter((name) => name !== "constructor").sort();
+const nouns = { keys: vpnkit.Keys, inbounds: vpnkit.Inbounds, traffic: vpnkit.TrafficView, events: vpnkit.Events, servers: vpnkit.Servers };
+
+for (const [noun, cls] of Object.entries(nouns)) {
+  test(`the calls of ${noun}`, () => assert.deepEqual(calls(cls), surface.calls[noun].map(camel).sort()));
+}
+
+test("the kit", async () => {
+  const kit = await vpnkit.open({ store: "memory:" });
+  assert.deepEqual([...Object.keys(kit), ...calls(vpnkit.Kit), "open"].sort(), surface.calls.kit.sort());
+  await kit.close();
+});
+
+test("the fields of a key, a server, an inbound", async () => {
+  const kit = await testing.openSandbox();
+  const key = await kit.keys.create();
+  assert.deepEqual(Object.keys(key).sort(), [...surface.data.Key.map(camel), "remaining"].sort());
+  const inbound = { tag: "a", port: 1, protocol: { type: "vless" }, dedicatedTo: key.id };
+  assert.deepEqual(Object.keys(await kit.inbounds.ensure(inbound)).sort(), surface.data.Inbound.map(camel).sort());
+  const [endpoint] = await kit.keys.endpoints(key);
+  for (const field of surface.data.Endpoint) assert.ok(camel(field) in endpoint, field);
+  const [server] = await kit.servers.status();
+  assert.deepEqual(Object.keys(server.capabilities).sort(), surface.data.Capabilities.map(camel).sort());
+  await kit.passTraffic(key, { up: 1n });
+  const [collected] = await kit.traffic.collect();
+  assert.deepEqual(Object.keys(collected).sort(), surface.data.Collected.map(camel).sort());
+  const [online] = await kit.traffic.online();
+  assert.deepEqual(Object.keys(online).sort(), surface.data.OnlineKey.map(camel).sort());
+  const [point] = await kit.traffic.history({ since: new Date(0) });
+  assert.deepEqual(Object.keys(point).sort(), surface.data.UsagePoint.map(camel).sort());
+  await kit.close();
+});
+
+test("every field of a request is taken", async () => {
+  const samples = {
+    name: "a", label: "b", note: "c", owner: 1, dataLimit: 5n, expiresAt: new Date("2030-01-01"), expiresIn: "1 day", days: 1, inbounds: [],
+    credentials: [], disabled: true, idempotencyKey: "p", enabled: true, resetUsage: true, search: "a", status: "active",
+    sort: "expiresAt", order: "ascending", limit: 1, after: null,
+  };
+  const kit = await vpnkit.open({ store: "memory:" });
+  const key = await kit.keys.create();
+  for (const field of [...surface.data.CreateKey.map(camel), "days"]) {
+    await kit.keys.create({ [field]: samples[field] ?? assert.fail(field), ...(field !== "name" && { name: `n-${field}` }) });
+  }
+  for (const field of surface.data.KeyPatch.map(camel)) await kit.keys.update(key, { [field]: field === "name" ? "other" : samples[field] });
+  for (const field of surface.data.KeyQuery.map(camel)) await kit.keys.find({ [field]: samples[field] });
+  await kit.close();
+});
+
+test("every code has its class, every kind its type", () => {
+  const classes = Object.values(vpnkit).filter((one) => one.prototype instanceof vpnkit.VpnkitError);
+  assert.equal(classes.length, surface.error_codes.length);
+  for (const cls of classes) assert.ok(vpnkit[cls.name] === cls);
+});
+
+test("import and require give the same classes", () => {
+  const required = createRequire(import.meta.url)("vpnkit");
+  assert.deepEqual(Object.keys(required).sort(), Object.keys(vpnkit).sort());
+  for (const [name, value] of Object.entries(required)) assert.equal(value, vpnkit[name], name);
+});
