@@ -6,6 +6,7 @@
 //! as texts, moments as milliseconds since 1970.
 
 mod answer;
+mod light;
 mod perform;
 mod pump;
 mod record;

@@ -1,13 +1,23 @@
 //! From a request to its answer.
 
-use vpnkit::Result;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt as _;
+use vpnkit::{Error, ErrorKind, Result};
 
 use crate::request::Request;
 use crate::{Answer, Session};
 
 impl Session {
-    /// Calls the facade. To be run on the session's runtime.
+    /// Calls the facade. To be run on the session's runtime. A panic is the error `Unexpected`: somebody waits for it.
     pub async fn call(&self, request: Request) -> Result<Answer> {
+        let operation = request.operation();
+        AssertUnwindSafe(self.perform(request)).catch_unwind().await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Unexpected, operation, "a fault in vpnkit; the log has its place"))
+        })
+    }
+
+    async fn perform(&self, request: Request) -> Result<Answer> {
         let kit = self.kit(request.operation())?;
         let (keys, inbounds, traffic) = (kit.keys(), kit.inbounds(), kit.traffic());
         let (events, servers) = (kit.events(), kit.servers());

@@ -84,6 +84,14 @@ requests! {
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
 
+impl Request {
+    /// Whether it only asks the store for one thing: then handing the answer to another thread costs more than the call.
+    #[must_use]
+    pub fn is_light(&self) -> bool {
+        matches!(self, Self::KeysGet(_) | Self::KeysRequire(_))
+    }
+}
+
 /// A key by one of its identities.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]

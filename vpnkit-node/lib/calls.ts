@@ -1,6 +1,6 @@
 /** The door: every call goes through here, and its errors and its aborting with it. */
-import { raised } from "./errors.js";
-import type { NativeBatch, NativeKit } from "./native.js";
+import { raised, recorded } from "./errors.js";
+import { type NativeBatch, type NativeBridge, type NativeKit, native } from "./native.js";
 
 /** What every call takes. */
 export interface CallOptions {
@@ -8,25 +8,53 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** @internal Waits for `promise` or for the signal; native errors become ours. */
-export function settle<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
-  const answer = promise.catch((error: unknown) => {
-    throw raised(error);
-  });
-  if (signal === undefined) return answer;
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(signal.reason as Error);
-    if (signal.aborted) {
-      answer.catch(() => undefined);
-      abort();
+interface Waiting {
+  resolve(value: unknown): void;
+  reject(error: unknown): void;
+}
+
+const waiting = new Map<number, Waiting>();
+let last = 0;
+
+// The bridge itself does not keep the process alive, and neither does an open kit: this does, while somebody waits.
+const alive = setInterval(() => undefined, 2 ** 30);
+alive.unref();
+
+const bridge = new native.NativeBridge((call, record, value) => {
+  const one = waiting.get(call);
+  waiting.delete(call);
+  if (waiting.size === 0) alive.unref();
+  if (record === null || record === undefined) one?.resolve(value);
+  else one?.reject(recorded(record));
+});
+
+/** @internal Begins a call and waits for it, or for the signal. */
+export function begin<T>(call: (bridge: NativeBridge, number: number) => void, signal?: AbortSignal): Promise<T> {
+  if (signal?.aborted) return Promise.reject(signal.reason as Error);
+  const answer = new Promise<T>((resolve, reject) => {
+    last = (last + 1) % 2 ** 32;
+    try {
+      call(bridge, last);
+    } catch (error) {
+      reject(raised(error) as Error);
       return;
     }
+    if (waiting.size === 0) alive.ref();
+    waiting.set(last, { resolve: resolve as (value: unknown) => void, reject });
+  });
+  return signal === undefined ? answer : unless(answer, signal);
+}
+
+/** @internal Waits for `answer` or for the signal. */
+export function unless<T>(answer: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal.reason as Error);
     signal.addEventListener("abort", abort, { once: true });
     answer.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
   });
 }
 
-/** @internal */
+/** @internal Calls of one kit. */
 export class Door {
   readonly native: NativeKit;
 
@@ -35,22 +63,17 @@ export class Door {
   }
 
   async call<J, T>(operation: string, args: unknown, read: (json: J) => T, options?: CallOptions): Promise<T> {
-    options?.signal?.throwIfAborted();
-    const json = await settle(this.begun(() => this.native.call(operation, JSON.stringify(args))), options?.signal);
+    const text = JSON.stringify(args);
+    const json = await begin<string>((to, call) => this.native.call(to, call, operation, text), options?.signal);
     return read(JSON.parse(json) as J);
   }
 
-  async createMany(args: string, options?: CallOptions): Promise<NativeBatch> {
-    options?.signal?.throwIfAborted();
-    return settle(this.begun(() => this.native.createMany(args)), options?.signal);
+  createMany(args: string, options?: CallOptions): Promise<NativeBatch> {
+    return begin((to, call) => this.native.createMany(to, call, args), options?.signal);
   }
 
-  /** A call that cannot even begin is a rejection too. */
-  begun<T>(call: () => Promise<T>): Promise<T> {
-    try {
-      return call();
-    } catch (error) {
-      return Promise.reject(error as Error);
-    }
+  async close(): Promise<void> {
+    await begin((to, call) => this.native.close(to, call));
+    this.native.shutDown();
   }
 }

@@ -161,16 +161,18 @@ const CLASSES: Record<ErrorCode, new (record: ErrorRecord) => VpnkitError> = {
 
 const camel = (name: string): string => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 
-/** @internal The one place where a native error, whose text is a record, becomes ours. */
+/** @internal What a native function throws has the record of an error as its text. */
 export function raised(error: unknown): unknown {
-  if (!(error instanceof Error) || !error.message.startsWith("{")) return error;
-  const record = JSON.parse(error.message) as ErrorRecord;
+  return error instanceof Error && error.message.startsWith("{") ? recorded(error.message) : error;
+}
+
+/** @internal The one place where the record of an error becomes ours. */
+export function recorded(text: string): VpnkitError {
+  const record = JSON.parse(text) as ErrorRecord;
   const { field } = record.context;
   if (field !== undefined) record.context["field"] = camel(field);
   const known = CLASSES[record.code as ErrorCode] ?? UnexpectedError;
-  const made = new known(record);
-  Error.captureStackTrace(made, raised);
-  return made;
+  return new known(record);
 }
 
 /** @internal The error about one argument. */

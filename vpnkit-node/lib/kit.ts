@@ -1,5 +1,5 @@
 /** The kit and its nouns. */
-import { type CallOptions, Door, settle } from "./calls.js";
+import { type CallOptions, Door } from "./calls.js";
 import { attempt } from "./errors.js";
 import { type Inbound, type InboundJson, inboundJson, inboundOf } from "./inbounds.js";
 import {
@@ -347,16 +347,11 @@ export class Kit implements AsyncDisposable {
 
   /** Reads the counters a last time, stops managed servers, releases the store. A second time does nothing more. */
   close(): Promise<void> {
-    this.#closing ??= this.#close();
+    this.#closing ??= this.door.close();
     return this.#closing;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
-  }
-
-  async #close(): Promise<void> {
-    await settle(this.door.begun(() => this.door.native.close()));
-    this.door.native.shutDown();
   }
 }

@@ -1,25 +1,34 @@
-/** The native half: calls as the name of an operation and JSON, answers as promises of JSON. */
+/** The native half: calls as the name of an operation and JSON, settled by their numbers. */
 import { join } from "node:path";
 
+/** @internal */
+export interface NativeBridge {
+  readonly bridge: unique symbol;
+}
+
+/** @internal */
 export interface NativeBatch {
   readonly length: number;
   at(index: number): string | null;
 }
 
+/** @internal */
 export interface NativeStream {
-  next(max: number): Promise<string>;
+  next(bridge: NativeBridge, call: number, max: number): void;
 }
 
+/** @internal */
 export interface NativeKit {
-  call(operation: string, args: string): Promise<string>;
-  createMany(args: string): Promise<NativeBatch>;
+  call(bridge: NativeBridge, call: number, operation: string, args: string): void;
+  createMany(bridge: NativeBridge, call: number, args: string): void;
   events(after: bigint): NativeStream;
-  close(): Promise<void>;
+  close(bridge: NativeBridge, call: number): void;
   shutDown(): void;
 }
 
 interface Native {
-  open(config: string, sandbox: boolean): Promise<NativeKit>;
+  NativeBridge: new (settle: (call: number, record: string | null, value: unknown) => void) => NativeBridge;
+  open(bridge: NativeBridge, call: number, config: string, sandbox: boolean): void;
   parseSize(text: string): bigint;
   formatSize(bytes: bigint): string;
   parseDuration(text: string): number;
@@ -29,9 +38,6 @@ interface Native {
   realityKeys(): [string, string];
   shortId(): string;
   checkCredential(protocol: string, secret: string): void;
-  errorCodes(): string[];
-  eventKinds(): string[];
-  operations(): string[];
 }
 
 function load(): Native {
@@ -44,4 +50,5 @@ function load(): Native {
   }
 }
 
+/** @internal */
 export const native = load();

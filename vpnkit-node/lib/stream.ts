@@ -1,6 +1,5 @@
 /** Events one by one. */
-import { type CallOptions, settle } from "./calls.js";
-import { raised } from "./errors.js";
+import { type CallOptions, begin, unless } from "./calls.js";
 import type { NativeStream } from "./native.js";
 import { type Event, eventsOf } from "./records.js";
 
@@ -38,7 +37,7 @@ export class EventStream implements AsyncIterableIterator<Event> {
       if (this.#closed) return { done: true, value: undefined };
       // The answer belongs to the stream: whoever waits for it may stop, another one gets it.
       this.#fetching ??= this.#fetch().finally(() => (this.#fetching = undefined));
-      await settle(this.#fetching, this.#signal);
+      await (this.#signal === undefined ? this.#fetching : unless(this.#fetching, this.#signal));
     }
   }
 
@@ -52,12 +51,7 @@ export class EventStream implements AsyncIterableIterator<Event> {
   }
 
   async #fetch(): Promise<void> {
-    let json: string;
-    try {
-      json = await this.#native.next(BATCH);
-    } catch (error) {
-      throw raised(error);
-    }
+    const json = await begin<string>((to, call) => this.#native.next(to, call, BATCH));
     this.#ready = eventsOf(JSON.parse(json) as Parameters<typeof eventsOf>[0]);
     this.#taken = 0;
     this.#closed = this.#ready.length === 0;

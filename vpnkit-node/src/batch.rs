@@ -1,6 +1,5 @@
 //! Many keys, which become JavaScript's when they are looked at.
 
-use napi::{Error, Result};
 use napi_derive::napi;
 use vpnkit_bindings::Answer;
 
@@ -8,12 +7,9 @@ use vpnkit_bindings::Answer;
 #[napi]
 pub(crate) struct NativeBatch(Vec<vpnkit::Key>);
 
-impl NativeBatch {
-    pub(crate) fn of(answer: Answer) -> Result<Self> {
-        match answer {
-            Answer::Keys(keys) => Ok(Self(keys)),
-            _ => Err(Error::from_reason("not a list of keys")),
-        }
+impl From<Vec<vpnkit::Key>> for NativeBatch {
+    fn from(keys: Vec<vpnkit::Key>) -> Self {
+        Self(keys)
     }
 }
 

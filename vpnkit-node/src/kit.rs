@@ -3,14 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use napi::bindgen_prelude::{BigInt, Object};
+use napi::bindgen_prelude::BigInt;
 use napi::{CleanupEnvHook, Env, Result};
 use napi_derive::napi;
 use vpnkit::Cursor;
 use vpnkit_bindings::{Answer, Pump, Request, Runtime, Session};
 
-use crate::batch::NativeBatch;
-use crate::promise::{failure, promise};
+use crate::bridge::{NativeBridge, Outcome, failure};
 
 /// How long a process or worker that ends waits for a kit that nobody closed.
 const GRACE: Duration = Duration::from_secs(3);
@@ -26,23 +25,20 @@ pub(crate) struct NativeKit {
 
 /// Opens a kit from the JSON of its configuration; a sandbox has a manual clock and a fake server.
 #[napi]
-pub(crate) fn open(env: &Env, config: String, sandbox: bool) -> Result<Object<'_>> {
+pub(crate) fn open(bridge: &NativeBridge, call: u32, config: String, sandbox: bool) -> Result<()> {
     let runtime = Runtime::new().map_err(|e| failure(&e))?;
     let session = {
         let runtime = runtime.clone();
         async move {
-            if sandbox {
+            let session = if sandbox {
                 Session::open_sandbox(runtime, config).await
             } else {
                 Session::open(runtime, config).await
-            }
+            };
+            session.map(Outcome::Opened)
         }
     };
-    promise(env, &runtime, session, |env, session| {
-        let session = Arc::new(session);
-        let hook = env.add_env_cleanup_hook(Arc::downgrade(&session), last_moment)?;
-        Ok(NativeKit { session, hook: Mutex::new(Some(hook)) })
-    })
+    bridge.start(call, &runtime, false, session)
 }
 
 /// The process or worker ends and the kit was not closed: the last bytes are counted, no Xray stays behind.
@@ -54,21 +50,38 @@ fn last_moment(session: Weak<Session>) {
     session.runtime().shut_down(GRACE);
 }
 
+impl NativeKit {
+    pub(crate) fn of(env: &Env, session: Session) -> Result<Self> {
+        let session = Arc::new(session);
+        let hook = env.add_env_cleanup_hook(Arc::downgrade(&session), last_moment)?;
+        Ok(Self { session, hook: Mutex::new(Some(hook)) })
+    }
+}
+
 #[napi]
 impl NativeKit {
-    /// The call `operation` with arguments in JSON; a promise of JSON.
+    /// The call `operation` with arguments in JSON; brings JSON.
     #[napi]
-    pub fn call<'env>(&self, env: &'env Env, operation: String, arguments: String) -> Result<Object<'env>> {
-        promise(env, self.session.runtime(), self.answer(operation, arguments), |_, answer| {
-            Ok(answer.to_json())
+    pub fn call(&self, bridge: &NativeBridge, call: u32, operation: String, arguments: String) -> Result<()> {
+        let request = Request::parse(&operation, &arguments).map_err(|e| failure(&e))?;
+        let (light, session) = (request.is_light(), Arc::clone(&self.session));
+        bridge.start(call, self.session.runtime(), light, async move {
+            session.call(request).await.map(|answer| Outcome::Json(answer.to_json()))
         })
     }
 
-    /// `keys.create_many` with arguments in JSON.
+    /// `keys.create_many` with arguments in JSON; brings a batch.
     #[napi]
-    pub fn create_many<'env>(&self, env: &'env Env, arguments: String) -> Result<Object<'env>> {
-        let answer = self.answer("keys.create_many".to_owned(), arguments);
-        promise(env, self.session.runtime(), answer, |_, answer| NativeBatch::of(answer))
+    pub fn create_many(&self, bridge: &NativeBridge, call: u32, arguments: String) -> Result<()> {
+        let session = Arc::clone(&self.session);
+        bridge.start(call, self.session.runtime(), false, async move {
+            // Read by a worker: a hundred thousand requests take a while.
+            let request = Request::parse("keys.create_many", &arguments)?;
+            Ok(match session.call(request).await? {
+                Answer::Keys(keys) => Outcome::Keys(keys),
+                other => Outcome::Json(other.to_json()),
+            })
+        })
     }
 
     /// The events after a cursor.
@@ -80,9 +93,11 @@ impl NativeKit {
 
     /// Reads the counters a last time, stops managed servers, releases the store.
     #[napi]
-    pub fn close<'env>(&self, env: &'env Env) -> Result<Object<'env>> {
+    pub fn close(&self, bridge: &NativeBridge, call: u32) -> Result<()> {
         let session = Arc::clone(&self.session);
-        promise(env, self.session.runtime(), async move { session.close().await }, |_, ()| Ok(()))
+        bridge.start(call, self.session.runtime(), false, async move {
+            session.close().await.map(|()| Outcome::Nothing)
+        })
     }
 
     /// Ends the threads; after `close`.
@@ -92,15 +107,6 @@ impl NativeKit {
         self.session.runtime().shut_down(GRACE);
         hook.map_or(Ok(()), |hook| env.remove_env_cleanup_hook(hook))
     }
-
-    fn answer(
-        &self,
-        operation: String,
-        arguments: String,
-    ) -> impl Future<Output = vpnkit::Result<Answer>> + Send + 'static {
-        let session = Arc::clone(&self.session);
-        async move { session.call(Request::parse(&operation, &arguments)?).await }
-    }
 }
 
 /// A place in the stream of events.
@@ -109,11 +115,13 @@ pub(crate) struct NativeStream(Arc<Pump>);
 
 #[napi]
 impl NativeStream {
-    /// Waits for the next events, at most so many; none once the kit is closed. A promise of a JSON list.
+    /// Waits for the next events, at most so many; none once the kit is closed. Brings a JSON list.
     #[napi]
-    pub fn next<'env>(&self, env: &'env Env, max: u32) -> Result<Object<'env>> {
+    pub fn next(&self, bridge: &NativeBridge, call: u32, max: u32) -> Result<()> {
         let pump = Arc::clone(&self.0);
-        let events = async move { pump.next(usize::try_from(max).unwrap_or(usize::MAX)).await };
-        promise(env, self.0.session().runtime(), events, |_, events| Ok(Answer::events_json(&events)))
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
+        bridge.start(call, self.0.session().runtime(), false, async move {
+            pump.next(max).await.map(|events| Outcome::Json(Answer::events_json(&events)))
+        })
     }
 }

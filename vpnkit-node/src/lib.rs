@@ -6,6 +6,6 @@
 )]
 
 mod batch;
+mod bridge;
 mod kit;
 mod plain;
-mod promise;

@@ -5,7 +5,7 @@ use napi::bindgen_prelude::{BigInt, Buffer};
 use napi_derive::napi;
 use vpnkit::{ByteSize, CredentialSecret, ErrorKind, EventKind, Protocol, Qr, RealityKeys, ShortId};
 
-use crate::promise::failure;
+use crate::bridge::failure;
 
 /// Bytes of a text like `50 GiB`.
 #[napi]
