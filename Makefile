@@ -7,7 +7,7 @@ export VPNKIT_XRAY_BIN ?= $(XRAY)
 export VPNKIT_REPOSITORY := $(CURDIR)
 PYTHON := $(CURDIR)/target/venv/bin/python
 
-.PHONY: help demo test test-rust test-python test-node lint bench compat deps xray python node clean
+.PHONY: help demo test test-rust test-python test-node lint bench compat deps xray python node docs clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -37,9 +37,13 @@ python: deps ## the wheel: target/dist/*.whl
 node: deps ## the npm package: target/dist/*.tgz
 	scripts/node.sh
 
+docs: python ## the reference of all three languages: target/doc, target/docs
+	scripts/docs.sh
+
 lint: ## formatting, lints, documentation
 	cargo fmt --all --check
-	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+	cargo clippy --locked --workspace --exclude vpnkit-node --all-targets --all-features -- -D warnings
+	cargo clippy --locked -p vpnkit-node -- -D warnings
 	cargo clippy --locked -p vpnkit --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace
 

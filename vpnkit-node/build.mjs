@@ -17,7 +17,7 @@ rmSync(join(here, "dist"), { recursive: true, force: true });
 mkdirSync(join(here, "dist"));
 const native = join(here, "dist", `vpnkit.${process.platform}-${process.arch}.node`);
 copyFileSync(join(target, release ? "release" : "debug", "libvpnkit_node.so"), native);
-if (release) run("strip", "--strip-debug", native);
+if (release) run("strip", "--strip-unneeded", native);
 run(process.execPath, join(here, "node_modules", "typescript", "bin", "tsc"), "--project", here);
 
 // One copy of the code for `import` and `require`: two would be two classes of every error.

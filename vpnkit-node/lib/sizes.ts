@@ -30,7 +30,7 @@ export const TB = unit(1e12);
 /** Bytes of a text like `"50 GiB"`. */
 export const parseSize = (text: string): bigint => attempt(() => native.parseSize(text));
 
-/** Bytes for people: `formatSize(key.used)` is `"1.50 GiB"`. */
+/** Bytes for people: `formatSize(key.used)` is `"1.5 GiB"`. */
 export const formatSize = (bytes: bigint): string => (bytes < 0n ? `-${native.formatSize(-bytes)}` : native.formatSize(bytes));
 
 /** @internal */

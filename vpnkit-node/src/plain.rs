@@ -13,7 +13,7 @@ pub(crate) fn parse_size(text: String) -> Result<BigInt> {
     text.parse::<ByteSize>().map(|size| size.bytes().into()).map_err(|e| failure(&e))
 }
 
-/// A number of bytes for people: `1.50 GiB`.
+/// A number of bytes for people: `1.5 GiB`.
 #[napi]
 pub(crate) fn format_size(bytes: BigInt) -> String {
     ByteSize::from_bytes(bytes.get_u64().1).to_string()

@@ -12,7 +12,7 @@ pub(crate) fn parse_size(py: Python<'_>, text: &str) -> PyResult<u64> {
     text.parse::<ByteSize>().map(ByteSize::bytes).map_err(|e| exception(py, &e))
 }
 
-/// A number of bytes for people: `1.50 GiB`.
+/// A number of bytes for people: `1.5 GiB`.
 #[pyfunction]
 pub(crate) fn format_size(bytes: u64) -> String {
     ByteSize::from_bytes(bytes).to_string()

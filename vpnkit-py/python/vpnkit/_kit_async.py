@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from . import _lifetime, _native, _wire, keys, records
 from ._loop import Door, EventStream
@@ -15,6 +15,9 @@ from ._wire import KEEP, Keep, KeyLike, Length, Size
 from .inbounds import Inbound
 from .keys import CreateKey, KeyStatus, Page, SortBy
 from .records import Collected, Endpoint, EventBatch, OnlineKey, ServerStatus, UsagePoint
+
+# In a class with a method `list`, `list[Inbound]` would mean the method.
+_Inbounds: TypeAlias = list[Inbound]
 
 
 class Keys:
@@ -213,7 +216,7 @@ class Inbounds:
         arguments = _wire.dumps(inbound._json())
         return await self._door.call("inbounds.ensure", arguments, records.some_inbound)
 
-    async def list(self) -> list[Inbound]:
+    async def list(self) -> _Inbounds:
         """All inbounds, sorted by node and tag."""
         return await self._door.call("inbounds.list", "{}", records.inbounds)
 

@@ -176,7 +176,6 @@ class Inbound:
     """A listening endpoint of a server.
 
     >>> Inbound("reality", 443, Vless(vision=True), security=Reality.generate("www.example.com:443", "www.example.com"))
-    ... # doctest: +ELLIPSIS
     Inbound(tag='reality', port=443, ...)
     """
 

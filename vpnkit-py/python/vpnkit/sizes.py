@@ -11,7 +11,7 @@ class ByteSize(int):
     """A number of bytes. It is an ``int``; ``str()`` shows it with its unit.
 
     >>> str(ByteSize.parse("1.5 GiB"))
-    '1.50 GiB'
+    '1.5 GiB'
     """
 
     __slots__ = ()

@@ -1,0 +1,50 @@
+// What the documents show is what happens.
+import assert from "node:assert/strict";
+import { createServer } from "node:net";
+import { dirname } from "node:path";
+import { test } from "node:test";
+
+import { read, run, temporary, xray } from "./shared.mjs";
+
+const blocks = (...path) => [...read(...path).matchAll(/```js\n(.*?)```/gs)].map(([, text]) => text);
+
+const freePort = () =>
+  new Promise((resolve) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+
+test("the first key", async (t) => {
+  const [text] = blocks("docs", "node.md");
+  assert.ok(text.split("\n").filter(Boolean).length <= 12);
+  // The reader's server has another directory and port, and an xray in its search path.
+  const here = text.replaceAll("/var/lib/vpnkit", temporary(t)).replace("port: 443", `port: ${await freePort()}`);
+  process.env.PATH = `${dirname(xray())}:${process.env.PATH}`;
+  const done = await run(t, here);
+  assert.match(done.out, /^vless:\/\/\S+@vpn\.example\.com:\d+\?\S+\n$/, done.err);
+});
+
+test("the event loop and the sandbox", async (t) => {
+  const [, loop, sandbox] = blocks("docs", "node.md");
+  const text = `
+    import { openSandbox } from "vpnkit/testing";
+    const kit = await openSandbox();
+    let [cursor, controller] = [0n, new AbortController()];
+    const { signal } = controller;
+    const offerRenewal = async (key) => { console.log("renew", key); controller.abort(); };
+    const key = await kit.keys.create({ dataLimit: "1 GiB" });
+    await kit.passTraffic(key, { down: "1 GiB" });
+    await kit.tick();
+    try { ${loop} } catch (e) { console.log(e.name); }
+    await kit.close();`;
+  assert.equal((await run(t, text)).out, "renew 1\nAbortError\n");
+  assert.equal((await run(t, sandbox)).out, "limited\n");
+});
+
+test("the package's README", async (t) => {
+  const [text] = blocks("vpnkit-node", "README.md");
+  const done = await run(t, text.replace("sqlite:bot.db", "memory:"));
+  assert.match(done.out, /^active 50 GiB 20/, done.err);
+});

@@ -1,0 +1,71 @@
+"""What the documents show is what happens."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+
+
+def blocks(path: str) -> list[str]:
+    found = re.findall(r"```python\n(.*?)```", (REPOSITORY / path).read_text(), re.S)
+    assert found, path
+    return [str(block) for block in found]
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def test_the_first_key(xray: str, tmp_path: Path) -> None:
+    text = blocks("docs/python.md")[0]
+    lines = [line for line in text.splitlines() if line]
+    assert len(lines) <= 12
+    # The reader's server has another directory and port, and an xray in its search path.
+    text = text.replace("/var/lib/vpnkit", str(tmp_path)).replace('"reality", 443', f'"reality", {free_port()}')
+    environment = {**os.environ, "PATH": f"{Path(xray).parent}:{os.environ['PATH']}"}
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 0 and re.fullmatch(r"vless://\S+@vpn\.example\.com:\d+\?\S+\n", done.stdout), done.stderr
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_other_blocks_run(number: int, program: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    """Inside a sandbox that has what the text leaves out; the first event ends the loop."""
+    body = blocks("docs/python.md")[number].replace("await offer_renewal(id)", "return print('renew', id)")
+    indented = "".join(f"        {line}\n" for line in body.splitlines())
+    done = program(
+        "import asyncio, vpnkit\n"
+        "async def main():\n"
+        "    async with vpnkit.testing.open() as kit:\n"
+        "        cursor = 0\n"
+        "        key = await kit.keys.create(data_limit='1 GiB')\n"
+        "        await kit.pass_traffic(key, down='1 GiB')\n"
+        "        await kit.tick()\n" + indented + "asyncio.run(main())\n"
+    )
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert done.stdout == ("renew 1\n" if number == 1 else "")
+
+
+def test_the_package_readme(program: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    done = program(blocks("vpnkit-py/README.md")[0])
+    assert done.stdout.startswith("active 50 GiB 20"), done.stderr
+
+
+def test_the_module_docstrings() -> None:
+    import doctest
+
+    import vpnkit.inbounds
+    import vpnkit.sizes
+
+    for module in (vpnkit.sizes, vpnkit.inbounds):
+        result = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
+        assert result.attempted > 0 and result.failed == 0, module
