@@ -24,8 +24,17 @@ with vpnkit.sync.open(f"sqlite:{sys.argv[1]}/keys.db") as kit:
         assert kit.keys.get(id) is not None
         gets.append(perf_counter() - start)
 
+    with vpnkit.sync.open("memory:") as memory:
+        id = memory.keys.create().id
+        own = []
+        for _ in range(GETS):
+            start = perf_counter()
+            assert memory.keys.get(id) is not None
+            own.append(perf_counter() - start)
+
     start = perf_counter()
     assert sum(1 for event in itertools.islice(kit.events.stream(), BULK) if event.cursor) == BULK
     events = BULK / (perf_counter() - start)
 
-print(json.dumps({"get_us": statistics.median(gets) * 1e6, "create_many_s": create_many, "events_per_s": events}))
+get, memory_get = (statistics.median(times) * 1e6 for times in (gets, own))
+print(json.dumps({"get_us": get, "memory_us": memory_get, "create_many_s": create_many, "events_per_s": events}))

@@ -7,6 +7,7 @@ echo "installing into vpnkit-node/node_modules: TypeScript and the types of Node
 (cd vpnkit-node && npm ci --silent --ignore-scripts && node build.mjs)
 mkdir -p target/dist && rm -f target/dist/*.tgz
 (cd vpnkit-node && npm pack --silent --ignore-scripts --pack-destination ../target/dist >/dev/null)
+scripts/budget.sh target/dist/*.tgz
 rm -rf target/npm && mkdir -p target/npm
 cp -r vpnkit-node/test examples/node target/npm/
 cd target/npm

@@ -13,4 +13,5 @@ fi
 python3 vpnkit-py/twin.py --check
 rm -f target/dist/*.whl
 "$venv/bin/maturin" build -q --release --locked -m vpnkit-py/Cargo.toml -o target/dist
+scripts/budget.sh target/dist/*.whl
 "$venv/bin/pip" install -q --disable-pip-version-check --force-reinstall --no-deps target/dist/*.whl

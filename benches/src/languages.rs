@@ -1,4 +1,4 @@
-//! The same three measurements in Rust, Python and Node, each in a process of its own, in turns.
+//! The same measurements in Rust, Python and Node, each in a process of its own, in turns.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use vpnkit::{Config, CreateKey, Cursor, VpnKit};
 use crate::{BULK, ROUNDS, median, percentile, requests};
 
 const GETS: usize = 20_000;
-const MEASURED: [&str; 3] = ["get_us", "create_many_s", "events_per_s"];
+const MEASURED: [&str; 4] = ["get_us", "memory_us", "create_many_s", "events_per_s"];
 
 fn installed(path: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target").join(path);
@@ -50,6 +50,12 @@ pub(crate) fn compare() {
         python - rust,
         node - rust
     );
+    let [rust, python, node] = ["Rust", "Python", "Node"].map(|name| of(name, "memory_us"));
+    println!(
+        "| get by id from a store in memory, p50 | {rust:.1} µs | {:+.1} µs | {:+.1} µs | +20 µs |",
+        python - rust,
+        node - rust
+    );
     let [rust, python, node] = ["Rust", "Python", "Node"].map(|name| of(name, "create_many_s"));
     println!(
         "| create 100,000 keys in bulk | {rust:.2} s | × {:.2} | × {:.2} | × 1.3 |",
@@ -74,6 +80,15 @@ pub(crate) async fn measure(directory: &Path) {
         assert!(kit.keys().get(id).await.unwrap().is_some());
         gets.push(start.elapsed().as_secs_f64() * 1e6);
     }
+    let memory = VpnKit::open(Config::memory()).await.unwrap();
+    let id = memory.keys().create(CreateKey::default()).await.unwrap().id;
+    let mut own = Vec::new();
+    for _ in 0..GETS {
+        let start = Instant::now();
+        assert!(memory.keys().get(id).await.unwrap().is_some());
+        own.push(start.elapsed().as_secs_f64() * 1e6);
+    }
+    memory.close().await.unwrap();
     let mut stream = kit.events().stream(Cursor::START);
     let start = Instant::now();
     for _ in 0..BULK {
@@ -81,6 +96,9 @@ pub(crate) async fn measure(directory: &Path) {
     }
     let events = BULK as f64 / start.elapsed().as_secs_f64();
     kit.close().await.unwrap();
-    let get = percentile(&mut gets, 50);
-    println!("{}", serde_json::json!({"get_us": get, "create_many_s": create_many, "events_per_s": events}));
+    let (get, memory) = (percentile(&mut gets, 50), percentile(&mut own, 50));
+    let found = serde_json::json!({
+        "get_us": get, "memory_us": memory, "create_many_s": create_many, "events_per_s": events,
+    });
+    println!("{found}");
 }

@@ -85,10 +85,11 @@ requests! {
 pub struct Nothing {}
 
 impl Request {
-    /// Whether it only asks the store for one thing: then handing the answer to another thread costs more than the call.
+    /// Whether an operation only asks the store for one thing: then handing the answer to another thread costs more than
+    /// the call.
     #[must_use]
-    pub fn is_light(&self) -> bool {
-        matches!(self, Self::KeysGet(_) | Self::KeysRequire(_))
+    pub fn is_light(operation: &str) -> bool {
+        matches!(operation, "keys.get" | "keys.require")
     }
 }
 

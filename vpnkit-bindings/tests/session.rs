@@ -116,3 +116,25 @@ fn a_closing_runtime_waits_for_whoever_is_inside() {
         }
     }
 }
+
+#[test]
+fn a_session_may_end_in_a_light_call() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = format!(r#"{{"store": "sqlite:{}"}}"#, directory.path().join("keys.db").display());
+    for _ in 0..30 {
+        let runtime = Runtime::new().unwrap();
+        let session = Session::open(runtime.clone(), config.clone());
+        let session = runtime.block_on("open", session).unwrap().unwrap();
+        let (told, heard) = std::sync::mpsc::channel();
+        // The last owner of both: they are dropped on the store's own thread.
+        let handle = runtime.clone();
+        runtime.spawn_light(async move {
+            let request = Request::parse("keys.get", r#"{"key": {"id": 1}}"#).unwrap();
+            let answer = session.call(request).await;
+            drop((session, handle));
+            told.send(answer.is_ok()).unwrap();
+        });
+        drop(runtime);
+        assert!(heard.recv_timeout(Duration::from_secs(60)).unwrap());
+    }
+}

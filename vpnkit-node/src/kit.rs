@@ -64,7 +64,7 @@ impl NativeKit {
     #[napi]
     pub fn call(&self, bridge: &NativeBridge, call: u32, operation: String, arguments: String) -> Result<()> {
         let request = Request::parse(&operation, &arguments).map_err(|e| failure(&e))?;
-        let (light, session) = (request.is_light(), Arc::clone(&self.session));
+        let (light, session) = (Request::is_light(&operation), Arc::clone(&self.session));
         bridge.start(call, self.session.runtime(), light, async move {
             session.call(request).await.map(|answer| Outcome::Json(answer.to_json()))
         })

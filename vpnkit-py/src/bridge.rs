@@ -58,11 +58,17 @@ pub(crate) struct Bridge {
 }
 
 impl Bridge {
-    pub(crate) fn start(&self, runtime: &Runtime, future: Future) -> u64 {
+    /// Begins a call. A light one runs on whichever thread wakes it, and is not worth aborting.
+    pub(crate) fn start(&self, runtime: &Runtime, light: bool, future: Future) -> u64 {
+        let inner = Arc::clone(&self.inner);
         let mut state = self.inner.state();
         let number = state.next;
         state.next += 1;
-        let inner = Arc::clone(&self.inner);
+        if light {
+            drop(state);
+            runtime.spawn_light(async move { inner.put(number, future.await) });
+            return number;
+        }
         // The lock is held until the handle is in: an answer cannot overtake it.
         let task = runtime.spawn(async move {
             let outcome = future.await;

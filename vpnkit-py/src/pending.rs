@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use vpnkit::{Error, ErrorKind, Result};
-use vpnkit_bindings::{Answer, Runtime, Session};
+use vpnkit_bindings::{Answer, Request, Runtime, Session};
 
 use crate::bridge::Bridge;
 use crate::errors::exception;
@@ -89,7 +89,7 @@ impl Pending {
     /// Begins the call; its answer comes through the bridge under the number that this returns.
     fn start(&self, py: Python<'_>, bridge: &Bridge) -> PyResult<u64> {
         let future = self.take(py)?;
-        Ok(bridge.start(&self.runtime, future))
+        Ok(bridge.start(&self.runtime, Request::is_light(self.operation), future))
     }
 }
 

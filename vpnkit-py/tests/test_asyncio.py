@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+import uvloop
 
 import vpnkit
 from vpnkit import errors, testing
@@ -154,6 +155,18 @@ def test_a_loop_may_end_while_calls_are_under_way() -> None:
         loop.run_until_complete(asyncio.wait([task]))
         loop.close()
     asyncio.run(kit.close())
+
+
+def test_uvloop() -> None:
+    async def work() -> None:
+        async with vpnkit.open("memory:") as kit:
+            reader = asyncio.create_task(anext(kit.events.stream()))
+            await asyncio.gather(*(kit.keys.create(f"k{i}") for i in range(100)))
+            assert (await reader).kind == "key.created" and await kit.keys.get(100) is not None
+
+    for _ in range(3):
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(work())
 
 
 def test_a_call_needs_a_loop() -> None:

@@ -34,6 +34,7 @@ FORK = """
 import gc, os, sys, warnings, vpnkit
 from vpnkit import errors
 warnings.simplefilter("error")
+warnings.filterwarnings("ignore", "This process .* is multi-threaded, use of fork")
 kit = vpnkit.sync.open(sys.argv[1])
 kit.keys.create("parent")
 stream = kit.events.stream()

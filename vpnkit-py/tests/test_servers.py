@@ -1,0 +1,109 @@
+"""Inbounds and servers cross in both directions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import vpnkit
+from vpnkit import (
+    AttachedXray,
+    Grpc,
+    HttpUpgrade,
+    Inbound,
+    NoSecurity,
+    Reality,
+    Shadowsocks,
+    Tcp,
+    Tls,
+    Trojan,
+    Vless,
+    Vmess,
+    WebSocket,
+    Xhttp,
+    errors,
+    testing,
+)
+from vpnkit.inbounds import Protocol, Security, Transport
+
+KEY = "AAAAAAAAAAAAAAAAAAAAAA=="
+PROTOCOLS: list[Protocol] = [
+    Vless(vision=True),
+    Vmess(),
+    Trojan(),
+    Shadowsocks("aes-256-gcm"),
+    Shadowsocks("2022-blake3-aes-128-gcm", KEY),
+]
+TRANSPORTS: list[Transport] = [
+    Tcp(),
+    WebSocket("/a", "h.test"),
+    Grpc("service"),
+    HttpUpgrade("/b"),
+    Xhttp("/c", mode="packet-up"),
+]
+SECURITIES: list[Security] = [
+    NoSecurity(),
+    Tls("site.test", Path("/etc/cert.pem"), "/etc/key.pem", alpn=("h2",), pinned_sha256="ab" * 32),
+    Reality.generate("example.com:443", "example.com"),
+]
+
+
+async def test_every_kind_of_inbound_comes_back_as_it_went() -> None:
+    async with testing.open() as kit:
+        key = await kit.keys.create()
+        number = 0
+        for protocol in PROTOCOLS:
+            for transport in TRANSPORTS:
+                for security in SECURITIES:
+                    number += 1
+                    inbound = Inbound(
+                        f"i{number}",
+                        number,
+                        protocol,
+                        transport=transport,
+                        security=security,
+                        listen="::1",
+                        dedicated_to=key.id if number % 2 else None,
+                    )
+                    back = await kit.inbounds.ensure(inbound)
+                    assert back == await kit.inbounds.get(inbound.tag)
+                    assert (back.tag, back.port, back.listen, back.dedicated_to) == (
+                        inbound.tag,
+                        inbound.port,
+                        "::1",
+                        inbound.dedicated_to,
+                    )
+                    assert (back.protocol, back.transport) == (protocol, transport)
+                    if not isinstance(security, Tls):
+                        assert back.security == security
+                    for secret in (KEY, getattr(security, "private_key", KEY)):
+                        assert secret not in repr(back)
+        assert len(await kit.inbounds.list()) == number == 75
+        assert len(await kit.keys.endpoints(key)) == 75
+        await kit.inbounds.remove("i1")
+        with pytest.raises(errors.NotFoundError):
+            await kit.inbounds.remove("i1")
+        with pytest.raises(errors.InvalidInputError) as caught:
+            await kit.inbounds.ensure(Inbound("two words", 1, Vless()))
+        assert caught.value.field == "tag"
+
+
+async def test_an_xray_that_nobody_runs_is_down_and_no_reason_not_to_open() -> None:
+    xray = AttachedXray("vpn.example.com", "127.0.0.1:1", cut_connections=False, live_accounting=True)
+    async with vpnkit.open("memory:", servers=[xray], collect_every="5 s") as kit:
+        [status] = await kit.servers.status()
+        assert (status.id, status.state, status.version, status.uptime) == ("main/xray", "down", None, None)
+        assert status.reason and not status.capabilities.managed
+        with pytest.raises(ConnectionError) as caught:
+            await kit.servers.reconcile(status.id)
+        assert isinstance(caught.value, errors.UnavailableError) and caught.value.retryable
+        with pytest.raises(errors.NotFoundError):
+            await kit.servers.log("main/openvpn")
+
+
+async def test_a_missing_xray_is_told() -> None:
+    server = vpnkit.ManagedXray("127.0.0.1", "/nonexistent/xray", binary="/nonexistent/bin")
+    with pytest.raises(errors.VpnkitError) as caught:
+        await vpnkit.open("memory:", servers=[server])
+    assert caught.value.code in ("binary_missing", "permission_denied")
