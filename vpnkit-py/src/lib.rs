@@ -29,7 +29,7 @@ mod _native {
     use super::pending::Pending;
     #[pymodule_export]
     use super::plain::{
-        error_codes, event_kinds, format_size, operations, parse_duration, parse_size, qr_png, qr_svg,
-        qr_terminal, reality_keys, short_id,
+        after_fork, before_fork, error_codes, event_kinds, format_size, operations, parse_duration,
+        parse_size, qr_png, qr_svg, qr_terminal, reality_keys, short_id,
     };
 }

@@ -1,7 +1,10 @@
 //! Functions that need no kit.
 
+use std::time::Duration;
+
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+use vpnkit::store::sqlite::fork;
 use vpnkit::{ByteSize, ErrorKind, EventKind, Qr, RealityKeys, ShortId};
 
 use crate::errors::exception;
@@ -58,6 +61,18 @@ pub(crate) fn reality_keys() -> (String, String) {
 #[pyfunction]
 pub(crate) fn short_id() -> String {
     ShortId::generate().as_str().to_owned()
+}
+
+/// Keeps our threads out of SQLite, so that this process can fork; waits for them, at most 10 seconds.
+#[pyfunction]
+pub(crate) fn before_fork(py: Python<'_>) -> bool {
+    py.detach(|| fork::pause(Duration::from_secs(10)))
+}
+
+/// Lets them go on.
+#[pyfunction]
+pub(crate) fn after_fork() {
+    fork::resume();
 }
 
 /// Every error code.

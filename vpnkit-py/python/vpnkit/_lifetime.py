@@ -1,8 +1,10 @@
-"""Kits that are open when the interpreter ends are closed then: the last bytes are counted, no Xray stays behind."""
+"""Kits that are open when the interpreter ends are closed then: the last bytes are counted, no Xray stays behind. And
+nothing of SQLite is in the middle of anything when the process forks."""
 
 from __future__ import annotations
 
 import atexit
+import os
 import weakref
 
 from . import _native
@@ -22,6 +24,9 @@ def closed(kit: _native.Kit) -> None:
     """Ends its threads; after its close."""
     _open.discard(kit)
     kit.shut_down(GRACE_MS)
+
+
+os.register_at_fork(before=_native.before_fork, after_in_parent=_native.after_fork)
 
 
 @atexit.register

@@ -6,6 +6,7 @@
 
 mod apply;
 mod fault;
+pub mod fork;
 mod open;
 mod query;
 mod row;
@@ -13,6 +14,7 @@ mod vault;
 mod worker;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -50,6 +52,7 @@ pub struct SqliteStore {
     path: PathBuf,
     writer: Writer,
     readers: Readers,
+    claim: Mutex<Option<fork::Claim>>,
 }
 
 impl SqliteStore {
@@ -57,12 +60,13 @@ impl SqliteStore {
     ///
     /// Errors: `StoreNotRecognized` (another program's database, or no database), `StoreTooNew`, `StoreLocked`,
     /// `StoreReadOnly`, `StoreCorrupt`, `PermissionDenied`, `NotFound` (no such directory), `PassphraseMissing`,
-    /// `PassphraseWrong`.
+    /// `PassphraseWrong`, `Forked` (the process that this one was forked from had it open then).
     pub async fn open(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Self> {
         let path = path.as_ref().to_owned();
+        let claim = Mutex::new(Some(fork::claim(&path)?));
         let (writer, vault) = Writer::start(path.clone(), options.clone()).await?;
         let readers = Readers::start(path.clone(), &options, vault).await?;
-        Ok(Self { path, writer, readers })
+        Ok(Self { path, writer, readers, claim })
     }
 
     /// The file.
@@ -130,6 +134,8 @@ impl KeyStore for SqliteStore {
 
     async fn close(&self) -> Result<()> {
         self.readers.close().await;
-        self.writer.close().await
+        let closed = self.writer.close().await;
+        self.claim.lock().unwrap_or_else(PoisonError::into_inner).take();
+        closed
     }
 }

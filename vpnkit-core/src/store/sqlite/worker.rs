@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
 use super::vault::Vault;
-use super::{SqliteOptions, apply, fault, open};
+use super::{SqliteOptions, apply, fault, fork, open};
 use crate::model::Cursor;
 use crate::store::fault::closed;
 use crate::store::{Receipt, StoreTxn};
@@ -47,7 +47,7 @@ impl Writer {
         let signal = watch::channel(Cursor::START).0;
         let (ready, opened) = oneshot::channel();
         let wake = signal.clone();
-        let thread = spawn("vpnkit-store-w", move || match open::writer(&path, &options) {
+        let thread = spawn("vpnkit-store-w", move || match in_sqlite(|| open::writer(&path, &options)) {
             Ok((connection, vault)) => {
                 if ready.send(Ok(Arc::clone(&vault))).is_ok() {
                     write(connection, &vault, &queue, &wake);
@@ -96,6 +96,7 @@ fn write(mut connection: Connection, vault: &Vault, queue: &Receiver<Write>, sig
     let mut open = true;
     while open {
         let Ok(first) = queue.recv() else { break };
+        let _work = fork::work();
         let mut commits = Vec::new();
         let mut prunes = Vec::new();
         let mut next = Some(first);
@@ -123,7 +124,10 @@ fn write(mut connection: Connection, vault: &Vault, queue: &Receiver<Write>, sig
             let _ = reply.send(apply::prune(&mut connection, before));
         }
     }
-    let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+    in_sqlite(|| {
+        let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+        drop(connection);
+    });
 }
 
 /// One transaction for all; a batch that fails goes back to its savepoint and leaves the others alone.
@@ -188,7 +192,7 @@ fn commit(
 
 /// Threads that read, all from one queue.
 pub(super) struct Readers {
-    jobs: Mutex<Option<Sender<Query>>>,
+    jobs: Mutex<Option<crossbeam_channel::Sender<Query>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -200,17 +204,16 @@ impl fmt::Debug for Readers {
 
 impl Readers {
     pub(super) async fn start(path: PathBuf, options: &SqliteOptions, vault: Arc<Vault>) -> Result<Self> {
-        let (jobs, queue) = channel::<Query>();
-        let queue = Arc::new(Mutex::new(queue));
+        let (jobs, queue) = crossbeam_channel::unbounded::<Query>();
         let mut threads = Vec::new();
         for _ in 0..options.readers.max(1) {
-            let (queue, path, busy) = (Arc::clone(&queue), path.clone(), options.busy_timeout);
+            let (queue, path, busy) = (queue.clone(), path.clone(), options.busy_timeout);
             let vault = Arc::clone(&vault);
             let (ready, opened) = oneshot::channel();
-            threads.push(spawn("vpnkit-store-r", move || match open::reader(&path, busy) {
+            threads.push(spawn("vpnkit-store-r", move || match in_sqlite(|| open::reader(&path, busy)) {
                 Ok(connection) => {
                     if ready.send(Ok(())).is_ok() {
-                        read(&connection, &vault, &queue);
+                        read(connection, &vault, &queue);
                     }
                 }
                 Err(e) => drop(ready.send(Err(e))),
@@ -246,15 +249,17 @@ impl Readers {
     }
 }
 
-fn read(connection: &Connection, vault: &Vault, queue: &Mutex<Receiver<Query>>) {
-    loop {
-        // The lock is held while waiting: exactly one idle thread waits at the queue, the others at the lock.
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        match job {
-            Ok(job) => job(connection, vault),
-            Err(_) => return,
-        }
+fn read(connection: Connection, vault: &Vault, queue: &crossbeam_channel::Receiver<Query>) {
+    while let Ok(job) = queue.recv() {
+        in_sqlite(|| job(&connection, vault));
     }
+    in_sqlite(|| drop(connection));
+}
+
+/// See [`fork`].
+fn in_sqlite<T>(work: impl FnOnce() -> T) -> T {
+    let _work = fork::work();
+    work()
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {

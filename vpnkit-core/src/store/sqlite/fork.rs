@@ -1,0 +1,134 @@
+//! SQLite and `fork`.
+//!
+//! A child has none of the parent's threads, but everything that they were in the middle of: a mutex of SQLite's that one
+//! of them held is held for ever. So whoever is about to fork pauses them ([`pause`], [`resume`]). And SQLite remembers
+//! in each process which locks it has on a file; a child remembers its parent's, which are not its own. If it opened the same
+//! file, the parent's close could take the write-ahead log away from under it. So that is refused.
+
+use std::path::{Path, PathBuf};
+use std::process::id as process;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::{Error, ErrorKind, Result};
+
+/// Threads that are inside SQLite.
+static WORKING: AtomicUsize = AtomicUsize::new(0);
+/// The process that is about to fork; in the child it is another one, so nothing is paused there.
+static PAUSED: AtomicU32 = AtomicU32::new(0);
+const TICK: Duration = Duration::from_millis(1);
+
+/// Files that are open, and in which process they were opened.
+static OPEN: Mutex<Vec<(PathBuf, u32)>> = Mutex::new(Vec::new());
+
+fn open() -> MutexGuard<'static, Vec<(PathBuf, u32)>> {
+    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps SQLite's threads out of SQLite until [`resume`], so that this process can fork. Waits until they are, at most
+/// `limit`; `false` when one of them took longer.
+///
+/// Only for processes that fork without `exec`, as Python's may; starting a program needs nothing of this.
+pub fn pause(limit: Duration) -> bool {
+    PAUSED.store(process(), Ordering::SeqCst);
+    let deadline = Instant::now() + limit;
+    while WORKING.load(Ordering::SeqCst) > 0 {
+        if Instant::now() > deadline {
+            return false;
+        }
+        sleep(TICK);
+    }
+    true
+}
+
+/// Lets the threads go on, in the process that has forked.
+pub fn resume() {
+    PAUSED.store(0, Ordering::SeqCst);
+}
+
+/// While it lives, this thread is inside SQLite.
+pub(super) struct Work(());
+
+/// Waits while somebody is about to fork.
+pub(super) fn work() -> Work {
+    loop {
+        WORKING.fetch_add(1, Ordering::SeqCst);
+        let paused = PAUSED.load(Ordering::SeqCst);
+        if paused == 0 || paused != process() {
+            return Work(());
+        }
+        WORKING.fetch_sub(1, Ordering::SeqCst);
+        sleep(TICK);
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        WORKING.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// While it lives, this process has the file open.
+#[derive(Debug)]
+pub(super) struct Claim(PathBuf);
+
+/// Errors: `Forked` when the parent had the file open when it forked.
+pub(super) fn claim(path: &Path) -> Result<Claim> {
+    let real = match (path.canonicalize(), path.parent(), path.file_name()) {
+        (Ok(real), ..) => real,
+        (Err(_), Some(parent), Some(name)) => parent.canonicalize().unwrap_or_default().join(name),
+        _ => path.to_owned(),
+    };
+    let mut open = open();
+    if open.iter().any(|(file, owner)| *file == real && *owner != process()) {
+        return Err(Error::new(
+            ErrorKind::Forked,
+            "store.open",
+            "the store was open when this process was forked",
+        )
+        .with("path", path.display())
+        .hint("open it after the fork only, or start children with spawn"));
+    }
+    open.push((real.clone(), process()));
+    Ok(Claim(real))
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut open = open();
+        if let Some(place) = open.iter().position(|(file, owner)| *file == self.0 && *owner == process()) {
+            open.swap_remove(place);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_may_be_open_twice_here_and_once_elsewhere() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        let (first, second) = (claim(&path).unwrap(), claim(&path).unwrap());
+        drop(first);
+        assert!(open().iter().any(|(file, _)| *file == second.0));
+        drop(second);
+        let elsewhere = path.parent().unwrap().canonicalize().unwrap().join("a.db");
+        open().push((elsewhere, process() + 1));
+        assert_eq!(claim(&path).unwrap_err().kind(), ErrorKind::Forked);
+    }
+
+    #[test]
+    fn a_pause_waits_for_work_and_holds_it_up() {
+        let working = work();
+        assert!(!pause(Duration::from_millis(5)));
+        drop(working);
+        assert!(pause(Duration::from_secs(60)));
+        let waiting = std::thread::spawn(|| drop(work()));
+        resume();
+        waiting.join().unwrap();
+    }
+}
