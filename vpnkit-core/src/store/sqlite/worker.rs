@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
@@ -18,6 +19,10 @@ use crate::{Error, ErrorKind, Result, Timestamp};
 
 type Reply<T> = oneshot::Sender<Result<T>>;
 type Query = Box<dyn FnOnce(&Connection, &Vault) + Send>;
+
+/// How long a reader looks for the next query before it sleeps: whoever reads in a loop does not pay for waking it each
+/// time, and an idle store costs nothing.
+const LINGER: Duration = Duration::from_micros(60);
 
 /// At most so many waiting commits share one transaction.
 const GROUP: usize = 256;
@@ -252,6 +257,15 @@ impl Readers {
 fn read(connection: Connection, vault: &Vault, queue: &crossbeam_channel::Receiver<Query>) {
     while let Ok(job) = queue.recv() {
         in_sqlite(|| job(&connection, vault));
+        let mut asked = Instant::now();
+        while asked.elapsed() < LINGER {
+            if let Ok(job) = queue.try_recv() {
+                in_sqlite(|| job(&connection, vault));
+                asked = Instant::now();
+            } else {
+                std::thread::yield_now();
+            }
+        }
     }
     in_sqlite(|| drop(connection));
 }
