@@ -1,6 +1,6 @@
 // Builds the native half with cargo and the rest with TypeScript into `dist`. `--debug` builds without optimisation.
 import { execFileSync } from "node:child_process";
-import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import process from "node:process";
@@ -8,6 +8,10 @@ import process from "node:process";
 const here = import.meta.dirname;
 const require = createRequire(import.meta.url);
 const run = (program, ...args) => execFileSync(program, args, { cwd: here, stdio: ["ignore", "pipe", "inherit"] }).toString();
+
+const tsc = join(here, "node_modules", "typescript", "bin", "tsc");
+// `npm install ./vpnkit-node` runs this and installs nothing of what it needs.
+if (!existsSync(tsc)) run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund");
 
 const release = !process.argv.includes("--debug");
 run("cargo", "build", "--locked", "--lib", ...(release ? ["--release"] : []));
@@ -18,7 +22,7 @@ mkdirSync(join(here, "dist"));
 const native = join(here, "dist", `vpnkit.${process.platform}-${process.arch}.node`);
 copyFileSync(join(target, release ? "release" : "debug", "libvpnkit_node.so"), native);
 if (release) run("strip", "--strip-unneeded", native);
-run(process.execPath, join(here, "node_modules", "typescript", "bin", "tsc"), "--project", here);
+run(process.execPath, tsc, "--project", here);
 
 // One copy of the code for `import` and `require`: two would be two classes of every error.
 for (const name of ["index", "testing"]) {
