@@ -1,5 +1,6 @@
 /** Events one by one. */
 import { type CallOptions, begin, unless } from "./calls.js";
+import { ClosedError } from "./errors.js";
 import type { NativeStream } from "./native.js";
 import { type Event, eventsOf } from "./records.js";
 
@@ -51,7 +52,10 @@ export class EventStream implements AsyncIterableIterator<Event> {
   }
 
   async #fetch(): Promise<void> {
-    const json = await begin<string>((to, call) => this.#native.next(to, call, BATCH));
+    const json = await begin<string>((to, call) => this.#native.next(to, call, BATCH)).catch((error: unknown) => {
+      if (error instanceof ClosedError) return "[]"; // Closed between two waits: the end, as when it is closed during one.
+      throw error;
+    });
     this.#ready = eventsOf(JSON.parse(json) as Parameters<typeof eventsOf>[0]);
     this.#taken = 0;
     this.#closed = this.#ready.length === 0;

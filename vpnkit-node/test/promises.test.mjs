@@ -68,9 +68,11 @@ test("a stream loses nothing to signals, breaks and several readers", async () =
 test("closing ends streams and refuses calls", async () => {
   const kit = await open({ store: "memory:" });
   const streams = Array.from({ length: 4 }, () => kit.events.stream().next());
+  const untouched = kit.events.stream();
   await sleep(5);
   await Promise.all([kit.close(), kit.close()]);
   for (const end of await Promise.all(streams)) assert.equal(end.done, true);
+  assert.deepEqual(await untouched.next(), { done: true, value: undefined });
   await assert.rejects(kit.keys.get(1), vpnkit.ClosedError);
   assert.throws(() => kit.events.stream(), vpnkit.ClosedError);
   await kit.close();

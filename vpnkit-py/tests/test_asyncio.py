@@ -96,7 +96,7 @@ async def test_several_readers_share_a_stream() -> None:
 
 async def test_closing_ends_streams_and_refuses_calls() -> None:
     kit = await vpnkit.open("memory:")
-    stream = kit.events.stream()
+    untouched, stream = kit.events.stream(), kit.events.stream()
     reader = asyncio.create_task(anext(stream, None))
     closed = kit.events.stream()
     waiting = asyncio.create_task(anext(closed, None))
@@ -106,7 +106,9 @@ async def test_closing_ends_streams_and_refuses_calls() -> None:
     await kit.close()
     assert await reader is None
     await kit.close()
+    assert [event async for event in untouched] == []
     assert [event async for event in stream] == []
+    assert await anext(closed, None) is None
     with pytest.raises(errors.ClosedError):
         await kit.keys.get(1)
     with pytest.raises(errors.ClosedError):

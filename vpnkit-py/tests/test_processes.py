@@ -188,10 +188,13 @@ if sys.argv[3] != "forgotten":
     )
     command = [sys.executable, str(bot), str(directory), xray, how]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
-        if how != "forgotten":
-            process.send_signal(getattr(signal, how))
-        process.wait(30)
+        try:
+            assert process.stdout is not None and process.stdout.readline() == "ready\n"
+            if how != "forgotten":
+                process.send_signal(getattr(signal, how))
+            process.wait(30)
+        finally:
+            process.kill()
     deadline = time.monotonic() + 30
     while _processes(str(directory)) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -61,11 +61,13 @@ def test_events_with_a_time_limit() -> None:
 
 def test_closing_ends_the_streams_of_other_threads() -> None:
     kit = vpnkit.sync.open("memory:")
+    untouched = kit.events.stream()
     with ThreadPoolExecutor(4) as pool:
         streams = [pool.submit(list, kit.events.stream()) for _ in range(4)]
         kit.keys.create("a")
         kit.close()
         assert all(len(stream.result()) <= 1 for stream in streams)
+    assert list(untouched) == []
     with pytest.raises(errors.ClosedError):
         kit.keys.get(1)
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from . import _lifetime, _native
 from ._native import Event
+from .errors import ClosedError
 
 T = TypeVar("T")
 
@@ -107,7 +108,10 @@ class EventStream:
         while not self._ready:
             if self._closed:
                 raise StopAsyncIteration
-            fetching = self._fetching or self._fetch()
+            try:
+                fetching = self._fetching or self._fetch()
+            except ClosedError:
+                raise StopAsyncIteration from None  # Closed between two waits.
             # The answer belongs to the stream: whoever waits for it may stop, another one gets it.
             await asyncio.wait([fetching[2]])
             if self._fetching is fetching:

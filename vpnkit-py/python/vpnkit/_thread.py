@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from . import _lifetime, _native
 from ._native import Event
 from ._wire import Length, length
-from .errors import OperationTimeoutError
+from .errors import ClosedError, OperationTimeoutError
 
 T = TypeVar("T")
 
@@ -61,6 +61,8 @@ class EventStream:
                 events: list[Event] = self._native.next(_BATCH).wait(_millis(timeout))
             except OperationTimeoutError:
                 return None
+            except ClosedError:
+                events = []  # Closed between two waits: the end, as when it is closed during one.
             self._ready.extend(events)
             self._closed = not events
         return self._ready.popleft() if self._ready else None
