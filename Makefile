@@ -24,7 +24,7 @@ test-rust: deps xray python node ## the Rust crates, and the quickstarts of all 
 test-python: python xray ## the wheel, in a virtual environment of its own
 	cd vpnkit-py && $(PYTHON) -m pytest -q
 	cd vpnkit-py && $(PYTHON) -m mypy --strict python/vpnkit tests ../examples/python
-	cd vpnkit-py && $(PYTHON) -m pyright -p . python ../examples/python
+	cd vpnkit-py && $(PYTHON) -m pyright -p . --pythonpath $(PYTHON) python ../examples/python
 	cd target && $(PYTHON) -m mypy.stubtest vpnkit._native
 
 test-node: node xray ## the packed package, installed beside its tests
