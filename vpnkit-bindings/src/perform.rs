@@ -54,10 +54,7 @@ impl Session {
             Request::TrafficHistory(query) => Answer::Points(traffic.history(query).await?),
             Request::TrafficCollect(_) => Answer::Collected(traffic.collect().await?),
             Request::TrafficOnline(_) => Answer::Online(traffic.online().await?),
-            Request::TrafficOnlineKey(of) => {
-                let key = keys.require(of.key).await.map_err(|e| e.during("traffic.online_key"))?;
-                Answer::MaybeOnline(traffic.online_key(key.id).await?)
-            }
+            Request::TrafficOnlineKey(of) => Answer::MaybeOnline(traffic.online_key(of.key).await?),
             Request::EventsRead(read) => Answer::Events(events.read(read.after, read.max).await?),
             Request::EventsNewest(_) => Answer::Cursor(events.newest().await?),
             Request::ServersStatus(_) => Answer::Servers(servers.status().await?),

@@ -24,9 +24,7 @@ macro_rules! requests {
             ///
             /// Errors: `Unsupported`.
             pub fn named(operation: &str) -> Result<&'static str> {
-                Self::OPERATIONS.iter().copied().find(|name| *name == operation).ok_or_else(|| {
-                    Error::new(ErrorKind::Unsupported, "call", "no such operation").with("name", operation)
-                })
+                Self::OPERATIONS.iter().copied().find(|name| *name == operation).ok_or_else(|| unknown(operation))
             }
 
             /// The call `operation` with `arguments`, a JSON object.
@@ -35,7 +33,7 @@ macro_rules! requests {
             pub fn parse(operation: &str, arguments: &str) -> Result<Self> {
                 match operation {
                     $($code => Ok(Self::$name(read($code, arguments)?)),)*
-                    _ => Self::named(operation).and_then(|name| Self::parse(name, arguments)),
+                    _ => Err(unknown(operation)),
                 }
             }
 
@@ -77,6 +75,10 @@ requests! {
     "servers.log" => ServersLog(Log),
     "tick" => Tick(Nothing),
     "sandbox" => Sandbox(SandboxStep),
+}
+
+fn unknown(operation: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, "call", "no such operation").with("name", operation)
 }
 
 /// No arguments.
@@ -183,26 +185,9 @@ pub enum SandboxStep {
 
 /// Reads arguments; a fault names the field as callers know it.
 fn read<T: DeserializeOwned>(operation: &'static str, arguments: &str) -> Result<T> {
-    if let Ok(read) = serde_json::from_str(arguments) {
-        return Ok(read);
-    }
-    // Once more, slowly, for where it is wrong.
-    let fault =
-        |e: serde_json::Error| Error::new(ErrorKind::InvalidInput, operation, "not JSON").caused_by(e);
-    let value: serde_json::Value = serde_json::from_str(arguments).map_err(fault)?;
-    serde_path_to_error::deserialize(value).map_err(|e| {
-        let path = e.path().to_string();
-        let field = path.strip_prefix("patch.").unwrap_or(&path);
+    vpnkit::read_json(arguments).map_err(|fault| {
+        let field = fault.path.strip_prefix("patch.").unwrap_or(&fault.path);
         let field = field.strip_suffix(".set").unwrap_or(field);
-        // The value stays out of the message: it may be a secret.
-        Error::invalid(operation, field, shown(&e.into_inner().to_string()))
+        Error::invalid(operation, field, fault.message)
     })
-}
-
-/// serde's own messages repeat the value (`invalid type: string "x", expected …`): only what was expected is shown.
-fn shown(message: &str) -> String {
-    match (message.starts_with("invalid "), message.rsplit_once(", expected ")) {
-        (true, Some((_, expected))) => format!("expected {expected}"),
-        _ => message.to_owned(),
-    }
 }

@@ -18,15 +18,17 @@ pub struct Session {
 
 impl Session {
     /// Opens what `config` describes: the JSON of [`Config`]. To be run on `runtime`.
-    pub async fn open(runtime: Runtime, config: String) -> Result<Self> {
-        let kit = VpnKit::open(Config::from_json(&config)?).await?;
-        Ok(Self { kit: Some(kit), sandbox: None, runtime })
-    }
-
-    /// Opens a kit with a manual clock and a fake server instead of real ones: for tests of applications.
-    pub async fn open_sandbox(runtime: Runtime, config: String) -> Result<Self> {
-        let (kit, sandbox) = Sandbox::open(Config::from_json(&config)?).await?;
-        Ok(Self { kit: Some(kit), sandbox: Some(sandbox), runtime })
+    ///
+    /// A sandbox has a manual clock, and a fake server beside those of the configuration: for tests of applications.
+    pub async fn open(runtime: Runtime, config: String, sandbox: bool) -> Result<Self> {
+        let config = Config::from_json(&config)?;
+        let (kit, sandbox) = if sandbox {
+            let (kit, sandbox) = Sandbox::open(config).await?;
+            (kit, Some(sandbox))
+        } else {
+            (VpnKit::open(config).await?, None)
+        };
+        Ok(Self { kit: Some(kit), sandbox, runtime })
     }
 
     /// The runtime that it was opened on.

@@ -16,7 +16,7 @@ const MEMORY: &str = r#"{"store": "memory:"}"#;
 const GRACE: Duration = Duration::from_secs(5);
 
 fn open(runtime: &Runtime) -> Arc<Session> {
-    let session = Session::open(runtime.clone(), MEMORY.to_owned());
+    let session = Session::open(runtime.clone(), MEMORY.to_owned(), false);
     Arc::new(runtime.block_on("open", session).unwrap().unwrap())
 }
 
@@ -123,7 +123,7 @@ fn a_session_may_end_in_a_light_call() {
     let config = format!(r#"{{"store": "sqlite:{}"}}"#, directory.path().join("keys.db").display());
     for _ in 0..30 {
         let runtime = Runtime::new().unwrap();
-        let session = Session::open(runtime.clone(), config.clone());
+        let session = Session::open(runtime.clone(), config.clone(), false);
         let session = runtime.block_on("open", session).unwrap().unwrap();
         let (told, heard) = std::sync::mpsc::channel();
         // The last owner of both: they are dropped on the store's own thread.

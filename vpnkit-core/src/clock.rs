@@ -28,6 +28,9 @@ impl Timestamp {
     /// The earliest and latest moments that can be written as RFC 3339 with four digits of year.
     const RANGE: std::ops::RangeInclusive<i64> = 0..=253_402_300_799_999;
 
+    /// The latest moment: an end that is open.
+    pub const MAX: Self = Self(*Self::RANGE.end());
+
     /// From milliseconds since 1970-01-01 UTC. Moments before 1970 and after 9999 are drawn to that range.
     #[must_use]
     pub fn from_millis(millis: i64) -> Self {

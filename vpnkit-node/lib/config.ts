@@ -1,5 +1,6 @@
 /** What to open. */
 import { invalid } from "./errors.js";
+import { snake } from "./names.js";
 import { type Length, lengthMillis } from "./sizes.js";
 
 /** An Xray that vpnkit runs: it writes the config, starts, restarts and stops the process. */
@@ -74,7 +75,7 @@ function serverJson(server: Server): unknown {
   const { type, node, address, ...rest } = server;
   const mode: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(rest)) {
-    if (value !== undefined) mode[name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)] = value;
+    if (value !== undefined) mode[snake(name)] = value;
   }
   const managed = type === "managedXray";
   if (!managed && type !== "attachedXray") throw invalid("open", "servers", "type must be managedXray or attachedXray");

@@ -1,4 +1,5 @@
 /** Errors: one class for each code, the same codes as in Rust and Python. */
+import { camel } from "./names.js";
 
 /** The stable name of what went wrong: match on this, never on texts. */
 export type ErrorCode =
@@ -158,8 +159,6 @@ const CLASSES: Record<ErrorCode, new (record: ErrorRecord) => VpnkitError> = {
   cursor_expired: CursorExpiredError,
   unexpected: UnexpectedError,
 };
-
-const camel = (name: string): string => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 
 /** @internal What a native function throws has the record of an error as its text. */
 export function raised(error: unknown): unknown {

@@ -1,4 +1,5 @@
 /** Where clients arrive: a protocol over a transport, protected by something. */
+import { camel, snake } from "./names.js";
 import { native } from "./native.js";
 
 export type ShadowsocksMethod =
@@ -118,8 +119,6 @@ export interface Inbound {
   readonly dedicatedTo?: number;
 }
 
-const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-const camel = (name: string): string => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 const renamed = (given: object, rename: (name: string) => string): Record<string, unknown> =>
   Object.fromEntries(Object.entries(given).map(([name, value]) => [rename(name), value]));
 

@@ -234,7 +234,8 @@ export class TrafficView {
       key: query.key === undefined ? null : keyId(operation, "key", query.key),
       node: query.node ?? null,
       from: momentText(operation, "since", query.since),
-      to: query.until === undefined ? "9999-01-01T00:00:00Z" : momentText(operation, "until", query.until),
+      // Left out by JSON when it is undefined.
+      to: query.until && momentText(operation, "until", query.until),
       step: query.step ?? "day",
     };
     return this.#door.call(operation, args, pointsOf, options);

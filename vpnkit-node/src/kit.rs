@@ -14,6 +14,9 @@ use crate::bridge::{NativeBridge, Outcome, failure};
 /// How long a process or worker that ends waits for a kit that nobody closed.
 const GRACE: Duration = Duration::from_secs(3);
 
+/// How long it then waits for threads that are still at work.
+const LAST: Duration = Duration::from_millis(500);
+
 type Hook = CleanupEnvHook<Weak<Session>>;
 
 /// An open kit.
@@ -27,18 +30,8 @@ pub(crate) struct NativeKit {
 #[napi]
 pub(crate) fn open(bridge: &NativeBridge, call: u32, config: String, sandbox: bool) -> Result<()> {
     let runtime = Runtime::new().map_err(|e| failure(&e))?;
-    let session = {
-        let runtime = runtime.clone();
-        async move {
-            let session = if sandbox {
-                Session::open_sandbox(runtime, config).await
-            } else {
-                Session::open(runtime, config).await
-            };
-            session.map(Outcome::Opened)
-        }
-    };
-    bridge.start(call, &runtime, false, session)
+    let session = Session::open(runtime.clone(), config, sandbox);
+    bridge.start(call, &runtime, false, async move { session.await.map(Outcome::Opened) })
 }
 
 /// The process or worker ends and the kit was not closed: the last bytes are counted, no Xray stays behind.
@@ -47,7 +40,7 @@ fn last_moment(session: Weak<Session>) {
     let closing = async { tokio::time::timeout(GRACE, session.close()).await };
     // Nobody is left to hear how it went.
     let _ = session.runtime().block_on("close", closing);
-    session.runtime().shut_down(GRACE);
+    session.runtime().shut_down(LAST);
 }
 
 impl NativeKit {

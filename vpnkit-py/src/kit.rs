@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use vpnkit::{Cursor, Result};
+use vpnkit::Cursor;
 use vpnkit_bindings::{Pump, Request, Runtime, Session};
 
 use crate::errors::exception;
-use crate::pending::{Outcome, Pending, opening};
+use crate::pending::{Outcome, Pending};
 
 /// An open kit.
 #[pyclass(frozen, weakref)]
@@ -20,15 +20,13 @@ impl From<Session> for Kit {
     }
 }
 
-pub(crate) async fn session(runtime: Runtime, config: String, sandbox: bool) -> Result<Session> {
-    if sandbox { Session::open_sandbox(runtime, config).await } else { Session::open(runtime, config).await }
-}
-
 /// Opens a kit from the JSON of its configuration; a sandbox has a manual clock and a fake server.
 #[pyfunction]
 #[pyo3(signature = (config, sandbox = false))]
 pub(crate) fn open(py: Python<'_>, config: String, sandbox: bool) -> PyResult<Pending> {
-    opening(config, sandbox).map_err(|e| exception(py, &e))
+    let runtime = Runtime::new().map_err(|e| exception(py, &e))?;
+    let session = Session::open(runtime.clone(), config, sandbox);
+    Ok(Pending::new("open", runtime, async move { session.await.map(Outcome::Opened) }))
 }
 
 #[pymethods]

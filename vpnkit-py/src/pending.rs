@@ -11,9 +11,9 @@ use vpnkit::{Error, ErrorKind, Result};
 use vpnkit_bindings::{Answer, Request, Runtime, Session};
 
 use crate::bridge::Bridge;
+use crate::convert;
 use crate::errors::exception;
 use crate::kit::Kit;
-use crate::{convert, kit};
 
 /// How often a waiting thread looks for Ctrl-C.
 const SIGNALS: Duration = Duration::from_millis(100);
@@ -91,11 +91,4 @@ impl Pending {
         let future = self.take(py)?;
         Ok(bridge.start(&self.runtime, Request::is_light(self.operation), future))
     }
-}
-
-/// Opens a kit from the JSON of its configuration.
-pub(crate) fn opening(config: String, sandbox: bool) -> Result<Pending> {
-    let runtime = Runtime::new()?;
-    let session = kit::session(runtime.clone(), config, sandbox);
-    Ok(Pending::new("open", runtime, async move { session.await.map(Outcome::Opened) }))
 }

@@ -188,6 +188,9 @@ async def test_every_fault_of_a_configuration_is_told() -> None:
         "servers[0].xray.mode.managed.directory",
     ]
     with pytest.raises(errors.InvalidConfigError) as caught:
+        await vpnkit.open("memory:", passphrase=271828)  # type: ignore[arg-type] # pyright: ignore
+    assert caught.value.faults == ("passphrase: expected a string",) and "271828" not in repr(caught.value.__dict__)
+    with pytest.raises(errors.InvalidConfigError) as caught:
         await vpnkit.open("postgres:nowhere")
     assert caught.value.faults[0].startswith("store:")
     for argument in ({"collect_every": 5}, {"keep_events": "1 hour"}, {"reconcile_every": "1500 ms"}):

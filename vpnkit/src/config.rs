@@ -163,12 +163,10 @@ impl Config {
     ///
     /// Errors: `InvalidConfig`.
     pub fn from_json(text: &str) -> Result<Self> {
-        let unreadable =
-            || Error::new(ErrorKind::InvalidConfig, "config", "the configuration cannot be read");
-        let json: serde_json::Value =
-            serde_json::from_str(text).map_err(|e| unreadable().with("fault", &e).caused_by(e))?;
-        let config: Self = serde_path_to_error::deserialize(json)
-            .map_err(|e| unreadable().with("fault", format!("{}: {}", e.path(), e.inner())))?;
+        let config: Self = crate::read_json(text).map_err(|fault| {
+            Error::new(ErrorKind::InvalidConfig, "config", "the configuration cannot be read")
+                .with("fault", format!("{}: {}", fault.path, fault.message))
+        })?;
         config.validate()?;
         Ok(config)
     }

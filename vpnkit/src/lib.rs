@@ -16,9 +16,11 @@
 //! Plain data goes in and comes out; there are no lifetimes, generics or callbacks to carry through.
 
 mod config;
+mod json;
 mod kit;
 
 pub use config::{Config, ServerConfig, StoreConfig};
+pub use json::{Unreadable, read_json};
 pub use kit::VpnKit;
 pub use vpnkit_core::engine::{
     Collected, EventStream, Events, Inbounds, Keys, ServerStatus, Servers, TrafficView,

@@ -253,7 +253,7 @@ impl KeyPatch {
 }
 
 impl Shared {
-    async fn resolve(&self, op: &'static str, key: &KeyRef) -> Result<Key> {
+    pub(super) async fn resolve(&self, op: &'static str, key: &KeyRef) -> Result<Key> {
         self.store.key(key).await.map_err(|e| e.during(op))?.ok_or_else(|| not_found(op, key))
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Collected, Engine};
 use crate::Result;
-use crate::model::{KeyId, UsagePoint, UsageQuery};
+use crate::model::{KeyRef, UsagePoint, UsageQuery};
 use crate::traffic::OnlineKey;
 
 /// History and who is online.
@@ -47,8 +47,11 @@ impl TrafficView {
         Ok(all)
     }
 
-    /// Where one key is online from; empty when it is not.
-    pub async fn online_key(&self, key: KeyId) -> Result<Option<OnlineKey>> {
+    /// Where one key is online from; `None` when it is not.
+    ///
+    /// Errors: `NotFound`.
+    pub async fn online_key(&self, key: impl Into<KeyRef>) -> Result<Option<OnlineKey>> {
+        let key = self.engine.shared.resolve("traffic.online_key", &key.into()).await?.id;
         Ok(self.online().await?.into_iter().find(|online| online.key == key))
     }
 }

@@ -25,10 +25,15 @@ pub struct UsageQuery {
     pub node: Option<NodeId>,
     /// From the hour of this moment on.
     pub from: Timestamp,
-    /// Up to this moment, exclusive.
+    /// Up to this moment, exclusive; in JSON it may be left out.
+    #[serde(default = "open_end")]
     pub to: Timestamp,
     /// The width of a point.
     pub step: UsageStep,
+}
+
+const fn open_end() -> Timestamp {
+    Timestamp::MAX
 }
 
 /// What passed in one step. Steps without traffic are left out.

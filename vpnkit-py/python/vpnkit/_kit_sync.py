@@ -252,9 +252,10 @@ class TrafficView:
             "key": None if key is None else _wire.key_id(operation, key),
             "node": node,
             "from": _wire.moment(operation, "since", since),
-            "to": "9999-01-01T00:00:00Z" if until is None else _wire.moment(operation, "until", until),
             "step": step,
         }
+        if until is not None:
+            query["to"] = _wire.moment(operation, "until", until)
         return self._door.call(operation, _wire.dumps(query), records.points)
 
     def collect(self) -> list[Collected]:

@@ -92,7 +92,7 @@ class EventStream:
     """Events one by one: ``async for event in stream``. It ends when the kit is closed.
 
     Stopping in the middle, a timeout or a cancelled task lose nothing: the next ``async for`` over it goes on where the
-    last one stopped.
+    last one stopped. A stream belongs to one event loop.
     """
 
     def __init__(self, native: _native.Stream) -> None:

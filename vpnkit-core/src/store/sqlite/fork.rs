@@ -76,11 +76,9 @@ pub(super) struct Claim(PathBuf);
 
 /// Errors: `Forked` when the parent had the file open when it forked.
 pub(super) fn claim(path: &Path) -> Result<Claim> {
-    let real = match (path.canonicalize(), path.parent(), path.file_name()) {
-        (Ok(real), ..) => real,
-        (Err(_), Some(parent), Some(name)) => parent.canonicalize().unwrap_or_default().join(name),
-        _ => path.to_owned(),
-    };
+    let real = real(path);
+    // The list is not to be locked for ever in a child either.
+    let _work = work();
     let mut open = open();
     if open.iter().any(|(file, owner)| *file == real && *owner != process()) {
         return Err(Error::new(
@@ -95,8 +93,19 @@ pub(super) fn claim(path: &Path) -> Result<Claim> {
     Ok(Claim(real))
 }
 
+/// The same for a file that does not exist yet and for the one that it becomes.
+fn real(path: &Path) -> PathBuf {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (path.canonicalize(), parent.canonicalize(), path.file_name()) {
+        (Ok(real), ..) => real,
+        (Err(_), Ok(parent), Some(name)) => parent.join(name),
+        _ => path.to_owned(),
+    }
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
+        let _work = work();
         let mut open = open();
         if let Some(place) = open.iter().position(|(file, owner)| *file == self.0 && *owner == process()) {
             open.swap_remove(place);
@@ -119,6 +128,19 @@ mod tests {
         let elsewhere = path.parent().unwrap().canonicalize().unwrap().join("a.db");
         open().push((elsewhere, process() + 1));
         assert_eq!(claim(&path).unwrap_err().kind(), ErrorKind::Forked);
+    }
+
+    #[test]
+    fn a_file_has_one_name() {
+        assert_eq!(real(Path::new("new.db")), real(Path::new("./new.db")));
+        assert!(real(Path::new("new.db")).is_absolute());
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        let before = real(&path);
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(real(&path), before);
+        std::os::unix::fs::symlink(&path, directory.path().join("link.db")).unwrap();
+        assert_eq!(real(&directory.path().join("link.db")), before);
     }
 
     #[test]
