@@ -4,10 +4,14 @@ XRAY_VERSION := v1.260327.0
 XRAY := $(HOME)/.cache/vpnkit/xray-$(XRAY_VERSION)/xray
 export VPNKIT_XRAY_BIN ?= $(XRAY)
 
+SING_BOX_VERSION := v1.14.1
+SING_BOX := $(HOME)/.cache/vpnkit/sing-box-$(SING_BOX_VERSION)/sing-box
+export VPNKIT_SING_BOX_BIN ?= $(SING_BOX)
+
 export VPNKIT_REPOSITORY := $(CURDIR)
 PYTHON := $(CURDIR)/target/venv/bin/python
 
-.PHONY: help demo test test-rust test-python test-node lint bench compat deps xray python node docs clean
+.PHONY: help demo test test-rust test-python test-node lint bench compat deps xray sing-box judges python node docs clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -18,7 +22,7 @@ demo: deps xray ## a key, a real client, a limit that bites
 
 test: lint compat test-rust test-python test-node ## every test, against a real Xray; needs root for network namespaces
 
-test-rust: deps xray python node ## the Rust crates, and the quickstarts of all three languages
+test-rust: deps xray sing-box judges python node ## the Rust crates, and the quickstarts of all three languages
 	cargo test --locked --workspace --exclude vpnkit-py --exclude vpnkit-node --all-features
 
 test-python: python xray ## the wheel, in a virtual environment of its own
@@ -63,6 +67,17 @@ $(XRAY):
 	@mkdir -p $(dir $@)
 	@GOBIN=$(dir $@)build CGO_ENABLED=0 go install -trimpath -ldflags "-s -w" github.com/xtls/xray-core/main@$(XRAY_VERSION)
 	@mv $(dir $@)build/main $@ && rmdir $(dir $@)build
+
+sing-box: $(SING_BOX) ## the pinned sing-box, from its Go module: for tests
+
+$(SING_BOX):
+	@echo "installing sing-box $(SING_BOX_VERSION) (Go module github.com/sagernet/sing-box) as $@"
+	@mkdir -p $(dir $@)
+	@GOBIN=$(dir $@)build CGO_ENABLED=0 go install -trimpath -ldflags "-s -w" -tags with_utls,with_quic github.com/sagernet/sing-box/cmd/sing-box@$(SING_BOX_VERSION)
+	@mv $(dir $@)build/sing-box $@ && rmdir $(dir $@)build
+
+judges: deps ## what judges subscriptions in tests: target/judges
+	scripts/judges.sh
 
 clean: ## what was built here; not the Xray
 	cargo clean

@@ -8,6 +8,7 @@ need cc gcc              # SQLite and ring are C
 need setpriv util-linux  # ties Xray's life to its owner's
 need ip iproute2         # network namespaces of the tests
 need curl curl           # downloads inside them
+need wg-quick wireguard-tools  # reads the .conf of subscriptions
 
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 

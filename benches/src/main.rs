@@ -179,8 +179,11 @@ async fn tick(keys: usize) {
     let directory = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(directory.path().join("ours.db"), SqliteOptions::default()).await.unwrap();
     let source = Arc::new(BenchSource::default());
-    let parts =
-        ServerParts { backend: Arc::new(FakeServer::new()), source: source.clone(), hosts: Vec::new() };
+    let parts = ServerParts {
+        backend: Arc::new(FakeServer::new()),
+        source: source.clone(),
+        address: "127.0.0.1".into(),
+    };
     let options = EngineOptions { background: false, ..EngineOptions::default() };
     let engine = Engine::open(Arc::new(store), Arc::new(SystemClock), options, vec![parts]).await.unwrap();
     let mut bare = bare::Store::create(&directory.path().join("bare.db"));
@@ -229,8 +232,11 @@ async fn memory() {
 async fn resident(path: &Path) {
     let store = SqliteStore::open(path, SqliteOptions::default()).await.unwrap();
     let source = Arc::new(BenchSource::default());
-    let parts =
-        ServerParts { backend: Arc::new(FakeServer::new()), source: source.clone(), hosts: Vec::new() };
+    let parts = ServerParts {
+        backend: Arc::new(FakeServer::new()),
+        source: source.clone(),
+        address: "127.0.0.1".into(),
+    };
     let options = EngineOptions { background: false, ..EngineOptions::default() };
     let engine = Engine::open(Arc::new(store), Arc::new(SystemClock), options, vec![parts]).await.unwrap();
     for _ in 0..3 {

@@ -20,12 +20,12 @@ mod socks;
 pub mod standalone;
 
 pub use bed::{Bed, inbound};
-pub use client::XrayClient;
+pub use client::{Client, XrayClient, read_links};
 pub use counters::{CounterClient, CounterServer};
 pub use netns::{Namespaces, inside};
 pub use patience::{eventually, within};
 pub use ports::free_ports;
-pub use process::{alive, children_of, xray_binary};
+pub use process::{alive, children_of, repository, sing_box_binary, xray_binary};
 pub use site::{Certificate, Site};
 pub use socks::{Transfer, Tunnel, get};
 pub use standalone::StandaloneXray;

@@ -1,6 +1,6 @@
 //! Processes of this machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The pinned Xray: `VPNKIT_XRAY_BIN`, or where `make xray` puts it.
 pub fn xray_binary() -> PathBuf {
@@ -13,6 +13,24 @@ pub fn xray_binary() -> PathBuf {
     };
     assert!(path.exists(), "no Xray at {}: run `make xray`", path.display());
     path
+}
+
+/// The pinned sing-box: `VPNKIT_SING_BOX_BIN`, or where `make sing-box` puts it.
+pub fn sing_box_binary() -> PathBuf {
+    let path = match std::env::var_os("VPNKIT_SING_BOX_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => {
+            let home = std::env::var_os("HOME").expect("HOME, or VPNKIT_SING_BOX_BIN");
+            PathBuf::from(home).join(".cache/vpnkit/sing-box-v1.14.1/sing-box")
+        }
+    };
+    assert!(path.exists(), "no sing-box at {}: run `make sing-box`", path.display());
+    path
+}
+
+/// The root of the repository.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
 }
 
 /// Whether a process exists and is not a zombie.

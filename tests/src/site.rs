@@ -69,23 +69,28 @@ pub struct Site {
 impl Site {
     /// Without TLS on 127.0.0.1.
     pub async fn plain() -> Self {
-        Self::start(None, Duration::from_secs(60)).await
+        Self::plain_at([127, 0, 0, 1]).await
+    }
+
+    /// Without TLS on an address of this machine. Not every tunnel lets loopback addresses through.
+    pub async fn plain_at(address: [u8; 4]) -> Self {
+        Self::start(address, None, Duration::from_secs(60)).await
     }
 
     /// With TLS 1.3 on 127.0.0.1.
     pub async fn tls(certificate: &Certificate) -> Self {
-        Self::start(Some(certificate), Duration::from_secs(60)).await
+        Self::start([127, 0, 0, 1], Some(certificate), Duration::from_secs(60)).await
     }
 
     /// A destination of REALITY: TLS 1.3, connections side by side, and quick to hang up on who says nothing.
     /// A new REALITY inbound first listens to its destination until that hangs up, and keeps its first clients
     /// waiting meanwhile: up to 5 s.
     pub async fn destination(certificate: &Certificate) -> Self {
-        Self::start(Some(certificate), Duration::from_millis(200)).await
+        Self::start([127, 0, 0, 1], Some(certificate), Duration::from_millis(200)).await
     }
 
-    async fn start(certificate: Option<&Certificate>, patience: Duration) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    async fn start(address: [u8; 4], certificate: Option<&Certificate>, patience: Duration) -> Self {
+        let listener = TcpListener::bind((std::net::Ipv4Addr::from(address), 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let acceptor = certificate.map(|certificate| TlsAcceptor::from(certificate.server()));
         let task = tokio::spawn(async move {

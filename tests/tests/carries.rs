@@ -11,10 +11,13 @@
 use std::time::Duration;
 
 use base64::Engine as _;
-use testbed::{Bed, eventually, inbound, standalone};
+use serde_json::json;
+use testbed::{Bed, Certificate, Client, Site, eventually, free_ports, inbound, inside, standalone};
+use vpnkit::subscription::link;
+use vpnkit::subscription::sing_box::{self, SingBoxForm};
 use vpnkit::{
-    CreateKey, Secret, ShadowsocksMethod, Timestamp, Traffic, Transport, UsageQuery, UsageStep, VpnProtocol,
-    XhttpMode,
+    ClientSecurity, CreateKey, Endpoint, Host, Inbound, Proxy, RealityKeys, Secret, ShadowsocksMethod,
+    Timestamp, Traffic, Transport, UsageQuery, UsageStep, VpnProtocol, WireGuardPeer, XhttpMode,
 };
 
 const MIB: usize = 1 << 20;
@@ -55,16 +58,14 @@ async fn ten_mebibytes_through_reality_and_vision_are_counted_exactly_as_xray_co
     bed.kit.close().await.unwrap();
 }
 
-/// One inbound of each kind in one Xray, one key on all of them.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_protocol_and_transport_carries_data_and_is_counted() {
-    let bed = Bed::open().await;
+/// One inbound of each kind.
+fn inbounds(bed: &Bed) -> [Inbound; 10] {
     let standard = base64::engine::general_purpose::STANDARD;
     let server_key = |n: usize| Some(Secret::new(standard.encode(vec![7u8; n])));
     let shadowsocks = |method, server_key| VpnProtocol::Shadowsocks { method, server_key };
     let path = || "/tunnel".to_owned();
     let vless = VpnProtocol::Vless { vision: false };
-    let inbounds = [
+    [
         inbound("vmess-ws", VpnProtocol::Vmess).transport(Transport::WebSocket { path: path(), host: None }),
         inbound("trojan-tls", VpnProtocol::Trojan).security(bed.tls()),
         inbound("ss-2022-128", shadowsocks(ShadowsocksMethod::Blake3Aes128Gcm, server_key(16))),
@@ -81,7 +82,14 @@ async fn every_protocol_and_transport_carries_data_and_is_counted() {
             .security(bed.tls()),
         inbound("vless-vision-tls", VpnProtocol::Vless { vision: true }).security(bed.tls()),
         inbound("vmess-tcp", VpnProtocol::Vmess),
-    ];
+    ]
+}
+
+/// One inbound of each kind in one Xray, one key on all of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_protocol_and_transport_carries_data_and_is_counted() {
+    let bed = Bed::open().await;
+    let inbounds = inbounds(&bed);
     // Half of them before the key exists, half of them after: both ways must give it what it needs.
     let (before, after) = inbounds.split_at(5);
     for inbound in before {
@@ -104,6 +112,125 @@ async fn every_protocol_and_transport_carries_data_and_is_counted() {
         counted = now;
     }
     bed.kit.close().await.unwrap();
+}
+
+/// What an independent reader makes of each link, and what sing-box makes of its subscription.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_link_and_every_outbound_of_sing_box_carries_data() {
+    let bed = Bed::open().await;
+    let inbounds = inbounds(&bed);
+    for inbound in &inbounds {
+        bed.kit.inbounds().ensure(inbound.clone()).await.unwrap();
+        // sing-box cannot pin a certificate of its own making.
+        let host = Host { allow_insecure: true, ..Host::new("{PROTOCOL} #{TRANSPORT}", "127.0.0.1") };
+        bed.kit.hosts().set(&inbound.node, &inbound.tag, vec![host]).await.unwrap();
+    }
+    let key = bed.kit.keys().create(CreateKey::named("alice")).await.unwrap();
+    let endpoints = bed.kit.keys().endpoints(key.id).await.unwrap();
+    let mut by_sing_box = 0;
+    for endpoint in &endpoints {
+        let client = Client::of_link(&link(endpoint)).await;
+        carried(&client, &bed.site, &format!("link: {}", endpoint.inbound)).await;
+        if sing_box::expresses(endpoint) {
+            by_sing_box += 1;
+            let config = sing_box::config(SingBoxForm::V1_12, std::slice::from_ref(endpoint));
+            let client = Client::sing_box(config).await;
+            carried(&client, &bed.site, &format!("sing-box: {}", endpoint.inbound)).await;
+        }
+    }
+    assert_eq!((endpoints.len(), by_sing_box), (10, 9), "all but XHTTP");
+    bed.kit.close().await.unwrap();
+}
+
+/// Servers that vpnkit does not drive yet, with a configuration by hand.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hysteria_and_wireguard_carry_data() {
+    let Some(_) = inside("hysteria_and_wireguard_carry_data") else { return };
+    let (certificate, site) = (Certificate::new("site.test"), Site::plain_at([10, 99, 1, 1]).await);
+    let [hysteria, obfuscated, wireguard, socks] = free_ports();
+    let (client_key, server_key) = (RealityKeys::generate(), RealityKeys::generate());
+    let standard = |key: &str| {
+        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(key).unwrap();
+        base64::engine::general_purpose::STANDARD.encode(bytes)
+    };
+    let tls = json!({
+        "alpn": ["h3"],
+        "certificates": [{ "certificateFile": certificate.certificate_file, "keyFile": certificate.key_file }]
+    });
+    let inbound = |port: u16, mask: Option<serde_json::Value>| {
+        let mut stream = json!({
+            "network": "hysteria", "security": "tls", "tlsSettings": tls, "hysteriaSettings": { "version": 2 }
+        });
+        if let Some(mask) = mask {
+            stream["finalmask"] = mask;
+        }
+        json!({
+            "listen": "127.0.0.1", "port": port, "protocol": "hysteria", "streamSettings": stream,
+            "settings": { "version": 2, "clients": [{ "auth": "p@ss: word", "email": "u" }] }
+        })
+    };
+    let salamander = json!({ "udp": [{ "type": "salamander", "settings": { "password": "salty&" } }] });
+    let server = json!({
+        "log": { "loglevel": "warning" },
+        "inbounds": [
+            { "listen": "127.0.0.1", "port": socks, "protocol": "socks" },
+            inbound(hysteria, None),
+            inbound(obfuscated, Some(salamander)),
+            {
+                "listen": "127.0.0.1", "port": wireguard, "protocol": "wireguard",
+                "settings": {
+                    "secretKey": standard(server_key.private.expose()), "address": ["10.8.0.1"], "mtu": 1420,
+                    "peers": [{ "publicKey": standard(&client_key.public), "allowedIPs": ["10.8.0.2/32"] }]
+                }
+            }
+        ],
+        "outbounds": [{ "protocol": "freedom" }]
+    });
+    let _server = Client::xray(&server, socks).await;
+    let security = ClientSecurity::Tls {
+        sni: "site.test".into(),
+        alpn: vec!["h3".into()],
+        fingerprint: "chrome".into(),
+        pinned_sha256: Some(certificate.sha256.clone()),
+        allow_insecure: true,
+    };
+    let password = || Secret::new("p@ss: word");
+    let peer = WireGuardPeer {
+        private_key: Secret::new(standard(client_key.private.expose())),
+        public_key: standard(&server_key.public),
+        preshared_key: None,
+        addresses: vec!["10.8.0.2".parse().unwrap()],
+        dns: Vec::new(),
+        mtu: 1_420,
+        keepalive: 25,
+    };
+    for (port, proxy, security) in [
+        (hysteria, Proxy::Hysteria2 { password: password(), obfs: None }, security.clone()),
+        (obfuscated, Proxy::Hysteria2 { password: password(), obfs: Some(Secret::new("salty&")) }, security),
+        (wireguard, Proxy::WireGuard(peer), ClientSecurity::None),
+    ] {
+        let endpoint = Endpoint {
+            address: "127.0.0.1".into(),
+            port,
+            proxy,
+            security,
+            ..vpnkit::subscription::sample::endpoints().remove(0)
+        };
+        let name = endpoint.proxy.code();
+        carried(&Client::start(&endpoint).await, &site, &format!("Xray: {name}")).await;
+        carried(&Client::of_link(&link(&endpoint)).await, &site, &format!("link: {name}")).await;
+        // The sing-box that can be built here has no WireGuard.
+        if name != "wireguard" {
+            let config = sing_box::config(SingBoxForm::V1_12, &[endpoint]);
+            carried(&Client::sing_box(config).await, &site, &format!("sing-box: {name}")).await;
+        }
+    }
+}
+
+async fn carried(client: &Client, site: &Site, what: &str) {
+    client.tunnel.connects(site).await;
+    let came = client.tunnel.download(site, MIB).await;
+    assert_eq!(came.map_err(|e| e.to_string()), Ok(MIB), "{what}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use testbed::{Site, XrayClient, inbound, xray_binary};
 use vpnkit::backend::{Account, Change, ProtocolBackend};
+use vpnkit::subscription::Reach;
 use vpnkit::traffic::TrafficSource;
 use vpnkit::xray::{Xray, XrayConfig};
-use vpnkit::{Credential, Device, Host, Inbound, KeyId, Protocol, Traffic, VpnProtocol};
+use vpnkit::{Credential, Device, Inbound, KeyId, Protocol, Traffic, VpnProtocol};
 use vpnkit_core::async_trait;
 use vpnkit_testkit::traffic::Wire;
 use vpnkit_testkit::{FakeServer, backend, traffic};
@@ -130,9 +131,9 @@ impl XrayWire {
 #[async_trait]
 impl Wire for XrayWire {
     async fn pass(&self, key: KeyId, traffic: Traffic) {
-        let host = Host { address: "127.0.0.1".into(), remark: String::new() };
+        let reach = Reach::at("127.0.0.1");
         let credential = &self.credentials[usize::try_from(key.0).unwrap() - 1];
-        let endpoint = self.xray.endpoint(key, credential, &self.inbound, &host).unwrap();
+        let endpoint = self.xray.endpoint(key, credential, &self.inbound, &reach).unwrap();
         let client = XrayClient::start(&endpoint).await;
         client.tunnel.download(&self.site, usize::try_from(traffic.down).unwrap()).await.unwrap();
         client.tunnel.upload(&self.site, usize::try_from(traffic.up).unwrap()).await.unwrap();

@@ -28,8 +28,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 async fn engine(store: Arc<dyn KeyStore>, socket: &Path) -> Engine {
     let options = EngineOptions { background: false, ..EngineOptions::default() };
     let backend = Arc::new(FakeServer::new());
-    let parts =
-        vec![ServerParts { backend, source: Arc::new(CounterClient::new(socket)), hosts: Vec::new() }];
+    let parts = vec![ServerParts {
+        backend,
+        source: Arc::new(CounterClient::new(socket)),
+        address: "127.0.0.1".into(),
+    }];
     Engine::open(store, Arc::new(SystemClock), options, parts).await.unwrap()
 }
 

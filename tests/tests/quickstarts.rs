@@ -7,56 +7,22 @@
     reason = "helpers of tests fail by panicking"
 )]
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use testbed::{Certificate, Site, XrayClient, free_ports, within, xray_binary};
+use testbed::{Certificate, Client, Site, free_ports, repository, within, xray_binary};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::Command;
-use vpnkit::{
-    ClientSecurity, CredentialSecret, Endpoint, InboundTag, KeyId, Protocol, Transport, VpnProtocol,
-};
 
 const MIB: usize = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
-}
 
 /// What `make python node` has installed.
 fn installed(path: &str) -> PathBuf {
     let path = repository().join("target").join(path);
     assert!(path.exists(), "{} is missing: run `make python node`, or `make test`", path.display());
     path
-}
-
-/// Reads a VLESS link with nothing of vpnkit's.
-fn endpoint(link: &str) -> Endpoint {
-    let (rest, remark) = link.strip_prefix("vless://").unwrap().split_once('#').unwrap();
-    let (place, query) = rest.split_once('?').unwrap();
-    let (uuid, place) = place.split_once('@').unwrap();
-    let (address, port) = place.rsplit_once(':').unwrap();
-    let query: BTreeMap<_, _> = query.split('&').map(|pair| pair.split_once('=').unwrap()).collect();
-    assert_eq!((query["type"], query["security"], query["flow"]), ("tcp", "reality", "xtls-rprx-vision"));
-    Endpoint {
-        key: KeyId(1),
-        inbound: InboundTag::new("reality").unwrap(),
-        remark: remark.to_owned(),
-        address: address.to_owned(),
-        port: port.parse().unwrap(),
-        protocol: VpnProtocol::Vless { vision: true },
-        transport: Transport::Tcp,
-        security: ClientSecurity::Reality {
-            sni: query["sni"].to_owned(),
-            public_key: query["pbk"].to_owned(),
-            short_id: query["sid"].to_owned(),
-            fingerprint: query["fp"].to_owned(),
-        },
-        secret: CredentialSecret::parse(Protocol::Vless, uuid).unwrap(),
-    }
 }
 
 /// Runs the program twice: with a client that downloads, and again, when all must be as it was.
@@ -87,7 +53,7 @@ async fn runs(program: &Path, arguments: &[PathBuf]) {
         let link = line().await.strip_prefix("link ").unwrap().to_owned();
         assert_eq!(line().await, "press Enter to stop");
         if round == 0 {
-            let client = XrayClient::start(&endpoint(&link)).await;
+            let client = Client::of_link(&link).await;
             assert!(client.tunnel.connects(&site).await);
             assert_eq!(client.tunnel.download(&site, 10 * MIB).await.unwrap(), 10 * MIB);
         }

@@ -1,8 +1,13 @@
 //! What calls return.
 
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use vpnkit::subscription::{SubscriptionResponse, SubscriptionSettings, SubscriptionTemplate};
 use vpnkit::{
-    Collected, Cursor, Endpoint, Event, EventBatch, Inbound, Key, OnlineKey, Page, ServerStatus, Timestamp,
-    UsagePoint,
+    ClientDevice, Collected, Cursor, Endpoint, Event, EventBatch, Inbound, InboundHosts, Key, OnlineKey,
+    Page, ServerStatus, Timestamp, UsagePoint,
 };
 
 use crate::wire;
@@ -15,7 +20,9 @@ pub enum Answer {
     Nothing,
     Flag(bool),
     Count(usize),
+    Line(String),
     Lines(Vec<String>),
+    Bytes(Vec<u8>),
     Moment(Timestamp),
     Cursor(Cursor),
     Key(Box<Key>),
@@ -26,6 +33,11 @@ pub enum Answer {
     Inbound(Box<Inbound>),
     MaybeInbound(Option<Box<Inbound>>),
     Inbounds(Vec<Inbound>),
+    Hosts(Vec<InboundHosts>),
+    Settings(Box<SubscriptionSettings>),
+    Response(SubscriptionResponse),
+    Templates(BTreeMap<String, SubscriptionTemplate>),
+    Devices(Vec<ClientDevice>),
     Points(Vec<UsagePoint>),
     Collected(Vec<Collected>),
     Online(Vec<OnlineKey>),
@@ -50,7 +62,9 @@ impl Answer {
             Self::Nothing => wire::text(&()),
             Self::Flag(flag) => wire::text(flag),
             Self::Count(count) => wire::text(count),
+            Self::Line(line) => wire::text(line),
             Self::Lines(lines) => wire::text(lines),
+            Self::Bytes(bytes) => wire::text(&STANDARD.encode(bytes)),
             Self::Moment(at) => wire::text(&at.as_millis()),
             Self::Cursor(cursor) => wire::text(&cursor.to_string()),
             Self::Key(key) => Self::key_json(key),
@@ -61,6 +75,11 @@ impl Answer {
             Self::Inbound(inbound) => wire::text(inbound),
             Self::MaybeInbound(inbound) => wire::text(inbound),
             Self::Inbounds(inbounds) => wire::text(inbounds),
+            Self::Hosts(all) => wire::text(all),
+            Self::Settings(settings) => wire::text(settings),
+            Self::Response(response) => wire::text(&wire::Response::of(response)),
+            Self::Templates(templates) => wire::text(templates),
+            Self::Devices(all) => wire::text(&all.iter().map(wire::Device::of).collect::<Vec<_>>()),
             Self::Points(points) => wire::text(&points.iter().map(wire::Point::of).collect::<Vec<_>>()),
             Self::Collected(all) => wire::text(&all.iter().map(wire::Collected::of).collect::<Vec<_>>()),
             Self::Online(all) => wire::text(&all.iter().map(wire::Online::of).collect::<Vec<_>>()),

@@ -3,9 +3,10 @@
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt as _;
-use vpnkit::{Error, ErrorKind, Result};
+use vpnkit::subscription::SubscriptionTemplate;
+use vpnkit::{Error, ErrorKind, RenderOptions, Result};
 
-use crate::request::Request;
+use crate::request::{Picture, PutTemplate, Render, Request};
 use crate::{Answer, Session};
 
 impl Session {
@@ -21,6 +22,7 @@ impl Session {
         let kit = self.kit(request.operation())?;
         let (keys, inbounds, traffic) = (kit.keys(), kit.inbounds(), kit.traffic());
         let (events, servers) = (kit.events(), kit.servers());
+        let (hosts, subscriptions) = (kit.hosts(), kit.subscriptions());
         Ok(match request {
             Request::KeysCreate(request) => Answer::key(keys.create(*request).await?),
             Request::KeysCreateMany(all) => {
@@ -42,6 +44,14 @@ impl Session {
             Request::KeysDeleteMany(of) => Answer::Count(keys.delete_many(of.ids).await?),
             Request::KeysEndpoints(of) => Answer::Endpoints(keys.endpoints(of.key).await?),
             Request::KeysLinks(of) => Answer::Lines(keys.links(of.key).await?),
+            Request::HostsList(_) => Answer::Hosts(hosts.list().await?),
+            Request::HostsSet(set) => {
+                hosts.set(&set.node, &set.tag, set.hosts).await?;
+                Answer::Nothing
+            }
+            Request::HostsPreview(of) => {
+                Answer::Endpoints(hosts.preview(of.key, &of.node, &of.tag, of.hosts).await?)
+            }
             Request::InboundsEnsure(inbound) => Answer::inbound(inbounds.ensure(*inbound).await?),
             Request::InboundsList(_) => Answer::Inbounds(inbounds.list().await?),
             Request::InboundsGet(of) => {
@@ -50,6 +60,47 @@ impl Session {
             Request::InboundsRemove(of) => {
                 inbounds.remove(&of.node, &of.tag).await?;
                 Answer::Nothing
+            }
+            Request::SubscriptionsSettings(_) => Answer::Settings(Box::new(subscriptions.settings().await?)),
+            Request::SubscriptionsConfigure(settings) => {
+                subscriptions.configure(*settings).await?;
+                Answer::Nothing
+            }
+            Request::SubscriptionsToken(of) => Answer::Line(subscriptions.token(of.key).await?),
+            Request::SubscriptionsUrl(of) => Answer::Line(subscriptions.url(of.key).await?),
+            Request::SubscriptionsRender(Render { key, client, format, language }) => {
+                Answer::Response(subscriptions.render(key, RenderOptions { client, format, language }).await?)
+            }
+            Request::SubscriptionsForRequest(of) => Answer::Response(
+                subscriptions.for_request(&of.token, &of.headers, of.format.as_deref()).await?,
+            ),
+            Request::SubscriptionsRevoke(of) => {
+                Answer::key(subscriptions.revoke(of.key, of.new_credentials).await?)
+            }
+            Request::SubscriptionsRotateSecret(rotate) => {
+                subscriptions.rotate_secret(rotate.keep).await?;
+                Answer::Nothing
+            }
+            Request::SubscriptionsTemplates(_) => Answer::Templates(subscriptions.templates().await?),
+            Request::SubscriptionsPutTemplate(PutTemplate { name, content_type, source }) => {
+                subscriptions.put_template(&name, SubscriptionTemplate { content_type, source }).await?;
+                Answer::Nothing
+            }
+            Request::SubscriptionsRemoveTemplate(of) => {
+                subscriptions.remove_template(&of.name).await?;
+                Answer::Nothing
+            }
+            Request::SubscriptionsDevices(of) => Answer::Devices(subscriptions.devices(of.key).await?),
+            Request::SubscriptionsForgetDevice(of) => {
+                subscriptions.forget_device(of.key, of.id).await?;
+                Answer::Nothing
+            }
+            Request::TrafficChart(of) => {
+                let chart = traffic.chart(of.key, of.days).await?;
+                Answer::Bytes(match of.format {
+                    Picture::Png => chart.to_png(of.theme, of.width)?,
+                    Picture::Svg => chart.to_svg(of.theme).into_bytes(),
+                })
             }
             Request::TrafficHistory(query) => Answer::Points(traffic.history(query).await?),
             Request::TrafficCollect(_) => Answer::Collected(traffic.collect().await?),

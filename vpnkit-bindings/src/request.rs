@@ -1,11 +1,14 @@
 //! The facade's calls as data.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Error as _};
 use uuid::Uuid;
+use vpnkit::subscription::{Format, Language, SubscriptionSettings, Theme};
 use vpnkit::{
-    ByteSize, CreateKey, Cursor, Error, ErrorKind, Inbound, InboundTag, KeyId, KeyPatch, KeyQuery, KeyRef,
-    NodeId, Result, ServerId, Timestamp, UsageQuery,
+    ByteSize, CreateKey, Cursor, Error, ErrorKind, Host, Inbound, InboundTag, KeyId, KeyPatch, KeyQuery,
+    KeyRef, NodeId, Result, ServerId, Timestamp, UsageQuery,
 };
 
 macro_rules! requests {
@@ -60,10 +63,27 @@ requests! {
     "keys.delete_many" => KeysDeleteMany(DeleteMany),
     "keys.endpoints" => KeysEndpoints(OfKey),
     "keys.links" => KeysLinks(OfKey),
+    "hosts.list" => HostsList(Nothing),
+    "hosts.set" => HostsSet(SetHosts),
+    "hosts.preview" => HostsPreview(Preview),
     "inbounds.ensure" => InboundsEnsure(Box<Inbound>),
     "inbounds.list" => InboundsList(Nothing),
     "inbounds.get" => InboundsGet(OfInbound),
     "inbounds.remove" => InboundsRemove(OfInbound),
+    "subscriptions.settings" => SubscriptionsSettings(Nothing),
+    "subscriptions.configure" => SubscriptionsConfigure(Box<SubscriptionSettings>),
+    "subscriptions.token" => SubscriptionsToken(OfKey),
+    "subscriptions.url" => SubscriptionsUrl(OfKey),
+    "subscriptions.render" => SubscriptionsRender(Render),
+    "subscriptions.for_request" => SubscriptionsForRequest(ForRequest),
+    "subscriptions.revoke" => SubscriptionsRevoke(Revoke),
+    "subscriptions.rotate_secret" => SubscriptionsRotateSecret(Rotate),
+    "subscriptions.templates" => SubscriptionsTemplates(Nothing),
+    "subscriptions.put_template" => SubscriptionsPutTemplate(PutTemplate),
+    "subscriptions.remove_template" => SubscriptionsRemoveTemplate(Named),
+    "subscriptions.devices" => SubscriptionsDevices(OfKey),
+    "subscriptions.forget_device" => SubscriptionsForgetDevice(ForgetDevice),
+    "traffic.chart" => TrafficChart(Chart),
     "traffic.history" => TrafficHistory(UsageQuery),
     "traffic.collect" => TrafficCollect(Nothing),
     "traffic.online" => TrafficOnline(Nothing),
@@ -126,6 +146,11 @@ fn cursor<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Cursor, D::Error> {
     }
 }
 
+/// A length of time with its unit: `30 days`.
+fn length<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+    vpnkit::parse_duration(&String::deserialize(d)?).map_err(|e| D::Error::custom(e.message()))
+}
+
 macro_rules! arguments {
     ($($name:ident { $($(#[$attribute:meta])* $field:ident: $type:ty,)* })*) => {$(
         /// Arguments.
@@ -149,9 +174,48 @@ arguments! {
     }
     DeleteMany { ids: Vec<KeyId>, }
     OfInbound { node: NodeId, tag: InboundTag, }
+    SetHosts { node: NodeId, tag: InboundTag, hosts: Vec<Host>, }
+    Preview {
+        #[serde(deserialize_with = "key_ref")] key: KeyRef,
+        node: NodeId,
+        tag: InboundTag,
+        hosts: Vec<Host>,
+    }
+    Render {
+        #[serde(deserialize_with = "key_ref")] key: KeyRef,
+        #[serde(default)] client: Option<String>,
+        #[serde(default)] format: Option<Format>,
+        #[serde(default)] language: Option<Language>,
+    }
+    ForRequest {
+        token: String,
+        headers: Vec<(String, String)>,
+        #[serde(default)] format: Option<String>,
+    }
+    Revoke { #[serde(deserialize_with = "key_ref")] key: KeyRef, new_credentials: bool, }
+    Rotate { #[serde(deserialize_with = "length")] keep: Duration, }
+    PutTemplate { name: String, content_type: String, source: String, }
+    Named { name: String, }
+    ForgetDevice { #[serde(deserialize_with = "key_ref")] key: KeyRef, id: Option<String>, }
+    Chart {
+        #[serde(deserialize_with = "key_ref")] key: KeyRef,
+        days: u32,
+        theme: Theme,
+        format: Picture,
+        width: u32,
+    }
     ReadEvents { #[serde(deserialize_with = "cursor")] after: Cursor, max: usize, }
     OfServer { id: ServerId, }
     Log { id: ServerId, lines: usize, }
+}
+
+/// What a chart is written as.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "each is the format of its name")]
+pub(crate) enum Picture {
+    Png,
+    Svg,
 }
 
 /// What happens in a sandbox.

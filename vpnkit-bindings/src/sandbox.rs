@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use vpnkit::engine::ServerParts;
-use vpnkit::{Clock, Config, Host, KeyId, KeyRef, ManualClock, Result, Traffic, VpnKit};
+use vpnkit::{Clock, Config, KeyId, KeyRef, ManualClock, Result, Traffic, VpnKit};
 use vpnkit_testkit::{FakeServer, Fault};
 
 use crate::Answer;
@@ -18,8 +18,8 @@ pub(crate) struct Sandbox {
 impl Sandbox {
     pub(crate) async fn open(config: Config) -> Result<(VpnKit, Self)> {
         let (clock, server) = (ManualClock::default(), Arc::new(FakeServer::new()));
-        let host = Host { address: "vpn.example".into(), remark: "example".into() };
-        let parts = ServerParts { backend: server.clone(), source: server.clone(), hosts: vec![host] };
+        let parts =
+            ServerParts { backend: server.clone(), source: server.clone(), address: "vpn.example".into() };
         let kit = VpnKit::open_with(config, Arc::new(clock.clone()), vec![parts]).await?;
         Ok((kit, Self { clock, server }))
     }

@@ -11,9 +11,9 @@ use tokio::sync::watch;
 
 use crate::Result;
 use crate::model::{
-    Credential, CredentialSecret, Device, Endpoint, Host, Inbound, InboundTag, KeyId, NodeId, Protocol,
-    ServerId,
+    Credential, CredentialSecret, Device, Endpoint, Inbound, InboundTag, KeyId, NodeId, Protocol, ServerId,
 };
+use crate::subscription::Reach;
 
 /// What a server can do: data, constant for the instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,7 +181,7 @@ pub trait ProtocolBackend: Debug + Send + Sync {
         key: KeyId,
         credential: &Credential,
         inbound: &Inbound,
-        host: &Host,
+        reach: &Reach,
     ) -> Result<Endpoint>;
 
     /// Version and uptime.

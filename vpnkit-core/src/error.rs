@@ -42,6 +42,8 @@ kinds! {
     AlreadyExists = "already_exists",
     /// The version that the caller expected is no longer the current one.
     Conflict = "conflict",
+    /// A limit of the key does not allow it: it is on too many devices.
+    LimitReached = "limit_reached",
     /// The backend or store cannot do this at all.
     Unsupported = "unsupported",
     /// A server does not answer.

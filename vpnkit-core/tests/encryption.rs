@@ -19,6 +19,7 @@ use vpnkit_core::store::{KeyStore as _, StoreOp, StoreTxn};
 use vpnkit_core::{Clock as _, ErrorKind, ManualClock, Secret};
 
 const PRIVATE_KEY: &str = "kDlS2rpqbWyMelj1Lk6eWZZnv5Z7_zDUeZJ6ZjLgKEc";
+const SIGNING: &str = "what signs tokens";
 
 async fn open(path: &Path, passphrase: Option<&str>) -> vpnkit_core::Result<SqliteStore> {
     let passphrase = passphrase.map(Secret::new);
@@ -40,7 +41,9 @@ async fn fill(store: &SqliteStore) -> Key {
     let inbound = Inbound::new(InboundTag::new("reality").unwrap(), 443, VpnProtocol::Vless { vision: true })
         .security(Security::Reality(reality));
     let create = StoreOp::Create(Box::new(request.validate(now).unwrap()));
-    let ops = vec![create, StoreOp::PutInbound(Box::new(inbound))];
+    let signing = Some(Secret::new(SIGNING));
+    let document = StoreOp::PutDocument { name: "signing".into(), expected: None, body: signing };
+    let ops = vec![create, StoreOp::PutInbound(Box::new(inbound)), document];
     store.commit(StoreTxn::new(now, ops)).await.unwrap().keys.remove(0)
 }
 
@@ -59,9 +62,13 @@ async fn secrets_of_an_encrypted_store_stand_in_no_file_and_come_back_with_the_p
     let store = open(&path, Some("correct horse")).await.unwrap();
     let key = fill(&store).await;
     let secret = key.credentials[0].secret.expose();
-    assert!(!stands_in(directory.path(), &secret) && !stands_in(directory.path(), PRIVATE_KEY));
+    for text in [&secret, PRIVATE_KEY, SIGNING] {
+        assert!(!stands_in(directory.path(), text));
+    }
     store.close().await.unwrap();
-    assert!(!stands_in(directory.path(), &secret) && !stands_in(directory.path(), PRIVATE_KEY));
+    for text in [&secret, PRIVATE_KEY, SIGNING] {
+        assert!(!stands_in(directory.path(), text));
+    }
 
     assert_eq!(open(&path, None).await.unwrap_err().kind(), ErrorKind::PassphraseMissing);
     let wrong = open(&path, Some("incorrect horse")).await.unwrap_err();
@@ -69,6 +76,7 @@ async fn secrets_of_an_encrypted_store_stand_in_no_file_and_come_back_with_the_p
     assert!(!format!("{wrong:?}").contains("horse"));
     let store = open(&path, Some("correct horse")).await.unwrap();
     assert_eq!(store.key(&KeyRef::from("alice")).await.unwrap(), Some(key));
+    assert_eq!(store.documents().await.unwrap()[0].body.expose(), SIGNING);
     let inbounds = store.inbounds().await.unwrap();
     let Security::Reality(reality) = &inbounds[0].security else { panic!("REALITY") };
     assert_eq!(reality.private_key.expose(), PRIVATE_KEY);
@@ -87,7 +95,9 @@ async fn a_store_that_was_plain_is_encrypted_when_it_is_opened_with_a_passphrase
     let store = open(&path, Some("correct horse")).await.unwrap();
     assert_eq!(store.key(&KeyRef::Id(key.id)).await.unwrap(), Some(key));
     store.close().await.unwrap();
-    assert!(!stands_in(directory.path(), &secret) && !stands_in(directory.path(), PRIVATE_KEY));
+    for text in [&secret, PRIVATE_KEY, SIGNING] {
+        assert!(!stands_in(directory.path(), text));
+    }
     assert_eq!(open(&path, None).await.unwrap_err().kind(), ErrorKind::PassphraseMissing);
 }
 

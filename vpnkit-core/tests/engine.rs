@@ -21,7 +21,7 @@ use vpnkit_testkit::{FakeServer, Fault};
 
 async fn engine(server: &Arc<FakeServer>) -> Engine {
     let options = EngineOptions { background: false, ..EngineOptions::default() };
-    let parts = ServerParts { backend: server.clone(), source: server.clone(), hosts: Vec::new() };
+    let parts = ServerParts { backend: server.clone(), source: server.clone(), address: "192.0.2.1".into() };
     let clock = Arc::new(ManualClock::default());
     let engine = Engine::open(Arc::new(MemoryStore::new()), clock, options, vec![parts]).await.unwrap();
     engine.inbounds().ensure(inbound("main", 443)).await.unwrap();

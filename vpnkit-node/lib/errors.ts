@@ -7,6 +7,7 @@ export type ErrorCode =
   | "invalid_config"
   | "not_found"
   | "already_exists"
+  | "limit_reached"
   | "conflict"
   | "unsupported"
   | "unavailable"
@@ -88,6 +89,8 @@ export class NotFoundError extends VpnkitError {}
 export class AlreadyExistsError extends VpnkitError {}
 /** The version that the caller expected is no longer the current one. */
 export class ConflictError extends VpnkitError {}
+/** A limit of the key does not allow it: it is on too many devices. */
+export class LimitReachedError extends VpnkitError {}
 /** The server or store cannot do this at all. */
 export class UnsupportedError extends VpnkitError {}
 /** A server does not answer. */
@@ -137,6 +140,7 @@ const CLASSES: Record<ErrorCode, new (record: ErrorRecord) => VpnkitError> = {
   not_found: NotFoundError,
   already_exists: AlreadyExistsError,
   conflict: ConflictError,
+  limit_reached: LimitReachedError,
   unsupported: UnsupportedError,
   unavailable: UnavailableError,
   timeout: OperationTimeoutError,

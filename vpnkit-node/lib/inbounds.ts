@@ -1,5 +1,5 @@
 /** Where clients arrive: a protocol over a transport, protected by something. */
-import { camel, snake } from "./names.js";
+import { camel, renamed, snake } from "./names.js";
 import { native } from "./native.js";
 
 export type ShadowsocksMethod =
@@ -58,13 +58,13 @@ export interface Tls {
 export interface RealityParts {
   /** The real TLS 1.3 site behind it: `host:port`. */
   readonly dest: string;
-  /** The names that clients may send; the first one goes into links. */
+  /** The names that clients may send; each key gets one of them. */
   readonly serverNames: readonly string[];
   /** X25519, base64url without padding. */
   readonly privateKey: string;
   /** Belongs to `privateKey`; goes into links. */
   readonly publicKey: string;
-  /** At least one; the first one goes into links. */
+  /** At least one; each key gets one of them. */
   readonly shortIds: readonly string[];
 }
 
@@ -118,9 +118,6 @@ export interface Inbound {
   /** The id of the key that has it for itself; it goes with the key. */
   readonly dedicatedTo?: number;
 }
-
-const renamed = (given: object, rename: (name: string) => string): Record<string, unknown> =>
-  Object.fromEntries(Object.entries(given).map(([name, value]) => [rename(name), value]));
 
 /** A value with a `type`, whose name and fields are written differently in JSON. */
 const toTagged = (given: { readonly type: string }): unknown => ({ ...renamed(given, snake), type: snake(given.type) });

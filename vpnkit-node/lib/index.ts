@@ -26,6 +26,7 @@ export {
   InUseError,
   InvalidConfigError,
   InvalidInputError,
+  LimitReachedError,
   NotFoundError,
   OperationTimeoutError,
   PassphraseMissingError,
@@ -68,7 +69,7 @@ export {
   type Page,
   type Traffic,
 } from "./keys.js";
-export { Events, Inbounds, Keys, Kit, Servers, TrafficView, type UsageQuery } from "./kit.js";
+export { Events, Inbounds, Keys, Kit, Servers, TrafficView, type UsageChart, type UsageQuery } from "./kit.js";
 export { qrPng, qrSvg, qrTerminal } from "./qr.js";
 export {
   type Capabilities,
@@ -87,6 +88,21 @@ export {
 } from "./records.js";
 export { GB, GiB, KiB, type Length, MB, MiB, type Size, TB, TiB, formatSize, parseSize } from "./sizes.js";
 export { EventStream } from "./stream.js";
+export {
+  type ClientDevice,
+  type ClientRule,
+  type Host,
+  Hosts,
+  type InboundHosts,
+  type Language,
+  type Notices,
+  type RenderOptions,
+  type RequestHeaders,
+  type SubscriptionResponse,
+  type SubscriptionSettings,
+  type SubscriptionTemplate,
+  Subscriptions,
+} from "./subscriptions.js";
 
 /**
  * Opens the store, starts the servers and the background work. Close it in the end: `await kit.close()`, or

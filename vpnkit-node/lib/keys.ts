@@ -70,6 +70,10 @@ export interface Key {
   readonly traffic: Traffic;
   /** When it ends; `null` is never. */
   readonly expiresAt: Date | null;
+  /** On how many devices its subscription may be; `null` is as the settings say. */
+  readonly deviceLimit: number | null;
+  /** Grows when its links are revoked. */
+  readonly linkRevision: number;
   /** The tags of the inbounds that it is on; `null` is all shared ones. */
   readonly inbounds: readonly string[] | null;
   /** What it connects with. */
@@ -105,6 +109,8 @@ export interface CreateKey {
   readonly expiresIn?: Length | undefined;
   /** A moment in the future. */
   readonly expiresAt?: Date | null | undefined;
+  /** On how many devices its subscription may be, at least 1; without it as the settings say. */
+  readonly deviceLimit?: number | null | undefined;
   /** Tags of inbounds; without it all shared ones, also those that come later. */
   readonly inbounds?: readonly string[] | null | undefined;
   /** Existing ones, for keys that move in from elsewhere; missing ones are made. */
@@ -124,11 +130,14 @@ export interface KeyPatch {
   readonly dataLimit?: Size | null | undefined;
   /** A moment in the past ends the key at once. */
   readonly expiresAt?: Date | null | undefined;
+  readonly deviceLimit?: number | null | undefined;
   readonly inbounds?: readonly string[] | null | undefined;
   /** `false` switches it off by hand, `true` takes that back. */
   readonly enabled?: boolean | undefined;
   /** Sets `used` to nothing. */
   readonly resetUsage?: boolean | undefined;
+  /** Makes every subscription URL that was given out worthless. */
+  readonly revokeLinks?: boolean | undefined;
   /** Replaces the credentials of the same protocol and device, adds the others. */
   readonly credentials?: readonly Credential[] | undefined;
 }
@@ -170,6 +179,8 @@ export interface KeyJson {
   remaining: string | null;
   traffic: TrafficJson;
   expires_at: number | null;
+  device_limit: number | null;
+  link_revision: number;
   inbounds: string[] | null;
   credentials: { protocol: CredentialProtocol; device: string; secret: string }[];
   created_at: number;
@@ -205,6 +216,8 @@ export function keyOf(json: KeyJson): Key {
     remaining: big(json.remaining),
     traffic: trafficOf(json.traffic),
     expiresAt: date(json.expires_at),
+    deviceLimit: json.device_limit,
+    linkRevision: json.link_revision,
     inbounds: json.inbounds,
     credentials: json.credentials.map((c) => new Credential(c.protocol, c.secret, c.device)),
     createdAt: new Date(json.created_at),
@@ -279,7 +292,7 @@ function known(operation: string, given: object, names: ReadonlySet<string>): vo
 }
 
 const CREATE = new Set([
-  "name", "label", "note", "owner", "dataLimit", "days", "expiresIn", "expiresAt", "inbounds", "credentials", "disabled",
+  "name", "label", "note", "owner", "dataLimit", "days", "expiresIn", "expiresAt", "deviceLimit", "inbounds", "credentials", "disabled",
   "idempotencyKey",
 ]);
 
@@ -294,6 +307,7 @@ export function createJson(operation: string, request: CreateKey): Record<string
   if (request.label !== undefined) json["label"] = request.label;
   if (request.note !== undefined) json["note"] = request.note;
   if (request.owner !== undefined) json["owner"] = request.owner;
+  if ((request.deviceLimit ?? null) !== null) json["device_limit"] = request.deviceLimit;
   if (request.disabled !== undefined) json["disabled"] = request.disabled;
   if (request.idempotencyKey !== undefined) json["idempotency_key"] = request.idempotencyKey;
   if ((request.dataLimit ?? null) !== null) json["data_limit"] = sizeText(operation, "dataLimit", request.dataLimit as Size);
@@ -306,7 +320,8 @@ export function createJson(operation: string, request: CreateKey): Record<string
 }
 
 const PATCH = new Set([
-  "name", "label", "note", "owner", "dataLimit", "expiresAt", "inbounds", "enabled", "resetUsage", "credentials",
+  "name", "label", "note", "owner", "dataLimit", "expiresAt", "deviceLimit", "inbounds", "enabled", "resetUsage",
+  "revokeLinks", "credentials",
 ]);
 
 /** @internal */
@@ -322,11 +337,13 @@ export function patchJson(patch: KeyPatch): Record<string, unknown> {
   put("label", patch.label, same);
   put("note", patch.note, same);
   put("owner", patch.owner, same);
+  put("device_limit", patch.deviceLimit, same);
   put("data_limit", patch.dataLimit, (size) => sizeText(operation, "dataLimit", size));
   put("expires_at", patch.expiresAt, (moment) => momentText(operation, "expiresAt", moment));
   if (patch.inbounds !== undefined) json["inbounds"] = patch.inbounds === null ? "all" : only(operation, patch.inbounds);
   if (patch.enabled !== undefined) json["enabled"] = patch.enabled;
   if (patch.resetUsage !== undefined) json["reset_usage"] = patch.resetUsage;
+  if (patch.revokeLinks !== undefined) json["revoke_links"] = patch.revokeLinks;
   if (patch.credentials !== undefined) json["credentials"] = secrets(patch.credentials);
   return json;
 }

@@ -35,6 +35,7 @@ import {
 } from "./records.js";
 import { momentText } from "./sizes.js";
 import { EventStream } from "./stream.js";
+import { Hosts, Subscriptions } from "./subscriptions.js";
 
 const nothing = (): void => undefined;
 const same = <T>(json: T): T => json;
@@ -218,6 +219,16 @@ export interface UsageQuery {
   readonly step?: "hour" | "day" | undefined;
 }
 
+/** What a chart looks like. */
+export interface UsageChart {
+  /** How many days. Default: 30. */
+  readonly days?: number | undefined;
+  readonly theme?: "light" | "dark" | undefined;
+  readonly format?: "png" | "svg" | undefined;
+  /** Pixels across. Default: 1,080. */
+  readonly width?: number | undefined;
+}
+
 /** History and who is online. */
 export class TrafficView {
   readonly #door: Door;
@@ -239,6 +250,18 @@ export class TrafficView {
       step: query.step ?? "day",
     };
     return this.#door.call(operation, args, pointsOf, options);
+  }
+
+  /**
+   * A chart of a key's traffic over the last `days` (1 to 366, today included), for bots to send. `width` is in pixels, 200
+   * to 4,096.
+   *
+   * Rejects with NotFoundError; InvalidInputError about `days` or `width`.
+   */
+  async chart(key: KeyLike, chart: UsageChart = {}, options?: CallOptions): Promise<Buffer> {
+    const { days = 30, theme = "light", format = "png", width = 1_080 } = chart;
+    const args = { key: keyRef("traffic.chart", key), days, theme, format, width };
+    return this.#door.call("traffic.chart", args, (text: string) => Buffer.from(text, "base64"), options);
   }
 
   /** Reads every server that answers now, instead of at the next interval. */
@@ -320,6 +343,8 @@ export class Servers {
 export class Kit implements AsyncDisposable {
   readonly keys: Keys;
   readonly inbounds: Inbounds;
+  readonly hosts: Hosts;
+  readonly subscriptions: Subscriptions;
   readonly traffic: TrafficView;
   readonly events: Events;
   readonly servers: Servers;
@@ -332,6 +357,8 @@ export class Kit implements AsyncDisposable {
     this.door = new Door(native);
     this.keys = new Keys(this.door);
     this.inbounds = new Inbounds(this.door);
+    this.hosts = new Hosts(this.door);
+    this.subscriptions = new Subscriptions(this.door);
     this.traffic = new TrafficView(this.door);
     this.events = new Events(this.door);
     this.servers = new Servers(this.door);

@@ -1,6 +1,7 @@
 /** What calls return, keys and inbounds aside. */
-import { type Protocol, type Transport, protocolOf, transportOf } from "./inbounds.js";
+import { type Transport, transportOf } from "./inbounds.js";
 import { type Traffic, type TrafficJson, trafficOf } from "./keys.js";
+import { camel, renamed } from "./names.js";
 
 /** What happened. */
 export type EventKind =
@@ -130,6 +131,7 @@ export type ClientSecurity =
       readonly alpn: readonly string[];
       readonly fingerprint: string;
       readonly pinnedSha256: string | null;
+      readonly allowInsecure: boolean;
     }
   | {
       readonly type: "reality";
@@ -149,9 +151,17 @@ export class Endpoint {
   readonly address: string;
   /** Port to dial. */
   readonly port: number;
-  readonly protocol: Protocol;
+  readonly protocol: "vless" | "vmess" | "trojan" | "shadowsocks" | "hysteria2" | "wireguard";
   readonly transport: Transport;
   readonly security: ClientSecurity;
+  /** Whether several streams share a connection. */
+  readonly mux: boolean;
+  /** How the first packets are cut into pieces. */
+  readonly fragment: string | null;
+  /** What is sent before the first packet of UDP. */
+  readonly noises: readonly string[];
+  /** What HTTP transports name as their user agent. */
+  readonly userAgent: string | null;
   readonly #secret: string;
   readonly #link: string;
 
@@ -162,9 +172,13 @@ export class Endpoint {
     this.remark = json.remark;
     this.address = json.address;
     this.port = json.port;
-    this.protocol = protocolOf(json.protocol);
+    this.protocol = json.protocol;
     this.transport = transportOf(json.transport);
-    this.security = clientSecurity(json.security);
+    this.security = renamed(json.security, camel) as unknown as ClientSecurity;
+    this.mux = json.mux;
+    this.fragment = json.fragment;
+    this.noises = json.noises;
+    this.userAgent = json.user_agent;
     this.#secret = json.secret;
     this.#link = json.link;
   }
@@ -185,9 +199,13 @@ interface EndpointJson {
   remark: string;
   address: string;
   port: number;
-  protocol: Record<string, unknown>;
+  protocol: Endpoint["protocol"];
   transport: Record<string, unknown>;
   security: Record<string, unknown>;
+  mux: boolean;
+  fragment: string | null;
+  noises: string[];
+  user_agent: string | null;
   secret: string;
   link: string;
 }
@@ -201,12 +219,6 @@ interface EventJson {
   inbound: string | null;
   server: string | null;
   detail: string;
-}
-
-function clientSecurity(json: Record<string, unknown>): ClientSecurity {
-  const { pinned_sha256, public_key, short_id, ...rest } = json;
-  const named = { ...(json["type"] === "tls" && { pinnedSha256: pinned_sha256 }), ...(json["type"] === "reality" && { publicKey: public_key, shortId: short_id }) };
-  return { ...rest, ...named } as ClientSecurity;
 }
 
 /** @internal */

@@ -155,7 +155,7 @@ test("a sandbox makes a month pass", async (t) => {
   assert.equal(await kit.servers.reconcile(status.id), 0);
   assert.deepEqual(await kit.servers.log(status.id), []);
   const [[link], [endpoint]] = [await kit.keys.links(key), await kit.keys.endpoints(key)];
-  assert.deepEqual([endpoint.link, endpoint.protocol, endpoint.transport, endpoint.security], [link, { type: "vless", vision: false }, { type: "tcp" }, { type: "none" }]);
+  assert.deepEqual([endpoint.link, endpoint.protocol, endpoint.transport, endpoint.security], [link, "vless", { type: "tcp" }, { type: "none" }]);
   await kit.refuse(other);
   await kit.fail();
   assert.equal((await kit.servers.status())[0].state, "down");

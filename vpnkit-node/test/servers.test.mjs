@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { inspect } from "node:util";
 
-import { NotFoundError, Reality, UnavailableError, VpnkitError, open } from "vpnkit";
+import { InvalidConfigError, NotFoundError, Reality, UnavailableError, VpnkitError, open } from "vpnkit";
 import { openSandbox } from "vpnkit/testing";
 
 const serverKey = "AAAAAAAAAAAAAAAAAAAAAA==";
@@ -72,4 +72,33 @@ test("an Xray that nobody runs is down and no reason not to open", async () => {
 test("a missing Xray is told", async () => {
   const servers = [{ type: "managedXray", address: "127.0.0.1", directory: "/nonexistent/xray", binary: "/nonexistent/bin" }];
   await assert.rejects(open({ store: "memory:", servers }), (e) => ["binary_missing", "permission_denied"].includes(e.code));
+});
+
+test("a request for a subscription is answered, whatever the headers came in", async () => {
+  const kit = await openSandbox();
+  await kit.inbounds.ensure({ tag: "ws", port: 443, protocol: { type: "vless" }, transport: { type: "webSocket", path: "/ws" } });
+  const key = await kit.keys.create({ name: "alice", deviceLimit: 1 });
+  await assert.rejects(kit.subscriptions.url(key), InvalidConfigError);
+  await kit.subscriptions.configure({ baseUrl: "https://sub.example/s", title: "Сеть" });
+  const token = (await kit.subscriptions.url("alice")).split("/").at(-1);
+  for (const headers of [{ "user-agent": "clash-verge/v2" }, new Headers({ "User-Agent": "clash-verge/v2" }), [["USER-AGENT", "clash-verge/v2"]]]) {
+    const answer = await kit.subscriptions.forRequest(token, headers);
+    assert.deepEqual([answer.status, answer.headers["content-type"]], [200, "text/yaml; charset=utf-8"]);
+  }
+  const { headers } = await kit.subscriptions.forRequest(token, { "x-hwid": "one" });
+  assert.equal(headers["profile-title"], `base64:${Buffer.from("Сеть").toString("base64")}`);
+  assert.equal((await kit.subscriptions.forRequest(token, { "x-hwid": "two" })).headers["x-hwid-limit"], "true");
+  assert.equal((await kit.subscriptions.devices(key)).length, 1);
+  await kit.subscriptions.forgetDevice(key, null);
+  const [seen] = await kit.hosts.preview(key, "ws", [{ remark: "{USERNAME} {NOTHING}", addresses: ["{SERVER_IP}"] }]);
+  assert.deepEqual([seen.remark, seen.address], ["alice {NOTHING}", "vpn.example"]);
+  await assert.rejects(kit.hosts.set("ws", [{ remark: "", addresses: [] }]), { field: "hosts[0].remark" });
+  await assert.rejects(kit.subscriptions.putTemplate("t", { contentType: "text/plain", source: "{{ x }}" }), { field: "source" });
+  assert.equal((await kit.traffic.chart(key)).subarray(1, 4).toString(), "PNG");
+  assert.ok((await kit.traffic.chart(key, { format: "svg", days: 7 })).toString().startsWith("<svg"));
+  await kit.subscriptions.rotateSecret({ hours: 1 });
+  assert.equal((await kit.subscriptions.forRequest(token, {})).status, 200);
+  assert.equal((await kit.subscriptions.revoke(key)).linkRevision, 1);
+  assert.equal((await kit.subscriptions.forRequest(token, {})).status, 404);
+  await kit.close();
 });

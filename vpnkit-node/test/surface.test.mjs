@@ -11,7 +11,10 @@ import { readJson } from "./shared.mjs";
 const surface = readJson("vpnkit-bindings", "surface.json");
 const camel = (name) => name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
 const calls = (cls) => Object.getOwnPropertyNames(cls.prototype).filter((name) => name !== "constructor").sort();
-const nouns = { keys: vpnkit.Keys, inbounds: vpnkit.Inbounds, traffic: vpnkit.TrafficView, events: vpnkit.Events, servers: vpnkit.Servers };
+const nouns = {
+  keys: vpnkit.Keys, inbounds: vpnkit.Inbounds, hosts: vpnkit.Hosts, subscriptions: vpnkit.Subscriptions,
+  traffic: vpnkit.TrafficView, events: vpnkit.Events, servers: vpnkit.Servers,
+};
 
 for (const [noun, cls] of Object.entries(nouns)) {
   test(`the calls of ${noun}`, () => assert.deepEqual(calls(cls), surface.calls[noun].map(camel).sort()));
@@ -30,7 +33,7 @@ test("the fields of a key, a server, an inbound", async () => {
   const inbound = { tag: "a", port: 1, protocol: { type: "vless" }, dedicatedTo: key.id };
   assert.deepEqual(Object.keys(await kit.inbounds.ensure(inbound)).sort(), surface.data.Inbound.map(camel).sort());
   const [endpoint] = await kit.keys.endpoints(key);
-  for (const field of surface.data.Endpoint) assert.ok(camel(field) in endpoint, field);
+  for (const field of surface.data.Endpoint) assert.ok((field === "proxy" ? "protocol" : camel(field)) in endpoint, field);
   const [server] = await kit.servers.status();
   assert.deepEqual(Object.keys(server.capabilities).sort(), surface.data.Capabilities.map(camel).sort());
   await kit.passTraffic(key, { up: 1n });
@@ -46,7 +49,7 @@ test("the fields of a key, a server, an inbound", async () => {
 test("every field of a request is taken", async () => {
   const samples = {
     name: "a", label: "b", note: "c", owner: 1, dataLimit: 5n, expiresAt: new Date("2030-01-01"), expiresIn: "1 day", days: 1, inbounds: [],
-    credentials: [], disabled: true, idempotencyKey: "p", enabled: true, resetUsage: true, search: "a", status: "active",
+    credentials: [], disabled: true, idempotencyKey: "p", enabled: true, resetUsage: true, revokeLinks: true, deviceLimit: 2, search: "a", status: "active",
     sort: "expiresAt", order: "ascending", limit: 1, after: null,
   };
   const kit = await vpnkit.open({ store: "memory:" });
@@ -56,6 +59,32 @@ test("every field of a request is taken", async () => {
   }
   for (const field of surface.data.KeyPatch.map(camel)) await kit.keys.update(key, { [field]: field === "name" ? "other" : samples[field] });
   for (const field of surface.data.KeyQuery.map(camel)) await kit.keys.find({ [field]: samples[field] });
+  await kit.close();
+});
+
+test("the fields of subscriptions", async () => {
+  const kit = await testing.openSandbox();
+  const { data } = surface;
+  const fields = (one, name) => assert.deepEqual(Object.keys(one).sort(), data[name].map(camel).sort(), name);
+  await kit.inbounds.ensure({ tag: "a", port: 1, protocol: { type: "vless" } });
+  await kit.hosts.set("a", [{ remark: "r", addresses: ["a.example"], sniAsHost: true, fragment: "1-2,3,tlshello" }]);
+  const [hosts] = await kit.hosts.list();
+  fields(hosts, "InboundHosts");
+  fields(hosts.hosts[0], "Host");
+  await kit.subscriptions.configure({ clients: [{ userAgent: "own/", format: "plain" }], notices: { expired: ["over"] } });
+  const settings = await kit.subscriptions.settings();
+  fields(settings, "SubscriptionSettings");
+  fields(settings.notices, "Notices");
+  fields(settings.clients[0], "ClientRule");
+  await kit.subscriptions.configure(settings);
+  assert.deepEqual(await kit.subscriptions.settings(), settings);
+  await kit.subscriptions.putTemplate("t", { contentType: "text/plain", source: "{{ key.id }}" });
+  fields((await kit.subscriptions.templates()).t, "SubscriptionTemplate");
+  const key = await kit.keys.create();
+  fields(await kit.subscriptions.render(key, { format: "template:t" }), "SubscriptionResponse");
+  await kit.subscriptions.forRequest(await kit.subscriptions.token(key), { "x-hwid": "one" });
+  const [device] = await kit.subscriptions.devices(key);
+  fields(device, "ClientDevice");
   await kit.close();
 });
 

@@ -100,6 +100,18 @@ impl Key {
         maybe_datetime(py, self.0.expires_at)
     }
 
+    /// On how many devices its subscription may be; None is as the settings say.
+    #[getter]
+    fn device_limit(&self) -> Option<u32> {
+        self.0.device_limit
+    }
+
+    /// Grows when its links are revoked.
+    #[getter]
+    fn link_revision(&self) -> u32 {
+        self.0.link_revision
+    }
+
     /// The tags of the inbounds that it is on; None is all shared ones.
     #[getter]
     fn inbounds<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {

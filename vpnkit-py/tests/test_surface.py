@@ -17,7 +17,9 @@ from vpnkit import _native, errors, records, testing
 SURFACE = json.loads((REPOSITORY / "vpnkit-bindings" / "surface.json").read_text())
 NOUNS: dict[str, tuple[type, type]] = {
     "keys": (vpnkit.Keys, vpnkit.sync.Keys),
+    "hosts": (vpnkit.Hosts, vpnkit.sync.Hosts),
     "inbounds": (vpnkit.Inbounds, vpnkit.sync.Inbounds),
+    "subscriptions": (vpnkit.Subscriptions, vpnkit.sync.Subscriptions),
     "traffic": (vpnkit.TrafficView, vpnkit.sync.TrafficView),
     "events": (vpnkit.Events, vpnkit.sync.Events),
     "servers": (vpnkit.Servers, vpnkit.sync.Servers),
@@ -66,9 +68,21 @@ def test_data() -> None:
     assert parameters(vpnkit.Keys.find) == data["KeyQuery"] - {"order"} | {"descending"}
     renamed = {"from": "since", "to": "until"}
     assert parameters(vpnkit.TrafficView.history) == {renamed.get(name, name) for name in data["UsageQuery"]}
+    for name in (
+        "Host",
+        "InboundHosts",
+        "ClientDevice",
+        "SubscriptionSettings",
+        "Notices",
+        "ClientRule",
+        "SubscriptionTemplate",
+        "SubscriptionResponse",
+    ):
+        assert names(getattr(vpnkit, name)) == data[name], name
+    assert parameters(vpnkit.Subscriptions.render) == data["RenderOptions"] | {"key"}
     for name in ("Traffic", "Page", "UsagePoint", "Collected", "OnlineKey", "Inbound", "Tls", "Reality", "Capabilities"):
         assert names(getattr(vpnkit, name)) == data[name], name
-    assert names(vpnkit.Endpoint) == data["Endpoint"] | {"link"}
+    assert names(vpnkit.Endpoint) == data["Endpoint"] - {"proxy"} | {"protocol", "secret", "link"}
     outer = {"address", "node"}
     assert names(vpnkit.ManagedXray) == data["ManagedXray"] | outer
     assert names(vpnkit.AttachedXray) == data["AttachedXray"] | outer

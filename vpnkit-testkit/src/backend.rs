@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use vpnkit_core::backend::{Account, Change, Desired, DesiredState, Observed, ProtocolBackend, ServerState};
 use vpnkit_core::engine::difference;
-use vpnkit_core::model::{CredentialSecret, Device, Host, Inbound, KeyId, NodeId};
+use vpnkit_core::model::{CredentialSecret, Device, Inbound, KeyId, NodeId};
+use vpnkit_core::subscription::Reach;
 use vpnkit_core::{ErrorKind, Result, async_trait};
 
 /// A backend whose server is up, and an inbound that it can run.
@@ -195,8 +196,8 @@ pub async fn issued_secrets_differ_and_do_not_print(s: Subject) {
     assert_ne!(a.secret, b.secret);
     let inbound = with_inbound(&s).await;
     let credential = vpnkit_core::model::Credential { device: a.device.clone(), secret: a.secret.clone() };
-    let host = Host { address: "192.0.2.1".into(), remark: "r".into() };
-    let endpoint = s.backend.endpoint(a.key, &credential, &inbound, &host).unwrap();
+    let reach = Reach::at("192.0.2.1");
+    let endpoint = s.backend.endpoint(a.key, &credential, &inbound, &reach).unwrap();
     assert_eq!((endpoint.port, endpoint.address.as_str()), (inbound.port, "192.0.2.1"));
     let change = Change::PutAccount(inbound, a.clone());
     for text in [format!("{a:?}"), format!("{change:?}"), format!("{endpoint:?}"), format!("{:?}", s.backend)]

@@ -12,9 +12,10 @@ use vpnkit_core::backend::{
     ServerState,
 };
 use vpnkit_core::model::{
-    Credential, CredentialSecret, Device, Endpoint, Host, Inbound, InboundTag, KeyId, NodeId, Protocol,
-    ServerId, Traffic,
+    Credential, CredentialSecret, Device, Endpoint, Inbound, InboundTag, KeyId, NodeId, Protocol, ServerId,
+    Traffic,
 };
+use vpnkit_core::subscription::Reach;
 use vpnkit_core::traffic::{Counter, Epoch, OnlineKey, Reading, TrafficSource};
 use vpnkit_core::{Error, ErrorKind, Result, async_trait};
 
@@ -272,9 +273,9 @@ impl ProtocolBackend for FakeServer {
         key: KeyId,
         credential: &Credential,
         inbound: &Inbound,
-        host: &Host,
+        reach: &Reach,
     ) -> Result<Endpoint> {
-        Ok(Endpoint::of(key, credential, inbound, host))
+        Endpoint::of(key, credential, inbound, reach)
     }
 
     async fn health(&self) -> Result<Health> {

@@ -27,8 +27,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use vpnkit_core::engine::{Engine, EngineOptions, ServerParts};
 use vpnkit_core::model::{
-    CreateKey, Cursor, Host, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyQuery, KeyRef, Traffic,
-    VpnProtocol,
+    CreateKey, Cursor, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyQuery, KeyRef, Traffic, VpnProtocol,
 };
 use vpnkit_core::store::KeyStore;
 use vpnkit_core::{ManualClock, Result};
@@ -58,8 +57,8 @@ pub async fn run(text: &str, store: Arc<dyn KeyStore>) {
     let scenario: Scenario = serde_json::from_str(text).expect("a scenario");
     let (server, clock) = (Arc::new(FakeServer::new()), ManualClock::default());
     let options = EngineOptions { background: false, ..EngineOptions::default() };
-    let host = Host { address: "vpn.example".into(), remark: "example".into() };
-    let parts = ServerParts { backend: server.clone(), source: server.clone(), hosts: vec![host] };
+    let parts =
+        ServerParts { backend: server.clone(), source: server.clone(), address: "vpn.example".into() };
     let engine = Engine::open(store, Arc::new(clock.clone()), options, vec![parts]).await.unwrap();
     let inbound = Inbound::new(InboundTag::new("main").unwrap(), 443, VpnProtocol::Vless { vision: false });
     engine.inbounds().ensure(inbound).await.unwrap();

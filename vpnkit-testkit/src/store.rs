@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use vpnkit_core::accounting::Moved;
 use vpnkit_core::model::{
-    AdminId, ByteSize, CreateKey, Credential, CredentialSecret, Cursor, EventKind, EventSubject, Inbound,
-    InboundTag, Key, KeyId, KeyName, KeyPatch, KeyQuery, KeyRef, KeyStatus, NewEvent, NodeId, Order,
-    PageToken, Patch, Protocol, ServerId, Sort, Traffic, UsageQuery, UsageStep, VpnProtocol,
+    AdminId, ByteSize, ClientDevice, CreateKey, Credential, CredentialSecret, Cursor, EventKind,
+    EventSubject, Inbound, InboundTag, Key, KeyId, KeyName, KeyPatch, KeyQuery, KeyRef, KeyStatus, NewEvent,
+    NodeId, Order, PageToken, Patch, Protocol, ServerId, Sort, Traffic, UsageQuery, UsageStep, VpnProtocol,
 };
 use vpnkit_core::store::{KeyStore, Receipt, StoreOp, StoreTxn, TrafficBatch};
 use vpnkit_core::traffic::Epoch;
-use vpnkit_core::{Clock as _, ErrorKind, ManualClock, Result, Timestamp};
+use vpnkit_core::{Clock as _, ErrorKind, ManualClock, Result, Secret, Timestamp};
 
 /// An empty store, and whatever must live as long as it (a temporary directory).
 #[derive(Debug)]
@@ -47,6 +47,8 @@ crate::suite!($ store_conformance, store, "Tests that the stores of an `async fn
     counters_of_unknown_keys_are_passed_over,
     usage_is_summed_by_hour_and_day,
     inbounds_are_kept_and_ports_are_unique,
+    documents_are_replaced_by_version,
+    devices_are_bound_up_to_a_limit,
     events_tell_what_was_committed_in_order,
     pruned_events_expire_their_cursors,
     event_signal_wakes,
@@ -208,11 +210,14 @@ pub async fn a_patch_changes_what_it_names_and_nothing_else(s: Subject) {
     let change = KeyPatch {
         label: Patch::Clear,
         data_limit: Patch::Set(ByteSize::gib(2)),
+        device_limit: Patch::Set(3),
+        revoke_links: true,
         credentials: vec![rotated.clone(), Credential::generate(Protocol::Trojan)],
         ..KeyPatch::default()
     };
     let after = commit(&s, vec![patch(before.id, change)]).await.unwrap().keys.remove(0);
     assert_eq!((after.version, after.label.as_deref(), after.note.as_deref()), (2, None, Some("n")));
+    assert_eq!((after.device_limit, after.link_revision), (Some(3), 1));
     assert_eq!(after.credentials.len(), 2);
     assert_eq!(after.credentials[0], rotated);
     assert_eq!(get(&s, before.id).await.unwrap(), after);
@@ -559,6 +564,72 @@ pub async fn inbounds_are_kept_and_ports_are_unique(s: Subject) {
     commit(&s, remove()).await.unwrap();
     assert_eq!(commit(&s, remove()).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(s.store.inbounds().await.unwrap(), [moved, clash]);
+}
+
+/// A name that nobody has written has version 0.
+pub async fn documents_are_replaced_by_version(s: Subject) {
+    let put = |expected, body: Option<&str>| {
+        vec![StoreOp::PutDocument { name: "hosts/main/a".into(), expected, body: body.map(Secret::new) }]
+    };
+    assert_eq!(s.store.documents().await.unwrap(), []);
+    assert_eq!(commit(&s, put(Some(1), Some("x"))).await.unwrap_err().kind(), ErrorKind::Conflict);
+    commit(&s, put(Some(0), Some("1"))).await.unwrap();
+    assert_eq!(commit(&s, put(Some(0), Some("x"))).await.unwrap_err().kind(), ErrorKind::Conflict);
+    commit(&s, put(Some(1), Some("2"))).await.unwrap();
+    commit(&s, put(None, Some("3"))).await.unwrap();
+    let other = StoreOp::PutDocument { name: "a".into(), expected: None, body: Some(Secret::new("é")) };
+    commit(&s, vec![other]).await.unwrap();
+    let all = s.store.documents().await.unwrap();
+    let seen: Vec<_> = all.iter().map(|d| (d.name.as_str(), d.version, d.body.expose())).collect();
+    assert_eq!(seen, [("a", 1, "é"), ("hosts/main/a", 3, "3")]);
+    commit(&s, put(None, None)).await.unwrap();
+    commit(&s, put(None, None)).await.unwrap();
+    assert_eq!(s.store.documents().await.unwrap().len(), 1);
+    let half = vec![put(None, Some("4")).remove(0), StoreOp::Delete { key: KeyId(999), expected: None }];
+    commit(&s, half).await.unwrap_err();
+    assert_eq!(s.store.documents().await.unwrap().len(), 1);
+}
+
+/// A known one may always come again; they go with their key.
+pub async fn devices_are_bound_up_to_a_limit(s: Subject) {
+    let key = created(&s, CreateKey::named("k").device_limit(2)).await;
+    assert_eq!(get(&s, key.id).await.unwrap().device_limit, Some(2));
+    let see = |key, id: &str, secs: u64, limit| {
+        let now = at().plus(Duration::from_secs(secs));
+        let device = ClientDevice {
+            key,
+            id: id.into(),
+            os: Some("Android".into()),
+            os_version: None,
+            model: Some("Пиксель".into()),
+            user_agent: Some(format!("app/{secs}")),
+            first_seen: now,
+            last_seen: now,
+        };
+        vec![StoreOp::SeeDevice { device: Box::new(device), limit }]
+    };
+    commit(&s, see(key.id, "b", 1, Some(2))).await.unwrap();
+    commit(&s, see(key.id, "a", 2, Some(2))).await.unwrap();
+    let refused = commit(&s, see(key.id, "c", 3, Some(2))).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::LimitReached);
+    commit(&s, see(key.id, "b", 4, Some(2))).await.unwrap();
+    let devices = s.store.devices(key.id).await.unwrap();
+    let seen: Vec<_> = devices
+        .iter()
+        .map(|d| (d.id.as_str(), d.last_seen.since(at()).as_secs(), d.user_agent.as_deref()))
+        .collect();
+    assert_eq!(seen, [("b", 4, Some("app/4")), ("a", 2, Some("app/2"))]);
+    assert_eq!(devices[0].first_seen, at().plus(Duration::from_secs(1)));
+    let forget = |id: Option<&str>| vec![StoreOp::ForgetDevice { key: key.id, id: id.map(str::to_owned) }];
+    assert_eq!(commit(&s, forget(Some("c"))).await.unwrap_err().kind(), ErrorKind::NotFound);
+    commit(&s, forget(Some("b"))).await.unwrap();
+    commit(&s, see(key.id, "c", 5, None)).await.unwrap();
+    commit(&s, forget(None)).await.unwrap();
+    assert_eq!(s.store.devices(key.id).await.unwrap(), []);
+    commit(&s, see(key.id, "d", 6, None)).await.unwrap();
+    commit(&s, vec![StoreOp::Delete { key: key.id, expected: None }]).await.unwrap();
+    assert_eq!(s.store.devices(key.id).await.unwrap(), []);
+    assert_eq!(commit(&s, see(key.id, "d", 7, None)).await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 /// With their subjects; a batch can be read in pieces.

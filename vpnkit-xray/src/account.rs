@@ -6,7 +6,6 @@ use prost::Message as _;
 use serde_json::{Value, json};
 use vpnkit_core::backend::{Account, Fingerprint};
 use vpnkit_core::model::{CredentialSecret, Device, Inbound, KeyId, ShadowsocksMethod, VpnProtocol};
-use vpnkit_core::subscription::xray_json::shadowsocks_user_key;
 use vpnkit_core::{Error, ErrorKind, Result};
 
 use crate::proto::accounts;
@@ -64,7 +63,7 @@ pub(crate) fn user(inbound: &Inbound, account: &Account) -> Result<User> {
             (SHADOWSOCKS, account.encode_to_vec())
         }
         (VpnProtocol::Shadowsocks { method, .. }, secret @ CredentialSecret::Shadowsocks2022(_)) => {
-            let account = accounts::Shadowsocks2022 { key: shadowsocks_user_key(*method, secret) };
+            let account = accounts::Shadowsocks2022 { key: method.user_key(secret).expose().to_owned() };
             (SHADOWSOCKS_2022, account.encode_to_vec())
         }
         _ => {
@@ -93,7 +92,7 @@ pub(crate) fn client(inbound: &Inbound, account: &Account) -> Value {
         VpnProtocol::Vmess => json!({ "id": secret, "email": email }),
         VpnProtocol::Trojan => json!({ "password": secret, "email": email }),
         VpnProtocol::Shadowsocks { method, .. } => match method.key_length() {
-            Some(_) => json!({ "password": shadowsocks_user_key(*method, &account.secret), "email": email }),
+            Some(_) => json!({ "password": method.user_key(&account.secret), "email": email }),
             None => json!({ "password": secret, "method": method.code(), "email": email }),
         },
         // `rules::check` lets no other protocol come so far.

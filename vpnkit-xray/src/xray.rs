@@ -17,9 +17,9 @@ use vpnkit_core::backend::{
     ServerState,
 };
 use vpnkit_core::model::{
-    Credential, CredentialSecret, Device, Endpoint, Host, Inbound, InboundTag, KeyId, NodeId, Protocol,
-    ServerId,
+    Credential, CredentialSecret, Device, Endpoint, Inbound, InboundTag, KeyId, NodeId, Protocol, ServerId,
 };
+use vpnkit_core::subscription::Reach;
 use vpnkit_core::{Error, ErrorKind, Result};
 
 use crate::account::{self, parse_email};
@@ -258,9 +258,9 @@ impl ProtocolBackend for Xray {
         key: KeyId,
         credential: &Credential,
         inbound: &Inbound,
-        host: &Host,
+        reach: &Reach,
     ) -> Result<Endpoint> {
-        Ok(Endpoint::of(key, credential, inbound, host))
+        Endpoint::of(key, credential, inbound, reach)
     }
 
     async fn health(&self) -> Result<Health> {

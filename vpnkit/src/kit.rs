@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use vpnkit_core::engine::{Engine, Events, Inbounds, Keys, ServerParts, Servers, TrafficView};
+use vpnkit_core::engine::{
+    Engine, Events, Hosts, Inbounds, Keys, ServerParts, Servers, Subscriptions, TrafficView,
+};
 use vpnkit_core::store::{KeyStore, memory::MemoryStore};
 use vpnkit_core::{Clock, Result, Secret, SystemClock};
 
@@ -110,6 +112,61 @@ impl VpnKit {
         self.engine.inbounds()
     }
 
+    /// Hosts: how clients reach inbounds. Without any, an inbound is reached at its server's address.
+    ///
+    /// ```
+    /// use vpnkit::{Config, Host, InboundTag, NodeId, VpnKit};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> vpnkit::Result<()> {
+    /// # let kit = VpnKit::open(Config::memory()).await?;
+    /// let (node, tag) = (NodeId::main(), InboundTag::new("ws")?);
+    /// let mut cdn = Host::new("🚀 {USERNAME} · {DATA_LEFT}", "*.cdn.example.com");
+    /// cdn.port = Some(443);
+    /// let direct = Host::new("direct", "{SERVER_IP}");
+    /// # assert!(
+    /// kit.hosts().set(&node, &tag, vec![cdn, direct]).await
+    /// # .is_err_and(|e| e.kind() == vpnkit::ErrorKind::NotFound));
+    /// # kit.close().await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn hosts(&self) -> Hosts {
+        self.engine.hosts()
+    }
+
+    /// Subscriptions: URLs, answers for clients, settings, templates, devices.
+    ///
+    /// ```
+    /// use vpnkit::subscription::{Format, SubscriptionSettings};
+    /// use vpnkit::{Config, CreateKey, RenderOptions, VpnKit};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> vpnkit::Result<()> {
+    /// # let kit = VpnKit::open(Config::memory()).await?;
+    /// let base_url = Some("https://sub.example.com/s".to_owned());
+    /// let settings = SubscriptionSettings { base_url, ..SubscriptionSettings::default() };
+    /// kit.subscriptions().configure(settings).await?;
+    /// let key = kit.keys().create(CreateKey::named("alice")).await?;
+    /// println!("{}", kit.subscriptions().url(key.id).await?);
+    ///
+    /// // In a handler of any web framework:
+    /// let token = kit.subscriptions().token(key.id).await?;
+    /// let headers = [("User-Agent".to_owned(), "clash-verge/v2.4.2".to_owned())];
+    /// let answer = kit.subscriptions().for_request(&token, &headers, None).await?;
+    /// assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/yaml; charset=utf-8")));
+    ///
+    /// // Without a request:
+    /// let plain = kit.subscriptions().render("alice", RenderOptions::format(Format::Plain)).await?;
+    /// assert!(plain.body.starts_with("ss://"), "no server yet: a line that says so");
+    /// # kit.close().await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn subscriptions(&self) -> Subscriptions {
+        self.engine.subscriptions()
+    }
+
     /// Traffic: history, who is online.
     ///
     /// ```
@@ -209,9 +266,9 @@ async fn open_sqlite(_path: std::path::PathBuf, _passphrase: Option<Secret>) -> 
 #[cfg(feature = "xray")]
 fn parts(config: ServerConfig) -> Result<ServerParts> {
     let ServerConfig::Xray(config) = config;
-    let host = vpnkit_core::model::Host { address: config.address.clone(), remark: config.address.clone() };
+    let address = config.address.clone();
     let xray = Arc::new(vpnkit_xray::Xray::new(config)?);
-    Ok(ServerParts { backend: xray.clone(), source: xray, hosts: vec![host] })
+    Ok(ServerParts { backend: xray.clone(), source: xray, address })
 }
 
 #[cfg(not(feature = "xray"))]

@@ -12,7 +12,7 @@
 //! # }
 //! ```
 //!
-//! [`VpnKit`] is the whole surface: [`Keys`], [`Inbounds`], [`TrafficView`], [`Events`] and [`Servers`] hang on it.
+//! [`VpnKit`] is the whole surface: [`Keys`], [`Inbounds`], [`Hosts`], [`Subscriptions`], [`TrafficView`], [`Events`] and [`Servers`] hang on it.
 //! Plain data goes in and comes out; there are no lifetimes, generics or callbacks to carry through.
 
 mod config;
@@ -23,7 +23,8 @@ pub use config::{Config, ServerConfig, StoreConfig};
 pub use json::{Unreadable, read_json};
 pub use kit::VpnKit;
 pub use vpnkit_core::engine::{
-    Collected, EventStream, Events, Inbounds, Keys, ServerStatus, Servers, TrafficView,
+    Collected, EventStream, Events, Hosts, InboundHosts, Inbounds, Keys, RenderOptions, ServerStatus,
+    Servers, Subscriptions, TrafficView,
 };
 pub use vpnkit_core::model::*;
 pub use vpnkit_core::subscription::{self, Qr};

@@ -61,7 +61,7 @@ async fn work(directory: &Path, socket: &Path, number: &str) {
     let backend = Arc::new(FakeServer::new());
     let source = Arc::new(CounterClient::new(socket));
     let options = EngineOptions { background: false, ..EngineOptions::default() };
-    let parts = vec![ServerParts { backend, source, hosts: Vec::new() }];
+    let parts = vec![ServerParts { backend, source, address: "127.0.0.1".into() }];
     let engine = Engine::open(store, Arc::new(SystemClock), options, parts).await.unwrap();
     let ticking = engine.clone();
     tokio::spawn(async move {

@@ -5,6 +5,7 @@ mod endpoint;
 mod event;
 mod key;
 mod server;
+mod subscription;
 mod traffic;
 
 use serde::{Serialize, Serializer};
@@ -13,6 +14,7 @@ pub(crate) use endpoint::Endpoint;
 pub(crate) use event::{Event, Events};
 pub(crate) use key::{Key, Page};
 pub(crate) use server::Server;
+pub(crate) use subscription::{Device, Response};
 pub(crate) use traffic::{Collected, Online, Point};
 
 /// A number that may be larger than a double can tell.

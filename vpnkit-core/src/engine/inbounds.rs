@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::desk::hosts_name;
 use super::{Engine, Shared};
 use crate::model::{Credential, Inbound, InboundTag, KeyPatch, KeyQuery, NodeId};
 use crate::store::{StoreOp, StoreTxn};
@@ -81,8 +82,12 @@ impl Inbounds {
     async fn take(&self, node: &NodeId, tag: &InboundTag) -> Result<()> {
         const OP: &str = "inbounds.remove";
         let shared = self.shared(OP)?;
-        shared.commit(OP, StoreOp::RemoveInbound(node.clone(), tag.clone())).await?;
+        let hosts = forget_hosts(node, tag);
+        let txn =
+            StoreTxn::new(shared.clock.now(), vec![StoreOp::RemoveInbound(node.clone(), tag.clone()), hosts]);
+        shared.store.commit(txn).await.map_err(|e| e.during(OP))?;
         shared.reload_inbounds().await?;
+        shared.reload_desk().await?;
         for server in shared.servers.iter().filter(|s| s.backend.node() == node) {
             let heard = server.queue.inbound(tag.clone());
             let _ = tokio::time::timeout(shared.options.apply_wait, heard).await;
@@ -98,6 +103,11 @@ impl Inbounds {
 
 /// A server needs longer for an inbound than for an account.
 const APPLY: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// An inbound's hosts go with it.
+pub(super) fn forget_hosts(node: &NodeId, tag: &InboundTag) -> StoreOp {
+    StoreOp::PutDocument { name: hosts_name(node, tag), expected: None, body: None }
+}
 
 impl Shared {
     async fn commit(&self, op: &'static str, step: StoreOp) -> Result<()> {

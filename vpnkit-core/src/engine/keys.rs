@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::inbounds::forget_hosts;
 use super::{Engine, Shared};
 use crate::model::{
     CreateKey, Credential, CredentialSecret, Endpoint, InboundSelection, Key, KeyId, KeyPatch, KeyQuery,
@@ -173,18 +174,7 @@ impl Keys {
         const OP: &str = "keys.endpoints";
         let shared = self.shared(OP)?;
         let key = shared.resolve(OP, &key.into()).await?;
-        let mut endpoints = Vec::new();
-        for inbound in shared.inbounds().iter().filter(|i| i.serves(key.id, &key.inbounds)) {
-            let server = shared.servers.iter().find(|s| s.backend.node() == &inbound.node);
-            let Some(server) = server.filter(|s| s.backend.check(inbound).is_ok()) else { continue };
-            for credential in key.credentials.iter().filter(|c| c.protocol() == inbound.protocol.credential())
-            {
-                for host in &server.hosts {
-                    endpoints.push(server.backend.endpoint(key.id, credential, inbound, host)?);
-                }
-            }
-        }
-        Ok(endpoints)
+        shared.endpoints(&key, &shared.desk(), shared.clock.now())
     }
 
     /// Share links, one for each endpoint.
@@ -197,7 +187,7 @@ impl Keys {
         Ok(&self.engine.shared)
     }
 
-    async fn patch(
+    pub(super) async fn patch(
         &self,
         op: &'static str,
         key: KeyRef,
@@ -303,16 +293,19 @@ impl Shared {
     }
 
     async fn delete(&self, op: &'static str, keys: Vec<Key>, expected: Option<u64>) -> Result<()> {
-        let ops = keys.iter().map(|key| StoreOp::Delete { key: key.id, expected }).collect();
-        self.store.commit(StoreTxn::new(self.clock.now(), ops)).await.map_err(|e| e.during(op))?;
+        let mut ops: Vec<StoreOp> =
+            keys.iter().map(|key| StoreOp::Delete { key: key.id, expected }).collect();
         let mut own_inbounds = Vec::new();
         for inbound in self.inbounds().iter() {
             if inbound.dedicated_to.is_some_and(|owner| keys.iter().any(|k| k.id == owner)) {
+                ops.push(forget_hosts(&inbound.node, &inbound.tag));
                 own_inbounds.push((inbound.node.clone(), inbound.tag.clone()));
             }
         }
+        self.store.commit(StoreTxn::new(self.clock.now(), ops)).await.map_err(|e| e.during(op))?;
         if !own_inbounds.is_empty() {
             self.reload_inbounds().await?;
+            self.reload_desk().await?;
         }
         for server in &self.servers {
             for key in &keys {

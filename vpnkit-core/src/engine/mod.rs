@@ -1,7 +1,9 @@
 //! The only place with side effects: commits to the store, then brings servers to what the store says.
 
 mod collect;
+mod desk;
 mod events;
+mod hosts;
 mod inbounds;
 mod keys;
 mod plan;
@@ -9,6 +11,7 @@ mod queue;
 mod review;
 mod server;
 mod servers;
+mod subscriptions;
 mod traffic;
 mod work;
 
@@ -21,15 +24,17 @@ use tokio_util::task::TaskTracker;
 
 pub use collect::Collected;
 pub use events::{EventStream, Events};
+pub use hosts::{Hosts, InboundHosts};
 pub use inbounds::Inbounds;
 pub use keys::Keys;
 pub use plan::{Difference, difference};
 pub use servers::{ServerStatus, Servers};
+pub use subscriptions::{RenderOptions, Subscriptions};
 pub use traffic::TrafficView;
 
 use self::server::Server;
 use crate::backend::ProtocolBackend;
-use crate::model::{Host, Inbound};
+use crate::model::Inbound;
 use crate::store::KeyStore;
 use crate::traffic::TrafficSource;
 use crate::{Clock, Error, ErrorKind, Result};
@@ -71,8 +76,8 @@ pub struct ServerParts {
     pub backend: Arc<dyn ProtocolBackend>,
     /// Reads its counters.
     pub source: Arc<dyn TrafficSource>,
-    /// How clients reach it; one endpoint for each.
-    pub hosts: Vec<Host>,
+    /// Name or IP that clients dial, unless an inbound has hosts of its own.
+    pub address: String,
 }
 
 /// Keys, servers and everything between them. Cheap to clone; closes when [`Engine::close`] is called, and stops
@@ -96,6 +101,7 @@ pub(crate) struct Shared {
     options: EngineOptions,
     servers: Vec<Arc<Server>>,
     inbounds: RwLock<Arc<Vec<Inbound>>>,
+    desk: RwLock<desk::Held>,
     reloading: tokio::sync::Mutex<()>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -130,11 +136,13 @@ impl Engine {
             options,
             servers: servers.into_iter().map(|parts| Arc::new(Server::new(parts))).collect(),
             inbounds: RwLock::new(inbounds),
+            desk: RwLock::default(),
             reloading: tokio::sync::Mutex::new(()),
             stop: stop.clone(),
             tasks: TaskTracker::new(),
         });
         let engine = Self { shared, _stop: Arc::new(stop.drop_guard()) };
+        engine.shared.reload_desk().await?;
         if let Err(e) = engine.start().await {
             engine.stop_everything().await;
             return Err(e);
@@ -175,6 +183,18 @@ impl Engine {
     #[must_use]
     pub fn inbounds(&self) -> Inbounds {
         Inbounds { engine: self.clone() }
+    }
+
+    /// Hosts: how clients reach inbounds.
+    #[must_use]
+    pub fn hosts(&self) -> Hosts {
+        Hosts { engine: self.clone() }
+    }
+
+    /// Subscriptions: URLs, answers for clients, settings, templates, devices.
+    #[must_use]
+    pub fn subscriptions(&self) -> Subscriptions {
+        Subscriptions { engine: self.clone() }
     }
 
     /// Traffic: history, who is online.

@@ -18,7 +18,9 @@ use crate::traffic::TrafficSource;
 pub(super) struct Server {
     pub(super) backend: Arc<dyn ProtocolBackend>,
     pub(super) source: Arc<dyn TrafficSource>,
-    pub(super) hosts: Vec<Host>,
+    pub(super) address: String,
+    /// What an inbound without hosts of its own has.
+    pub(super) host: Host,
     pub(super) queue: Queue,
     /// Keys that the server refuses: told once as an event, not at every try.
     pub(super) refused: Mutex<HashSet<KeyId>>,
@@ -31,7 +33,8 @@ impl Server {
         Self {
             backend: parts.backend,
             source: parts.source,
-            hosts: parts.hosts,
+            host: Host::new("{SERVER_IP} {PROTOCOL} {TRANSPORT}", parts.address.clone()),
+            address: parts.address,
             queue: Queue::default(),
             refused: Mutex::default(),
             baseline: tokio::sync::Mutex::new(None),

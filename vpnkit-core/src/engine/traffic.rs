@@ -1,9 +1,12 @@
 //! Traffic.
 
+use std::time::Duration;
+
 use super::{Collected, Engine};
-use crate::Result;
-use crate::model::{KeyRef, UsagePoint, UsageQuery};
+use crate::model::{KeyRef, UsagePoint, UsageQuery, UsageStep};
+use crate::subscription::UsageChart;
 use crate::traffic::OnlineKey;
+use crate::{Error, Result};
 
 /// History and who is online.
 #[derive(Clone, Debug)]
@@ -17,6 +20,23 @@ impl TrafficView {
         const OP: &str = "traffic.history";
         self.engine.shared.open(OP)?;
         self.engine.shared.store.usage(&query).await.map_err(|e| e.during(OP))
+    }
+
+    /// A chart of a key's traffic over the last `days`, today included, for bots to send.
+    ///
+    /// Errors: `NotFound`; `InvalidInput` about `days` unless it is 1 to 366.
+    pub async fn chart(&self, key: impl Into<KeyRef>, days: u32) -> Result<UsageChart> {
+        const OP: &str = "traffic.chart";
+        const DAY: u64 = 86_400;
+        self.engine.shared.open(OP)?;
+        if !(1..=366).contains(&days) {
+            return Err(Error::invalid(OP, "days", "must be 1 to 366").with("value", days));
+        }
+        let key = self.engine.shared.resolve(OP, &key.into()).await?.id;
+        let to = self.engine.shared.clock.now().day().plus(Duration::from_secs(DAY));
+        let from = to.minus(Duration::from_secs(u64::from(days) * DAY));
+        let query = UsageQuery { key: Some(key), node: None, from, to, step: UsageStep::Day };
+        UsageChart::new(&self.history(query).await?, from, to, UsageStep::Day)
     }
 
     /// Reads every server that answers now, instead of at the next interval.

@@ -230,6 +230,7 @@ async fn reconcile(shared: &Shared, server: &Server) -> Result<usize> {
         return Err(down(server));
     }
     shared.reload_inbounds().await?;
+    shared.reload_desk().await?;
     let desired = server.desired(&shared.store).desired().await?;
     let observed = server.backend.observe().await?;
     let difference = plan::difference(server.backend.as_ref(), &desired, &observed);

@@ -1,17 +1,13 @@
 //! Everything a client app needs to connect.
 
-use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
-use super::{Credential, CredentialSecret, Inbound, InboundTag, KeyId, Security, Transport, VpnProtocol};
-
-/// How clients reach an inbound.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Host {
-    /// Name or IP that clients dial.
-    pub address: String,
-    /// What the client shows.
-    pub remark: String,
-}
+use super::{
+    Credential, CredentialSecret, Fragment, Inbound, InboundTag, KeyId, Noise, Security, ShadowsocksMethod,
+    Transport, VpnProtocol,
+};
+use crate::subscription::Reach;
+use crate::{Error, ErrorKind, Result, Secret};
 
 /// Credential, inbound and host, resolved. Share links and every subscription format render these.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,36 +22,166 @@ pub struct Endpoint {
     pub address: String,
     /// Port to dial.
     pub port: u16,
-    /// What to speak.
-    pub protocol: VpnProtocol,
+    /// What to speak, with its secrets.
+    pub proxy: Proxy,
     /// What to speak it over.
     pub transport: Transport,
     /// What protects it, as the client needs it.
     pub security: ClientSecurity,
-    /// The secret.
-    pub secret: CredentialSecret,
+    /// Whether several streams share a connection.
+    pub mux: bool,
+    /// How the first packets are cut into pieces.
+    pub fragment: Option<Fragment>,
+    /// What is sent before the first packet of UDP.
+    pub noises: Vec<Noise>,
+    /// What HTTP transports name as their user agent.
+    pub user_agent: Option<String>,
+}
+
+/// What a client speaks, with its secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Proxy {
+    /// VLESS.
+    Vless {
+        /// The UUID.
+        id: Secret,
+        /// The flow `xtls-rprx-vision`.
+        vision: bool,
+    },
+    /// VMess.
+    Vmess {
+        /// The UUID.
+        id: Secret,
+    },
+    /// Trojan.
+    Trojan {
+        /// The password.
+        password: Secret,
+    },
+    /// Shadowsocks.
+    Shadowsocks {
+        /// The cipher.
+        method: ShadowsocksMethod,
+        /// The password; of a 2022 method the server's key and the user's, joined by `:`.
+        password: Secret,
+    },
+    /// Hysteria 2, over QUIC.
+    Hysteria2 {
+        /// The password.
+        password: Secret,
+        /// The password of the obfuscation `salamander`.
+        obfs: Option<Secret>,
+    },
+    /// WireGuard.
+    WireGuard(WireGuardPeer),
+}
+
+/// A client's side of WireGuard. Keys are in standard base64.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WireGuardPeer {
+    /// The client's own.
+    pub private_key: Secret,
+    /// The server's.
+    pub public_key: String,
+    /// Shared by both.
+    pub preshared_key: Option<Secret>,
+    /// The client's addresses inside the tunnel.
+    pub addresses: Vec<IpAddr>,
+    /// Name servers inside the tunnel.
+    pub dns: Vec<IpAddr>,
+    /// Bytes of the largest packet inside the tunnel.
+    pub mtu: u16,
+    /// Seconds between two packets that keep a NAT open; 0 is never.
+    pub keepalive: u16,
+}
+
+impl Proxy {
+    /// The name in JSON, and of the variable `{PROTOCOL}`.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Vless { .. } => "vless",
+            Self::Vmess { .. } => "vmess",
+            Self::Trojan { .. } => "trojan",
+            Self::Shadowsocks { .. } => "shadowsocks",
+            Self::Hysteria2 { .. } => "hysteria2",
+            Self::WireGuard(_) => "wireguard",
+        }
+    }
+
+    /// What identifies the customer: a UUID, a password, a private key.
+    #[must_use]
+    pub const fn secret(&self) -> &Secret {
+        match self {
+            Self::Vless { id, .. } | Self::Vmess { id } => id,
+            Self::Trojan { password }
+            | Self::Shadowsocks { password, .. }
+            | Self::Hysteria2 { password, .. } => password,
+            Self::WireGuard(peer) => &peer.private_key,
+        }
+    }
+
+    /// How `credential` speaks on an inbound of `protocol`.
+    ///
+    /// Errors: `InvalidInput` when it is of another protocol.
+    pub fn of(protocol: &VpnProtocol, credential: &Credential) -> Result<Self> {
+        let text = || Secret::new(credential.secret.expose());
+        Ok(match (protocol, &credential.secret) {
+            (VpnProtocol::Vless { vision }, CredentialSecret::Vless(_)) => {
+                Self::Vless { id: text(), vision: *vision }
+            }
+            (VpnProtocol::Vmess, CredentialSecret::Vmess(_)) => Self::Vmess { id: text() },
+            (VpnProtocol::Trojan, CredentialSecret::Trojan(_)) => Self::Trojan { password: text() },
+            (VpnProtocol::Shadowsocks { method, .. }, CredentialSecret::Shadowsocks(_)) => {
+                Self::Shadowsocks { method: *method, password: text() }
+            }
+            (
+                VpnProtocol::Shadowsocks { method, server_key: Some(server) },
+                CredentialSecret::Shadowsocks2022(_),
+            ) => {
+                let user = method.user_key(&credential.secret);
+                let password = Secret::new(format!("{}:{}", server.expose(), user.expose()));
+                Self::Shadowsocks { method: *method, password }
+            }
+            _ => {
+                return Err(Error::new(
+                    ErrorKind::InvalidInput,
+                    "endpoint",
+                    "the credential is not of the inbound's protocol",
+                )
+                .with("field", "credential")
+                .with("protocol", credential.protocol()));
+            }
+        })
+    }
 }
 
 impl Endpoint {
-    /// How a client reaches `inbound` through `host` with `credential`.
-    #[must_use]
-    pub fn of(key: KeyId, credential: &Credential, inbound: &Inbound, host: &Host) -> Self {
-        Self {
+    /// How a client reaches `inbound` with `credential`; `reach` is the host as this key sees it.
+    ///
+    /// Errors: `InvalidInput` when the credential is of another protocol.
+    pub fn of(key: KeyId, credential: &Credential, inbound: &Inbound, reach: &Reach) -> Result<Self> {
+        let security = reach.security(&inbound.security);
+        Ok(Self {
             key,
             inbound: inbound.tag.clone(),
-            remark: host.remark.clone(),
-            address: host.address.clone(),
-            port: inbound.port,
-            protocol: inbound.protocol.clone(),
-            transport: inbound.transport.clone(),
-            security: ClientSecurity::of(&inbound.security),
-            secret: credential.secret.clone(),
-        }
+            remark: reach.remark.clone(),
+            address: reach.address.clone(),
+            port: reach.port.unwrap_or(inbound.port),
+            proxy: Proxy::of(&inbound.protocol, credential)?,
+            transport: reach.transport(&inbound.transport, &security),
+            security,
+            mux: reach.mux,
+            fragment: reach.fragment.clone(),
+            noises: reach.noises.clone(),
+            user_agent: reach.user_agent.map(str::to_owned),
+        })
     }
 }
 
 /// The client's side of [`Security`]: no private keys, no files.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ClientSecurity {
@@ -71,6 +197,8 @@ pub enum ClientSecurity {
         fingerprint: String,
         /// SHA-256 of the certificate in hex, when it is self-signed.
         pinned_sha256: Option<String>,
+        /// Any certificate will do.
+        allow_insecure: bool,
     },
     /// REALITY.
     Reality {
@@ -100,6 +228,7 @@ impl ClientSecurity {
                 alpn: tls.alpn.clone(),
                 fingerprint,
                 pinned_sha256: tls.pinned_sha256.clone(),
+                allow_insecure: false,
             },
             Security::Reality(reality) => Self::Reality {
                 sni: reality.server_names.first().cloned().unwrap_or_default(),
@@ -107,6 +236,16 @@ impl ClientSecurity {
                 short_id: reality.short_ids.first().map(|id| id.as_str().to_owned()).unwrap_or_default(),
                 fingerprint,
             },
+        }
+    }
+
+    /// The name in configs and links.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Tls { .. } => "tls",
+            Self::Reality { .. } => "reality",
         }
     }
 }

@@ -31,6 +31,11 @@ impl InboundTag {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The tag of endpoints that stand for none: samples and notices.
+    pub(crate) fn sample() -> Self {
+        Self("none".to_owned())
+    }
 }
 
 impl TryFrom<String> for InboundTag {
@@ -111,6 +116,20 @@ impl ShadowsocksMethod {
             _ => None,
         }
     }
+
+    /// A user's own key of a 2022 method: as many bytes of the credential as the method wants, in standard base64.
+    #[must_use]
+    pub fn user_key(self, secret: &super::CredentialSecret) -> Secret {
+        use base64::Engine as _;
+        use base64::engine::general_purpose::STANDARD;
+        let key = Secret::new(secret.expose());
+        match (self.key_length(), STANDARD.decode(key.expose())) {
+            (Some(length), Ok(bytes)) if length < bytes.len() => {
+                Secret::new(STANDARD.encode(bytes.get(..length).unwrap_or(&bytes)))
+            }
+            _ => key,
+        }
+    }
 }
 
 /// What is spoken inside the transport.
@@ -139,6 +158,17 @@ pub enum VpnProtocol {
 }
 
 impl VpnProtocol {
+    /// The name in JSON, and of the variable `{PROTOCOL}`.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Vless { .. } => "vless",
+            Self::Vmess => "vmess",
+            Self::Trojan => "trojan",
+            Self::Shadowsocks { .. } => "shadowsocks",
+        }
+    }
+
     /// Which credentials open it.
     #[must_use]
     pub fn credential(&self) -> Protocol {
@@ -222,6 +252,20 @@ pub enum Transport {
     },
 }
 
+impl Transport {
+    /// The name in configs and links, and of the variable `{TRANSPORT}`.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::WebSocket { .. } => "ws",
+            Self::Grpc { .. } => "grpc",
+            Self::HttpUpgrade { .. } => "httpupgrade",
+            Self::Xhttp { .. } => "xhttp",
+        }
+    }
+}
+
 /// A REALITY short id: up to 16 hexadecimal digits, an even number of them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(into = "String")]
@@ -292,13 +336,13 @@ pub struct Tls {
 pub struct Reality {
     /// The real TLS 1.3 site behind it: `host:port`.
     pub dest: String,
-    /// The names that clients may send; the first one goes into links.
+    /// The names that clients may send; each key gets one of them.
     pub server_names: Vec<String>,
     /// X25519, base64url without padding.
     pub private_key: Secret,
     /// Belongs to `private_key`; goes into links.
     pub public_key: String,
-    /// At least one; the first one goes into links.
+    /// At least one; each key gets one of them.
     pub short_ids: Vec<ShortId>,
 }
 

@@ -119,6 +119,11 @@ pub struct Key {
     pub traffic: Traffic,
     /// When it ends; `None` is never.
     pub expires_at: Option<Timestamp>,
+    /// On how many devices its subscription may be; `None` is as the settings say.
+    pub device_limit: Option<u32>,
+    /// Grows when its links are revoked.
+    #[serde(default)]
+    pub link_revision: u32,
     /// Which inbounds it is on.
     pub inbounds: InboundSelection,
     /// What it connects with.
@@ -132,6 +137,9 @@ pub struct Key {
 }
 
 impl Key {
+    /// Tokens carry 24 bits of [`Self::link_revision`].
+    pub(crate) const REVISION_MAX: u32 = (1 << 24) - 1;
+
     /// What is left of the limit; `None` is unlimited.
     #[must_use]
     pub fn remaining(&self) -> Option<u64> {
@@ -173,6 +181,8 @@ pub struct CreateKey {
     /// From now on; in JSON a text with its unit ([`super::parse_duration`]). Not together with `expires_at`.
     #[serde(with = "super::span::optional")]
     pub expires_in: Option<Duration>,
+    /// On how many devices its subscription may be, at least 1; `None` is as the settings say.
+    pub device_limit: Option<u32>,
     /// Which inbounds.
     pub inbounds: InboundSelection,
     /// Existing credentials, for keys that move in from elsewhere; missing ones are made.
@@ -207,6 +217,13 @@ impl CreateKey {
     #[must_use]
     pub fn expires_at(mut self, at: Timestamp) -> Self {
         self.expires_at = Some(at);
+        self
+    }
+
+    /// Sets on how many devices its subscription may be.
+    #[must_use]
+    pub fn device_limit(mut self, limit: u32) -> Self {
+        self.device_limit = Some(limit);
         self
     }
 
@@ -245,6 +262,7 @@ impl CreateKey {
         check_text(OP, "label", self.label.as_deref(), LABEL_MAX)?;
         check_text(OP, "note", self.note.as_deref(), NOTE_MAX)?;
         check_limit(OP, self.data_limit)?;
+        check_devices(OP, self.device_limit)?;
         check_credentials(OP, &self.credentials)?;
         let expires_at = match (self.expires_at, self.expires_in) {
             (Some(_), Some(_)) => {
@@ -268,6 +286,7 @@ impl CreateKey {
             owner: self.owner,
             data_limit: self.data_limit,
             expires_at,
+            device_limit: self.device_limit,
             inbounds: self.inbounds,
             credentials: self.credentials,
             disabled: self.disabled,
@@ -292,6 +311,8 @@ pub struct NewKey {
     pub data_limit: Option<ByteSize>,
     /// `None` is never.
     pub expires_at: Option<Timestamp>,
+    /// `None` is as the settings say.
+    pub device_limit: Option<u32>,
     /// Which inbounds.
     pub inbounds: InboundSelection,
     /// What it connects with.
@@ -317,6 +338,8 @@ impl NewKey {
             used: 0,
             traffic: Traffic::default(),
             expires_at: self.expires_at,
+            device_limit: self.device_limit,
+            link_revision: 0,
             inbounds: self.inbounds,
             credentials: self.credentials,
             created_at: now,
@@ -378,12 +401,16 @@ pub struct KeyPatch {
     pub data_limit: Patch<ByteSize>,
     /// The expiry; [`Patch::Clear`] is never. A moment in the past ends the key at once.
     pub expires_at: Patch<Timestamp>,
+    /// On how many devices its subscription may be; [`Patch::Clear`] is as the settings say.
+    pub device_limit: Patch<u32>,
     /// Which inbounds.
     pub inbounds: Option<InboundSelection>,
     /// `false` switches it off by hand, `true` takes that back.
     pub enabled: Option<bool>,
     /// Sets `used` to nothing.
     pub reset_usage: bool,
+    /// Makes every token and URL of its subscription that was given out worthless.
+    pub revoke_links: bool,
     /// Replaces the credentials of the same protocol and device, adds the others.
     pub credentials: Vec<Credential>,
 }
@@ -401,6 +428,7 @@ impl KeyPatch {
         check_text(OP, "label", self.label.value().map(String::as_str), LABEL_MAX)?;
         check_text(OP, "note", self.note.value().map(String::as_str), NOTE_MAX)?;
         check_limit(OP, self.data_limit.value().copied())?;
+        check_devices(OP, self.device_limit.value().copied())?;
         check_credentials(OP, &self.credentials)
     }
 
@@ -414,6 +442,7 @@ impl KeyPatch {
         changed |= self.owner.apply(&mut key.owner);
         changed |= self.data_limit.apply(&mut key.data_limit);
         changed |= self.expires_at.apply(&mut key.expires_at);
+        changed |= self.device_limit.apply(&mut key.device_limit);
         if let Some(inbounds) = &self.inbounds {
             changed |= key.inbounds != *inbounds;
             key.inbounds = inbounds.clone();
@@ -421,6 +450,10 @@ impl KeyPatch {
         if self.reset_usage {
             changed |= key.used != 0;
             key.used = 0;
+        }
+        if self.revoke_links {
+            changed = true;
+            key.link_revision = key.link_revision.wrapping_add(1) & Key::REVISION_MAX;
         }
         for new in &self.credentials {
             let same = |c: &&mut Credential| c.protocol() == new.protocol() && c.device == new.device;
@@ -473,6 +506,13 @@ fn check_limit(op: &'static str, limit: Option<ByteSize>) -> Result<()> {
     if limit == Some(ByteSize::default()) {
         return Err(Error::invalid(op, "data_limit", "0 bytes would let nobody through")
             .hint("leave the limit out for an unlimited key, disable the key to stop it"));
+    }
+    Ok(())
+}
+
+fn check_devices(op: &'static str, limit: Option<u32>) -> Result<()> {
+    if limit == Some(0) {
+        return Err(Error::invalid(op, "device_limit", "0 devices would let nobody in"));
     }
     Ok(())
 }

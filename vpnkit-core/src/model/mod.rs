@@ -1,8 +1,10 @@
 //! Plain data: what the product's words mean.
 
+mod client_device;
 mod credential;
 mod endpoint;
 mod event;
+mod host;
 mod id;
 mod inbound;
 mod key;
@@ -12,9 +14,11 @@ mod size;
 mod span;
 mod usage;
 
+pub use client_device::{ClientDevice, Document};
 pub use credential::{Credential, CredentialSecret, Device, Protocol};
-pub use endpoint::{ClientSecurity, Endpoint, Host};
+pub use endpoint::{ClientSecurity, Endpoint, Proxy, WireGuardPeer};
 pub use event::{Cursor, Event, EventBatch, EventKind, EventSubject, NewEvent};
+pub use host::{Bounds, Fragment, Host, HostSecurity, Noise};
 pub use id::{AdminId, KeyId, KeyRef, NodeId, ServerId};
 pub use inbound::{
     Inbound, InboundTag, Reality, Security, ShadowsocksMethod, ShortId, Tls, Transport, VpnProtocol,

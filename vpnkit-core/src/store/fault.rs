@@ -25,6 +25,24 @@ pub(super) fn name_taken(name: &str) -> Error {
     Error::new(ErrorKind::AlreadyExists, COMMIT, "the name is taken").with("field", "name").with("name", name)
 }
 
+pub(super) fn document(name: &str, expected: u64, found: u64) -> Error {
+    Error::new(ErrorKind::Conflict, COMMIT, "it was changed meanwhile")
+        .with("document", name)
+        .with("expected_version", expected)
+        .with("version", found)
+        .hint("read it again and decide anew")
+}
+
+pub(super) fn too_many_devices(key: KeyId, limit: u32) -> Error {
+    Error::new(ErrorKind::LimitReached, COMMIT, "the key is on as many devices as it may be")
+        .with("key", key)
+        .with("limit", limit)
+}
+
+pub(super) fn no_device(key: KeyId) -> Error {
+    Error::new(ErrorKind::NotFound, COMMIT, "no such device").with("key", key)
+}
+
 pub(super) fn uid_taken() -> Error {
     Error::new(ErrorKind::AlreadyExists, COMMIT, "the UUID is taken").with("field", "uid")
 }

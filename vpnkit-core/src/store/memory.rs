@@ -10,12 +10,12 @@ use uuid::Uuid;
 use super::{KeyStore, Receipt, StoreOp, StoreTxn, TrafficBatch, consequence, fault};
 use crate::accounting::Baseline;
 use crate::model::{
-    Credential, Cursor, Event, EventBatch, EventKind, EventSubject, Inbound, InboundTag, Key, KeyId,
-    KeyQuery, KeyRef, KeyStatus, NewEvent, NewKey, NodeId, Order, Page, PageToken, Protocol, ServerId,
-    Traffic, UsagePoint, UsageQuery, UsageStep,
+    ClientDevice, Credential, Cursor, Document, Event, EventBatch, EventKind, EventSubject, Inbound,
+    InboundTag, Key, KeyId, KeyQuery, KeyRef, KeyStatus, NewEvent, NewKey, NodeId, Order, Page, PageToken,
+    Protocol, ServerId, Traffic, UsagePoint, UsageQuery, UsageStep,
 };
 use crate::traffic::Counter;
-use crate::{Result, Timestamp, lifecycle};
+use crate::{Result, Secret, Timestamp, lifecycle};
 
 /// Keeps everything in memory, atomically and with the same answers as every other store. Every commit copies the
 /// whole state first, so it is for thousands of keys, not for hundreds of thousands.
@@ -33,6 +33,8 @@ struct State {
     secrets: HashMap<(Protocol, String), KeyId>,
     inbounds: BTreeMap<(NodeId, InboundTag), Inbound>,
     baselines: HashMap<ServerId, Baseline>,
+    documents: BTreeMap<String, Document>,
+    devices: BTreeMap<(KeyId, String), ClientDevice>,
     hours: BTreeMap<(Timestamp, NodeId, KeyId), Traffic>,
     events: VecDeque<Event>,
     requests: HashMap<String, (Timestamp, Vec<KeyId>, Cursor)>,
@@ -95,6 +97,9 @@ impl State {
                     self.inbound_event(EventKind::InboundRemoved, &tag, txn.at);
                 }
                 StoreOp::Traffic(batch) => self.traffic(*batch, txn.at, &mut receipt)?,
+                StoreOp::PutDocument { name, expected, body } => self.put_document(name, expected, body)?,
+                StoreOp::SeeDevice { device, limit } => self.see_device(*device, limit)?,
+                StoreOp::ForgetDevice { key, id } => self.forget_device(key, id)?,
                 StoreOp::Emit(event) => self.emit(event, txn.at),
             }
         }
@@ -193,6 +198,7 @@ impl State {
         self.keys.remove(&id);
         self.uids.remove(&key.uid);
         self.secrets.retain(|_, owner| *owner != id);
+        self.devices.retain(|(owner, _), _| *owner != id);
         if let Some(name) = &key.name {
             self.names.remove(&name.folded());
         }
@@ -256,6 +262,50 @@ impl State {
         self.baselines
             .insert(batch.server, Baseline { epoch: batch.epoch, sequence: batch.after + 1, counters });
         Ok(())
+    }
+
+    fn put_document(&mut self, name: String, expected: Option<u64>, body: Option<Secret>) -> Result<()> {
+        let version = self.documents.get(&name).map_or(0, |document| document.version);
+        if let Some(expected) = expected
+            && expected != version
+        {
+            return Err(fault::document(&name, expected, version));
+        }
+        match body {
+            Some(body) => {
+                self.documents.insert(name.clone(), Document { name, version: version + 1, body });
+            }
+            None => drop(self.documents.remove(&name)),
+        }
+        Ok(())
+    }
+
+    fn see_device(&mut self, mut device: ClientDevice, limit: Option<u32>) -> Result<()> {
+        let key = device.key;
+        self.key(key, None)?;
+        let place = (key, device.id.clone());
+        match (self.devices.get(&place), limit) {
+            (Some(known), _) => device.first_seen = known.first_seen,
+            (None, Some(limit)) => {
+                let there = self.devices.keys().filter(|(owner, _)| *owner == key).count();
+                if there >= usize::try_from(limit).unwrap_or(usize::MAX) {
+                    return Err(fault::too_many_devices(key, limit));
+                }
+            }
+            (None, None) => {}
+        }
+        self.devices.insert(place, device);
+        Ok(())
+    }
+
+    fn forget_device(&mut self, key: KeyId, id: Option<String>) -> Result<()> {
+        match id {
+            Some(id) => self.devices.remove(&(key, id)).map(drop).ok_or_else(|| fault::no_device(key)),
+            None => {
+                self.devices.retain(|(owner, _), _| *owner != key);
+                Ok(())
+            }
+        }
     }
 
     fn inbound_event(&mut self, kind: EventKind, tag: &InboundTag, at: Timestamp) {
@@ -340,6 +390,18 @@ impl KeyStore for MemoryStore {
 
     async fn inbounds(&self) -> Result<Vec<Inbound>> {
         Ok(self.state("store.inbounds")?.inbounds.values().cloned().collect())
+    }
+
+    async fn documents(&self) -> Result<Vec<Document>> {
+        Ok(self.state("store.documents")?.documents.values().cloned().collect())
+    }
+
+    async fn devices(&self, key: KeyId) -> Result<Vec<ClientDevice>> {
+        let state = self.state("store.devices")?;
+        let mut devices: Vec<ClientDevice> =
+            state.devices.values().filter(|device| device.key == key).cloned().collect();
+        devices.sort_by(|a, b| (a.first_seen, &a.id).cmp(&(b.first_seen, &b.id)));
+        Ok(devices)
     }
 
     async fn baseline(&self, server: &ServerId) -> Result<Option<Baseline>> {

@@ -16,7 +16,8 @@ pub use txn::{Receipt, StoreOp, StoreTxn, TrafficBatch, Transition};
 
 use crate::accounting::Baseline;
 use crate::model::{
-    Cursor, EventBatch, Inbound, Key, KeyId, KeyQuery, KeyRef, Page, ServerId, UsagePoint, UsageQuery,
+    ClientDevice, Cursor, Document, EventBatch, Inbound, Key, KeyId, KeyQuery, KeyRef, Page, ServerId,
+    UsagePoint, UsageQuery,
 };
 use crate::{Result, Timestamp};
 
@@ -45,6 +46,12 @@ pub trait KeyStore: Debug + Send + Sync {
 
     /// All inbounds, sorted by node and tag.
     async fn inbounds(&self) -> Result<Vec<Inbound>>;
+
+    /// All documents, sorted by name.
+    async fn documents(&self) -> Result<Vec<Document>>;
+
+    /// The devices of a key, the one that came first first.
+    async fn devices(&self, key: KeyId) -> Result<Vec<ClientDevice>>;
 
     /// The newest stored reading of a server.
     async fn baseline(&self, server: &ServerId) -> Result<Option<Baseline>>;

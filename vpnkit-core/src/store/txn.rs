@@ -1,11 +1,12 @@
 //! One atomic batch.
 
-use crate::Timestamp;
 use crate::accounting::Moved;
 use crate::model::{
-    Cursor, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyStatus, NewEvent, NewKey, NodeId, ServerId,
+    ClientDevice, Cursor, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyStatus, NewEvent, NewKey, NodeId,
+    ServerId,
 };
 use crate::traffic::Epoch;
+use crate::{Secret, Timestamp};
 
 /// One step of a batch. Steps say what is meant; the store reads, applies the pure rules of
 /// [`crate::lifecycle`] and writes, so that no caller's copy of a key can overwrite another's change.
@@ -38,6 +39,30 @@ pub enum StoreOp {
     RemoveInbound(NodeId, InboundTag),
     /// Store a reading with all that follows from it.
     Traffic(Box<TrafficBatch>),
+    /// Write a document, or with no `body` remove it. `Conflict` when `expected` is not its version, 0 for none yet.
+    PutDocument {
+        /// Its name.
+        name: String,
+        /// The version that the caller has seen.
+        expected: Option<u64>,
+        /// What is to stand there.
+        body: Option<Secret>,
+    },
+    /// A device has fetched a key's subscription. `LimitReached` when it is a new one and there are `limit` already;
+    /// `NotFound` when the key is gone.
+    SeeDevice {
+        /// The device.
+        device: Box<ClientDevice>,
+        /// How many the key may have.
+        limit: Option<u32>,
+    },
+    /// Forget a device of a key, or all of them. `NotFound` when there is no such device.
+    ForgetDevice {
+        /// Whose.
+        key: KeyId,
+        /// Which; `None` is all.
+        id: Option<String>,
+    },
     /// Add an event that is not a consequence of another step.
     Emit(NewEvent),
 }

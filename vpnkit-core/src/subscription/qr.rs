@@ -91,9 +91,14 @@ impl Qr {
         let side = self.side();
         let mut path = String::new();
         for y in 0..side {
-            for x in (0..side).filter(|&x| self.dark(x, y)) {
-                // Writing to a String does not fail.
-                let _ = write!(path, "M{x} {y}h1v1h-1z");
+            let mut x = 0;
+            while x < side {
+                let run = (x..side).take_while(|&x| self.dark(x, y)).count();
+                if run > 0 {
+                    // Writing to a String does not fail.
+                    let _ = write!(path, "M{x} {y}h{run}v1h-{run}z");
+                }
+                x += run + 1;
             }
         }
         format!(
@@ -145,11 +150,16 @@ mod tests {
     fn an_svg_has_the_same_modules() {
         let svg = Qr::new(LINK).unwrap().to_svg();
         let path = svg.rsplit_once("d=\"").unwrap().1.split_once('"').unwrap().0;
+        let number = |text: &str| text.parse::<usize>().unwrap();
         let dark: std::collections::BTreeSet<(usize, usize)> = path
             .split('M')
             .skip(1)
-            .map(|module| module.strip_suffix("h1v1h-1z").unwrap().split_once(' ').unwrap())
-            .map(|(x, y)| (x.parse().unwrap(), y.parse().unwrap()))
+            .flat_map(|run| {
+                let (place, length) = run.split_once('h').unwrap();
+                let (x, y) = place.split_once(' ').unwrap();
+                let (x, y, length) = (number(x), number(y), number(length.split_once('v').unwrap().0));
+                (x..x + length).map(move |x| (x, y))
+            })
             .collect();
         let side: usize =
             svg.split("viewBox=\"0 0 ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();

@@ -1,9 +1,22 @@
-//! A complete client configuration for Xray.
+//! Complete client configurations for Xray.
 
 use serde_json::{Value, json};
 
-use super::link::shadowsocks_password;
-use crate::model::{ClientSecurity, CredentialSecret, Endpoint, Transport, VpnProtocol};
+use super::wireguard;
+use crate::model::{ClientSecurity, Endpoint, Proxy, Transport};
+
+/// Addresses that stay outside the tunnel. Written out, because `geoip:private` needs a file that may be missing.
+pub(super) const PRIVATE: [&str; 9] = [
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "::1/128",
+    "fc00::/7",
+    "fe80::/10",
+];
 
 /// A configuration with a SOCKS inbound on `127.0.0.1:socks_port` and this endpoint as its only way out.
 ///
@@ -16,75 +29,167 @@ pub fn client(endpoint: &Endpoint, socks_port: u16) -> Value {
             "tag": "socks", "listen": "127.0.0.1", "port": socks_port, "protocol": "socks",
             "settings": { "udp": true }
         }],
-        "outbounds": [outbound(endpoint)]
+        "outbounds": outbounds(endpoint)
     })
 }
 
-fn outbound(endpoint: &Endpoint) -> Value {
-    let (address, port, secret) = (&endpoint.address, endpoint.port, endpoint.secret.expose());
+/// The configurations of a subscription: a list, one for each endpoint.
+#[must_use]
+pub fn subscription(endpoints: &[Endpoint]) -> Value {
+    endpoints.iter().map(full).collect()
+}
+
+fn full(endpoint: &Endpoint) -> Value {
+    let mut ways = outbounds(endpoint);
+    ways.push(json!({ "tag": "direct", "protocol": "freedom" }));
+    ways.push(json!({ "tag": "block", "protocol": "blackhole" }));
+    let sniffing = json!({ "enabled": true, "destOverride": ["http", "tls", "quic"], "routeOnly": true });
+    json!({
+        "remarks": endpoint.remark,
+        "log": { "loglevel": "warning" },
+        "dns": { "servers": ["https://1.1.1.1/dns-query", "1.1.1.1"], "queryStrategy": "UseIP" },
+        "inbounds": [
+            {
+                "tag": "socks", "listen": "127.0.0.1", "port": 10808, "protocol": "socks",
+                "settings": { "udp": true }, "sniffing": sniffing
+            },
+            { "tag": "http", "listen": "127.0.0.1", "port": 10809, "protocol": "http", "sniffing": sniffing }
+        ],
+        "outbounds": ways,
+        "routing": {
+            "domainStrategy": "IPIfNonMatch",
+            "rules": [{ "type": "field", "ip": PRIVATE, "outboundTag": "direct" }]
+        }
+    })
+}
+
+/// The way out, and the one that cuts its first packets if there is one.
+fn outbounds(endpoint: &Endpoint) -> Vec<Value> {
+    let mut proxy = json!({ "tag": "proxy" });
+    let (protocol, settings) = proxy_settings(endpoint);
+    set(&mut proxy, "protocol", json!(protocol));
+    set(&mut proxy, "settings", settings);
+    if !matches!(endpoint.proxy, Proxy::WireGuard(_)) {
+        set(&mut proxy, "streamSettings", stream(endpoint));
+    }
+    let vision = matches!(endpoint.proxy, Proxy::Vless { vision: true, .. });
+    if endpoint.mux && !vision {
+        set(&mut proxy, "mux", json!({ "enabled": true, "concurrency": 8, "xudpConcurrency": 8 }));
+    }
+    let mut all = vec![proxy];
+    if endpoint.fragment.is_some() || !endpoint.noises.is_empty() {
+        let mut settings = json!({});
+        if let Some(fragment) = &endpoint.fragment {
+            let fragment = json!({
+                "packets": fragment.packets, "length": fragment.length.to_string(),
+                "interval": fragment.interval.to_string()
+            });
+            set(&mut settings, "fragment", fragment);
+        }
+        if !endpoint.noises.is_empty() {
+            let noise = |n: &crate::model::Noise| json!({ "type": n.kind, "packet": n.packet, "delay": n.delay.to_string() });
+            set(&mut settings, "noises", endpoint.noises.iter().map(noise).collect());
+        }
+        all.push(json!({ "tag": "fragment", "protocol": "freedom", "settings": settings }));
+    }
+    all
+}
+
+fn proxy_settings(endpoint: &Endpoint) -> (&'static str, Value) {
+    let (address, port) = (&endpoint.address, endpoint.port);
     let user = |user: Value| json!({ "vnext": [{ "address": address, "port": port, "users": [user] }] });
-    let (protocol, settings) = match &endpoint.protocol {
-        VpnProtocol::Vless { vision } => {
+    match &endpoint.proxy {
+        Proxy::Vless { id, vision } => {
             let flow = if *vision { "xtls-rprx-vision" } else { "" };
-            ("vless", user(json!({ "id": secret, "encryption": "none", "flow": flow })))
+            ("vless", user(json!({ "id": id, "encryption": "none", "flow": flow })))
         }
-        VpnProtocol::Vmess => ("vmess", user(json!({ "id": secret, "security": "auto" }))),
-        VpnProtocol::Trojan => {
-            ("trojan", json!({ "servers": [{ "address": address, "port": port, "password": secret }] }))
+        Proxy::Vmess { id } => ("vmess", user(json!({ "id": id, "security": "auto" }))),
+        Proxy::Trojan { password } => {
+            ("trojan", json!({ "servers": [{ "address": address, "port": port, "password": password }] }))
         }
-        VpnProtocol::Shadowsocks { method, server_key } => {
-            let password = match server_key {
-                Some(server) => shadowsocks_password(method.code(), server.expose(), &endpoint.secret),
-                None => secret,
-            };
+        Proxy::Shadowsocks { method, password } => {
             let server =
                 json!({ "address": address, "port": port, "method": method.code(), "password": password });
             ("shadowsocks", json!({ "servers": [server] }))
         }
-    };
-    json!({
-        "tag": "proxy", "protocol": protocol, "settings": settings,
-        "streamSettings": stream(&endpoint.transport, &endpoint.security)
-    })
+        Proxy::Hysteria2 { .. } => ("hysteria", json!({ "version": 2, "address": address, "port": port })),
+        Proxy::WireGuard(peer) => {
+            let mut server = json!({
+                "publicKey": peer.public_key, "endpoint": wireguard::place(endpoint), "keepAlive": peer.keepalive
+            });
+            if let Some(key) = &peer.preshared_key {
+                set(&mut server, "preSharedKey", json!(key));
+            }
+            let settings = json!({
+                "secretKey": peer.private_key, "address": wireguard::addresses(peer), "mtu": peer.mtu,
+                "noKernelTun": true, "peers": [server]
+            });
+            ("wireguard", settings)
+        }
+    }
 }
 
-fn stream(transport: &Transport, security: &ClientSecurity) -> Value {
-    let (network, key, settings) = transport_settings(transport);
-    let mut stream = json!({ "network": network, "security": "none" });
-    let mut set = |name: &str, value: Value| {
-        if let Some(map) = stream.as_object_mut() {
-            map.insert(name.to_owned(), value);
+fn stream(endpoint: &Endpoint) -> Value {
+    let mut stream = match &endpoint.proxy {
+        Proxy::Hysteria2 { password, obfs } => {
+            let mut stream = json!({
+                "network": "hysteria", "hysteriaSettings": { "version": 2, "auth": password }
+            });
+            if let Some(obfs) = obfs {
+                let mask = json!({ "udp": [{ "type": "salamander", "settings": { "password": obfs } }] });
+                set(&mut stream, "finalmask", mask);
+            }
+            stream
+        }
+        _ => {
+            let (network, key, mut settings) = transport_settings(&endpoint.transport);
+            let mut stream = json!({ "network": network });
+            if let Some(key) = key {
+                if let Some(agent) = &endpoint.user_agent {
+                    match endpoint.transport {
+                        Transport::Grpc { .. } => set(&mut settings, "user_agent", json!(agent)),
+                        _ => set(&mut settings, "headers", json!({ "User-Agent": agent })),
+                    }
+                }
+                set(&mut stream, key, settings);
+            }
+            stream
         }
     };
-    if let Some(key) = key {
-        set(key, settings);
-    }
-    match security {
+    set(&mut stream, "security", json!(endpoint.security.code()));
+    match &endpoint.security {
         ClientSecurity::None => {}
-        ClientSecurity::Tls { sni, alpn, fingerprint, pinned_sha256 } => {
-            let mut tls = json!({ "serverName": sni, "fingerprint": fingerprint });
-            if let Some(map) = tls.as_object_mut() {
-                if !alpn.is_empty() {
-                    map.insert("alpn".to_owned(), json!(alpn));
-                }
-                if let Some(pin) = pinned_sha256 {
-                    map.insert("pinnedPeerCertSha256".to_owned(), json!(pin));
-                }
+        // `allowInsecure` would be an error since 26.1.31.
+        ClientSecurity::Tls { sni, alpn, fingerprint, pinned_sha256, .. } => {
+            let mut tls = json!({ "serverName": sni });
+            if !matches!(endpoint.proxy, Proxy::Hysteria2 { .. }) {
+                set(&mut tls, "fingerprint", json!(fingerprint));
             }
-            set("security", json!("tls"));
-            set("tlsSettings", tls);
+            if !alpn.is_empty() {
+                set(&mut tls, "alpn", json!(alpn));
+            }
+            if let Some(pin) = pinned_sha256 {
+                set(&mut tls, "pinnedPeerCertSha256", json!(pin));
+            }
+            set(&mut stream, "tlsSettings", tls);
         }
         ClientSecurity::Reality { sni, public_key, short_id, fingerprint } => {
-            set("security", json!("reality"));
-            set(
-                "realitySettings",
-                json!({
-                    "serverName": sni, "fingerprint": fingerprint, "publicKey": public_key, "shortId": short_id
-                }),
-            );
+            let reality = json!({
+                "serverName": sni, "fingerprint": fingerprint, "publicKey": public_key, "shortId": short_id
+            });
+            set(&mut stream, "realitySettings", reality);
         }
     }
+    if endpoint.fragment.is_some() || !endpoint.noises.is_empty() {
+        set(&mut stream, "sockopt", json!({ "dialerProxy": "fragment" }));
+    }
     stream
+}
+
+fn set(object: &mut Value, name: &str, value: Value) {
+    if let Some(map) = object.as_object_mut() {
+        map.insert(name.to_owned(), value);
+    }
 }
 
 /// The network's name, and name and value of its settings: the same in servers and clients.
@@ -92,32 +197,21 @@ fn stream(transport: &Transport, security: &ClientSecurity) -> Value {
 pub fn transport_settings(transport: &Transport) -> (&'static str, Option<&'static str>, Value) {
     let http = |path: &str, host: &Option<String>| {
         let mut settings = json!({ "path": path });
-        if let (Some(map), Some(host)) = (settings.as_object_mut(), host) {
-            map.insert("host".to_owned(), json!(host));
+        if let Some(host) = host {
+            set(&mut settings, "host", json!(host));
         }
         settings
     };
-    match transport {
-        Transport::Tcp => ("tcp", None, Value::Null),
-        Transport::WebSocket { path, host } => ("ws", Some("wsSettings"), http(path, host)),
-        Transport::HttpUpgrade { path, host } => {
-            ("httpupgrade", Some("httpupgradeSettings"), http(path, host))
-        }
-        Transport::Grpc { service_name } => {
-            ("grpc", Some("grpcSettings"), json!({ "serviceName": service_name }))
-        }
+    let (name, settings) = match transport {
+        Transport::Tcp => (None, Value::Null),
+        Transport::WebSocket { path, host } => (Some("wsSettings"), http(path, host)),
+        Transport::HttpUpgrade { path, host } => (Some("httpupgradeSettings"), http(path, host)),
+        Transport::Grpc { service_name } => (Some("grpcSettings"), json!({ "serviceName": service_name })),
         Transport::Xhttp { path, host, mode } => {
             let mut settings = http(path, host);
-            if let Some(map) = settings.as_object_mut() {
-                map.insert("mode".to_owned(), json!(mode.code()));
-            }
-            ("xhttp", Some("xhttpSettings"), settings)
+            set(&mut settings, "mode", json!(mode.code()));
+            (Some("xhttpSettings"), settings)
         }
-    }
-}
-
-/// The user's own key of a Shadowsocks 2022 method, as servers and clients write it.
-#[must_use]
-pub fn shadowsocks_user_key(method: crate::model::ShadowsocksMethod, secret: &CredentialSecret) -> String {
-    super::link::shadowsocks_key(method.code(), secret)
+    };
+    (transport.code(), name, settings)
 }

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from os import PathLike
 
 from . import errors, qr, sync, testing
-from ._kit_async import Events, Inbounds, Keys, Kit, Servers, TrafficView
+from ._kit_async import Events, Hosts, Inbounds, Keys, Kit, Servers, Subscriptions, TrafficView
 from ._loop import EventStream
 from ._native import Credential, Event, Key
 from ._opening import Opening
@@ -48,6 +48,16 @@ from .records import (
     Traffic,
     UsagePoint,
 )
+from .subscriptions import (
+    ClientDevice,
+    ClientRule,
+    Host,
+    InboundHosts,
+    Notices,
+    SubscriptionResponse,
+    SubscriptionSettings,
+    SubscriptionTemplate,
+)
 from .sizes import GB, MB, TB, ByteSize, GiB, KiB, MiB, TiB
 
 __all__ = [
@@ -58,6 +68,8 @@ __all__ = [
     "AttachedXray",
     "ByteSize",
     "Capabilities",
+    "ClientDevice",
+    "ClientRule",
     "Collected",
     "CreateKey",
     "Credential",
@@ -69,8 +81,11 @@ __all__ = [
     "Events",
     "GiB",
     "Grpc",
+    "Host",
+    "Hosts",
     "HttpUpgrade",
     "Inbound",
+    "InboundHosts",
     "Inbounds",
     "Keep",
     "Key",
@@ -83,6 +98,7 @@ __all__ = [
     "ManagedXray",
     "MiB",
     "NoSecurity",
+    "Notices",
     "OnlineKey",
     "Opening",
     "Page",
@@ -92,6 +108,10 @@ __all__ = [
     "Servers",
     "Shadowsocks",
     "Size",
+    "SubscriptionResponse",
+    "SubscriptionSettings",
+    "SubscriptionTemplate",
+    "Subscriptions",
     "Tcp",
     "TiB",
     "Tls",

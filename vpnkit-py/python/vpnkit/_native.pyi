@@ -75,6 +75,12 @@ class Key:
     def expires_at(self) -> datetime | None:
         """When it ends, in UTC; None is never."""
     @property
+    def device_limit(self) -> int | None:
+        """On how many devices its subscription may be; None is as the settings say."""
+    @property
+    def link_revision(self) -> int:
+        """Grows when its links are revoked."""
+    @property
     def inbounds(self) -> tuple[str, ...] | None:
         """The tags of the inbounds that it is on; None is all shared ones."""
     @property

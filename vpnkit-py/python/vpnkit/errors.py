@@ -107,6 +107,12 @@ class ConflictError(VpnkitError):
     code = "conflict"
 
 
+class LimitReachedError(VpnkitError):
+    """A limit of the key does not allow it: it is on too many devices."""
+
+    code = "limit_reached"
+
+
 class UnsupportedError(VpnkitError):
     """The server or store cannot do this at all."""
 

@@ -44,6 +44,8 @@ class CreateKey:
     """``timedelta(days=30)`` or ``"30 days"``."""
     expires_at: datetime | None = None
     """An aware datetime in the future."""
+    device_limit: int | None = None
+    """On how many devices its subscription may be, at least 1; None is as the settings say."""
     inbounds: Sequence[str] | None = None
     """Tags of inbounds; None is all shared ones, also those that come later."""
     credentials: Sequence[Credential] = ()
@@ -55,7 +57,7 @@ class CreateKey:
 
     def _json(self, operation: str = "keys.create") -> dict[str, Any]:
         given: dict[str, Any] = {}
-        for name in ("name", "label", "note", "owner", "idempotency_key"):
+        for name in ("name", "label", "note", "owner", "device_limit", "idempotency_key"):
             value = getattr(self, name)
             if value is not None:
                 given[name] = value
@@ -96,15 +98,23 @@ def patch(
     owner: int | None | Keep,
     data_limit: Size | None | Keep,
     expires_at: datetime | None | Keep,
+    device_limit: int | None | Keep,
     inbounds: Sequence[str] | None | Keep,
     enabled: bool | Keep,
     reset_usage: bool,
+    revoke_links: bool,
     new_credentials: Sequence[Credential],
 ) -> dict[str, Any]:
     """The JSON of a change: fields that are kept are left out, None takes the value away."""
     operation = "keys.update"
     given: dict[str, Any] = {}
-    for field, value in (("name", name), ("label", label), ("note", note), ("owner", owner)):
+    for field, value in (
+        ("name", name),
+        ("label", label),
+        ("note", note),
+        ("owner", owner),
+        ("device_limit", device_limit),
+    ):
         if value is not KEEP:
             given[field] = "clear" if value is None else {"set": value}
     if data_limit is not KEEP:
@@ -119,6 +129,8 @@ def patch(
         given["enabled"] = enabled
     if reset_usage is not False:
         given["reset_usage"] = reset_usage
+    if revoke_links is not False:
+        given["revoke_links"] = revoke_links
     if new_credentials:
         given["credentials"] = credentials(new_credentials)
     return given

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from ._native import Event
 from ._wire import from_millis
-from .inbounds import Inbound, Protocol, Transport, inbound, protocol, transport
+from .inbounds import Inbound, Transport, inbound, transport
 from .sizes import ByteSize
 
 T = TypeVar("T")
@@ -130,10 +131,19 @@ class Endpoint:
     address: str
     """Name or IP to dial."""
     port: int
-    protocol: Protocol
+    protocol: str
+    """``vless``, ``vmess``, ``trojan``, ``shadowsocks``, ``hysteria2`` or ``wireguard``."""
     transport: Transport
     security: dict[str, Any]
     """What protects it, as the client needs it: ``type`` and what belongs to it."""
+    mux: bool
+    """Several streams share a connection."""
+    fragment: str | None
+    """How the first packets are cut into pieces."""
+    noises: tuple[str, ...]
+    """What is sent before the first packet of UDP."""
+    user_agent: str | None
+    """What HTTP transports name as their user agent."""
     secret: str = field(repr=False)
     link: str = field(repr=False)
     """The share link. It contains the secret."""
@@ -185,11 +195,18 @@ def inbounds(answer: str) -> list[Inbound]:
     return [inbound(given) for given in json.loads(answer)]
 
 
+def line(answer: str) -> str:
+    text: str = json.loads(answer)
+    return text
+
+
+def binary(answer: str) -> bytes:
+    return base64.b64decode(json.loads(answer))
+
+
 def endpoints(answer: str) -> list[Endpoint]:
     return [
-        Endpoint(
-            protocol=protocol(given.pop("protocol")), transport=transport(given.pop("transport")), **given
-        )
+        Endpoint(transport=transport(given.pop("transport")), noises=tuple(given.pop("noises")), **given)
         for given in json.loads(answer)
     ]
 

@@ -7,12 +7,23 @@ from collections.abc import Sequence
 from os import PathLike
 
 from . import _native
-from ._kit_sync import Events, Inbounds, Keys, Kit, Servers, TrafficView
+from ._kit_sync import Events, Hosts, Inbounds, Keys, Kit, Servers, Subscriptions, TrafficView
 from ._thread import EventStream
 from ._wire import Length
 from .config import Server, to_json
 
-__all__ = ["EventStream", "Events", "Inbounds", "Keys", "Kit", "Servers", "TrafficView", "open"]
+__all__ = [
+    "EventStream",
+    "Events",
+    "Hosts",
+    "Inbounds",
+    "Keys",
+    "Kit",
+    "Servers",
+    "Subscriptions",
+    "TrafficView",
+    "open",
+]
 
 
 def open(

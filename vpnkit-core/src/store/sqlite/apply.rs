@@ -8,12 +8,12 @@ use super::row::{number, selection_text};
 use super::vault::Vault;
 use crate::model::Cursor;
 use crate::model::{
-    Credential, EventKind, EventSubject, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyRef, NewEvent, NewKey,
-    NodeId, Traffic,
+    ClientDevice, Credential, EventKind, EventSubject, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyRef,
+    NewEvent, NewKey, NodeId, Traffic,
 };
 use crate::store::fault as answer;
 use crate::store::{Receipt, StoreOp, StoreTxn, TrafficBatch, consequence};
-use crate::{Error, Result, Timestamp, lifecycle};
+use crate::{Error, Result, Secret, Timestamp, lifecycle};
 
 const OP: &str = "store.commit";
 
@@ -103,6 +103,11 @@ impl Batch<'_> {
             StoreOp::PutInbound(inbound) => self.put_inbound(&inbound),
             StoreOp::RemoveInbound(node, tag) => self.remove_inbound(&node, &tag),
             StoreOp::Traffic(batch) => self.traffic(&batch),
+            StoreOp::PutDocument { name, expected, body } => {
+                self.put_document(&name, expected, body.as_ref())
+            }
+            StoreOp::SeeDevice { device, limit } => self.see_device(&device, limit),
+            StoreOp::ForgetDevice { key, id } => self.forget_device(key, id.as_deref()),
             StoreOp::Emit(event) => self.emit(event),
         }
     }
@@ -124,8 +129,8 @@ impl Batch<'_> {
         let mut key = new.into_key(KeyId(0), self.at);
         self.run(
             "INSERT INTO keys (uid, version, name, label, note, owner, status, expires_at, inbounds, created_at,
-                               updated_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                               updated_at, device_limit)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             params![
                 key.uid.as_bytes(),
                 number(key.version),
@@ -138,6 +143,7 @@ impl Batch<'_> {
                 selection_text(&key.inbounds),
                 key.created_at.as_millis(),
                 key.updated_at.as_millis(),
+                key.device_limit,
             ],
         )
         .map_err(|e| taken(&key, e))?;
@@ -188,7 +194,8 @@ impl Batch<'_> {
     fn replace(&mut self, before: &Key, after: &Key) -> Result<()> {
         self.run(
             "UPDATE keys SET version = ?2, name = ?3, label = ?4, note = ?5, owner = ?6, status = ?7,
-                             expires_at = ?8, inbounds = ?9, updated_at = ?10 WHERE id = ?1",
+                             expires_at = ?8, inbounds = ?9, updated_at = ?10, device_limit = ?11,
+                             link_revision = ?12 WHERE id = ?1",
             params![
                 after.id.0,
                 number(after.version),
@@ -200,6 +207,8 @@ impl Batch<'_> {
                 after.expires_at.map(Timestamp::as_millis),
                 selection_text(&after.inbounds),
                 after.updated_at.as_millis(),
+                after.device_limit,
+                after.link_revision,
             ],
         )
         .map_err(|e| taken(after, e))?;
@@ -287,6 +296,82 @@ impl Batch<'_> {
             return Err(answer::no_inbound(tag));
         }
         self.inbound_event(EventKind::InboundRemoved, tag.as_str())
+    }
+
+    fn put_document(&self, name: &str, expected: Option<u64>, body: Option<&Secret>) -> Result<()> {
+        let found: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT version FROM documents WHERE name = ?1")
+            .and_then(|mut s| s.query_row([name], |r| r.get(0)).optional())
+            .map_err(sql)?;
+        let version = found.unwrap_or(0);
+        if let Some(expected) = expected
+            && number(expected) != version
+        {
+            return Err(answer::document(name, expected, version.unsigned_abs()));
+        }
+        match body {
+            Some(body) => self.run(
+                "INSERT INTO documents (name, version, body) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (name) DO UPDATE SET version = excluded.version, body = excluded.body",
+                params![name, version + 1, self.vault.seal_document(name, body)?],
+            ),
+            None => self.run("DELETE FROM documents WHERE name = ?1", [name]),
+        }
+        .map(drop)
+        .map_err(sql)
+    }
+
+    fn see_device(&self, device: &ClientDevice, limit: Option<u32>) -> Result<()> {
+        let key = device.key;
+        let (exists, known, there): (bool, bool, u32) = self
+            .connection
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM keys WHERE id = ?1),
+                        EXISTS (SELECT 1 FROM devices WHERE key_id = ?1 AND id = ?2),
+                        (SELECT count(*) FROM devices WHERE key_id = ?1)",
+            )
+            .and_then(|mut s| {
+                s.query_row(params![key.0, device.id], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
+            })
+            .map_err(sql)?;
+        if !exists {
+            return Err(answer::no_key(key));
+        }
+        if let Some(limit) = limit
+            && !known
+            && there >= limit
+        {
+            return Err(answer::too_many_devices(key, limit));
+        }
+        self.run(
+            "INSERT INTO devices (key_id, id, os, os_version, model, user_agent, first_seen, last_seen)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT (key_id, id) DO UPDATE SET os = excluded.os, os_version = excluded.os_version,
+               model = excluded.model, user_agent = excluded.user_agent, last_seen = excluded.last_seen",
+            params![
+                key.0,
+                device.id,
+                device.os,
+                device.os_version,
+                device.model,
+                device.user_agent,
+                device.first_seen.as_millis(),
+                device.last_seen.as_millis(),
+            ],
+        )
+        .map(drop)
+        .map_err(sql)
+    }
+
+    fn forget_device(&self, key: KeyId, id: Option<&str>) -> Result<()> {
+        let forgotten = self
+            .run("DELETE FROM devices WHERE key_id = ?1 AND (?2 IS NULL OR id = ?2)", params![key.0, id])
+            .map_err(sql)?;
+        if id.is_some() && forgotten == 0 {
+            return Err(answer::no_device(key));
+        }
+        Ok(())
     }
 
     /// Three narrow writes a moved key; a key's row is read only when its limit is reached.

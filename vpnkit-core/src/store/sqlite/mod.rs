@@ -24,7 +24,8 @@ use self::worker::{Readers, Writer};
 use super::{KeyStore, Receipt, StoreTxn};
 use crate::accounting::Baseline;
 use crate::model::{
-    Cursor, EventBatch, Inbound, Key, KeyId, KeyQuery, KeyRef, Page, ServerId, UsagePoint, UsageQuery,
+    ClientDevice, Cursor, Document, EventBatch, Inbound, Key, KeyId, KeyQuery, KeyRef, Page, ServerId,
+    UsagePoint, UsageQuery,
 };
 use crate::{Result, Secret, Timestamp};
 
@@ -104,6 +105,14 @@ impl KeyStore for SqliteStore {
 
     async fn inbounds(&self) -> Result<Vec<Inbound>> {
         self.readers.run("store.inbounds", query::inbounds).await
+    }
+
+    async fn documents(&self) -> Result<Vec<Document>> {
+        self.readers.run("store.documents", query::documents).await
+    }
+
+    async fn devices(&self, key: KeyId) -> Result<Vec<ClientDevice>> {
+        self.readers.run("store.devices", move |c, _| query::devices(c, key)).await
     }
 
     async fn baseline(&self, server: &ServerId) -> Result<Option<Baseline>> {

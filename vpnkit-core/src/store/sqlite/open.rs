@@ -19,7 +19,10 @@ use crate::{Error, ErrorKind, Result};
 const APPLICATION_ID: i32 = 0x7670_6e6b;
 
 /// Numbered, never edited once released.
-const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/0001_initial.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../../../migrations/0001_initial.sql"),
+    include_str!("../../../migrations/0002_subscriptions.sql"),
+];
 
 const OPEN: &str = "store.open";
 

@@ -9,8 +9,8 @@ use super::row::{self, KEY_COLUMNS, KEY_TABLES};
 use super::vault::Vault;
 use crate::accounting::Baseline;
 use crate::model::{
-    Cursor, Event, EventBatch, EventSubject, Inbound, Key, KeyId, KeyQuery, KeyRef, Order, Page, PageToken,
-    ServerId, Sort, SortValue, Traffic, UsagePoint, UsageQuery, UsageStep,
+    ClientDevice, Cursor, Document, Event, EventBatch, EventSubject, Inbound, Key, KeyId, KeyQuery, KeyRef,
+    Order, Page, PageToken, ServerId, Sort, SortValue, Traffic, UsagePoint, UsageQuery, UsageStep,
 };
 use crate::store::fault::cursor_expired;
 use crate::traffic::{Counter, Epoch};
@@ -159,6 +159,45 @@ pub(super) fn inbounds(connection: &Connection, vault: &Vault) -> Result<Vec<Inb
         .and_then(|mut s| s.query_map([], |r| r.get(0))?.collect())
         .map_err(sql)?;
     specs.iter().map(|spec| vault.open_inbound(spec)).collect()
+}
+
+/// All documents.
+pub(super) fn documents(connection: &Connection, vault: &Vault) -> Result<Vec<Document>> {
+    let rows: Vec<(String, i64, String)> = connection
+        .prepare_cached("SELECT name, version, body FROM documents ORDER BY name")
+        .and_then(|mut s| s.query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?.collect())
+        .map_err(sql)?;
+    rows.into_iter()
+        .map(|(name, version, body)| {
+            let body = vault.open_document(&name, &body)?;
+            Ok(Document { name, version: version.unsigned_abs(), body })
+        })
+        .collect()
+}
+
+/// The devices of a key.
+pub(super) fn devices(connection: &Connection, key: KeyId) -> Result<Vec<ClientDevice>> {
+    connection
+        .prepare_cached(
+            "SELECT id, os, os_version, model, user_agent, first_seen, last_seen FROM devices
+             WHERE key_id = ?1 ORDER BY first_seen, id",
+        )
+        .and_then(|mut s| {
+            s.query_map([key.0], |r| {
+                Ok(ClientDevice {
+                    key,
+                    id: r.get(0)?,
+                    os: r.get(1)?,
+                    os_version: r.get(2)?,
+                    model: r.get(3)?,
+                    user_agent: r.get(4)?,
+                    first_seen: Timestamp::from_millis(r.get(5)?),
+                    last_seen: Timestamp::from_millis(r.get(6)?),
+                })
+            })?
+            .collect()
+        })
+        .map_err(sql)
 }
 
 /// The newest stored reading.

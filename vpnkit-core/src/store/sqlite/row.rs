@@ -14,7 +14,8 @@ use crate::{Result, Timestamp};
 
 /// The columns that [`key`] reads, from `keys k JOIN meters m`.
 pub(super) const KEY_COLUMNS: &str = "k.id, k.uid, k.version, k.name, k.label, k.note, k.owner, k.status, \
-     k.expires_at, k.inbounds, k.created_at, k.updated_at, m.data_limit, m.used, m.up, m.down, m.seen_at";
+     k.expires_at, k.inbounds, k.created_at, k.updated_at, m.data_limit, m.used, m.up, m.down, m.seen_at, \
+     k.device_limit, k.link_revision";
 
 /// Where they come from.
 pub(super) const KEY_TABLES: &str = "keys k JOIN meters m ON m.key_id = k.id";
@@ -58,6 +59,8 @@ pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Result<Key>> {
         used: bytes(row.get(13)?),
         traffic: Traffic { up: bytes(row.get(14)?), down: bytes(row.get(15)?) },
         expires_at: time(8)?,
+        device_limit: row.get(17)?,
+        link_revision: row.get(18)?,
         inbounds: match selection(inbounds.as_deref()) {
             Ok(inbounds) => inbounds,
             Err(e) => return Ok(Err(e)),

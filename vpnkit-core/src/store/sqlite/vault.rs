@@ -108,6 +108,13 @@ impl Vault {
             )
             .map_err(sql)?;
         }
+        for document in super::query::documents(&txn, &plain)? {
+            txn.execute(
+                "UPDATE documents SET body = ?2 WHERE name = ?1",
+                params![document.name, self.seal_document(&document.name, &document.body)?],
+            )
+            .map_err(sql)?;
+        }
         let [memory, passes, lanes] = cost;
         txn.execute(
             "INSERT INTO vault (id, salt, memory, passes, lanes, proof) VALUES (1, ?1, ?2, ?3, ?4, ?5)",
@@ -144,6 +151,14 @@ impl Vault {
     pub(super) fn open_inbound(&self, text: &str) -> Result<Inbound> {
         let text = self.unseal("inbound", text)?;
         serde_json::from_str(&text).map_err(|_| damaged("inbounds.spec"))
+    }
+
+    pub(super) fn seal_document(&self, name: &str, body: &Secret) -> Result<String> {
+        self.seal(&format!("document:{name}"), body.expose())
+    }
+
+    pub(super) fn open_document(&self, name: &str, text: &str) -> Result<Secret> {
+        Ok(Secret::new(self.unseal(&format!("document:{name}"), text)?.as_str()))
     }
 
     /// Equal exactly for secrets that a server could not tell apart.

@@ -1,0 +1,163 @@
+//! What subscriptions are made with, as the store has it: settings, hosts, templates, signing secrets.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::Shared;
+use crate::model::{Document, Host, InboundTag, NodeId};
+use crate::store::{StoreOp, StoreTxn};
+use crate::subscription::token::SigningKeys;
+use crate::subscription::{SubscriptionSettings, SubscriptionTemplate, Templates};
+use crate::{Error, ErrorKind, Result, Secret};
+
+const SETTINGS: &str = "settings";
+const SIGNING: &str = "signing";
+const HOSTS: &str = "hosts/";
+const TEMPLATE: &str = "template/";
+/// How often an unknown token may make the store be asked whether another process has changed the secrets.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Read as a whole, replaced as a whole.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    pub(super) settings: SubscriptionSettings,
+    pub(super) hosts: BTreeMap<(NodeId, InboundTag), Vec<Host>>,
+    pub(super) sources: BTreeMap<String, SubscriptionTemplate>,
+    pub(super) templates: Templates,
+    pub(super) signing: SigningKeys,
+    /// 0 before there are secrets.
+    pub(super) signing_version: u64,
+}
+
+/// The desk and when it was read.
+#[derive(Debug)]
+pub(super) struct Held {
+    desk: Arc<Desk>,
+    read: Instant,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self { desk: Arc::default(), read: Instant::now() }
+    }
+}
+
+/// A document of this name.
+pub(super) fn hosts_name(node: &NodeId, tag: &InboundTag) -> String {
+    format!("{HOSTS}{node}/{tag}")
+}
+
+impl Desk {
+    fn read(documents: Vec<Document>) -> Result<Self> {
+        let mut desk = Self::default();
+        for document in documents {
+            let name = document.name.as_str();
+            if name == SETTINGS {
+                desk.settings = parsed(&document)?;
+            } else if name == SIGNING {
+                (desk.signing, desk.signing_version) = (parsed(&document)?, document.version);
+            } else if let Some((node, tag)) = name.strip_prefix(HOSTS).and_then(|place| place.split_once('/'))
+            {
+                desk.hosts.insert((NodeId::new(node)?, InboundTag::new(tag)?), parsed(&document)?);
+            } else if let Some(name) = name.strip_prefix(TEMPLATE) {
+                let template: SubscriptionTemplate = parsed(&document)?;
+                if let Err(e) = desk.templates.add(name, &template) {
+                    tracing::warn!(template = name, error = %e, "a template of this store cannot be used");
+                }
+                desk.sources.insert(name.to_owned(), template);
+            }
+        }
+        Ok(desk)
+    }
+}
+
+fn parsed<T: DeserializeOwned>(document: &Document) -> Result<T> {
+    serde_json::from_str(document.body.expose()).map_err(|_| {
+        // Not the fault's own words: they may repeat what stands there.
+        Error::new(ErrorKind::StoreCorrupt, "store.documents", "a document cannot be read")
+            .with("document", &document.name)
+    })
+}
+
+impl Shared {
+    pub(super) fn desk(&self) -> Arc<Desk> {
+        Arc::clone(&self.desk.read().unwrap_or_else(PoisonError::into_inner).desk)
+    }
+
+    pub(super) async fn reload_desk(&self) -> Result<Arc<Desk>> {
+        // One after the other, as with inbounds.
+        let _turn = self.reloading.lock().await;
+        let desk = Arc::new(Desk::read(self.store.documents().await?)?);
+        *self.desk.write().unwrap_or_else(PoisonError::into_inner) =
+            Held { desk: Arc::clone(&desk), read: Instant::now() };
+        Ok(desk)
+    }
+
+    /// The desk as another process may have changed it; asked for seldom.
+    pub(super) async fn newer_desk(&self) -> Result<Option<Arc<Desk>>> {
+        let read = self.desk.read().unwrap_or_else(PoisonError::into_inner).read;
+        if read.elapsed() < ASK_AGAIN { Ok(None) } else { self.reload_desk().await.map(Some) }
+    }
+
+    /// Writes the document `name`, or removes it, and reads all of them anew.
+    pub(super) async fn put_document<T: Serialize>(
+        &self,
+        op: &'static str,
+        name: String,
+        expected: Option<u64>,
+        value: Option<&T>,
+    ) -> Result<()> {
+        let body = value
+            .map(serde_json::to_string)
+            .transpose()
+            .map_err(|e| Error::new(ErrorKind::Unexpected, op, "it cannot be written").caused_by(e))?;
+        let put = StoreOp::PutDocument { name, expected, body: body.map(Secret::new) };
+        self.store.commit(StoreTxn::new(self.clock.now(), vec![put])).await.map_err(|e| e.during(op))?;
+        self.reload_desk().await.map(drop)
+    }
+
+    pub(super) async fn put_settings(&self, op: &'static str, settings: &SubscriptionSettings) -> Result<()> {
+        self.put_document(op, SETTINGS.to_owned(), None, Some(settings)).await
+    }
+
+    pub(super) async fn put_hosts(
+        &self,
+        op: &'static str,
+        place: (&NodeId, &InboundTag),
+        hosts: &[Host],
+    ) -> Result<()> {
+        let name = hosts_name(place.0, place.1);
+        self.put_document(op, name, None, (!hosts.is_empty()).then_some(&hosts)).await
+    }
+
+    pub(super) async fn put_template(
+        &self,
+        op: &'static str,
+        name: &str,
+        template: Option<&SubscriptionTemplate>,
+    ) -> Result<()> {
+        self.put_document(op, format!("{TEMPLATE}{name}"), None, template).await
+    }
+
+    /// Replaces the signing secrets that `desk` has. `Conflict` when somebody else has done so.
+    pub(super) async fn put_signing(&self, op: &'static str, desk: &Desk, keys: &SigningKeys) -> Result<()> {
+        self.put_document(op, SIGNING.to_owned(), Some(desk.signing_version), Some(keys)).await
+    }
+
+    /// The desk, with secrets to sign with: made when they are needed first.
+    pub(super) async fn signing_desk(&self, op: &'static str) -> Result<Arc<Desk>> {
+        let desk = self.desk();
+        if desk.signing_version > 0 {
+            return Ok(desk);
+        }
+        match self.put_signing(op, &desk, &SigningKeys::generate()).await {
+            // Another process was first.
+            Err(e) if e.kind() == ErrorKind::Conflict => self.reload_desk().await,
+            outcome => outcome.map(|()| self.desk()),
+        }
+    }
+}

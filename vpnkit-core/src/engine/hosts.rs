@@ -1,0 +1,126 @@
+//! How clients reach inbounds.
+
+use super::desk::Desk;
+use super::{Engine, Shared};
+use crate::model::{Endpoint, Host, InboundTag, Key, KeyRef, NodeId};
+use crate::subscription::{Reach, Seed, Variables};
+use crate::{Error, ErrorKind, Result, Timestamp};
+
+/// The hosts of one inbound.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct InboundHosts {
+    /// The inbound's machine.
+    pub node: NodeId,
+    /// The inbound's name.
+    pub tag: InboundTag,
+    /// Its hosts, in the order in which clients show them.
+    pub hosts: Vec<Host>,
+}
+
+/// Hosts: set, list, preview. An inbound without any is reached at its server's own address.
+#[derive(Clone, Debug)]
+pub struct Hosts {
+    pub(super) engine: Engine,
+}
+
+impl Hosts {
+    /// The hosts of every inbound that has some, sorted by node and tag.
+    pub async fn list(&self) -> Result<Vec<InboundHosts>> {
+        let shared = self.shared("hosts.list")?;
+        let hosts = |(place, hosts): (&(NodeId, InboundTag), &Vec<Host>)| InboundHosts {
+            node: place.0.clone(),
+            tag: place.1.clone(),
+            hosts: hosts.clone(),
+        };
+        Ok(shared.reload_desk().await?.hosts.iter().map(hosts).collect())
+    }
+
+    /// Replaces all hosts of an inbound; none gives it back its server's own address. To keep an inbound out of
+    /// subscriptions, give it one host that is `disabled`.
+    ///
+    /// Errors: `NotFound` for the inbound; `InvalidInput` with the `field`, `hosts[1].port`.
+    pub async fn set(&self, node: &NodeId, tag: &InboundTag, hosts: Vec<Host>) -> Result<()> {
+        const OP: &str = "hosts.set";
+        let shared = self.shared(OP)?;
+        if hosts.len() > 100 {
+            return Err(Error::invalid(OP, "hosts", "up to 100 for an inbound"));
+        }
+        for (index, host) in hosts.iter().enumerate() {
+            host.validate(OP, index)?;
+        }
+        shared.inbound(OP, node, tag)?;
+        shared.put_hosts(OP, (node, tag), &hosts).await
+    }
+
+    /// The endpoints that a key would have on an inbound with these hosts: variables filled in, choices made. Nothing
+    /// is stored.
+    ///
+    /// Errors: `NotFound` for the key or the inbound; `InvalidInput` with the `field`.
+    pub async fn preview(
+        &self,
+        key: impl Into<KeyRef>,
+        node: &NodeId,
+        tag: &InboundTag,
+        hosts: Vec<Host>,
+    ) -> Result<Vec<Endpoint>> {
+        const OP: &str = "hosts.preview";
+        let shared = self.shared(OP)?;
+        for (index, host) in hosts.iter().enumerate() {
+            host.validate(OP, index)?;
+        }
+        shared.inbound(OP, node, tag)?;
+        let key = shared.resolve(OP, &key.into()).await?;
+        let known = shared.desk();
+        let mut desk = Desk { settings: known.settings.clone(), ..Desk::default() };
+        desk.hosts.insert((node.clone(), tag.clone()), hosts);
+        let mut endpoints = shared.endpoints(&key, &desk, shared.clock.now())?;
+        endpoints.retain(|endpoint| endpoint.inbound == *tag);
+        Ok(endpoints)
+    }
+
+    fn shared(&self, operation: &'static str) -> Result<&Shared> {
+        self.engine.shared.open(operation)?;
+        Ok(&self.engine.shared)
+    }
+}
+
+impl Shared {
+    fn inbound(&self, op: &'static str, node: &NodeId, tag: &InboundTag) -> Result<()> {
+        match self.inbounds().iter().any(|i| i.node == *node && i.tag == *tag) {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::NotFound, op, "no such inbound")
+                .with("inbound", tag)
+                .with("node", node)),
+        }
+    }
+
+    /// Credential × inbound × host.
+    pub(super) fn endpoints(&self, key: &Key, desk: &Desk, now: Timestamp) -> Result<Vec<Endpoint>> {
+        let mut endpoints = Vec::new();
+        for inbound in self.inbounds().iter().filter(|i| i.serves(key.id, &key.inbounds)) {
+            let server = self.servers.iter().find(|s| s.backend.node() == &inbound.node);
+            let Some(server) = server.filter(|s| s.backend.check(inbound).is_ok()) else { continue };
+            let variables = Variables {
+                key,
+                now,
+                utc_offset_minutes: desk.settings.utc_offset_minutes,
+                language: desk.settings.language,
+                server: &server.address,
+                protocol: inbound.protocol.code(),
+                transport: inbound.transport.code(),
+            };
+            let seed = Seed::of(key, &inbound.tag, now);
+            let default = std::slice::from_ref(&server.host);
+            let hosts =
+                desk.hosts.get(&(inbound.node.clone(), inbound.tag.clone())).map_or(default, Vec::as_slice);
+            for (place, host) in hosts.iter().enumerate().filter(|(_, host)| !host.disabled) {
+                let reach = Reach::of(host, place, &variables, seed);
+                let fitting = |c: &&crate::model::Credential| c.protocol() == inbound.protocol.credential();
+                for credential in key.credentials.iter().filter(fitting) {
+                    endpoints.push(server.backend.endpoint(key.id, credential, inbound, &reach)?);
+                }
+            }
+        }
+        Ok(endpoints)
+    }
+}

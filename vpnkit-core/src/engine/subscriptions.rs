@@ -1,0 +1,391 @@
+//! Subscriptions.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Engine, Shared};
+use crate::model::{ClientDevice, Credential, Key, KeyPatch, KeyRef, KeyStatus, UsageQuery, UsageStep};
+use crate::store::{StoreOp, StoreTxn};
+use crate::subscription::respond::{Devices, Subject};
+use crate::subscription::token::Claim;
+use crate::subscription::{
+    Format, Language, SubscriptionResponse, SubscriptionSettings, SubscriptionTemplate, detect,
+};
+use crate::{Error, ErrorKind, Result, Timestamp};
+
+/// How many devices are remembered for a key without a limit.
+const REMEMBERED: u32 = 50;
+/// How long a device may go unrecorded: not every fetch is a write.
+const SEEN_EVERY: Duration = Duration::from_secs(3_600);
+/// The longest id of a device.
+const DEVICE_ID_MAX: usize = 128;
+/// Days that the page's chart goes back.
+const CHART_DAYS: u64 = 30;
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct RenderOptions {
+    /// Its `User-Agent`, or the beginning of it: `Happ/3`, `clash-verge`.
+    pub client: Option<String>,
+    /// The format, whoever asks.
+    pub format: Option<Format>,
+    /// The language of the page.
+    pub language: Option<Language>,
+}
+
+impl RenderOptions {
+    /// What this client reads.
+    pub fn client(user_agent: impl Into<String>) -> Self {
+        Self { client: Some(user_agent.into()), ..Self::default() }
+    }
+
+    /// This format.
+    #[must_use]
+    pub fn format(format: Format) -> Self {
+        Self { format: Some(format), ..Self::default() }
+    }
+}
+
+/// Subscriptions: URLs, answers for clients, settings, templates, devices.
+#[derive(Clone, Debug)]
+pub struct Subscriptions {
+    pub(super) engine: Engine,
+}
+
+impl Subscriptions {
+    /// The settings.
+    pub async fn settings(&self) -> Result<SubscriptionSettings> {
+        Ok(self.shared("subscriptions.settings")?.reload_desk().await?.settings.clone())
+    }
+
+    /// Replaces the settings, for every process that uses this store.
+    ///
+    /// Errors: `InvalidInput` with the `field`.
+    pub async fn configure(&self, settings: SubscriptionSettings) -> Result<()> {
+        const OP: &str = "subscriptions.configure";
+        settings.validate()?;
+        let shared = self.shared(OP)?;
+        let desk = shared.desk();
+        for (i, rule) in settings.clients.iter().enumerate() {
+            if let Format::Template(name) = &rule.format
+                && !desk.sources.contains_key(name)
+            {
+                let field = format!("clients[{i}].format");
+                return Err(Error::invalid(OP, &field, "there is no such template").with("template", name));
+            }
+        }
+        shared.put_settings(OP, &settings).await
+    }
+
+    /// The token of a key: 28 letters, the same until its links are revoked or the signing secret is rotated.
+    ///
+    /// Errors: `NotFound`.
+    pub async fn token(&self, key: impl Into<KeyRef>) -> Result<String> {
+        const OP: &str = "subscriptions.token";
+        let shared = self.shared(OP)?;
+        let key = shared.resolve(OP, &key.into()).await?;
+        shared.token(OP, &key).await
+    }
+
+    /// The URL of a key's subscription.
+    ///
+    /// Errors: `NotFound`; `InvalidConfig` when the settings have no `base_url`.
+    pub async fn url(&self, key: impl Into<KeyRef>) -> Result<String> {
+        const OP: &str = "subscriptions.url";
+        let shared = self.shared(OP)?;
+        let key = shared.resolve(OP, &key.into()).await?;
+        let token = shared.token(OP, &key).await?;
+        url(&shared.desk().settings, &token).ok_or_else(|| {
+            Error::new(ErrorKind::InvalidConfig, OP, "it is not known where subscriptions are served")
+                .with("field", "base_url")
+                .hint("set `base_url` in the settings of subscriptions")
+        })
+    }
+
+    /// A key's subscription as a client gets it, devices aside.
+    ///
+    /// Errors: `NotFound` for the key or a template.
+    pub async fn render(
+        &self,
+        key: impl Into<KeyRef>,
+        options: RenderOptions,
+    ) -> Result<SubscriptionResponse> {
+        const OP: &str = "subscriptions.render";
+        let shared = self.shared(OP)?;
+        let key = shared.resolve(OP, &key.into()).await?;
+        let desk = shared.desk();
+        let agent = options.client.as_deref().unwrap_or_default();
+        let format = options.format.unwrap_or_else(|| detect(&desk.settings.clients, agent, "").format);
+        let token = shared.token(OP, &key).await?;
+        shared.respond(&key, &token, &format, Devices::Free, options.language, None).await
+    }
+
+    /// The answer to an HTTP request for a subscription. `headers` are the request's, in any case and order; `format`
+    /// is what stands after the token in the URL, if anything does.
+    ///
+    /// A token that is not valid, or no longer, is an answer with status 404, as is an unknown `format`; only a
+    /// failure of the store is an error.
+    pub async fn for_request(
+        &self,
+        token: &str,
+        headers: &[(String, String)],
+        format: Option<&str>,
+    ) -> Result<SubscriptionResponse> {
+        const OP: &str = "subscriptions.for_request";
+        let shared = self.shared(OP)?;
+        let now = shared.clock.now();
+        let Some(key) = shared.key_of(token, now).await.map_err(|e| e.during(OP))? else {
+            return Ok(SubscriptionResponse::not_found());
+        };
+        let header = |name: &str| {
+            headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+        };
+        let desk = shared.desk();
+        let (agent, accept) =
+            (header("user-agent").unwrap_or_default(), header("accept").unwrap_or_default());
+        let format = match format.filter(|format| !format.is_empty()) {
+            None => detect(&desk.settings.clients, agent, accept).format,
+            Some(code) => match code.parse() {
+                Ok(Format::Template(name)) if !desk.sources.contains_key(&name) => {
+                    return Ok(SubscriptionResponse::not_found());
+                }
+                Ok(format) => format,
+                Err(_) => return Ok(SubscriptionResponse::not_found()),
+            },
+        };
+        let devices = match (key.status, &format) {
+            (KeyStatus::Active, Format::Page)
+            | (KeyStatus::Disabled | KeyStatus::Limited | KeyStatus::Expired, _) => Devices::Free,
+            (KeyStatus::Active, _) => {
+                let limit = key.device_limit.or(desk.settings.device_limit);
+                let device = device(&key, &header, now);
+                shared.seen(device, limit, desk.settings.require_device).await.map_err(|e| e.during(OP))?
+            }
+        };
+        let language = header("accept-language").and_then(Language::accepted);
+        shared.respond(&key, token, &format, devices, language, header("if-none-match")).await
+    }
+
+    /// Makes every token and URL of the key that was given out worthless, at once. With `new_credentials` whoever has
+    /// its share links is out too.
+    ///
+    /// Errors: `NotFound`.
+    pub async fn revoke(&self, key: impl Into<KeyRef>, new_credentials: bool) -> Result<Key> {
+        const OP: &str = "subscriptions.revoke";
+        let shared = self.shared(OP)?;
+        let key = shared.resolve(OP, &key.into()).await?;
+        let mut patch = KeyPatch { revoke_links: true, ..KeyPatch::default() };
+        if new_credentials {
+            for old in &key.credentials {
+                let secret = shared.issue(old.protocol()).await?;
+                patch.credentials.push(Credential { device: old.device.clone(), secret });
+            }
+        }
+        self.engine.keys().patch(OP, key.id.into(), patch, None).await
+    }
+
+    /// A new secret signs from now on. Tokens of those before are honoured for `keep` longer: clients that fetch in
+    /// that time need nothing new only while their URL is valid, so send out the new URLs. Zero ends all of them at
+    /// once, as after a leak.
+    ///
+    /// Errors: `Conflict` when another process does the same.
+    pub async fn rotate_secret(&self, keep: Duration) -> Result<()> {
+        const OP: &str = "subscriptions.rotate_secret";
+        let shared = self.shared(OP)?;
+        shared.signing_desk(OP).await?;
+        let desk = shared.reload_desk().await?;
+        let mut keys = desk.signing.clone();
+        keys.rotate(shared.clock.now(), keep);
+        shared.put_signing(OP, &desk, &keys).await
+    }
+
+    /// The operator's templates, by name.
+    pub async fn templates(&self) -> Result<BTreeMap<String, SubscriptionTemplate>> {
+        Ok(self.shared("subscriptions.templates")?.reload_desk().await?.sources.clone())
+    }
+
+    /// Adds a template, or replaces the one of its name (1 to 32 of `a-z 0-9 _ -`). It is checked first.
+    ///
+    /// Errors: `InvalidInput` about `name`, `content_type` or `source`, with the `line`.
+    pub async fn put_template(&self, name: &str, template: SubscriptionTemplate) -> Result<()> {
+        const OP: &str = "subscriptions.put_template";
+        let shared = self.shared(OP)?;
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
+        if name.is_empty() || name.len() > 32 || !name.bytes().all(allowed) {
+            return Err(Error::invalid(OP, "name", "1 to 32 of a-z 0-9 _ - are allowed"));
+        }
+        // A template may take its time; nobody else should wait for it.
+        let checked = template.clone();
+        tokio::task::spawn_blocking(move || checked.check())
+            .await
+            .map_err(|e| Error::new(ErrorKind::Unexpected, OP, "the check did not end").caused_by(e))??;
+        shared.put_template(OP, name, Some(&template)).await
+    }
+
+    /// Removes a template.
+    ///
+    /// Errors: `NotFound`; `Conflict` while a rule of the settings uses it.
+    pub async fn remove_template(&self, name: &str) -> Result<()> {
+        const OP: &str = "subscriptions.remove_template";
+        let shared = self.shared(OP)?;
+        let desk = shared.reload_desk().await?;
+        let fault = |kind, message| Err(Error::new(kind, OP, message).with("template", name));
+        if !desk.sources.contains_key(name) {
+            return fault(ErrorKind::NotFound, "no such template");
+        }
+        if desk.settings.clients.iter().any(|rule| matches!(&rule.format, Format::Template(n) if n == name)) {
+            return fault(ErrorKind::Conflict, "a rule of the settings uses it");
+        }
+        shared.put_template(OP, name, None).await
+    }
+
+    /// The devices that have fetched a key's subscription, the one that came first first.
+    ///
+    /// Errors: `NotFound`.
+    pub async fn devices(&self, key: impl Into<KeyRef>) -> Result<Vec<ClientDevice>> {
+        const OP: &str = "subscriptions.devices";
+        let shared = self.shared(OP)?;
+        let key = shared.resolve(OP, &key.into()).await?;
+        shared.store.devices(key.id).await.map_err(|e| e.during(OP))
+    }
+
+    /// Forgets a device of a key, or with `None` all of them: there is room for another one.
+    ///
+    /// Errors: `NotFound`.
+    pub async fn forget_device(&self, key: impl Into<KeyRef>, id: Option<String>) -> Result<()> {
+        const OP: &str = "subscriptions.forget_device";
+        let shared = self.shared(OP)?;
+        let key = shared.resolve(OP, &key.into()).await?.id;
+        let forget = StoreOp::ForgetDevice { key, id };
+        let txn = StoreTxn::new(shared.clock.now(), vec![forget]);
+        shared.store.commit(txn).await.map(drop).map_err(|e| e.during(OP))
+    }
+
+    fn shared(&self, operation: &'static str) -> Result<&Shared> {
+        self.engine.shared.open(operation)?;
+        Ok(&self.engine.shared)
+    }
+}
+
+fn url(settings: &SubscriptionSettings, token: &str) -> Option<String> {
+    settings.base_url.as_ref().map(|base| format!("{}/{token}", base.trim_end_matches('/')))
+}
+
+/// The device that a request names; `None` when it names none that could be one.
+fn device<'h>(key: &Key, header: &impl Fn(&str) -> Option<&'h str>, now: Timestamp) -> Option<ClientDevice> {
+    let id = header("x-hwid")?;
+    if id.is_empty() || id.len() > DEVICE_ID_MAX || !id.bytes().all(|b| b.is_ascii_graphic()) {
+        return None;
+    }
+    let text = |name: &str| {
+        let text: String = header(name)?.chars().filter(|c| !c.is_control()).take(128).collect();
+        (!text.is_empty()).then_some(text)
+    };
+    Some(ClientDevice {
+        key: key.id,
+        id: id.to_owned(),
+        os: text("x-device-os"),
+        os_version: text("x-ver-os"),
+        model: text("x-device-model"),
+        user_agent: text("user-agent"),
+        first_seen: now,
+        last_seen: now,
+    })
+}
+
+impl Shared {
+    async fn token(&self, op: &'static str, key: &Key) -> Result<String> {
+        let desk = self.signing_desk(op).await?;
+        desk.signing
+            .sign(Claim { key: key.id, revision: key.link_revision })
+            .ok_or_else(|| Error::new(ErrorKind::Unexpected, op, "there is no secret to sign with"))
+    }
+
+    /// The key of a token; `None` when it is not one, or was revoked.
+    async fn key_of(&self, token: &str, now: Timestamp) -> Result<Option<Key>> {
+        let claim = match self.desk().signing.verify(token, now) {
+            Some(claim) => Some(claim),
+            // Another process may have rotated the secret.
+            None => self.newer_desk().await?.and_then(|desk| desk.signing.verify(token, now)),
+        };
+        let Some(claim) = claim else { return Ok(None) };
+        let key = self.store.key(&KeyRef::Id(claim.key)).await?;
+        Ok(key.filter(|key| key.link_revision == claim.revision))
+    }
+
+    /// Records a device, unless it was lately.
+    async fn seen(
+        &self,
+        device: Option<ClientDevice>,
+        limit: Option<u32>,
+        required: bool,
+    ) -> Result<Devices> {
+        let Some(device) = device else {
+            return Ok(if required && limit.is_some() { Devices::Unnamed } else { Devices::Free });
+        };
+        let held = if limit.is_some() { Devices::Bound } else { Devices::Free };
+        let known = self.store.devices(device.key).await?;
+        let fresh = |d: &ClientDevice| {
+            d.id == device.id
+                && d.user_agent == device.user_agent
+                && device.last_seen.since(d.last_seen) < SEEN_EVERY
+        };
+        // A limit that was lowered since lets those stay that came first.
+        let within = |limit: u32| {
+            let place = known.iter().position(|d| d.id == device.id);
+            place.is_none_or(|place| place < usize::try_from(limit).unwrap_or(usize::MAX))
+        };
+        if !limit.is_none_or(within) {
+            return Ok(Devices::Full);
+        }
+        if known.iter().any(fresh) {
+            return Ok(held);
+        }
+        let at = device.last_seen;
+        let see = StoreOp::SeeDevice { device: Box::new(device), limit: Some(limit.unwrap_or(REMEMBERED)) };
+        match self.store.commit(StoreTxn::new(at, vec![see])).await {
+            Err(e) if e.kind() == ErrorKind::LimitReached => {
+                Ok(if limit.is_some() { Devices::Full } else { Devices::Free })
+            }
+            outcome => outcome.map(|_| held),
+        }
+    }
+
+    async fn respond(
+        &self,
+        key: &Key,
+        token: &str,
+        format: &Format,
+        devices: Devices,
+        language: Option<Language>,
+        known: Option<&str>,
+    ) -> Result<SubscriptionResponse> {
+        let (desk, now) = (self.desk(), self.clock.now());
+        let usage = match format {
+            Format::Page => {
+                let from = now.minus(Duration::from_secs(CHART_DAYS * 86_400));
+                let query = UsageQuery {
+                    key: Some(key.id),
+                    node: None,
+                    from,
+                    to: now.plus(Duration::from_secs(1)),
+                    step: UsageStep::Day,
+                };
+                self.store.usage(&query).await?
+            }
+            _ => Vec::new(),
+        };
+        let subject = Subject {
+            settings: &desk.settings,
+            templates: &desk.templates,
+            key,
+            endpoints: self.endpoints(key, &desk, now)?,
+            now,
+            url: url(&desk.settings, token),
+            devices,
+            usage: &usage,
+            language,
+        };
+        subject.respond(format, known)
+    }
+}
