@@ -11,7 +11,7 @@ export VPNKIT_SING_BOX_BIN ?= $(SING_BOX)
 export VPNKIT_REPOSITORY := $(CURDIR)
 PYTHON := $(CURDIR)/target/venv/bin/python
 
-.PHONY: help demo test test-rust test-python test-node lint bench compat deps xray sing-box judges python node docs clean
+.PHONY: help demo test test-rust test-python test-node lint bench compat deps xray sing-box judges chromium python node docs clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -31,7 +31,7 @@ test-python: python xray ## the wheel, in a virtual environment of its own
 	cd vpnkit-py && $(PYTHON) -m pyright -p . --pythonpath $(PYTHON) python ../examples/python
 	cd target && $(PYTHON) -m mypy.stubtest vpnkit._native
 
-test-node: node xray ## the packed package, installed beside its tests
+test-node: node xray chromium ## the packed package, installed beside its tests
 	cd target/npm && node --test --test-timeout=300000 test/*.test.mjs
 	cd target/npm && npx tsc --project test/tsconfig.json
 
@@ -75,6 +75,11 @@ $(SING_BOX):
 	@mkdir -p $(dir $@)
 	@GOBIN=$(dir $@)build CGO_ENABLED=0 go install -trimpath -ldflags "-s -w" -tags with_utls,with_quic github.com/sagernet/sing-box/cmd/sing-box@$(SING_BOX_VERSION)
 	@mv $(dir $@)build/sing-box $@ && rmdir $(dir $@)build
+
+chromium: ## a browser and fonts for the page of subscriptions: for tests
+	@command -v chromium >/dev/null || { echo "installing Debian packages: chromium fonts-noto-core fonts-noto-cjk"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	  chromium fonts-noto-core fonts-noto-cjk >/dev/null; }
 
 judges: deps ## what judges subscriptions in tests: target/judges
 	scripts/judges.sh

@@ -12,4 +12,5 @@ rm -rf target/npm && mkdir -p target/npm
 cp -r vpnkit-node/test examples/node target/npm/
 cd target/npm
 echo '{ "name": "tests", "private": true, "type": "module" }' >package.json
-npm install --silent --ignore-scripts ../dist/vpnkit-*.tgz typescript@7.0.2 @types/node@20
+npm install --silent --ignore-scripts ../dist/vpnkit-*.tgz typescript@7.0.2 @types/node@20 puppeteer-core@24.43.1 \
+  express@5.3.0 @types/express@5.0.6 fastify@5.12.8

@@ -16,6 +16,7 @@
 mod bare;
 mod languages;
 mod source;
+mod subscriptions;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -31,21 +32,32 @@ use vpnkit_testkit::FakeServer;
 const BULK: usize = 100_000;
 const ROUNDS: usize = 5;
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() {
+fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    if let [_, role, path] = arguments.as_slice()
+    // A runtime of its own, with one thread.
+    if arguments.get(1).is_some_and(|only| only == "subscriptions-here") {
+        return subscriptions::measure();
+    }
+    all(&arguments);
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn all(arguments: &[String]) {
+    if let [_, role, path] = arguments
         && role == "memory"
     {
         return resident(Path::new(path)).await;
     }
-    if let [_, role, directory] = arguments.as_slice()
+    if let [_, role, directory] = arguments
         && role == "rust"
     {
         return languages::measure(Path::new(directory)).await;
     }
     if arguments.get(1).is_some_and(|only| only == "languages") {
         return languages::compare();
+    }
+    if arguments.get(1).is_some_and(|only| only == "subscriptions") {
+        return subscriptions::compare();
     }
     println!("| what | vpnkit | bare rusqlite | ratio | to reach |");
     println!("|---|---|---|---|---|");
@@ -58,6 +70,7 @@ async fn main() {
     }
     memory().await;
     languages::compare();
+    subscriptions::compare();
 }
 
 fn row(what: &str, ours: &str, bare: &str, ratio: Option<f64>, target: &str) {
@@ -229,6 +242,13 @@ async fn memory() {
     row("resident memory with 100,000 keys, after 3 ticks of all", text.trim(), "", None, "60 MB");
 }
 
+/// The resident memory of this process.
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
 async fn resident(path: &Path) {
     let store = SqliteStore::open(path, SqliteOptions::default()).await.unwrap();
     let source = Arc::new(BenchSource::default());
@@ -246,9 +266,6 @@ async fn resident(path: &Path) {
     for i in 0..1_000 {
         engine.keys().get(format!("k{}", i * 97).as_str()).await.unwrap();
     }
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    let kib: f64 = line.trim().trim_end_matches(" kB").parse().unwrap();
-    println!("{:.0} MB", kib * 1024.0 / 1e6);
+    println!("{:.0} MB", resident_kib() as f64 * 1024.0 / 1e6);
     engine.close().await.unwrap();
 }

@@ -25,7 +25,9 @@ pub use counters::{CounterClient, CounterServer};
 pub use netns::{Namespaces, inside};
 pub use patience::{eventually, within};
 pub use ports::free_ports;
-pub use process::{alive, children_of, repository, sing_box_binary, xray_binary};
+pub use process::{
+    alive, children_of, compiled_examples, installed, repository, sing_box_binary, xray_binary,
+};
 pub use site::{Certificate, Site};
 pub use socks::{Transfer, Tunnel, get};
 pub use standalone::StandaloneXray;

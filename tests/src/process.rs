@@ -53,3 +53,25 @@ pub fn children_of(part: &str) -> Vec<u32> {
     }
     found
 }
+
+/// What `make python node` has installed.
+pub fn installed(path: &str) -> PathBuf {
+    let path = repository().join("target").join(path);
+    assert!(path.exists(), "{} is missing: run `make python node`, or `make test`", path.display());
+    path
+}
+
+/// The directory of the examples for Node, compiled once.
+pub async fn compiled_examples() -> PathBuf {
+    static ONCE: tokio::sync::OnceCell<PathBuf> = tokio::sync::OnceCell::const_new();
+    let compile = async || {
+        let status = tokio::process::Command::new("node")
+            .arg(installed("npm/node_modules/typescript/bin/tsc"))
+            .args(["--project", "test/tsconfig.json"])
+            .current_dir(installed("npm"))
+            .status();
+        assert!(status.await.unwrap().success());
+        installed("npm/built/node")
+    };
+    ONCE.get_or_init(compile).await.clone()
+}

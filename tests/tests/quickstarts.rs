@@ -11,19 +11,14 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use testbed::{Certificate, Client, Site, free_ports, repository, within, xray_binary};
+use testbed::{
+    Certificate, Client, Site, compiled_examples, free_ports, installed, repository, within, xray_binary,
+};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::Command;
 
 const MIB: usize = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What `make python node` has installed.
-fn installed(path: &str) -> PathBuf {
-    let path = repository().join("target").join(path);
-    assert!(path.exists(), "{} is missing: run `make python node`, or `make test`", path.display());
-    path
-}
 
 /// Runs the program twice: with a client that downloads, and again, when all must be as it was.
 async fn runs(program: &Path, arguments: &[PathBuf]) {
@@ -87,12 +82,5 @@ async fn python() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn node() {
-    let compiler = installed("npm/node_modules/typescript/bin/tsc");
-    let compiled = Command::new("node")
-        .arg(compiler)
-        .args(["--project", "test/tsconfig.json"])
-        .current_dir(installed("npm"))
-        .status();
-    assert!(compiled.await.unwrap().success());
-    runs(Path::new("node"), &[installed("npm/built/node/quickstart.mjs")]).await;
+    runs(Path::new("node"), &[compiled_examples().await.join("quickstart.mjs")]).await;
 }

@@ -1,10 +1,14 @@
 //! Subscriptions.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::desk::Desk;
 use super::{Engine, Shared};
-use crate::model::{ClientDevice, Credential, Key, KeyPatch, KeyRef, KeyStatus, UsageQuery, UsageStep};
+use crate::model::{
+    ClientDevice, Credential, Endpoint, Key, KeyPatch, KeyRef, KeyStatus, UsagePoint, UsageQuery, UsageStep,
+};
 use crate::store::{StoreOp, StoreTxn};
 use crate::subscription::respond::{Devices, Subject};
 use crate::subscription::token::Claim;
@@ -361,30 +365,58 @@ impl Shared {
         known: Option<&str>,
     ) -> Result<SubscriptionResponse> {
         let (desk, now) = (self.desk(), self.clock.now());
-        let usage = match format {
+        let endpoints = self.endpoints(key, &desk, now)?;
+        let made = Made { desk, key: key.clone(), endpoints, now, devices, language };
+        match format {
             Format::Page => {
                 let from = now.minus(Duration::from_secs(CHART_DAYS * 86_400));
-                let query = UsageQuery {
-                    key: Some(key.id),
-                    node: None,
-                    from,
-                    to: now.plus(Duration::from_secs(1)),
-                    step: UsageStep::Day,
-                };
-                self.store.usage(&query).await?
+                let to = now.plus(Duration::from_secs(1));
+                let query = UsageQuery { key: Some(key.id), node: None, from, to, step: UsageStep::Day };
+                let usage = self.store.usage(&query).await?;
+                let (token, known) = (token.to_owned(), known.map(str::to_owned));
+                // QR codes take milliseconds; nobody else should wait for them.
+                tokio::task::spawn_blocking(move || {
+                    made.respond(&token, &Format::Page, &usage, known.as_deref())
+                })
+                .await
+                .map_err(|e| {
+                    Error::new(ErrorKind::Unexpected, "subscriptions.page", "the page was not made")
+                        .caused_by(e)
+                })?
             }
-            _ => Vec::new(),
-        };
+            format => made.respond(token, format, &[], known),
+        }
+    }
+}
+
+/// What an answer is made of, when everything has been read.
+struct Made {
+    desk: Arc<Desk>,
+    key: Key,
+    endpoints: Vec<Endpoint>,
+    now: Timestamp,
+    devices: Devices,
+    language: Option<Language>,
+}
+
+impl Made {
+    fn respond(
+        self,
+        token: &str,
+        format: &Format,
+        usage: &[UsagePoint],
+        known: Option<&str>,
+    ) -> Result<SubscriptionResponse> {
         let subject = Subject {
-            settings: &desk.settings,
-            templates: &desk.templates,
-            key,
-            endpoints: self.endpoints(key, &desk, now)?,
-            now,
-            url: url(&desk.settings, token),
-            devices,
-            usage: &usage,
-            language,
+            settings: &self.desk.settings,
+            templates: &self.desk.templates,
+            key: &self.key,
+            endpoints: self.endpoints,
+            now: self.now,
+            url: url(&self.desk.settings, token),
+            devices: self.devices,
+            usage,
+            language: self.language,
         };
         subject.respond(format, known)
     }

@@ -369,6 +369,8 @@ fn protect<'a>(dialect: Dialect, entry: &mut Entry<'a>, endpoint: &'a Endpoint, 
     match &endpoint.security {
         // Trojan and Hysteria are always inside TLS there.
         ClientSecurity::None if tls_inside => return None,
+        // Its gRPC is always inside TLS too.
+        ClientSecurity::None if dialect == Dialect::Clash && entry.grpc_opts.is_some() => return None,
         ClientSecurity::None => {
             // Without TLS mihomo has to be told that XHTTP speaks HTTP/1.1.
             entry.alpn = entry.xhttp_opts.is_some().then(|| vec!["http/1.1"]);

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
 use uuid::Uuid;
 
 use super::fault::{convert, damaged};
-use super::row::{self, KEY_COLUMNS, KEY_TABLES};
+use super::row::{self, KEY_COLUMNS, KEY_TABLES, KEY_WIDTH};
 use super::vault::Vault;
 use crate::accounting::Baseline;
 use crate::model::{
@@ -20,22 +20,32 @@ fn sql(error: rusqlite::Error) -> Error {
     convert("store.read", error)
 }
 
-/// One key.
+/// One key, with its credentials in one statement: each statement is a transaction of its own.
 pub(super) fn key(connection: &Connection, vault: &Vault, key: &KeyRef) -> Result<Option<Key>> {
     let (condition, value): (_, Value) = match key {
         KeyRef::Id(id) => ("k.id = ?1", id.0.into()),
         KeyRef::Uid(uid) => ("k.uid = ?1", uid.as_bytes().to_vec().into()),
         KeyRef::Name(name) => ("k.name = ?1", name.clone().into()),
     };
-    let found = connection
-        .prepare_cached(&format!("SELECT {KEY_COLUMNS} FROM {KEY_TABLES} WHERE {condition}"))
-        .and_then(|mut s| s.query_row([value], row::key).optional())
-        .map_err(sql)?;
-    let Some(key) = found.transpose()? else { return Ok(None) };
-    let mut keys = [key];
-    row::credentials(connection, vault, &mut keys)?;
-    let [key] = keys;
-    Ok(Some(key))
+    let text = format!(
+        "SELECT {KEY_COLUMNS}, c.protocol, c.device, c.secret
+         FROM {KEY_TABLES} LEFT JOIN credentials c ON c.key_id = k.id WHERE {condition}"
+    );
+    let mut statement = connection.prepare_cached(&text).map_err(sql)?;
+    let mut rows = statement.query([value]).map_err(sql)?;
+    let mut found: Option<Key> = None;
+    while let Some(row) = rows.next().map_err(sql)? {
+        let mut key = match found.take() {
+            Some(key) => key,
+            None => row::key(row).map_err(sql)??,
+        };
+        key.credentials.extend(row::credential(row, key.id, KEY_WIDTH, vault)?);
+        found = Some(key);
+    }
+    if let Some(key) = &mut found {
+        row::sort_credentials(key);
+    }
+    Ok(found)
 }
 
 /// The keys that exist among `ids`, by id.

@@ -17,6 +17,9 @@ pub(super) const KEY_COLUMNS: &str = "k.id, k.uid, k.version, k.name, k.label, k
      k.expires_at, k.inbounds, k.created_at, k.updated_at, m.data_limit, m.used, m.up, m.down, m.seen_at, \
      k.device_limit, k.link_revision";
 
+/// How many they are.
+pub(super) const KEY_WIDTH: usize = 19;
+
 /// Where they come from.
 pub(super) const KEY_TABLES: &str = "keys k JOIN meters m ON m.key_id = k.id";
 
@@ -110,19 +113,35 @@ pub(super) fn credentials(connection: &Connection, vault: &Vault, keys: &mut [Ke
     let mut rows = statement.query([value]).map_err(sql)?;
     while let Some(row) = rows.next().map_err(sql)? {
         let id = KeyId(row.get(0).map_err(sql)?);
-        let text = |i: usize| row.get::<_, String>(i).map_err(sql);
-        let protocol: Protocol = text(1)?.parse().map_err(|_| damaged("credentials.protocol"))?;
-        let device = Device::new(text(2)?).map_err(|_| damaged("credentials.device"))?;
-        let credential =
-            Credential { secret: vault.open_credential(id, protocol, &device, &text(3)?)?, device };
-        if let Ok(i) = keys.binary_search_by_key(&id, |k| k.id)
+        if let Some(credential) = credential(row, id, 1, vault)?
+            && let Ok(i) = keys.binary_search_by_key(&id, |k| k.id)
             && let Some(key) = keys.get_mut(i)
         {
             key.credentials.push(credential);
         }
     }
-    for key in keys {
-        key.credentials.sort_by(|a, b| (a.protocol(), &a.device).cmp(&(b.protocol(), &b.device)));
-    }
+    keys.iter_mut().for_each(sort_credentials);
     Ok(())
+}
+
+/// The credential in `protocol, device, secret` from column `first` on; `None` when there is none.
+pub(super) fn credential(
+    row: &Row<'_>,
+    key: KeyId,
+    first: usize,
+    vault: &Vault,
+) -> Result<Option<Credential>> {
+    let text = |i: usize| row.get_ref(first + i).map_err(|e| convert("store.credentials", e));
+    let (protocol, device, secret) = (text(0)?, text(1)?, text(2)?);
+    let (Ok(protocol), Ok(device), Ok(secret)) = (protocol.as_str(), device.as_str(), secret.as_str()) else {
+        return Ok(None);
+    };
+    let protocol: Protocol = protocol.parse().map_err(|_| damaged("credentials.protocol"))?;
+    let device = Device::new(device).map_err(|_| damaged("credentials.device"))?;
+    let secret = vault.open_credential(key, protocol, &device, secret)?;
+    Ok(Some(Credential { secret, device }))
+}
+
+pub(super) fn sort_credentials(key: &mut Key) {
+    key.credentials.sort_by(|a, b| (a.protocol(), &a.device).cmp(&(b.protocol(), &b.device)));
 }

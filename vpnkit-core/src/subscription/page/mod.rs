@@ -10,8 +10,9 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest as _, Sha256};
 
 use super::respond::{Subject, SubscriptionResponse};
+use super::sing_box::SingBoxForm;
 use super::variables::percentage;
-use super::{Language, Qr, Theme, UsageChart, link};
+use super::{Format, Language, Qr, Theme, UsageChart, link};
 use crate::model::{ByteSize, UsageStep};
 use crate::{Error, ErrorKind, Result};
 
@@ -41,21 +42,21 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Apps that take a subscription by a link of their own: name, then the link with `{url}` encoded, `{raw}` as it
+/// Apps that take a subscription by a link of their own: name, what they read, then the link with `{url}` encoded, `{raw}` as it
 /// stands, `{b64}` in base64, `{bare}` without its scheme, `{name}` encoded. The most used ones first.
-const APPS: &[(&str, &str)] = &[
-    ("Happ", "happ://add/{raw}"),
-    ("v2RayTun", "v2raytun://import/{raw}"),
-    ("Hiddify", "hiddify://import/{raw}#{name}"),
-    ("Streisand", "streisand://import/{raw}#{name}"),
-    ("v2rayNG", "v2rayng://install-sub?url={url}&name={name}"),
-    ("Clash Verge / FlClash", "clash://install-config?url={url}&name={name}"),
-    ("Stash", "stash://install-config?url={url}&name={name}"),
-    ("sing-box", "sing-box://import-remote-profile?url={url}#{name}"),
-    ("Karing", "karing://install-config?url={url}&name={name}"),
-    ("Shadowrocket", "shadowrocket://add/sub://{b64}?remark={name}"),
-    ("NekoBox", "sn://subscription?url={url}&name={name}"),
-    ("Outline", "ssconf://{bare}#{name}"),
+const APPS: &[(&str, Format, &str)] = &[
+    ("Happ", Format::Xray, "happ://add/{raw}"),
+    ("v2RayTun", Format::Links, "v2raytun://import/{raw}"),
+    ("Hiddify", Format::Links, "hiddify://import/{raw}#{name}"),
+    ("Streisand", Format::Xray, "streisand://import/{raw}#{name}"),
+    ("v2rayNG", Format::Links, "v2rayng://install-sub?url={url}&name={name}"),
+    ("Clash / FlClash", Format::Mihomo, "clash://install-config?url={url}&name={name}"),
+    ("Stash", Format::Stash, "stash://install-config?url={url}&name={name}"),
+    ("sing-box", Format::SingBox(SingBoxForm::V1_12), "sing-box://import-remote-profile?url={url}#{name}"),
+    ("Karing", Format::SingBox(SingBoxForm::V1_12), "karing://install-config?url={url}&name={name}"),
+    ("Shadowrocket", Format::Links, "shadowrocket://add/sub://{b64}?remark={name}"),
+    ("NekoBox", Format::Links, "sn://subscription?url={url}&name={name}"),
+    ("Outline", Format::Outline, "ssconf://{bare}#{name}"),
 ];
 
 /// The headers that keep the page and its address to itself.
@@ -87,10 +88,14 @@ pub(super) fn html(subject: &Subject<'_>, title: &str, notices: &[&str]) -> Resu
         false => Vec::new(),
     };
     let url = subject.url.as_deref();
+    // Only those that find something to connect to.
+    let useful = |format: &Format| subject.endpoints.iter().any(|endpoint| format.expresses(endpoint));
     let apps: Vec<Value> = match url {
-        Some(url) => {
-            APPS.iter().map(|&(name, form)| context! { name, link => deep_link(form, url, title) }).collect()
-        }
+        Some(url) => APPS
+            .iter()
+            .filter(|(_, format, _)| useful(format))
+            .map(|&(name, _, form)| context! { name, link => deep_link(form, url, title) })
+            .collect(),
         None => Vec::new(),
     };
     let languages: Vec<Value> = Language::ALL
