@@ -26,7 +26,7 @@ pub use netns::{Namespaces, inside};
 pub use patience::{eventually, within};
 pub use ports::free_ports;
 pub use process::{
-    alive, children_of, compiled_examples, installed, repository, sing_box_binary, xray_binary,
+    alive, built_example, children_of, compiled_examples, installed, repository, sing_box_binary, xray_binary,
 };
 pub use site::{Certificate, Site};
 pub use socks::{Transfer, Tunnel, get};

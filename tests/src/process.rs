@@ -75,3 +75,15 @@ pub async fn compiled_examples() -> PathBuf {
     };
     ONCE.get_or_init(compile).await.clone()
 }
+
+/// A program of `examples/src/bin`, built.
+pub async fn built_example(name: &str) -> PathBuf {
+    let status = tokio::process::Command::new(env!("CARGO"))
+        .args(["build", "--locked", "-q", "-p", "vpnkit-examples", "--bin", name])
+        .current_dir(repository())
+        .status();
+    assert!(status.await.unwrap().success());
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from);
+    target.join("debug").join(name)
+}

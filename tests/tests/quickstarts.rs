@@ -12,7 +12,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use testbed::{
-    Certificate, Client, Site, compiled_examples, free_ports, installed, repository, within, xray_binary,
+    Certificate, Client, Site, built_example, compiled_examples, free_ports, installed, repository, within,
+    xray_binary,
 };
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::Command;
@@ -65,14 +66,7 @@ async fn runs(program: &Path, arguments: &[PathBuf]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rust() {
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--locked", "-q", "-p", "vpnkit-examples", "--bin", "quickstart"])
-        .current_dir(repository())
-        .status();
-    assert!(built.await.unwrap().success());
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from);
-    runs(&target.join("debug/quickstart"), &[]).await;
+    runs(&built_example("quickstart").await, &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use testbed::{compiled_examples, eventually, free_ports, installed, repository, within};
+use testbed::{built_example, compiled_examples, eventually, free_ports, installed, repository, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 use vpnkit::{Config, CreateKey, Inbound, InboundTag, VpnKit, VpnProtocol, XrayConfig};
@@ -93,14 +93,7 @@ async fn serves(program: &Path, arguments: &[PathBuf]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn axum() {
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--locked", "-q", "-p", "vpnkit-examples", "--bin", "axum_server"])
-        .current_dir(repository())
-        .status();
-    assert!(built.await.unwrap().success());
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from);
-    serves(&target.join("debug/axum_server"), &[]).await;
+    serves(&built_example("axum_server").await, &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

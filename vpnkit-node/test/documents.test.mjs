@@ -43,6 +43,21 @@ test("the event loop and the sandbox", async (t) => {
   assert.equal((await run(t, sandbox)).out, "limited\n");
 });
 
+test("subscriptions", async (t) => {
+  const [, , , text] = blocks("docs", "node.md");
+  const done = await run(t, `
+    import { openSandbox } from "vpnkit/testing";
+    const kit = await openSandbox();
+    const request = { headers: { "user-agent": "v2rayNG/2.3.5" } };
+    await kit.inbounds.ensure({ tag: "ws", port: 443, protocol: { type: "vless" }, transport: { type: "webSocket", path: "/ws" } });
+    await kit.keys.create({ name: "alice" });
+    const token = await kit.subscriptions.token("alice");
+    ${text}
+    console.log(status, headers["profile-title"], Buffer.from(body, "base64").toString().slice(0, 8), picture.subarray(1, 4).toString());
+    await kit.close();`);
+  assert.equal(done.out, "200 Example vless:// PNG\n", done.err);
+});
+
 test("the package's README", async (t) => {
   const [text] = blocks("vpnkit-node", "README.md");
   const done = await run(t, text.replace("sqlite:bot.db", "memory:"));

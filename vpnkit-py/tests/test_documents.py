@@ -55,6 +55,32 @@ def test_the_other_blocks_run(number: int, program: Callable[..., subprocess.Com
     assert done.stdout == ("renew 1\n" if number == 1 else "")
 
 
+def test_the_guide_to_subscriptions(program: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    """All of it, one block after the other, in a sandbox with an inbound, a key and a bot; the first block is the
+    example for FastAPI, which a test of its own runs."""
+    texts = blocks("docs/subscriptions.md")
+    assert "for_request" in texts[0]
+    body = "".join(f"        {line}\n" for text in texts[1:] for line in text.splitlines())
+    done = program(
+        "import asyncio, vpnkit\n"
+        "from unittest.mock import AsyncMock\n"
+        "async def main():\n"
+        "    async with vpnkit.testing.open() as kit:\n"
+        "        bot, chat = AsyncMock(), 7\n"
+        "        transport = vpnkit.WebSocket('/ws')\n"
+        "        await kit.inbounds.ensure(vpnkit.Inbound('ws', 443, vpnkit.Vless(), transport=transport))\n"
+        "        await kit.keys.create('alice', days=30)\n"
+        "        await kit.subscriptions.put_template('tv', vpnkit.SubscriptionTemplate('text/plain', ''))\n"
+        "        token = await kit.subscriptions.token('alice')\n"
+        "        await kit.subscriptions.for_request(token, {'x-hwid': 'one', 'x-device-model': 'P9'})\n"
+        + body
+        + "        assert bot.send_photo.await_args.args[1].startswith(b'\\x89PNG')\n"
+        "asyncio.run(main())\n"
+    )
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert done.stdout.splitlines()[0] == "✅ 30d" and done.stdout.splitlines()[1].startswith("P9 ")
+
+
 def test_the_package_readme(program: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     done = program(blocks("vpnkit-py/README.md")[0])
     assert done.stdout.startswith("active 50 GiB 20"), done.stderr

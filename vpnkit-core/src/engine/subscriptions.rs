@@ -335,12 +335,10 @@ impl Shared {
                 && device.last_seen.since(d.last_seen) < SEEN_EVERY
         };
         // A limit that was lowered since lets those stay that came first.
-        let within = |limit: u32| {
-            let place = known.iter().position(|d| d.id == device.id);
-            place.is_none_or(|place| place < usize::try_from(limit).unwrap_or(usize::MAX))
-        };
-        if !limit.is_none_or(within) {
-            return Ok(Devices::Full);
+        let most = usize::try_from(limit.unwrap_or(REMEMBERED)).unwrap_or(usize::MAX);
+        let place = known.iter().position(|d| d.id == device.id).unwrap_or(known.len());
+        if place >= most {
+            return Ok(if limit.is_some() { Devices::Full } else { Devices::Free });
         }
         if known.iter().any(fresh) {
             return Ok(held);

@@ -11,6 +11,7 @@ mod format;
 mod language;
 mod link;
 mod names;
+mod object;
 pub mod outline;
 mod page;
 mod qr;

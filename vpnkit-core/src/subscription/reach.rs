@@ -104,7 +104,7 @@ impl Reach {
         Self {
             remark: variables.fill(&host.remark).into_owned(),
             address: choose(ADDRESS, &host.addresses)
-                .map(|address| variables.fill(&address).into_owned())
+                .map(|address| dialable(&variables.fill(&address)))
                 .unwrap_or_default(),
             port: host.port,
             sni: choose(SNI, &host.sni),
@@ -223,6 +223,15 @@ impl Reach {
     }
 }
 
+/// What a variable brings into an address must not end it: a name may have `@` and `+`, a label anything.
+fn dialable(address: &str) -> String {
+    if address.parse::<std::net::IpAddr>().is_ok() {
+        return address.to_owned();
+    }
+    let fits = |c: char| c.is_alphanumeric() || ".-_".contains(c);
+    address.chars().map(|c| if fits(c) { c } else { '-' }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,6 +291,19 @@ mod tests {
             seen.insert((first.address, first.sni));
         }
         assert!(seen.len() > 30, "{seen:?}");
+    }
+
+    #[test]
+    fn a_variable_cannot_break_an_address() {
+        let host = Host::new("{LABEL}", "{USERNAME}.{LABEL}.example");
+        let mut key = key(1);
+        key.name = crate::model::KeyName::new("a+b@c").ok();
+        key.label = Some("x/y #z:443".into());
+        let reached = reach(&host, &key, Timestamp::default());
+        assert_eq!(
+            (reached.address.as_str(), reached.remark.as_str()),
+            ("a-b-c.x-y--z-443.example", "x/y #z:443")
+        );
     }
 
     #[test]

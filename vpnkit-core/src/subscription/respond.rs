@@ -7,11 +7,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::settings::Why;
 use super::template::{Templates, View};
-use super::{Format, Language, SubscriptionSettings, Variables, page};
-use crate::model::{
-    ClientSecurity, Endpoint, InboundTag, Key, KeyId, KeyStatus, Proxy, ShadowsocksMethod, Transport,
-    UsagePoint,
-};
+use super::{Format, Language, SubscriptionSettings, Variables, page, sample};
+use crate::model::{Endpoint, Key, KeyId, KeyStatus, Proxy, ShadowsocksMethod, UsagePoint};
 use crate::{Result, Secret, Timestamp};
 
 /// What a subscription answers: any web framework can send it.
@@ -227,23 +224,10 @@ impl Subject<'_> {
 
 /// An endpoint that says something and leads nowhere: Shadowsocks, because every format has it.
 pub(super) fn placeholder(key: KeyId, text: &str) -> Endpoint {
-    Endpoint {
-        key,
-        inbound: InboundTag::sample(),
-        remark: text.to_owned(),
-        address: "127.0.0.1".to_owned(),
-        port: 1,
-        proxy: Proxy::Shadowsocks {
-            method: ShadowsocksMethod::ChaCha20Poly1305,
-            password: Secret::new("none"),
-        },
-        transport: Transport::Tcp,
-        security: ClientSecurity::None,
-        mux: false,
-        fragment: None,
-        noises: Vec::new(),
-        user_agent: None,
-    }
+    let proxy =
+        Proxy::Shadowsocks { method: ShadowsocksMethod::ChaCha20Poly1305, password: Secret::new("none") };
+    let remark = text.to_owned();
+    Endpoint { key, remark, address: "127.0.0.1".to_owned(), port: 1, ..sample::endpoint(proxy) }
 }
 
 /// As it stands when it is ASCII on one line, otherwise as `base64:`.

@@ -104,15 +104,16 @@ impl SubscriptionSettings {
         let fault =
             |field: &str, message: &str| Err(Error::invalid("subscriptions.configure", field, message));
         let web = |url: &str| url.starts_with("https://") || url.starts_with("http://");
-        let clean = |text: &str| text.len() <= 2_048 && !text.chars().any(|c| c.is_control() || c == ' ');
+        // They go into headers, so names in other alphabets have to be written as xn--.
+        let clean = |text: &str| text.len() <= 2_048 && text.bytes().all(|b| b.is_ascii_graphic());
         if let Some(url) = &self.base_url
             && !(web(url) && clean(url) && !url.contains(['?', '#']))
         {
-            return fault("base_url", "must be a URL, http or https, without query and fragment");
+            return fault("base_url", "must be a URL in ASCII, http or https, without query and fragment");
         }
         for (field, url) in [("web_page_url", &self.web_page_url), ("announce_url", &self.announce_url)] {
             if url.as_ref().is_some_and(|url| !web(url) || !clean(url)) {
-                return fault(field, "must be a URL, http or https");
+                return fault(field, "must be a URL in ASCII, http or https");
             }
         }
         let support = |url: &String| {
@@ -120,7 +121,7 @@ impl SubscriptionSettings {
             known && clean(url)
         };
         if self.support_url.as_ref().is_some_and(|url| !support(url)) {
-            return fault("support_url", "must be a URL: https://, tg:// or mailto:");
+            return fault("support_url", "must be a URL in ASCII: https://, tg:// or mailto:");
         }
         if self.routing.as_ref().is_some_and(|r| r.len() > 16_384 || !r.bytes().all(|b| b.is_ascii_graphic()))
         {
@@ -189,9 +190,10 @@ mod tests {
     fn faults_name_their_field() {
         SubscriptionSettings::default().validate().unwrap();
         type Breaks = fn(&mut SubscriptionSettings);
-        let broken: [(&str, Breaks); 10] = [
+        let broken: [(&str, Breaks); 11] = [
             ("base_url", |s| s.base_url = Some("sub.example.com".into())),
             ("base_url", |s| s.base_url = Some("https://x/\r\nx: y".into())),
+            ("base_url", |s| s.base_url = Some("https://пример.рф/s".into())),
             ("title", |s| s.title = "a\nb".into()),
             ("support_url", |s| s.support_url = Some("javascript:alert(1)".into())),
             ("announce", |s| s.announce = Some("x".repeat(201))),

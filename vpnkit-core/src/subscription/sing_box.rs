@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::names::{early_data, unique};
+use super::object::set;
 use super::wireguard;
 use super::xray_json::PRIVATE;
 use crate::model::{ClientSecurity, Endpoint, Proxy, Transport};
@@ -269,12 +270,6 @@ fn peer(form: SingBoxForm, endpoint: &Endpoint, tag: &str) -> Value {
         "type": "wireguard", "tag": tag, "address": addresses, "private_key": peer.private_key, "mtu": peer.mtu,
         "peers": [server]
     })
-}
-
-fn set(object: &mut Value, name: &str, value: Value) {
-    if let Some(map) = object.as_object_mut() {
-        map.insert(name.to_owned(), value);
-    }
 }
 
 #[cfg(test)]

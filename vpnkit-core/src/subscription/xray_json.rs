@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::object::set;
 use super::wireguard;
 use crate::model::{ClientSecurity, Endpoint, Proxy, Transport};
 
@@ -184,12 +185,6 @@ fn stream(endpoint: &Endpoint) -> Value {
         set(&mut stream, "sockopt", json!({ "dialerProxy": "fragment" }));
     }
     stream
-}
-
-fn set(object: &mut Value, name: &str, value: Value) {
-    if let Some(map) = object.as_object_mut() {
-        map.insert(name.to_owned(), value);
-    }
 }
 
 /// The network's name, and name and value of its settings: the same in servers and clients.
