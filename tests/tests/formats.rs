@@ -106,23 +106,32 @@ fn sing_box_accepts_every_configuration() {
     println!("{count} outbounds of sing-box");
 }
 
-/// The releases that a package index has; without uTLS, whose absence they find only after they have read everything.
+/// The last release before each break, and those since. The releases of a package index have no uTLS, whose absence they
+/// find only after they have read everything.
 #[test]
 fn older_sing_boxes_accept_what_is_written_for_them() {
     let directory = tempfile::tempdir().unwrap();
-    for release in ["1.12.23", "1.13.21"] {
+    for (release, utls) in [("1.10.7", true), ("1.11.15", true), ("1.12.23", false), ("1.13.21", false)] {
         let program = repository().join(format!("target/judges/sing-box-{release}"));
         assert!(program.exists(), "{} is missing: run `make judges`", program.display());
         let all = endpoints();
         let mut config = sing_box::config(SingBoxForm::of_release(release), &all);
         for outbound in config["outbounds"].as_array_mut().unwrap() {
-            if let Some(tls) = outbound.get_mut("tls").and_then(Value::as_object_mut) {
+            if let Some(tls) = outbound.get_mut("tls").and_then(Value::as_object_mut)
+                && !utls
+            {
                 tls.remove("utls");
                 tls.remove("reality");
             }
         }
         let path = written(directory.path(), "s.json", &config.to_string());
         assert_eq!(run(Command::new(&program).args(["check", "-c"]).arg(path)), Ok(()), "{release}");
+        // The newest form is what the releases before it would not read.
+        if SingBoxForm::of_release(release) < SingBoxForm::V1_12 {
+            let newest = sing_box::config(SingBoxForm::V1_12, &all).to_string();
+            let path = written(directory.path(), "n.json", &newest);
+            run(Command::new(&program).args(["check", "-c"]).arg(path)).expect_err(release);
+        }
     }
 }
 

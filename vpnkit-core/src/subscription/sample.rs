@@ -1,10 +1,10 @@
 //! Endpoints that show every protocol: for checking templates, and for tests of formats.
 
-use crate::Secret;
 use crate::model::{
-    ClientSecurity, Endpoint, InboundTag, KeyId, Proxy, ShadowsocksMethod, Transport, WireGuardPeer,
-    XhttpMode,
+    ByteSize, ClientSecurity, Endpoint, InboundSelection, InboundTag, Key, KeyId, KeyName, NewKey, Proxy,
+    ShadowsocksMethod, Transport, WireGuardPeer, XhttpMode,
 };
+use crate::{Secret, Timestamp};
 
 const UUID: &str = "11111111-2222-4333-8444-555555555555";
 const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAEA=";
@@ -117,23 +117,33 @@ pub fn endpoints() -> Vec<Endpoint> {
     all
 }
 
-/// A key for samples.
-pub(crate) fn key() -> crate::model::Key {
-    use crate::model::{ByteSize, InboundSelection, KeyName, NewKey};
+/// A key with a name, a label, a limit and an end.
+pub(crate) fn full_key() -> Key {
+    Key {
+        name: KeyName::new("sample").ok(),
+        label: Some("label".to_owned()),
+        data_limit: Some(ByteSize::gib(50)),
+        expires_at: Some(Timestamp::from_secs(86_400)),
+        ..bare_key()
+    }
+}
+
+/// A key without any of them.
+pub(crate) fn bare_key() -> Key {
     let new = NewKey {
         uid: uuid::Uuid::nil(),
-        name: KeyName::new("sample").ok(),
+        name: None,
         label: None,
         note: None,
         owner: None,
-        data_limit: Some(ByteSize::gib(50)),
+        data_limit: None,
         expires_at: None,
         device_limit: None,
         inbounds: InboundSelection::All,
         credentials: Vec::new(),
         disabled: false,
     };
-    new.into_key(KeyId(1), crate::Timestamp::default())
+    new.into_key(KeyId(1), Timestamp::default())
 }
 
 /// What stands for servers when there are none to show.

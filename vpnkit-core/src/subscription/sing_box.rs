@@ -13,7 +13,7 @@ use crate::model::{ClientSecurity, Endpoint, Proxy, Transport};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum SingBoxForm {
-    /// 1.10 and before: outbounds `dns` and `wireguard`, sniffing in inbounds.
+    /// 1.10 and before: outbounds `dns` and `wireguard`, sniffing in inbounds, addresses of TUN by family.
     V1_10,
     /// 1.11: rule actions, WireGuard endpoints, DNS servers as addresses.
     V1_11,
@@ -34,6 +34,9 @@ impl SingBoxForm {
         }
     }
 }
+
+const TUN_IPV4: &str = "172.19.0.1/30";
+const TUN_IPV6: &str = "fdfe:dcba:9876::1/126";
 
 /// Whether sing-box can use the endpoint.
 #[must_use]
@@ -65,13 +68,14 @@ pub fn config(form: SingBoxForm, endpoints: &[Endpoint]) -> Value {
     outbounds.push(json!({ "type": "direct", "tag": "direct" }));
     let mut route = json!({ "auto_detect_interface": true, "final": "proxy" });
     let mut tun = json!({
-        "type": "tun", "tag": "tun-in", "address": ["172.19.0.1/30", "fdfe:dcba:9876::1/126"], "mtu": 1420,
-        "auto_route": true, "strict_route": true
+        "type": "tun", "tag": "tun-in", "mtu": 1420, "auto_route": true, "strict_route": true
     });
     let private = json!({ "ip_cidr": PRIVATE, "outbound": "direct" });
     match form {
         SingBoxForm::V1_10 => {
             outbounds.push(json!({ "type": "dns", "tag": "dns-out" }));
+            set(&mut tun, "inet4_address", json!(TUN_IPV4));
+            set(&mut tun, "inet6_address", json!(TUN_IPV6));
             set(&mut tun, "sniff", json!(true));
             set(&mut route, "rules", json!([{ "protocol": "dns", "outbound": "dns-out" }, private]));
         }

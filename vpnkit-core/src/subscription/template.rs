@@ -50,7 +50,8 @@ pub struct SubscriptionTemplate {
 impl SubscriptionTemplate {
     const OP: &'static str = "subscriptions.put_template";
 
-    /// Writes a subscription with every protocol, and one with a notice. What is said to be JSON must be.
+    /// Writes subscriptions with every protocol, with a notice and with nothing, for a key with limits and one without.
+    /// What is said to be JSON must be.
     ///
     /// Errors: `InvalidInput` about `source` with the `line`, or about `content_type`.
     pub fn check(&self) -> Result<()> {
@@ -63,23 +64,20 @@ impl SubscriptionTemplate {
         }
         let mut templates = Templates::default();
         templates.add("check", self)?;
-        let key = sample::key();
         let (all, notice) = (sample::endpoints(), sample::notice());
-        for (endpoints, lines) in [(all.as_slice(), &[][..]), (&notice, &["notice"]), (&[], &["notice"])] {
-            let view = View {
-                key: &key,
-                title: "VPN",
-                url: Some("https://sub.test/s/x"),
-                now: Timestamp::default(),
-                notice: lines,
-            };
-            let text = templates.render("check", &view, endpoints)?.1;
-            if self.content_type.contains("json") {
-                serde_json::from_str::<serde::de::IgnoredAny>(&text).map_err(|e| {
-                    Error::invalid(Self::OP, "source", "does not write JSON")
-                        .with("endpoints", endpoints.len())
-                        .with("fault", e)
-                })?;
+        // A key with everything and one with nothing; with a URL and without.
+        for (key, url) in [(sample::full_key(), Some("https://sub.test/s/x")), (sample::bare_key(), None)] {
+            for (endpoints, lines) in [(all.as_slice(), &[][..]), (&notice, &["notice"]), (&[], &["notice"])]
+            {
+                let view = View { key: &key, title: "VPN", url, now: Timestamp::default(), notice: lines };
+                let text = templates.render("check", &view, endpoints)?.1;
+                if self.content_type.contains("json") {
+                    serde_json::from_str::<serde::de::IgnoredAny>(&text).map_err(|e| {
+                        Error::invalid(Self::OP, "source", "does not write JSON")
+                            .with("endpoints", endpoints.len())
+                            .with("fault", e)
+                    })?;
+                }
             }
         }
         Ok(())
@@ -209,6 +207,10 @@ mod tests {
             ("{{ missing }}", "1"),
             ("{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}", "1"),
             ("{{ key.name|nofilter }}", "1"),
+            // Not every key has a limit, an end or a name, and not every store a URL.
+            ("{{ key.data_limit // 1024 }}", "1"),
+            ("\n\n{{ key.name ~ '' if key.expires_at - now > 0 }}", "3"),
+            ("{{ url.split('/') }}", "1"),
         ] {
             let error = template("text/plain", source).check().unwrap_err();
             assert_eq!((error.get("field"), error.get("line")), (Some("source"), Some(line)), "{source}");
