@@ -9,7 +9,7 @@ import { openSandbox } from "vpnkit/testing";
 
 import { readJson, repository, temporary } from "./shared.mjs";
 
-const EXTRA = new Set(["as", "expect", "error", "field", "patch", "expected_version", "up", "down"]);
+const EXTRA = new Set(["as", "expect", "error", "field", "patch", "expected_version", "up", "down", "headers", "format", "id"]);
 const camel = (name) => name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
 const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
@@ -49,6 +49,7 @@ const holds = (answer, expected) =>
 
 class Run {
   keys = new Map();
+  tokens = new Map();
   cursor = 0n;
 
   constructor(kit) {
@@ -110,13 +111,41 @@ class Run {
         return batch.events.map((event) => event.kind);
       }
       default:
+        return this.subscription(verb, argument, step);
+    }
+  }
+
+  async subscription(verb, argument, step) {
+    const { hosts, subscriptions } = this.kit;
+    const key = () => (argument.startsWith("$") ? this.keys.get(argument) : argument);
+    switch (verb) {
+      case "hosts":
+        return hosts.set("main", argument.map(friendly));
+      case "configure":
+        return subscriptions.configure(friendly(argument));
+      case "token":
+        return void this.tokens.set(step.as, await subscriptions.token(key()));
+      case "ask": {
+        const answer = await subscriptions.forRequest(this.tokens.get(argument), step.headers ?? {}, step.format);
+        const names = answer.body.split("\n").filter((link) => link.includes("#")).map((link) => link.split("#")[1]);
+        return { status: answer.status, type: answer.headers["content-type"], title: answer.headers["profile-title"], names };
+      }
+      case "revoke":
+        return shown(await subscriptions.revoke(key()));
+      case "rotate_secret":
+        return subscriptions.rotateSecret(argument);
+      case "devices":
+        return (await subscriptions.devices(key())).map((device) => device.id);
+      case "forget_device":
+        return subscriptions.forgetDevice(key(), step.id ?? null);
+      default:
         throw new Error(`unknown step ${verb}`);
     }
   }
 }
 
 const files = readdirSync(join(repository, "tests", "scenarios"));
-assert.ok(files.length >= 6);
+assert.ok(files.length >= 7);
 for (const file of files) {
   const { name, steps } = readJson("tests", "scenarios", file);
   test(`in memory: ${name}`, async (t) => {

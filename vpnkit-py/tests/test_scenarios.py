@@ -14,7 +14,7 @@ import vpnkit
 from vpnkit import ByteSize, CreateKey, Inbound, Key, Vless, errors, testing
 
 FILES = sorted((REPOSITORY / "tests" / "scenarios").glob("*.json"))
-EXTRA = {"as", "expect", "error", "field", "patch", "expected_version", "up", "down"}
+EXTRA = {"as", "expect", "error", "field", "patch", "expected_version", "up", "down", "headers", "format", "id"}
 
 
 def request(given: dict[str, Any]) -> dict[str, Any]:
@@ -75,6 +75,7 @@ class Run:
     def __init__(self, kit: testing.Sandbox) -> None:
         self.kit = kit
         self.keys: dict[str, int] = {}
+        self.tokens: dict[str, str] = {}
         self.cursor = 0
 
     def key(self, text: str) -> int | str:
@@ -117,6 +118,39 @@ class Run:
                 batch = await self.kit.events.read(self.cursor)
                 self.cursor = batch.next
                 return [event.kind for event in batch.events]
+            case _:
+                return await self.subscription(verb, argument, step)
+
+    async def subscription(self, verb: str, argument: Any, step: dict[str, Any]) -> Any:
+        subscriptions = self.kit.subscriptions
+        match verb:
+            case "hosts":
+                return await self.kit.hosts.set("main", [vpnkit.Host(**host) for host in argument])
+            case "configure":
+                notices = vpnkit.Notices(**argument.get("notices", {}))
+                settings = vpnkit.SubscriptionSettings(**{**argument, "notices": notices})
+                return await subscriptions.configure(settings)
+            case "token":
+                self.tokens[step["as"]] = await subscriptions.token(self.key(argument))
+                return None
+            case "ask":
+                answer = await subscriptions.for_request(
+                    self.tokens[argument], step.get("headers", {}), step.get("format")
+                )
+                return {
+                    "status": answer.status,
+                    "type": answer.headers.get("content-type"),
+                    "title": answer.headers.get("profile-title"),
+                    "names": [link.split("#")[1] for link in answer.text.splitlines() if "#" in link],
+                }
+            case "revoke":
+                return shown(await subscriptions.revoke(self.key(argument)))
+            case "rotate_secret":
+                return await subscriptions.rotate_secret(keep=argument)
+            case "devices":
+                return [device.id for device in await subscriptions.devices(self.key(argument))]
+            case "forget_device":
+                return await subscriptions.forget_device(self.key(argument), step.get("id"))
             case _:
                 raise AssertionError(f"unknown step {verb}")
 

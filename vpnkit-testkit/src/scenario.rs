@@ -15,6 +15,12 @@
 //! | `{"server": "down"}`, `"up"`, `"restart"` | something happens to the server |
 //! | `{"lets_in": "$k"}` | whether the server would let the key in |
 //! | `{"events": true}` | the kinds of events since the last such step |
+//! | `{"hosts": […]}` | replaces the hosts of the inbound |
+//! | `{"configure": {…}}` | replaces the settings of subscriptions |
+//! | `{"token": "$k", "as": "t"}` | takes the key's token |
+//! | `{"ask": "t", "headers": {…}, "format": "plain"}` | requests the subscription; the answer has `status`, `type`, `title` and the `names` of links |
+//! | `{"revoke": "$k"}`, `{"rotate_secret": "1 h"}` | as they say |
+//! | `{"devices": "$k"}`, `{"forget_device": "$k", "id": "one"}` | the ids of the devices; forgets one |
 //!
 //! `"expect"` beside a step holds what the answer must contain (objects are compared by the fields that are
 //! named), `"error"` the code of the error that it must fail with, `"field"` the field that the error names.
@@ -27,7 +33,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use vpnkit_core::engine::{Engine, EngineOptions, ServerParts};
 use vpnkit_core::model::{
-    CreateKey, Cursor, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyQuery, KeyRef, Traffic, VpnProtocol,
+    CreateKey, Cursor, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyQuery, KeyRef, NodeId, Traffic,
+    VpnProtocol, parse_duration,
 };
 use vpnkit_core::store::KeyStore;
 use vpnkit_core::{ManualClock, Result};
@@ -49,6 +56,7 @@ struct Run {
     server: Arc<FakeServer>,
     clock: ManualClock,
     keys: BTreeMap<String, KeyId>,
+    tokens: BTreeMap<String, String>,
     cursor: Cursor,
 }
 
@@ -63,7 +71,7 @@ pub async fn run(text: &str, store: Arc<dyn KeyStore>) {
     let inbound = Inbound::new(InboundTag::new("main").unwrap(), 443, VpnProtocol::Vless { vision: false });
     engine.inbounds().ensure(inbound).await.unwrap();
     let cursor = engine.events().newest().await.unwrap();
-    let mut run = Run { engine, server, clock, keys: BTreeMap::new(), cursor };
+    let mut run = Run { engine, server, clock, keys: BTreeMap::new(), tokens: BTreeMap::new(), cursor };
     for (i, step) in scenario.steps.iter().enumerate() {
         let place = format!("{}: step {i}: {}", scenario.name, Value::Object(step.clone()));
         let answer = run.step(step).await;
@@ -103,9 +111,20 @@ impl Run {
         let (verb, argument) = step
             .iter()
             .find(|(name, _)| {
-                !["as", "expect", "error", "field", "patch", "expected_version", "up", "down"]
-                    .contains(&name.as_str())
-                    || (step.len() == 1)
+                const EXTRA: [&str; 11] = [
+                    "as",
+                    "expect",
+                    "error",
+                    "field",
+                    "patch",
+                    "expected_version",
+                    "up",
+                    "down",
+                    "headers",
+                    "format",
+                    "id",
+                ];
+                !EXTRA.contains(&name.as_str()) || step.len() == 1
             })
             .expect("a verb");
         match verb.as_str() {
@@ -163,6 +182,60 @@ impl Run {
                 let batch = self.engine.events().read(self.cursor, 1000).await?;
                 self.cursor = batch.next;
                 Ok(batch.events.iter().map(|e| json!(e.kind.code())).collect())
+            }
+            other => self.subscription(other, argument, step).await,
+        }
+    }
+
+    async fn subscription(
+        &mut self,
+        verb: &str,
+        argument: &Value,
+        step: &Map<String, Value>,
+    ) -> Result<Value> {
+        let subscriptions = self.engine.subscriptions();
+        let text = |name: &str| step.get(name).and_then(Value::as_str);
+        match verb {
+            "hosts" => {
+                let hosts = serde_json::from_value(argument.clone()).expect("hosts");
+                let (node, tag) = (NodeId::main(), InboundTag::new("main")?);
+                self.engine.hosts().set(&node, &tag, hosts).await.map(|()| Value::Null)
+            }
+            "configure" => {
+                let settings = serde_json::from_value(argument.clone()).expect("settings");
+                subscriptions.configure(settings).await.map(|()| Value::Null)
+            }
+            "token" => {
+                let token = subscriptions.token(self.key(argument)).await?;
+                self.tokens.insert(text("as").expect("an alias").to_owned(), token);
+                Ok(Value::Null)
+            }
+            "ask" => {
+                let pair = |(name, value): (&String, &Value)| {
+                    (name.clone(), value.as_str().expect("a header").to_owned())
+                };
+                let headers: Vec<_> =
+                    step.get("headers").and_then(Value::as_object).into_iter().flatten().map(pair).collect();
+                let token = &self.tokens[argument.as_str().expect("a token's alias")];
+                let answer = subscriptions.for_request(token, &headers, text("format")).await?;
+                let names: Vec<_> = answer.body.lines().filter_map(|link| link.split('#').nth(1)).collect();
+                Ok(json!({
+                    "status": answer.status, "type": answer.header("content-type"),
+                    "title": answer.header("profile-title"), "names": names
+                }))
+            }
+            "revoke" => Ok(shown(&subscriptions.revoke(self.key(argument), false).await?)),
+            "rotate_secret" => {
+                let keep = parse_duration(argument.as_str().expect("a length of time"))?;
+                subscriptions.rotate_secret(keep).await.map(|()| Value::Null)
+            }
+            "devices" => {
+                let devices = subscriptions.devices(self.key(argument)).await?;
+                Ok(devices.into_iter().map(|device| Value::String(device.id)).collect())
+            }
+            "forget_device" => {
+                let id = text("id").map(str::to_owned);
+                subscriptions.forget_device(self.key(argument), id).await.map(|()| Value::Null)
             }
             other => panic!("unknown step {other}"),
         }
