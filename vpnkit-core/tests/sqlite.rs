@@ -57,6 +57,41 @@ async fn another_programs_database_is_refused() {
     assert_eq!(refusal(&path).await, ErrorKind::StoreNotRecognized);
 }
 
+/// A store of the first schema, with a key in it, is brought up to date; nothing of it is lost.
+#[tokio::test]
+async fn an_older_schema_is_brought_up_to_date() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    // The application id of a new store: the file itself tells it.
+    let model = directory.path().join("model.db");
+    open(&model).await.unwrap().close().await.unwrap();
+    let pragma = |connection: &Connection, name: &str| -> i64 {
+        connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).unwrap()
+    };
+    let newest = pragma(&Connection::open(&model).unwrap(), "user_version");
+    let application = pragma(&Connection::open(&model).unwrap(), "application_id");
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("../migrations/0001_initial.sql")).unwrap();
+    old.execute_batch(&format!(
+        "PRAGMA application_id = {application}; PRAGMA user_version = 1; PRAGMA journal_mode = WAL;
+         INSERT INTO keys VALUES (7, x'0198c5d5aaaa7bbb8cccddddeeeeffff', 3, 'alice', NULL, 'n', NULL, 'active', NULL,
+                                  NULL, 1000, 2000);
+         INSERT INTO meters VALUES (7, 50, 20, 15, 5, 1500);
+         INSERT INTO credentials VALUES (7, 'trojan', 'default', 'password', x'00');"
+    ))
+    .unwrap();
+    drop(old);
+
+    let store = open(&path).await.unwrap();
+    let key = store.key(&KeyRef::from("Alice")).await.unwrap().unwrap();
+    assert_eq!((key.id.0, key.version, key.used, key.note.as_deref()), (7, 3, 20, Some("n")));
+    assert_eq!((key.device_limit, key.link_revision, key.credentials.len()), (None, 0, 1));
+    assert_eq!(store.documents().await.unwrap(), []);
+    store.commit(create("bob")).await.unwrap();
+    store.close().await.unwrap();
+    assert_eq!(pragma(&Connection::open(&path).unwrap(), "user_version"), newest);
+}
+
 #[tokio::test]
 async fn a_newer_schema_is_refused() {
     let directory = tempfile::tempdir().unwrap();

@@ -98,7 +98,7 @@ export {
   type Notices,
   type RenderOptions,
   type RequestHeaders,
-  type SubscriptionResponse,
+  SubscriptionResponse,
   type SubscriptionSettings,
   type SubscriptionTemplate,
   Subscriptions,

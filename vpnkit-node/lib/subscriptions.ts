@@ -110,15 +110,40 @@ export interface SubscriptionTemplate {
   readonly source: string;
 }
 
-/** What a subscription answers: any web framework can send it. */
-export interface SubscriptionResponse {
+interface ResponseJson {
+  status: number;
+  headers: Record<string, string>;
+  body: string;
+}
+
+/**
+ * What a subscription answers: any web framework can send it. Neither `console.log` nor JSON shows headers and body: they
+ * hold the token and the customer's secrets.
+ */
+export class SubscriptionResponse {
   /** 200, 304 when the client has it already, 404 for a token that is not (or no longer) valid. */
   readonly status: number;
+  readonly #headers: Readonly<Record<string, string>>;
+  readonly #body: string;
+
+  /** @internal */
+  constructor(json: ResponseJson) {
+    this.status = json.status;
+    this.#headers = json.headers;
+    this.#body = json.body;
+  }
+
   /** Names in lower case. */
-  readonly headers: Readonly<Record<string, string>>;
-  /** It contains secrets. */
-  readonly body: string;
+  get headers(): Readonly<Record<string, string>> {
+    return this.#headers;
+  }
+
+  get body(): string {
+    return this.#body;
+  }
 }
+
+const responseOf = (json: ResponseJson): SubscriptionResponse => new SubscriptionResponse(json);
 
 /** For whom a subscription is rendered. Without `client` and `format`: links. */
 export interface RenderOptions {
@@ -235,7 +260,7 @@ export class Subscriptions {
   async render(key: KeyLike, render: RenderOptions = {}, options?: CallOptions): Promise<SubscriptionResponse> {
     const { client = null, format = null, language = null } = render;
     const args = { key: keyRef("subscriptions.render", key), client, format, language };
-    return this.#door.call("subscriptions.render", args, (json: SubscriptionResponse) => json, options);
+    return this.#door.call("subscriptions.render", args, responseOf, options);
   }
 
   /**
@@ -251,7 +276,7 @@ export class Subscriptions {
     options?: CallOptions,
   ): Promise<SubscriptionResponse> {
     const args = { token, headers: pairs(headers), format: format ?? null };
-    return this.#door.call("subscriptions.for_request", args, (json: SubscriptionResponse) => json, options);
+    return this.#door.call("subscriptions.for_request", args, responseOf, options);
   }
 
   /**

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { test } from "node:test";
+import { inspect } from "node:util";
 
 import * as vpnkit from "vpnkit";
 import * as testing from "vpnkit/testing";
@@ -81,7 +82,9 @@ test("the fields of subscriptions", async () => {
   await kit.subscriptions.putTemplate("t", { contentType: "text/plain", source: "{{ key.id }}" });
   fields((await kit.subscriptions.templates()).t, "SubscriptionTemplate");
   const key = await kit.keys.create();
-  fields(await kit.subscriptions.render(key, { format: "template:t" }), "SubscriptionResponse");
+  const answer = await kit.subscriptions.render(key, { format: "template:t" });
+  for (const field of data.SubscriptionResponse) assert.ok(field in answer, field);
+  assert.equal(inspect(answer) + JSON.stringify(answer), 'SubscriptionResponse { status: 200 }{"status":200}');
   await kit.subscriptions.forRequest(await kit.subscriptions.token(key), { "x-hwid": "one" });
   const [device] = await kit.subscriptions.devices(key);
   fields(device, "ClientDevice");

@@ -141,8 +141,8 @@ class SubscriptionResponse:
 
     status: int
     """200, 304 when the client has it already, 404 for a token that is not (or no longer) valid."""
-    headers: Mapping[str, str]
-    """Names in lower case."""
+    headers: Mapping[str, str] = field(repr=False)
+    """Names in lower case. One has the URL, and with it the token."""
     body: bytes = field(repr=False)
     """UTF-8. It contains secrets."""
 
