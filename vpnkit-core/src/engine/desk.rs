@@ -18,8 +18,8 @@ const SETTINGS: &str = "settings";
 const SIGNING: &str = "signing";
 const HOSTS: &str = "hosts/";
 const TEMPLATE: &str = "template/";
-/// How often an unknown token may make the store be asked whether another process has changed the secrets.
-const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// How old the desk may be when it is used: after that time the store is asked again.
+const FRESH: Duration = Duration::from_secs(5);
 
 /// Read as a whole, replaced as a whole.
 #[derive(Debug, Default)]
@@ -97,10 +97,19 @@ impl Shared {
         Ok(desk)
     }
 
-    /// The desk as another process may have changed it; asked for seldom.
-    pub(super) async fn newer_desk(&self) -> Result<Option<Arc<Desk>>> {
-        let read = self.desk.read().unwrap_or_else(PoisonError::into_inner).read;
-        if read.elapsed() < ASK_AGAIN { Ok(None) } else { self.reload_desk().await.map(Some) }
+    /// The desk, at most some seconds old: another process may have changed it.
+    pub(super) async fn fresh_desk(&self) -> Result<Arc<Desk>> {
+        {
+            let held = self.desk.read().unwrap_or_else(PoisonError::into_inner);
+            if held.read.elapsed() < FRESH {
+                return Ok(Arc::clone(&held.desk));
+            }
+        }
+        // Whoever comes while somebody else reads it takes what there is.
+        match self.reloading.try_lock().map(drop) {
+            Ok(()) => self.reload_desk().await,
+            Err(_) => Ok(self.desk()),
+        }
     }
 
     /// Writes the document `name`, or removes it, and reads all of them anew.
@@ -150,7 +159,7 @@ impl Shared {
 
     /// The desk, with secrets to sign with: made when they are needed first.
     pub(super) async fn signing_desk(&self, op: &'static str) -> Result<Arc<Desk>> {
-        let desk = self.desk();
+        let desk = self.fresh_desk().await?;
         if desk.signing_version > 0 {
             return Ok(desk);
         }

@@ -70,7 +70,7 @@ impl Hosts {
         }
         shared.inbound(OP, node, tag)?;
         let key = shared.resolve(OP, &key.into()).await?;
-        let known = shared.desk();
+        let known = shared.fresh_desk().await?;
         let mut desk = Desk { settings: known.settings.clone(), ..Desk::default() };
         desk.hosts.insert((node.clone(), tag.clone()), hosts);
         let mut endpoints = shared.endpoints(&key, &desk, shared.clock.now())?;

@@ -174,7 +174,8 @@ impl Keys {
         const OP: &str = "keys.endpoints";
         let shared = self.shared(OP)?;
         let key = shared.resolve(OP, &key.into()).await?;
-        shared.endpoints(&key, &shared.desk(), shared.clock.now())
+        let desk = shared.fresh_desk().await.map_err(|e| e.during(OP))?;
+        shared.endpoints(&key, &desk, shared.clock.now())
     }
 
     /// Share links, one for each endpoint.

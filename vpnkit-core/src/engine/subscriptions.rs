@@ -69,7 +69,7 @@ impl Subscriptions {
         const OP: &str = "subscriptions.configure";
         settings.validate()?;
         let shared = self.shared(OP)?;
-        let desk = shared.desk();
+        let desk = shared.fresh_desk().await?;
         for (i, rule) in settings.clients.iter().enumerate() {
             if let Format::Template(name) = &rule.format
                 && !desk.sources.contains_key(name)
@@ -99,7 +99,7 @@ impl Subscriptions {
         let shared = self.shared(OP)?;
         let key = shared.resolve(OP, &key.into()).await?;
         let token = shared.token(OP, &key).await?;
-        url(&shared.desk().settings, &token).ok_or_else(|| {
+        url(&shared.fresh_desk().await?.settings, &token).ok_or_else(|| {
             Error::new(ErrorKind::InvalidConfig, OP, "it is not known where subscriptions are served")
                 .with("field", "base_url")
                 .hint("set `base_url` in the settings of subscriptions")
@@ -117,7 +117,7 @@ impl Subscriptions {
         const OP: &str = "subscriptions.render";
         let shared = self.shared(OP)?;
         let key = shared.resolve(OP, &key.into()).await?;
-        let desk = shared.desk();
+        let desk = shared.fresh_desk().await?;
         let agent = options.client.as_deref().unwrap_or_default();
         let format = options.format.unwrap_or_else(|| detect(&desk.settings.clients, agent, "").format);
         let token = shared.token(OP, &key).await?;
@@ -144,7 +144,7 @@ impl Subscriptions {
         let header = |name: &str| {
             headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
         };
-        let desk = shared.desk();
+        let desk = shared.fresh_desk().await?;
         let (agent, accept) =
             (header("user-agent").unwrap_or_default(), header("accept").unwrap_or_default());
         let format = match format.filter(|format| !format.is_empty()) {
@@ -307,11 +307,7 @@ impl Shared {
 
     /// The key of a token; `None` when it is not one, or was revoked.
     async fn key_of(&self, token: &str, now: Timestamp) -> Result<Option<Key>> {
-        let claim = match self.desk().signing.verify(token, now) {
-            Some(claim) => Some(claim),
-            // Another process may have rotated the secret.
-            None => self.newer_desk().await?.and_then(|desk| desk.signing.verify(token, now)),
-        };
+        let claim = self.fresh_desk().await?.signing.verify(token, now);
         let Some(claim) = claim else { return Ok(None) };
         let key = self.store.key(&KeyRef::Id(claim.key)).await?;
         Ok(key.filter(|key| key.link_revision == claim.revision))
@@ -362,7 +358,7 @@ impl Shared {
         language: Option<Language>,
         known: Option<&str>,
     ) -> Result<SubscriptionResponse> {
-        let (desk, now) = (self.desk(), self.clock.now());
+        let (desk, now) = (self.fresh_desk().await?, self.clock.now());
         let endpoints = self.endpoints(key, &desk, now)?;
         let made = Made { desk, key: key.clone(), endpoints, now, devices, language };
         match format {

@@ -130,8 +130,9 @@ struct Entry<'a> {
 struct RealityOpts<'a> {
     public_key: &'a str,
     short_id: &'a str,
-    /// Servers since 26.9.8 want it.
-    support_x25519mlkem768: bool,
+    /// Servers since 26.9.8 want it; mihomo alone has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    support_x25519mlkem768: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -394,7 +395,8 @@ fn protect<'a>(dialect: Dialect, entry: &mut Entry<'a>, endpoint: &'a Endpoint, 
             }
             name(entry, sni);
             entry.client_fingerprint = Some(fingerprint);
-            entry.reality_opts = Some(RealityOpts { public_key, short_id, support_x25519mlkem768: true });
+            let support_x25519mlkem768 = (dialect == Dialect::Mihomo).then_some(true);
+            entry.reality_opts = Some(RealityOpts { public_key, short_id, support_x25519mlkem768 });
         }
     }
     Some(())

@@ -61,7 +61,7 @@ impl SubscriptionResponse {
 /// How the devices of a key stand with its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Devices {
-    /// There is no limit.
+    /// Nothing is to be said: there is no limit, or the client need not name its device.
     Free,
     /// This one is among them.
     Bound,
