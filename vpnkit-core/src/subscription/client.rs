@@ -124,7 +124,7 @@ fn sing_box_form(agent: &str) -> SingBoxForm {
 mod tests {
     use super::*;
 
-    /// A row for each known client, as it really names itself.
+    /// A row for each known client, in the form in which it names itself; the versions of some are made up.
     const SEEN: &[(&str, &str, &str)] = &[
         (
             "Karing",
