@@ -17,12 +17,12 @@ use vpnkit_core::model::{
     ByteSize, CreateKey, Host, Inbound, InboundTag, Key, KeyPatch, NodeId, Patch, ShadowsocksMethod, Traffic,
     Transport, VpnProtocol,
 };
-use vpnkit_core::store::KeyStore;
 use vpnkit_core::store::memory::MemoryStore;
+use vpnkit_core::store::{KeyStore, StoreOp, StoreTxn};
 use vpnkit_core::subscription::{
     ClientRule, Format, Language, SubscriptionResponse, SubscriptionSettings, SubscriptionTemplate,
 };
-use vpnkit_core::{ErrorKind, ManualClock};
+use vpnkit_core::{Clock as _, ErrorKind, ManualClock, Secret};
 use vpnkit_testkit::FakeServer;
 
 struct Bed {
@@ -283,7 +283,7 @@ async fn a_revoked_token_is_worthless_at_once() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_rotated_secret_is_honoured_for_its_time_in_every_process() {
     let (clock, server) = (ManualClock::default(), Arc::new(FakeServer::new()));
     let store: Arc<dyn KeyStore> = Arc::new(MemoryStore::new());
@@ -302,9 +302,57 @@ async fn a_rotated_secret_is_honoured_for_its_time_in_every_process() {
     assert_eq!((status(&engine, &first).await, status(&engine, &second).await), (200, 200));
     clock.advance(hour);
     assert_eq!((status(&engine, &first).await, status(&engine, &second).await), (404, 200));
-    // The other one reads the store again when it has to sign or list, or after a while with an unknown token.
-    other.subscriptions().settings().await.unwrap();
+    // The other one has not looked since; after five seconds it does.
+    assert_eq!((status(&other, &first).await, status(&other, &second).await), (200, 404));
+    tokio::time::advance(Duration::from_secs(5)).await;
     assert_eq!((status(&other, &first).await, status(&other, &second).await), (404, 200));
+}
+
+/// What a newer vpnkit has written and this one cannot read leaves it with what it had.
+#[tokio::test(start_paused = true)]
+async fn a_document_that_cannot_be_read_does_not_end_subscriptions() {
+    let (clock, server) = (ManualClock::default(), Arc::new(FakeServer::new()));
+    let store: Arc<dyn KeyStore> = Arc::new(MemoryStore::new());
+    let engine = open(Arc::clone(&store), &clock, &server).await;
+    let settings = SubscriptionSettings { title: "Before".into(), ..SubscriptionSettings::default() };
+    engine.subscriptions().configure(settings).await.unwrap();
+    engine.keys().create(CreateKey::named("alice")).await.unwrap();
+    let token = engine.subscriptions().token("alice").await.unwrap();
+    let newer = Some(Secret::new("{\"title\": \"After\", \"unheard_of\": 1}"));
+    let put = StoreOp::PutDocument { name: "settings".into(), expected: None, body: newer };
+    store.commit(StoreTxn::new(clock.now(), vec![put])).await.unwrap();
+    tokio::time::advance(Duration::from_secs(5)).await;
+    let answer = engine.subscriptions().for_request(&token, &[], None).await.unwrap();
+    assert_eq!((answer.status, answer.header("profile-title")), (200, Some("Before")));
+    // Whoever asks for the settings themselves is told.
+    assert_eq!(engine.subscriptions().settings().await.unwrap_err().kind(), ErrorKind::StoreCorrupt);
+}
+
+/// Another program holds the write lock: what would be written can wait, the customer cannot.
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn a_store_that_cannot_be_written_still_serves_subscriptions() {
+    use vpnkit_core::store::sqlite::{SqliteOptions, SqliteStore};
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    let options = SqliteOptions { busy_timeout: Duration::from_millis(100), ..SqliteOptions::default() };
+    let store: Arc<dyn KeyStore> = Arc::new(SqliteStore::open(&path, options).await.unwrap());
+    let (clock, server) = (ManualClock::default(), Arc::new(FakeServer::new()));
+    let engine = open(store, &clock, &server).await;
+    let inbound = Inbound::new(tag("main"), 443, VpnProtocol::Vless { vision: false });
+    engine.inbounds().ensure(inbound).await.unwrap();
+    engine.keys().create(CreateKey::named("alice").device_limit(1)).await.unwrap();
+    let token = engine.subscriptions().token("alice").await.unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let headers = [("x-hwid".to_owned(), "one".to_owned())];
+    let answer = engine.subscriptions().for_request(&token, &headers, Some("plain")).await.unwrap();
+    assert!(answer.status == 200 && answer.body.starts_with("vless://"), "{}", answer.body);
+    assert_eq!(engine.subscriptions().devices("alice").await.unwrap(), []);
+    other.execute_batch("ROLLBACK").unwrap();
+    engine.subscriptions().for_request(&token, &headers, Some("plain")).await.unwrap();
+    assert_eq!(engine.subscriptions().devices("alice").await.unwrap().len(), 1);
+    engine.close().await.unwrap();
 }
 
 #[tokio::test]

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use super::Shared;
 use crate::model::{Document, Host, InboundTag, NodeId};
@@ -24,10 +25,10 @@ const FRESH: Duration = Duration::from_secs(5);
 /// Read as a whole, replaced as a whole.
 #[derive(Debug, Default)]
 pub(super) struct Desk {
-    pub(super) settings: SubscriptionSettings,
+    pub(super) settings: Arc<SubscriptionSettings>,
     pub(super) hosts: BTreeMap<(NodeId, InboundTag), Vec<Host>>,
     pub(super) sources: BTreeMap<String, SubscriptionTemplate>,
-    pub(super) templates: Templates,
+    pub(super) templates: Arc<Templates>,
     pub(super) signing: SigningKeys,
     /// 0 before there are secrets.
     pub(super) signing_version: u64,
@@ -54,10 +55,11 @@ pub(super) fn hosts_name(node: &NodeId, tag: &InboundTag) -> String {
 impl Desk {
     fn read(documents: Vec<Document>) -> Result<Self> {
         let mut desk = Self::default();
+        let mut templates = Templates::default();
         for document in documents {
             let name = document.name.as_str();
             if name == SETTINGS {
-                desk.settings = parsed(&document)?;
+                desk.settings = Arc::new(parsed(&document)?);
             } else if name == SIGNING {
                 (desk.signing, desk.signing_version) = (parsed(&document)?, document.version);
             } else if let Some((node, tag)) = name.strip_prefix(HOSTS).and_then(|place| place.split_once('/'))
@@ -65,12 +67,13 @@ impl Desk {
                 desk.hosts.insert((NodeId::new(node)?, InboundTag::new(tag)?), parsed(&document)?);
             } else if let Some(name) = name.strip_prefix(TEMPLATE) {
                 let template: SubscriptionTemplate = parsed(&document)?;
-                if let Err(e) = desk.templates.add(name, &template) {
+                if let Err(e) = templates.add(name, &template) {
                     tracing::warn!(template = name, error = %e, "a template of this store cannot be used");
                 }
                 desk.sources.insert(name.to_owned(), template);
             }
         }
+        desk.templates = Arc::new(templates);
         Ok(desk)
     }
 }
@@ -97,7 +100,8 @@ impl Shared {
         Ok(desk)
     }
 
-    /// The desk, at most some seconds old: another process may have changed it.
+    /// The desk, at most some seconds old: another process may have changed it. What cannot be read anew is served as it
+    /// was: customers do not pay for a store that is busy, or for a document that a newer vpnkit has written.
     pub(super) async fn fresh_desk(&self) -> Result<Arc<Desk>> {
         {
             let held = self.desk.read().unwrap_or_else(PoisonError::into_inner);
@@ -106,9 +110,16 @@ impl Shared {
             }
         }
         // Whoever comes while somebody else reads it takes what there is.
-        match self.reloading.try_lock().map(drop) {
-            Ok(()) => self.reload_desk().await,
-            Err(_) => Ok(self.desk()),
+        if self.reloading.try_lock().map(drop).is_err() {
+            return Ok(self.desk());
+        }
+        match self.reload_desk().await {
+            Err(e) if e.kind() != ErrorKind::Closed => {
+                tracing::warn!(error = %e, "settings, hosts and templates could not be read anew");
+                self.desk.write().unwrap_or_else(PoisonError::into_inner).read = Instant::now();
+                Ok(self.desk())
+            }
+            outcome => outcome,
         }
     }
 

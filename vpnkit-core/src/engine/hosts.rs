@@ -1,5 +1,7 @@
 //! How clients reach inbounds.
 
+use std::sync::Arc;
+
 use super::desk::Desk;
 use super::{Engine, Shared};
 use crate::model::{Endpoint, Host, InboundTag, Key, KeyRef, NodeId};
@@ -71,7 +73,7 @@ impl Hosts {
         shared.inbound(OP, node, tag)?;
         let key = shared.resolve(OP, &key.into()).await?;
         let known = shared.fresh_desk().await?;
-        let mut desk = Desk { settings: known.settings.clone(), ..Desk::default() };
+        let mut desk = Desk { settings: Arc::clone(&known.settings), ..Desk::default() };
         desk.hosts.insert((node.clone(), tag.clone()), hosts);
         let mut endpoints = shared.endpoints(&key, &desk, shared.clock.now())?;
         endpoints.retain(|endpoint| endpoint.inbound == *tag);

@@ -6,14 +6,12 @@ use std::time::Duration;
 
 use super::desk::Desk;
 use super::{Engine, Shared};
-use crate::model::{
-    ClientDevice, Credential, Endpoint, Key, KeyPatch, KeyRef, KeyStatus, UsagePoint, UsageQuery, UsageStep,
-};
+use crate::model::{ClientDevice, Credential, Key, KeyPatch, KeyRef, KeyStatus, UsageQuery, UsageStep};
 use crate::store::{StoreOp, StoreTxn};
 use crate::subscription::respond::{Devices, Subject};
 use crate::subscription::token::Claim;
 use crate::subscription::{
-    Format, Language, SubscriptionResponse, SubscriptionSettings, SubscriptionTemplate, detect,
+    Format, Language, PAGE_DAYS, SubscriptionResponse, SubscriptionSettings, SubscriptionTemplate, detect,
 };
 use crate::{Error, ErrorKind, Result, Timestamp};
 
@@ -23,8 +21,6 @@ const REMEMBERED: u32 = 50;
 const SEEN_EVERY: Duration = Duration::from_secs(3_600);
 /// The longest id of a device.
 const DEVICE_ID_MAX: usize = 128;
-/// Days that the page's chart goes back.
-const CHART_DAYS: u64 = 30;
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -59,7 +55,7 @@ pub struct Subscriptions {
 impl Subscriptions {
     /// The settings.
     pub async fn settings(&self) -> Result<SubscriptionSettings> {
-        Ok(self.shared("subscriptions.settings")?.reload_desk().await?.settings.clone())
+        Ok((*self.shared("subscriptions.settings")?.reload_desk().await?.settings).clone())
     }
 
     /// Replaces the settings, for every process that uses this store.
@@ -121,7 +117,9 @@ impl Subscriptions {
         let agent = options.client.as_deref().unwrap_or_default();
         let format = options.format.unwrap_or_else(|| detect(&desk.settings.clients, agent, "").format);
         let token = shared.token(OP, &key).await?;
-        shared.respond(&key, &token, &format, Devices::Free, options.language, None).await
+        let asked =
+            Asked { format: &format, devices: Devices::Free, language: options.language, known: None };
+        shared.respond(&desk, key, &token, asked).await
     }
 
     /// The answer to an HTTP request for a subscription. `headers` are the request's, in any case and order; `format`
@@ -137,14 +135,13 @@ impl Subscriptions {
     ) -> Result<SubscriptionResponse> {
         const OP: &str = "subscriptions.for_request";
         let shared = self.shared(OP)?;
-        let now = shared.clock.now();
-        let Some(key) = shared.key_of(token, now).await.map_err(|e| e.during(OP))? else {
+        let (desk, now) = (shared.fresh_desk().await.map_err(|e| e.during(OP))?, shared.clock.now());
+        let Some(key) = shared.key_of(&desk, token, now).await.map_err(|e| e.during(OP))? else {
             return Ok(SubscriptionResponse::not_found());
         };
         let header = |name: &str| {
             headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
         };
-        let desk = shared.fresh_desk().await?;
         let (agent, accept) =
             (header("user-agent").unwrap_or_default(), header("accept").unwrap_or_default());
         let format = match format.filter(|format| !format.is_empty()) {
@@ -167,7 +164,8 @@ impl Subscriptions {
             }
         };
         let language = header("accept-language").and_then(Language::accepted);
-        shared.respond(&key, token, &format, devices, language, header("if-none-match")).await
+        let asked = Asked { format: &format, devices, language, known: header("if-none-match") };
+        shared.respond(&desk, key, token, asked).await
     }
 
     /// Makes every token and URL of the key that was given out worthless, at once. With `new_credentials` whoever has
@@ -297,6 +295,15 @@ fn device<'h>(key: &Key, header: &impl Fn(&str) -> Option<&'h str>, now: Timesta
     })
 }
 
+/// What is asked for, and by whom.
+struct Asked<'a> {
+    format: &'a Format,
+    devices: Devices,
+    language: Option<Language>,
+    /// The tag of what the client has already.
+    known: Option<&'a str>,
+}
+
 impl Shared {
     async fn token(&self, op: &'static str, key: &Key) -> Result<String> {
         let desk = self.signing_desk(op).await?;
@@ -306,9 +313,8 @@ impl Shared {
     }
 
     /// The key of a token; `None` when it is not one, or was revoked.
-    async fn key_of(&self, token: &str, now: Timestamp) -> Result<Option<Key>> {
-        let claim = self.fresh_desk().await?.signing.verify(token, now);
-        let Some(claim) = claim else { return Ok(None) };
+    async fn key_of(&self, desk: &Desk, token: &str, now: Timestamp) -> Result<Option<Key>> {
+        let Some(claim) = desk.signing.verify(token, now) else { return Ok(None) };
         let key = self.store.key(&KeyRef::Id(claim.key)).await?;
         Ok(key.filter(|key| key.link_revision == claim.revision))
     }
@@ -342,76 +348,54 @@ impl Shared {
         let at = device.last_seen;
         let see = StoreOp::SeeDevice { device: Box::new(device), limit: Some(limit.unwrap_or(REMEMBERED)) };
         match self.store.commit(StoreTxn::new(at, vec![see])).await {
+            Ok(_) => Ok(held),
+            Err(e) if e.kind() == ErrorKind::Closed => Err(e),
             Err(e) if e.kind() == ErrorKind::LimitReached => {
                 Ok(if limit.is_some() { Devices::Full } else { Devices::Free })
             }
-            outcome => outcome.map(|_| held),
+            Err(e) => {
+                // A full or busy store must not keep customers out; the device is recorded when it comes again.
+                tracing::warn!(error = %e, "a device could not be recorded");
+                Ok(held)
+            }
         }
     }
 
     async fn respond(
         &self,
-        key: &Key,
+        desk: &Desk,
+        key: Key,
         token: &str,
-        format: &Format,
-        devices: Devices,
-        language: Option<Language>,
-        known: Option<&str>,
+        asked: Asked<'_>,
     ) -> Result<SubscriptionResponse> {
-        let (desk, now) = (self.fresh_desk().await?, self.clock.now());
-        let endpoints = self.endpoints(key, &desk, now)?;
-        let made = Made { desk, key: key.clone(), endpoints, now, devices, language };
-        match format {
-            Format::Page => {
-                let from = now.minus(Duration::from_secs(CHART_DAYS * 86_400));
-                let to = now.plus(Duration::from_secs(1));
-                let query = UsageQuery { key: Some(key.id), node: None, from, to, step: UsageStep::Day };
-                let usage = self.store.usage(&query).await?;
-                let (token, known) = (token.to_owned(), known.map(str::to_owned));
-                // QR codes take milliseconds; nobody else should wait for them.
-                tokio::task::spawn_blocking(move || {
-                    made.respond(&token, &Format::Page, &usage, known.as_deref())
-                })
-                .await
-                .map_err(|e| {
-                    Error::new(ErrorKind::Unexpected, "subscriptions.page", "the page was not made")
-                        .caused_by(e)
-                })?
-            }
-            format => made.respond(token, format, &[], known),
-        }
-    }
-}
-
-/// What an answer is made of, when everything has been read.
-struct Made {
-    desk: Arc<Desk>,
-    key: Key,
-    endpoints: Vec<Endpoint>,
-    now: Timestamp,
-    devices: Devices,
-    language: Option<Language>,
-}
-
-impl Made {
-    fn respond(
-        self,
-        token: &str,
-        format: &Format,
-        usage: &[UsagePoint],
-        known: Option<&str>,
-    ) -> Result<SubscriptionResponse> {
-        let subject = Subject {
-            settings: &self.desk.settings,
-            templates: &self.desk.templates,
-            key: &self.key,
-            endpoints: self.endpoints,
-            now: self.now,
-            url: url(&self.desk.settings, token),
-            devices: self.devices,
-            usage,
-            language: self.language,
+        let Asked { format, devices, language, known } = asked;
+        let now = self.clock.now();
+        let mut subject = Subject {
+            endpoints: self.endpoints(&key, desk, now)?,
+            settings: Arc::clone(&desk.settings),
+            templates: Arc::clone(&desk.templates),
+            key,
+            now,
+            url: url(&desk.settings, token),
+            devices,
+            usage: Vec::new(),
+            language,
         };
-        subject.respond(format, known)
+        if *format != Format::Page {
+            return subject.respond(format, known);
+        }
+        let query = UsageQuery {
+            key: Some(subject.key.id),
+            node: None,
+            from: now.minus(Duration::from_secs(PAGE_DAYS * 86_400)),
+            to: now.plus(Duration::from_secs(1)),
+            step: UsageStep::Day,
+        };
+        subject.usage = self.store.usage(&query).await?;
+        let known = known.map(str::to_owned);
+        // QR codes take milliseconds; nobody else should wait for them.
+        tokio::task::spawn_blocking(move || subject.respond(&Format::Page, known.as_deref())).await.map_err(
+            |e| Error::new(ErrorKind::Unexpected, "subscriptions.page", "the page was not made").caused_by(e),
+        )?
     }
 }

@@ -31,6 +31,7 @@ pub use client::{ClientRule, Detected, detect};
 pub use format::Format;
 pub use language::Language;
 pub use link::{base64_list, link, plain_list};
+pub(crate) use page::DAYS as PAGE_DAYS;
 pub use qr::Qr;
 pub use reach::{Reach, Seed};
 pub use respond::SubscriptionResponse;

@@ -1,5 +1,7 @@
 //! The answer to a client: status, headers, body.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -73,21 +75,21 @@ pub(crate) enum Devices {
 
 /// Everything that an answer is made of.
 #[derive(Debug)]
-pub(crate) struct Subject<'a> {
-    pub(crate) settings: &'a SubscriptionSettings,
-    pub(crate) templates: &'a Templates,
-    pub(crate) key: &'a Key,
+pub(crate) struct Subject {
+    pub(crate) settings: Arc<SubscriptionSettings>,
+    pub(crate) templates: Arc<Templates>,
+    pub(crate) key: Key,
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) now: Timestamp,
     pub(crate) url: Option<String>,
     pub(crate) devices: Devices,
     /// For the page; empty for everything else.
-    pub(crate) usage: &'a [UsagePoint],
+    pub(crate) usage: Vec<UsagePoint>,
     /// Of who reads the page.
     pub(crate) language: Option<Language>,
 }
 
-impl Subject<'_> {
+impl Subject {
     /// Why there is nothing to connect to.
     fn why(&self) -> Option<Why> {
         match (self.key.status, self.devices) {
@@ -100,7 +102,7 @@ impl Subject<'_> {
 
     pub(super) fn variables(&self) -> Variables<'_> {
         Variables {
-            key: self.key,
+            key: &self.key,
             now: self.now,
             utc_offset_minutes: self.settings.utc_offset_minutes,
             language: self.settings.language,
@@ -134,7 +136,7 @@ impl Subject<'_> {
         let (content_type, body) = match format {
             Format::Page => (format.content_type(), page::html(self, &title, &notices)?),
             Format::Template(name) => {
-                let view = View { key: self.key, title: &title, url, now: self.now, notice: &notices };
+                let view = View { key: &self.key, title: &title, url, now: self.now, notice: &notices };
                 self.templates.render(name, &view, endpoints)?
             }
             other => (other.content_type(), other.write(endpoints, &notices.join("\n"))?),
@@ -160,7 +162,7 @@ impl Subject<'_> {
 
     /// The headers that client apps read.
     fn describe(&self, response: &mut SubscriptionResponse, format: &Format, title: &str) {
-        let settings = self.settings;
+        let settings = &self.settings;
         response.set("profile-title", told(title));
         response.set("profile-update-interval", settings.update_interval_hours.to_string());
         response.set("subscription-userinfo", self.user_info(format));
@@ -205,7 +207,7 @@ impl Subject<'_> {
     }
 
     fn user_info(&self, format: &Format) -> String {
-        let key = self.key;
+        let key = &self.key;
         // After a reset the sum is no longer what counts against the limit.
         let (up, down) = match key.traffic.total() == key.used {
             true => (key.traffic.up, key.traffic.down),

@@ -71,17 +71,17 @@ pub(super) fn protect(response: &mut SubscriptionResponse) {
 }
 
 /// The page.
-pub(super) fn html(subject: &Subject<'_>, title: &str, notices: &[&str]) -> Result<String> {
+pub(super) fn html(subject: &Subject, title: &str, notices: &[&str]) -> Result<String> {
     let lost = |e: &minijinja::Error| {
         Error::new(ErrorKind::Unexpected, "subscription.page", "the page was not written")
             .caused_by(e.to_string())
     };
     let language = subject.language.unwrap_or(subject.settings.language);
-    let key = subject.key;
+    let key = &subject.key;
     let left = subject.variables().left_ms();
     let to = subject.now.plus(std::time::Duration::from_secs(1));
     let from = to.minus(std::time::Duration::from_secs((DAYS - 1) * 86_400));
-    let chart = UsageChart::new(subject.usage, from, to, UsageStep::Day)?;
+    let chart = UsageChart::new(&subject.usage, from, to, UsageStep::Day)?;
     let may_connect = notices.is_empty();
     let servers: Vec<Value> = match may_connect {
         true => subject.endpoints.iter().enumerate().map(|(i, e)| server(&e.remark, &link(e), i)).collect(),
