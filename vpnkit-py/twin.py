@@ -1,4 +1,4 @@
-"""Makes `_kit_sync.py` from `_kit_async.py`: the same calls without `await`. `--check` only compares."""
+"""Makes each `_*_sync.py` from its `_*_async.py`: the same calls without `await`. `--check` only compares."""
 
 import re
 import sys
@@ -6,7 +6,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent / "python" / "vpnkit"
 REPLACED = [
-    (r'"""The kit for asyncio\. .*', '"""The kit for threads. Made by `twin.py` from `_kit_async.py`: change that one."""'),
+    (r'"""(.*) for asyncio\. `_(\w+)_sync.*', r'"""\1 for threads. Made by `twin.py` from `_\2_async.py`: change that one."""'),
+    (r"from \._subscriptions_async import", "from ._subscriptions_sync import"),
     (r"\basync def __aenter__", "def __enter__"),
     (r"\basync def __aexit__", "def __exit__"),
     (r"\basync def ", "def "),
@@ -23,15 +24,16 @@ def twin(text: str) -> str:
 
 
 def main() -> int:
-    target = PACKAGE / "_kit_sync.py"
-    made = twin((PACKAGE / "_kit_async.py").read_text())
-    if "--check" in sys.argv:
-        if not target.exists() or target.read_text() != made:
+    stale = 0
+    for source in sorted(PACKAGE.glob("_*_async.py")):
+        target = source.with_name(source.name.replace("_async", "_sync"))
+        made = twin(source.read_text())
+        if "--check" not in sys.argv:
+            target.write_text(made)
+        elif not target.exists() or target.read_text() != made:
             print(f"{target} is stale: run `python vpnkit-py/twin.py`", file=sys.stderr)
-            return 1
-    else:
-        target.write_text(made)
-    return 0
+            stale = 1
+    return stale
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ const NOUNS: &[(&str, &str, &str)] = &[
 const DATA: &[(&str, &str)] = &[
     ("Key", "vpnkit-core/src/model/key.rs"),
     ("CreateKey", "vpnkit-core/src/model/key.rs"),
-    ("KeyPatch", "vpnkit-core/src/model/key.rs"),
+    ("KeyPatch", "vpnkit-core/src/model/patch.rs"),
     ("Traffic", "vpnkit-core/src/model/key.rs"),
     ("KeyQuery", "vpnkit-core/src/model/query.rs"),
     ("Page", "vpnkit-core/src/model/query.rs"),

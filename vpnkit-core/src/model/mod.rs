@@ -9,6 +9,7 @@ mod id;
 mod inbound;
 mod key;
 mod name;
+mod patch;
 mod query;
 mod size;
 mod span;
@@ -24,8 +25,9 @@ pub use inbound::{
     Inbound, InboundTag, Reality, Security, ShadowsocksMethod, ShortId, Tls, Transport, VpnProtocol,
     XhttpMode,
 };
-pub use key::{CreateKey, InboundSelection, Key, KeyPatch, KeyStatus, NewKey, Patch, Traffic};
+pub use key::{CreateKey, InboundSelection, Key, KeyStatus, NewKey, Traffic};
 pub use name::KeyName;
+pub use patch::{KeyPatch, Patch};
 pub use query::{KeyQuery, Order, Page, PageToken, Sort, SortValue};
 pub use size::ByteSize;
 pub use span::parse_duration;

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from os import PathLike
 
 from . import errors, qr, sync, testing
-from ._kit_async import Events, Hosts, Inbounds, Keys, Kit, Servers, Subscriptions, TrafficView
+from ._kit_async import Events, Inbounds, Keys, Kit, Servers, TrafficView
 from ._loop import EventStream
 from ._native import Credential, Event, Key
 from ._opening import Opening
+from ._subscriptions_async import Hosts, Subscriptions
 from ._wire import KEEP, Keep, KeyLike, Length, Size
 from .config import AttachedXray, ManagedXray, Server, to_json
 from .errors import VpnkitError

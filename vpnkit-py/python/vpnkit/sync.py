@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from os import PathLike
 
 from . import _native
-from ._kit_sync import Events, Hosts, Inbounds, Keys, Kit, Servers, Subscriptions, TrafficView
+from ._kit_sync import Events, Inbounds, Keys, Kit, Servers, TrafficView
+from ._subscriptions_sync import Hosts, Subscriptions
 from ._thread import EventStream
 from ._wire import Length
 from .config import Server, to_json
