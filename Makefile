@@ -11,7 +11,7 @@ export VPNKIT_SING_BOX_BIN ?= $(SING_BOX)
 export VPNKIT_REPOSITORY := $(CURDIR)
 PYTHON := $(CURDIR)/target/venv/bin/python
 
-.PHONY: help demo test test-rust test-python test-node lint bench compat deps xray sing-box judges chromium python node docs clean
+.PHONY: help demo test test-rust test-python test-node lint bench compat generate deps xray sing-box judges chromium python node docs clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -40,6 +40,9 @@ python: deps ## the wheel: target/dist/*.whl
 
 node: deps ## the npm package: target/dist/*.tgz
 	scripts/node.sh
+
+generate: ## the described surface: vpnkit-bindings/surface
+	cargo run --locked -q -p vpnkit-bindings --bin generate
 
 docs: python ## the reference of all three languages: target/doc, target/docs
 	scripts/docs.sh

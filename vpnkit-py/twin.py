@@ -12,6 +12,8 @@ REPLACED = [
     (r"\basync def __aexit__", "def __exit__"),
     (r"\basync def ", "def "),
     (r"\bawait ", ""),
+    (r"\bAsyncIterator\b", "Iterator"),
+    (r"Iterator, Iterable, Sequence", "Iterable, Iterator, Sequence"),
     (r"from \._loop import", "from ._thread import"),
     (r"vpnkit\.Kit ", "vpnkit.sync.Kit "),
 ]

@@ -211,7 +211,7 @@ async fn tick(keys: usize) {
         let start = Instant::now();
         let collected = engine.traffic().collect().await.unwrap();
         let a = start.elapsed();
-        assert_eq!(collected[0].moved, keys);
+        assert_eq!(collected[0].keys_updated, keys);
         let start = Instant::now();
         bare.tick(keys, round);
         let b = start.elapsed();

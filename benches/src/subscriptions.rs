@@ -12,8 +12,8 @@ use vpnkit::store::memory::MemoryStore;
 use vpnkit::store::sqlite::{SqliteOptions, SqliteStore};
 use vpnkit::subscription::Format;
 use vpnkit::{
-    ByteSize, CreateKey, Host, KeyId, RealityKeys, RenderOptions, Security, SystemClock, Transport, VpnKit,
-    VpnProtocol,
+    ByteSize, CreateKey, Host, KeyId, Protocol, RealityKeys, RenderOptions, Security, SystemClock, Transport,
+    VpnKit,
 };
 use vpnkit_testkit::FakeServer;
 
@@ -74,7 +74,7 @@ async fn kit(store: Arc<dyn KeyStore>) -> VpnKit {
     let kit = VpnKit::from_engine(engine);
     let reality = || Security::Reality(RealityKeys::generate().reality("site.test:443", "site.test"));
     for i in 0..10 {
-        let vless = VpnProtocol::Vless { vision: i % 2 == 0 };
+        let vless = Protocol::Vless { vision: i % 2 == 0 };
         let inbound = inbound(&format!("in{i}"), vless);
         let inbound = match i % 2 {
             0 => inbound.security(reality()),

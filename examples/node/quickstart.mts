@@ -37,4 +37,4 @@ await once(process.stdin, "data");
 process.stdin.unref();
 await kit.traffic.collect();
 key = await kit.keys.require("alice");
-console.log(`used ${formatSize(key.used)} of ${formatSize(key.dataLimit ?? 0n)}`);
+console.log(`used ${formatSize(key.used)} of ${formatSize(key.dataLimit ?? 0)}`);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 use vpnkit::{
-    Config, Endpoint, Inbound, InboundTag, KeyId, RealityKeys, Security, Tls, VpnKit, VpnProtocol, XrayConfig,
+    Config, Endpoint, Inbound, InboundTag, KeyId, Protocol, RealityKeys, Security, Tls, VpnKit, XrayConfig,
 };
 
 use crate::{Certificate, Site, XrayClient, free_ports, xray_binary};
@@ -38,8 +38,9 @@ impl Bed {
         let (destination, site) = (Site::destination(&certificate).await, Site::plain().await);
         let xray =
             change(XrayConfig::managed("127.0.0.1", directory.path().join("xray")).binary(xray_binary()));
-        let config =
-            Config::sqlite(directory.path().join("keys.db")).xray(xray).collect_every_secs(collect_secs);
+        let config = Config::sqlite(directory.path().join("keys.db"))
+            .xray(xray)
+            .collect_every(std::time::Duration::from_secs(collect_secs));
         let kit = VpnKit::open(config).await.unwrap();
         Self { kit, site, destination, certificate, directory }
     }
@@ -67,7 +68,7 @@ impl Bed {
 
     /// Adds VLESS + TCP + REALITY with vision under the tag `reality`.
     pub async fn add_reality(&self) -> Inbound {
-        let inbound = inbound("reality", VpnProtocol::Vless { vision: true }).security(self.reality());
+        let inbound = inbound("reality", Protocol::Vless { vision: true }).security(self.reality());
         self.kit.inbounds().ensure(inbound).await.unwrap()
     }
 
@@ -102,7 +103,7 @@ impl Bed {
 }
 
 /// An inbound on a free port of loopback.
-pub fn inbound(tag: &str, protocol: VpnProtocol) -> Inbound {
+pub fn inbound(tag: &str, protocol: Protocol) -> Inbound {
     let [port] = free_ports();
     Inbound::new(InboundTag::new(tag).unwrap(), port, protocol).listen("127.0.0.1".parse().unwrap())
 }

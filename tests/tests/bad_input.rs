@@ -14,8 +14,8 @@ use std::path::Path;
 
 use testbed::{Bed, children_of, free_ports, inbound, xray_binary};
 use vpnkit::{
-    Config, CreateKey, ErrorKind, Inbound, InboundTag, KeyPatch, NodeId, Patch, Secret, Security,
-    ShadowsocksMethod, Transport, VpnKit, VpnProtocol, XrayConfig,
+    Config, CreateKey, ErrorKind, Inbound, InboundTag, KeyPatch, NodeId, Patch, Protocol, Secret, Security,
+    ShadowsocksMethod, Transport, VpnKit, XrayConfig,
 };
 
 fn config(directory: &Path) -> Config {
@@ -61,7 +61,7 @@ async fn a_port_in_use_is_told_when_an_inbound_is_added_and_when_xray_starts() {
     let bed = Bed::open().await;
     let [port] = free_ports();
     let squatter = TcpListener::bind(("127.0.0.1", port)).unwrap();
-    let taken = Inbound { port, ..inbound("taken", VpnProtocol::Vmess) };
+    let taken = Inbound { port, ..inbound("taken", Protocol::Vmess) };
     let error = bed.kit.inbounds().ensure(taken.clone()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PortInUse, "{error:?}");
     assert_eq!(bed.kit.inbounds().list().await.unwrap(), [], "nothing is half done");
@@ -98,7 +98,7 @@ async fn two_kits_cannot_run_an_xray_in_one_directory() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inbounds_that_xray_does_not_allow_are_refused_by_field() {
     let bed = Bed::open().await;
-    let vless = |vision| VpnProtocol::Vless { vision };
+    let vless = |vision| Protocol::Vless { vision };
     let websocket = |path: &str| Transport::WebSocket { path: path.into(), host: None };
     let Security::Reality(reality) = bed.reality() else { unreachable!() };
     let with = |change: &dyn Fn(&mut vpnkit::Reality)| {
@@ -119,7 +119,7 @@ async fn inbounds_that_xray_does_not_allow_are_refused_by_field() {
         (
             inbound(
                 "x",
-                VpnProtocol::Shadowsocks { method: ShadowsocksMethod::Blake3Aes128Gcm, server_key: None },
+                Protocol::Shadowsocks { method: ShadowsocksMethod::Blake3Aes128Gcm, server_key: None },
             ),
             "protocol.server_key",
         ),
@@ -130,7 +130,7 @@ async fn inbounds_that_xray_does_not_allow_are_refused_by_field() {
         let error = bed.kit.inbounds().ensure(inbound).await.unwrap_err();
         assert_eq!((error.kind(), error.get("field")), (ErrorKind::InvalidInput, Some(field)), "{error}");
     }
-    let mut missing = inbound("x", VpnProtocol::Trojan).security(bed.tls());
+    let mut missing = inbound("x", Protocol::Trojan).security(bed.tls());
     if let Security::Tls(tls) = &mut missing.security {
         tls.certificate_file = "/nowhere/cert.pem".into();
     }
@@ -174,19 +174,11 @@ async fn unknown_tags_and_texts_that_are_none_are_refused() {
 #[test]
 fn every_fault_of_a_configuration_is_listed_with_its_path() {
     let config = Config::sqlite("k.db")
-        .collect_every_secs(0)
+        .collect_every(std::time::Duration::from_secs(0))
         .xray(XrayConfig::attached("", "nonsense"))
         .xray(XrayConfig::managed("x", "relative"));
     let faults: Vec<String> = config.faults().into_iter().map(|(path, _)| path).collect();
-    assert_eq!(
-        faults,
-        [
-            "collect_every_secs",
-            "servers[0].xray.address",
-            "servers[0].xray.mode.attached.api",
-            "servers[1].xray.mode.managed.directory"
-        ]
-    );
+    assert_eq!(faults, ["collect_every", "servers[0].address", "servers[0].api", "servers[1].directory"]);
     assert_eq!(config.validate().unwrap_err().kind(), ErrorKind::InvalidConfig);
     for text in [r#"{}"#, r#"{ "store": "mysql:x" }"#, r#"{ "store": "memory:", "servers": [{ "wg": {} }] }"#]
     {

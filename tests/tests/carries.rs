@@ -16,9 +16,8 @@ use testbed::{Bed, Certificate, Client, Site, eventually, free_ports, inbound, i
 use vpnkit::subscription::link;
 use vpnkit::subscription::sing_box::{self, SingBoxForm};
 use vpnkit::{
-    ClientSecurity, CreateKey, Endpoint, ErrorKind, Host, Inbound, Proxy, RealityKeys, Secret,
-    ShadowsocksMethod, Timestamp, Traffic, Transport, UsageQuery, UsageStep, VpnProtocol, WireGuardPeer,
-    XhttpMode,
+    ClientSecurity, CreateKey, Endpoint, ErrorKind, HistoryQuery, Host, Inbound, Protocol, Proxy,
+    RealityKeys, Secret, ShadowsocksMethod, Traffic, Transport, UsageStep, WireGuardPeer, XhttpMode,
 };
 
 const MIB: usize = 1 << 20;
@@ -46,13 +45,7 @@ async fn ten_mebibytes_through_reality_and_vision_are_counted_exactly_as_xray_co
     let api = format!("unix://{}", bed.xray_directory().join("api.sock").display());
     let theirs = standalone::counters(&api).await;
     assert_eq!(theirs[&format!("vk{}", key.id)], (key.traffic.up, key.traffic.down));
-    let all = UsageQuery {
-        key: Some(key.id),
-        node: None,
-        from: Timestamp::default(),
-        to: key.created_at.plus(Duration::from_secs(86_400)),
-        step: UsageStep::Day,
-    };
+    let all = HistoryQuery::of(key.id).step(UsageStep::Day);
     let history = bed.kit.traffic().history(all).await.unwrap();
     let sum = history.iter().fold(Traffic::default(), |sum, point| sum.plus(point.traffic));
     assert_eq!(sum, key.traffic);
@@ -63,12 +56,12 @@ async fn ten_mebibytes_through_reality_and_vision_are_counted_exactly_as_xray_co
 fn inbounds(bed: &Bed) -> [Inbound; 10] {
     let standard = base64::engine::general_purpose::STANDARD;
     let server_key = |n: usize| Some(Secret::new(standard.encode(vec![7u8; n])));
-    let shadowsocks = |method, server_key| VpnProtocol::Shadowsocks { method, server_key };
+    let shadowsocks = |method, server_key| Protocol::Shadowsocks { method, server_key };
     let path = || "/tunnel".to_owned();
-    let vless = VpnProtocol::Vless { vision: false };
+    let vless = Protocol::Vless { vision: false };
     [
-        inbound("vmess-ws", VpnProtocol::Vmess).transport(Transport::WebSocket { path: path(), host: None }),
-        inbound("trojan-tls", VpnProtocol::Trojan).security(bed.tls()),
+        inbound("vmess-ws", Protocol::Vmess).transport(Transport::WebSocket { path: path(), host: None }),
+        inbound("trojan-tls", Protocol::Trojan).security(bed.tls()),
         inbound("ss-2022-128", shadowsocks(ShadowsocksMethod::Blake3Aes128Gcm, server_key(16))),
         inbound("ss-2022-256", shadowsocks(ShadowsocksMethod::Blake3Aes256Gcm, server_key(32))),
         inbound("ss-aead", shadowsocks(ShadowsocksMethod::ChaCha20Poly1305, None)),
@@ -81,8 +74,8 @@ fn inbounds(bed: &Bed) -> [Inbound; 10] {
         inbound("vless-httpupgrade-tls", vless.clone())
             .transport(Transport::HttpUpgrade { path: path(), host: None })
             .security(bed.tls()),
-        inbound("vless-vision-tls", VpnProtocol::Vless { vision: true }).security(bed.tls()),
-        inbound("vmess-tcp", VpnProtocol::Vmess),
+        inbound("vless-vision-tls", Protocol::Vless { vision: true }).security(bed.tls()),
+        inbound("vmess-tcp", Protocol::Vmess),
     ]
 }
 
@@ -173,12 +166,12 @@ fn combinations(bed: &Bed) -> Vec<Inbound> {
     ];
     let server_key = Some(Secret::new(base64::engine::general_purpose::STANDARD.encode([7u8; 16])));
     let protocols = [
-        ("vless", VpnProtocol::Vless { vision: false }),
-        ("vision", VpnProtocol::Vless { vision: true }),
-        ("vmess", VpnProtocol::Vmess),
-        ("trojan", VpnProtocol::Trojan),
-        ("ss", VpnProtocol::Shadowsocks { method: ShadowsocksMethod::Aes256Gcm, server_key: None }),
-        ("ss22", VpnProtocol::Shadowsocks { method: ShadowsocksMethod::Blake3Aes128Gcm, server_key }),
+        ("vless", Protocol::Vless { vision: false }),
+        ("vision", Protocol::Vless { vision: true }),
+        ("vmess", Protocol::Vmess),
+        ("trojan", Protocol::Trojan),
+        ("ss", Protocol::Shadowsocks { method: ShadowsocksMethod::Aes256Gcm, server_key: None }),
+        ("ss22", Protocol::Shadowsocks { method: ShadowsocksMethod::Blake3Aes128Gcm, server_key }),
     ];
     let mut all = Vec::new();
     for (name, protocol) in &protocols {
@@ -302,8 +295,7 @@ async fn a_dedicated_inbound_comes_and_goes_with_its_key() {
     bed.add_reality().await;
     let owner = bed.kit.keys().create(CreateKey::named("owner")).await.unwrap();
     let other = bed.kit.keys().create(CreateKey::named("other")).await.unwrap();
-    let own =
-        inbound("own", VpnProtocol::Vless { vision: true }).security(bed.reality()).dedicated_to(owner.id);
+    let own = inbound("own", Protocol::Vless { vision: true }).security(bed.reality()).dedicated_to(owner.id);
     bed.kit.inbounds().ensure(own.clone()).await.unwrap();
 
     assert_eq!(bed.kit.keys().endpoints(other.id).await.unwrap().len(), 1);
@@ -329,7 +321,7 @@ async fn a_new_secret_replaces_the_old_one_without_a_restart() {
     let key = bed.kit.keys().create(CreateKey::named("alice")).await.unwrap();
     let old = bed.client(key.id, "reality").await;
     assert!(old.tunnel.connects(&bed.site).await);
-    let rotated = vpnkit::Credential::generate(vpnkit::Protocol::Vless);
+    let rotated = vpnkit::Credential::generate(vpnkit::CredentialKind::Vless);
     let patch = vpnkit::KeyPatch { credentials: vec![rotated], ..Default::default() };
     bed.kit.keys().update(key.id, patch, Some(key.version)).await.unwrap();
     assert!(!old.tunnel.connects(&bed.site).await);

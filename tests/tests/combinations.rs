@@ -14,7 +14,7 @@ use serde_json::json;
 use testbed::{Certificate, inbound, xray_binary};
 use vpnkit::backend::ProtocolBackend as _;
 use vpnkit::xray::{RealityKeys, Xray, XrayConfig};
-use vpnkit::{Secret, Security, ShadowsocksMethod, Tls, Transport, VpnProtocol, XhttpMode};
+use vpnkit::{Protocol, Secret, Security, ShadowsocksMethod, Tls, Transport, XhttpMode};
 
 #[tokio::test]
 async fn xray_accepts_exactly_the_inbounds_that_vpnkit_accepts() {
@@ -42,11 +42,11 @@ async fn xray_accepts_exactly_the_inbounds_that_vpnkit_accepts() {
         Security::Reality(RealityKeys::generate().reality("127.0.0.1:443", "site.test")),
     ];
     let shadowsocks =
-        |method, key: Option<&str>| VpnProtocol::Shadowsocks { method, server_key: key.map(Secret::new) };
+        |method, key: Option<&str>| Protocol::Shadowsocks { method, server_key: key.map(Secret::new) };
     let protocols = [
-        VpnProtocol::Vless { vision: false },
-        VpnProtocol::Vmess,
-        VpnProtocol::Trojan,
+        Protocol::Vless { vision: false },
+        Protocol::Vmess,
+        Protocol::Trojan,
         shadowsocks(ShadowsocksMethod::Aes128Gcm, None),
         shadowsocks(ShadowsocksMethod::Blake3Aes128Gcm, Some("BwcHBwcHBwcHBwcHBwcHBw==")),
     ];

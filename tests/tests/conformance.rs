@@ -13,16 +13,16 @@ use std::time::Duration;
 
 use testbed::{Site, XrayClient, inbound, xray_binary};
 use vpnkit::backend::{Account, Change, ProtocolBackend};
-use vpnkit::subscription::Reach;
+use vpnkit::subscription::ResolvedHost;
 use vpnkit::traffic::TrafficSource;
 use vpnkit::xray::{Xray, XrayConfig};
-use vpnkit::{Credential, Device, Inbound, KeyId, Protocol, Traffic, VpnProtocol};
+use vpnkit::{Credential, CredentialKind, DeviceName, Inbound, KeyId, Protocol, Traffic};
 use vpnkit_core::async_trait;
 use vpnkit_testkit::traffic::Wire;
 use vpnkit_testkit::{FakeServer, backend, traffic};
 
 fn plain(tag: &str) -> Inbound {
-    inbound(tag, VpnProtocol::Vless { vision: false })
+    inbound(tag, Protocol::Vless { vision: false })
 }
 
 mod fake_backend {
@@ -56,13 +56,13 @@ macro_rules! xray_backend {
     };
 }
 
-fn shadowsocks(method: vpnkit::ShadowsocksMethod, key: Option<&str>) -> VpnProtocol {
-    VpnProtocol::Shadowsocks { method, server_key: key.map(vpnkit::Secret::new) }
+fn shadowsocks(method: vpnkit::ShadowsocksMethod, key: Option<&str>) -> Protocol {
+    Protocol::Shadowsocks { method, server_key: key.map(vpnkit::Secret::new) }
 }
 
-xray_backend!(xray_vless, VpnProtocol::Vless { vision: false });
-xray_backend!(xray_vmess, VpnProtocol::Vmess);
-xray_backend!(xray_trojan, VpnProtocol::Trojan);
+xray_backend!(xray_vless, Protocol::Vless { vision: false });
+xray_backend!(xray_vmess, Protocol::Vmess);
+xray_backend!(xray_trojan, Protocol::Trojan);
 xray_backend!(xray_shadowsocks, shadowsocks(vpnkit::ShadowsocksMethod::Aes256Gcm, None));
 xray_backend!(
     xray_shadowsocks_2022,
@@ -108,7 +108,7 @@ struct XrayWire {
 
 impl XrayWire {
     async fn new(xray: Arc<Xray>, mark: String) -> Self {
-        let credentials = [1, 2].map(|_| Credential::generate(Protocol::Vless));
+        let credentials = [1, 2].map(|_| Credential::generate(CredentialKind::Vless));
         let wire =
             Self { xray, inbound: Arc::new(plain("suite")), credentials, site: Site::plain().await, mark };
         wire.install().await;
@@ -118,7 +118,7 @@ impl XrayWire {
     async fn install(&self) {
         let accounts = [1, 2].map(|key| Account {
             key: KeyId(key),
-            device: Device::default(),
+            device: DeviceName::default(),
             secret: self.credentials[usize::try_from(key).unwrap() - 1].secret.clone(),
         });
         let change = Change::PutInbound(Arc::clone(&self.inbound), accounts.into());
@@ -131,7 +131,7 @@ impl XrayWire {
 #[async_trait]
 impl Wire for XrayWire {
     async fn pass(&self, key: KeyId, traffic: Traffic) {
-        let reach = Reach::at("127.0.0.1");
+        let reach = ResolvedHost::at("127.0.0.1");
         let credential = &self.credentials[usize::try_from(key.0).unwrap() - 1];
         let endpoint = self.xray.endpoint(key, credential, &self.inbound, &reach).unwrap();
         let client = XrayClient::start(&endpoint).await;

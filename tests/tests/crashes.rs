@@ -18,7 +18,7 @@ use testbed::{CounterClient, CounterServer, alive, children_of, eventually};
 use vpnkit::engine::{Engine, EngineOptions, ServerParts};
 use vpnkit::store::KeyStore;
 use vpnkit::store::sqlite::{SqliteOptions, SqliteStore};
-use vpnkit::{CreateKey, KeyRef, Order, SystemClock, Traffic};
+use vpnkit::{CreateKey, KeyRef, SystemClock, Traffic};
 use vpnkit_testkit::FakeServer;
 
 const KILLS: u32 = 50;
@@ -77,7 +77,7 @@ async fn fifty_kills_lose_no_acknowledged_key_and_count_every_byte_once() {
     }
     let engine = engine(Arc::clone(&store), &socket).await;
     engine.tick().await.unwrap();
-    let query = vpnkit::KeyQuery { order: Order::Ascending, limit: 20, ..Default::default() };
+    let query = vpnkit::KeyQuery { limit: 20, ..Default::default() };
     let keys = engine.keys().find(query).await.unwrap().keys;
     let now = server.counters.lock().unwrap().clone();
     // The store's first reading was the first of all; what the counters stood at then was not counted.

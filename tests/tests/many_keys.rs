@@ -9,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 use testbed::{Bed, children_of, eventually, inbound, standalone};
-use vpnkit::{CreateKey, NodeId, ServerId, VpnProtocol};
+use vpnkit::{CreateKey, NodeId, Protocol, ServerId};
 
 const KEYS: usize = 100_000;
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -21,7 +21,7 @@ async fn a_hundred_thousand_keys_are_installed_and_compared_and_survive_a_restar
     let requests = (0..KEYS).map(|i| CreateKey::named(format!("k{i}"))).collect();
     let keys = bed.kit.keys().create_many(requests, None).await.unwrap();
     println!("created after {:?}", start.elapsed());
-    bed.kit.inbounds().ensure(inbound("plain", VpnProtocol::Vless { vision: false })).await.unwrap();
+    bed.kit.inbounds().ensure(inbound("plain", Protocol::Vless { vision: false })).await.unwrap();
     let api = format!("unix://{}", bed.xray_directory().join("api.sock").display());
     eventually("all are installed", PATIENCE, async || {
         standalone::user_count(&api, "plain").await == KEYS as u64

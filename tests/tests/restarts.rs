@@ -11,10 +11,10 @@
 use std::time::Duration;
 
 use testbed::{Bed, Site, StandaloneXray, XrayClient, children_of, eventually, inbound, standalone};
-use vpnkit::backend::ServerState;
+use vpnkit::ServerCondition;
 use vpnkit::{
-    Config, CreateKey, Cursor, EventKind, KeyPatch, NodeId, Patch, RealityKeys, Security, ServerId, VpnKit,
-    VpnProtocol,
+    Config, CreateKey, Cursor, EventKind, KeyPatch, NodeId, Patch, Protocol, RealityKeys, Security, ServerId,
+    VpnKit,
 };
 
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -25,10 +25,7 @@ fn xray() -> ServerId {
 }
 
 async fn lifetime(kit: &VpnKit) -> Option<u64> {
-    match kit.servers().status().await.unwrap().remove(0).state {
-        ServerState::Up { lifetime } => Some(lifetime),
-        _ => None,
-    }
+    kit.servers().status().await.unwrap().remove(0).lifetime
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,12 +75,14 @@ async fn what_was_done_while_an_attached_xray_was_down_is_right_when_it_returns(
     let certificate = testbed::Certificate::new("site.test");
     let (destination, site) = (Site::destination(&certificate).await, Site::plain().await);
     let reality = RealityKeys::generate().reality(destination.address.to_string(), "site.test");
-    let inbound =
-        inbound("reality", VpnProtocol::Vless { vision: true }).security(Security::Reality(reality));
+    let inbound = inbound("reality", Protocol::Vless { vision: true }).security(Security::Reality(reality));
     let mut server = StandaloneXray::start(&inbound).await;
     let attached = server.attached();
-    let config =
-        || Config::sqlite(directory.path().join("keys.db")).xray(attached.clone()).collect_every_secs(1);
+    let config = || {
+        Config::sqlite(directory.path().join("keys.db"))
+            .xray(attached.clone())
+            .collect_every(std::time::Duration::from_secs(1))
+    };
     let kit = VpnKit::open(config()).await.unwrap();
     kit.inbounds().ensure(inbound.clone()).await.unwrap();
     let [stays, changes, goes] = ["stays", "changes", "goes"].map(CreateKey::named);
@@ -102,7 +101,7 @@ async fn what_was_done_while_an_attached_xray_was_down_is_right_when_it_returns(
     eventually("it is seen to be down", PATIENCE, async || lifetime(&kit).await.is_none()).await;
     let new = kit.keys().create(CreateKey::named("new")).await.unwrap();
     kit.keys().delete(goes.id, None).await.unwrap();
-    let rotated = vpnkit::Credential::generate(vpnkit::Protocol::Vless);
+    let rotated = vpnkit::Credential::generate(vpnkit::CredentialKind::Vless);
     let patch = KeyPatch { credentials: vec![rotated], note: Patch::Set("n".into()), ..KeyPatch::default() };
     kit.keys().update(changes.id, patch, None).await.unwrap();
     let fresh = [client(new.id).await, client(changes.id).await];
@@ -155,13 +154,12 @@ async fn an_attached_xray_that_is_down_at_the_start_is_found_later() {
     let certificate = testbed::Certificate::new("site.test");
     let destination = Site::destination(&certificate).await;
     let reality = RealityKeys::generate().reality(destination.address.to_string(), "site.test");
-    let inbound =
-        inbound("reality", VpnProtocol::Vless { vision: true }).security(Security::Reality(reality));
+    let inbound = inbound("reality", Protocol::Vless { vision: true }).security(Security::Reality(reality));
     let mut server = StandaloneXray::start(&inbound).await;
     server.kill().await;
     let kit = VpnKit::open(Config::memory().xray(server.attached())).await.unwrap();
     let status = kit.servers().status().await.unwrap().remove(0);
-    assert!(matches!(status.state, ServerState::Down { .. }), "{status:?}");
+    assert_eq!(status.state, ServerCondition::Down, "{status:?}");
     let error = kit.servers().reconcile(&xray()).await.unwrap_err();
     assert_eq!(error.kind(), vpnkit::ErrorKind::Unavailable);
     assert!(error.is_temporary());

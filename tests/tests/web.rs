@@ -15,7 +15,7 @@ use std::time::Duration;
 use testbed::{built_example, compiled_examples, eventually, free_ports, installed, repository, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
-use vpnkit::{Config, CreateKey, Inbound, InboundTag, VpnKit, VpnProtocol, XrayConfig};
+use vpnkit::{Config, CreateKey, Inbound, InboundTag, Protocol, VpnKit, XrayConfig};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -38,7 +38,7 @@ async fn serves(program: &Path, arguments: &[PathBuf]) {
     // Nobody answers there: a key has its links all the same.
     let xray = XrayConfig::attached("vpn.example.com", "127.0.0.1:1");
     let kit = VpnKit::open(Config::sqlite(&store).xray(xray)).await.unwrap();
-    let inbound = Inbound::new(InboundTag::new("plain").unwrap(), 443, VpnProtocol::Vless { vision: false });
+    let inbound = Inbound::new(InboundTag::new("plain").unwrap(), 443, Protocol::Vless { vision: false });
     kit.inbounds().ensure(inbound).await.unwrap();
     let key = kit.keys().create(CreateKey::named("alice")).await.unwrap();
     let token = kit.subscriptions().token(key.id).await.unwrap();

@@ -73,9 +73,9 @@ impl Runtime {
         self.0.handle.spawn(future)
     }
 
-    /// Runs a future on whichever thread wakes it, this one first: for [`crate::Request::is_light`].
-    pub fn spawn_light(&self, future: impl Future<Output = ()> + Send + 'static) {
-        crate::light::run(self.0.handle.clone(), future);
+    /// Runs a future on whichever thread wakes it, this one first: for operations that are `inline`.
+    pub fn spawn_inline(&self, future: impl Future<Output = ()> + Send + 'static) {
+        crate::inline::run(self.0.handle.clone(), future);
     }
 
     /// Runs a future on this thread. Not from one of its own threads.

@@ -2,12 +2,25 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
 use vpnkit::engine::ServerParts;
-use vpnkit::{Clock, Config, KeyId, KeyRef, ManualClock, Result, Traffic, VpnKit};
+use vpnkit::{ByteSize, Config, InboundTag, KeyId, KeyRef, ManualClock, Result, Timestamp, Traffic, VpnKit};
 use vpnkit_testkit::{FakeServer, Fault};
 
 use crate::Answer;
-use crate::request::SandboxStep;
+
+/// What happens in a sandbox.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum SandboxStep {
+    Set { to: Timestamp },
+    Pass { key: KeyRef, up: ByteSize, down: ByteSize },
+    Fail,
+    Refuse { key: KeyRef },
+    Heal,
+    Restart,
+    LetsIn { key: KeyRef, tag: InboundTag },
+}
 
 #[derive(Debug)]
 pub(crate) struct Sandbox {
@@ -33,36 +46,35 @@ impl Sandbox {
             }
         };
         Ok(match step {
-            SandboxStep::Now => Answer::Moment(self.clock.now()),
             SandboxStep::Set { to } => {
                 self.clock.set(to);
-                Answer::Nothing
+                Answer::new(())
             }
             SandboxStep::Pass { key, up, down } => {
                 self.server.pass(id(key).await?, Traffic { up: up.bytes(), down: down.bytes() });
-                Answer::Nothing
+                Answer::new(())
             }
             SandboxStep::Fail => {
                 self.server.fail(Fault::Down);
-                Answer::Nothing
+                Answer::new(())
             }
             SandboxStep::Refuse { key } => {
                 self.server.fail(Fault::Refuse(id(key).await?));
-                Answer::Nothing
+                Answer::new(())
             }
             SandboxStep::Heal => {
                 self.server.heal();
                 for server in kit.servers().status().await? {
                     kit.servers().reconcile(&server.id).await?;
                 }
-                Answer::Nothing
+                Answer::new(())
             }
             SandboxStep::Restart => {
                 self.server.restart().await;
-                Answer::Nothing
+                Answer::new(())
             }
             SandboxStep::LetsIn { key, tag } => {
-                Answer::Flag(self.server.lets_in(id(key).await?, tag.as_str()))
+                Answer::new(self.server.lets_in(id(key).await?, tag.as_str()))
             }
         })
     }

@@ -1,12 +1,15 @@
 //! One open kit.
 
 use std::mem;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use vpnkit::{Config, Cursor, Error, ErrorKind, Result, VpnKit};
 
+use crate::request::Work;
 use crate::sandbox::Sandbox;
-use crate::{Pump, Runtime};
+use crate::{Answer, Pump, Request, Runtime};
 
 /// A kit on a runtime. Dropping it without [`Self::close`] stops everything and waits for nothing.
 #[derive(Debug)]
@@ -37,7 +40,22 @@ impl Session {
         &self.runtime
     }
 
-    /// The events after a cursor.
+    /// Calls the facade. To be run on the session's runtime. A panic is the error `Unexpected`: somebody waits for it.
+    pub async fn call(&self, request: Request) -> Result<Answer> {
+        let operation = request.operation();
+        let kit = self.kit(operation)?;
+        let answer = async {
+            match request.work {
+                Work::Facade(call) => call(kit.engine()).await,
+                Work::Sandbox(step) => self.sandbox()?.step(kit, step).await,
+            }
+        };
+        AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Unexpected, operation, "a fault in vpnkit; the log has its place"))
+        })
+    }
+
+    /// Returns the events after a cursor.
     pub fn events(self: &Arc<Self>, after: Cursor) -> Result<Pump> {
         Ok(Pump::new(Arc::clone(self), self.kit("events.stream")?.events().stream(after)))
     }

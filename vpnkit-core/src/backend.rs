@@ -6,17 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 use crate::Result;
 use crate::model::{
-    Credential, CredentialSecret, Device, Endpoint, Inbound, InboundTag, KeyId, NodeId, Protocol, ServerId,
+    Credential, CredentialKind, CredentialSecret, DeviceName, Endpoint, Inbound, InboundTag, KeyId, NodeId,
+    ServerId,
 };
-use crate::subscription::Reach;
+use crate::subscription::ResolvedHost;
 
 /// What a server can do: data, constant for the instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Capabilities {
     /// Accounts come and go without a restart.
@@ -51,7 +54,7 @@ pub struct Account {
     /// Whose it is.
     pub key: KeyId,
     /// Which of the key's devices.
-    pub device: Device,
+    pub device: DeviceName,
     /// The secret.
     pub secret: CredentialSecret,
 }
@@ -80,12 +83,38 @@ pub enum Change {
     /// Install the account on the inbound, or replace the one of its key and device.
     PutAccount(Arc<Inbound>, Account),
     /// Remove the account; removing what is not there is fine.
-    RemoveAccount(InboundTag, KeyId, Device),
+    RemoveAccount(InboundTag, KeyId, DeviceName),
 }
 
-/// A number that is equal exactly when two things are installed alike. Secrets cannot be read from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A number that is equal exactly when two things are installed alike, in every build of vpnkit and on every machine.
+/// Secrets cannot be read from it.
+///
+/// ```
+/// use vpnkit_core::backend::Fingerprint;
+/// assert_eq!(Fingerprint::of(["a", "b"]), Fingerprint::of(["a", "b"]));
+/// assert_ne!(Fingerprint::of(["a", "b"]), Fingerprint::of(["ab"]));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Fingerprint(pub u64);
+
+impl Fingerprint {
+    /// The form of what is hashed; another one makes every fingerprint another.
+    const VERSION: &'static [u8] = b"vpnkit fingerprint 1";
+
+    /// Hashes parts: the first 8 bytes of SHA-256 over the version and each part behind its length.
+    pub fn of<T: AsRef<[u8]>>(parts: impl IntoIterator<Item = T>) -> Self {
+        let mut hash = Sha256::new_with_prefix(Self::VERSION);
+        for part in parts {
+            let part = part.as_ref();
+            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(part);
+        }
+        let digest: [u8; 32] = hash.finalize().into();
+        let (first, _) = digest.split_first_chunk().unwrap_or((&[0; 8], &[]));
+        Self(u64::from_be_bytes(*first))
+    }
+}
 
 /// What a server holds on one inbound.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,7 +123,7 @@ pub struct ObservedInbound {
     /// neither replaced nor removed.
     pub fingerprint: Option<Fingerprint>,
     /// vpnkit's accounts. Accounts of others are left alone and not listed.
-    pub accounts: BTreeMap<(KeyId, Device), Fingerprint>,
+    pub accounts: BTreeMap<(KeyId, DeviceName), Fingerprint>,
 }
 
 /// What a server really holds.
@@ -122,7 +151,7 @@ pub enum ServerState {
 }
 
 /// A server's own account of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
     /// The program's version.
     pub version: String,
@@ -149,7 +178,7 @@ pub trait ProtocolBackend: Debug + Send + Sync {
     fn check(&self, inbound: &Inbound) -> Result<()>;
 
     /// New secret material.
-    async fn issue(&self, protocol: Protocol, device: &Device) -> Result<CredentialSecret>;
+    async fn issue(&self, protocol: CredentialKind, device: &DeviceName) -> Result<CredentialSecret>;
 
     /// Starts the server or connects to it, and keeps doing so until [`Self::close`].
     ///
@@ -181,7 +210,7 @@ pub trait ProtocolBackend: Debug + Send + Sync {
         key: KeyId,
         credential: &Credential,
         inbound: &Inbound,
-        reach: &Reach,
+        host: &ResolvedHost,
     ) -> Result<Endpoint>;
 
     /// Version and uptime.

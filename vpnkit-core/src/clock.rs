@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{Error, Result};
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// A moment in UTC with millisecond precision. Written and parsed as RFC 3339.
+/// A time in UTC with millisecond precision. Written and parsed as RFC 3339; in JSON always with milliseconds.
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,7 +27,7 @@ pub struct Timestamp(i64);
 
 impl Timestamp {
     /// The earliest and latest moments that can be written as RFC 3339 with four digits of year.
-    const RANGE: std::ops::RangeInclusive<i64> = 0..=253_402_300_799_999;
+    const RANGE: std::ops::RangeInclusive<i64> = 0..=253_402_207_200_999;
 
     /// The latest moment: an end that is open.
     pub const MAX: Self = Self(*Self::RANGE.end());
@@ -120,9 +121,58 @@ impl FromStr for Timestamp {
     }
 }
 
+impl Timestamp {
+    /// RFC 3339 in UTC with exactly three digits of milliseconds: the form in JSON. Days are counted as in
+    /// <https://howardhinnant.github.io/date_algorithms.html#civil_from_days>.
+    fn rfc3339(self) -> [u8; 24] {
+        const DAY: i64 = 24 * HOUR_MS;
+        let (days, rest) = (self.0.div_euclid(DAY) + 719_468, self.0.rem_euclid(DAY));
+        let era = days.div_euclid(146_097);
+        let day_of_era = days.rem_euclid(146_097);
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let shifted = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+        let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let parts = [
+            (0, 4, year),
+            (5, 2, month),
+            (8, 2, day),
+            (11, 2, rest / HOUR_MS),
+            (14, 2, rest / 60_000 % 60),
+            (17, 2, rest / 1_000 % 60),
+            (20, 3, rest % 1_000),
+        ];
+        for (first, width, mut value) in parts {
+            for place in text.iter_mut().skip(first).take(width).rev() {
+                *place = b'0' + u8::try_from(value % 10).unwrap_or(0);
+                value /= 10;
+            }
+        }
+        text
+    }
+}
+
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
-        s.collect_str(self)
+        s.serialize_str(std::str::from_utf8(&self.rfc3339()).unwrap_or_default())
+    }
+}
+
+impl JsonSchema for Timestamp {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Timestamp".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time" })
     }
 }
 
@@ -189,5 +239,24 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_has_milliseconds_and_is_read_back() {
+        let times = [0, 1, 951_782_400_000, 951_868_799_999, 1_767_225_600_000, 4_102_444_799_001];
+        for millis in times.into_iter().chain((0..400).map(|n| n * 86_399_999 * 97)).chain([Timestamp::MAX.0])
+        {
+            let time = Timestamp::from_millis(millis);
+            let text = serde_json::to_string(&time).unwrap();
+            assert_eq!(text.len(), 26, "{text}");
+            assert_eq!(serde_json::from_str::<Timestamp>(&text).unwrap(), time, "{text}");
+            let jiff: jiff::Timestamp = text.trim_matches('"').parse().unwrap();
+            assert_eq!(jiff.as_millisecond(), time.as_millis());
+        }
     }
 }

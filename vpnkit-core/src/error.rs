@@ -1,8 +1,12 @@
 //! The one error of the whole SDK.
 
+use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
+
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
 
 /// Result with vpnkit's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -42,6 +46,8 @@ kinds! {
     AlreadyExists = "already_exists",
     /// The version that the caller expected is no longer the current one.
     Conflict = "conflict",
+    /// The idempotency key belongs to an earlier request that asked for something else.
+    IdempotencyMismatch = "idempotency_mismatch",
     /// A limit of the key does not allow it: it is on too many devices.
     LimitReached = "limit_reached",
     /// The backend or store cannot do this at all.
@@ -268,6 +274,34 @@ impl fmt::Debug for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|e| e as _)
+    }
+}
+
+/// As bindings and HTTP servers carry it: `code`, `operation`, `text` (as `Display` writes it), `message`, `retryable`,
+/// `hint`, `context`, `faults` (of a configuration, each with its path) and `causes`, the nearest first.
+impl Serialize for Error {
+    fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        let (faults, context): (Vec<_>, Vec<_>) =
+            self.context().iter().partition(|(name, _)| *name == "fault");
+        let context: BTreeMap<_, _> = context.into_iter().map(|(name, value)| (*name, value)).collect();
+        let faults: Vec<_> = faults.into_iter().map(|(_, value)| value).collect();
+        let mut causes = Vec::new();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            causes.push(error.to_string());
+            cause = error.source();
+        }
+        let mut record = s.serialize_struct("Error", 9)?;
+        record.serialize_field("code", self.kind().code())?;
+        record.serialize_field("operation", self.operation())?;
+        record.serialize_field("text", &self.to_string())?;
+        record.serialize_field("message", self.message())?;
+        record.serialize_field("retryable", &self.is_temporary())?;
+        record.serialize_field("hint", &self.hint_text())?;
+        record.serialize_field("context", &context)?;
+        record.serialize_field("faults", &faults)?;
+        record.serialize_field("causes", &causes)?;
+        record.end()
     }
 }
 

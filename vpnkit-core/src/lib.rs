@@ -9,13 +9,17 @@
 //!
 //! Applications use the crate `vpnkit`, which puts this together with stores and servers.
 
+extern crate self as vpnkit_core;
+
 pub mod accounting;
 pub mod backend;
 mod clock;
 pub mod engine;
 mod error;
+mod json;
 pub mod lifecycle;
 pub mod model;
+pub mod operation;
 mod secret;
 pub mod store;
 pub mod subscription;
@@ -25,4 +29,5 @@ pub mod traffic;
 pub use async_trait::async_trait;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use error::{Error, ErrorKind, Result, Retry};
+pub use json::{Unreadable, read_json};
 pub use secret::Secret;

@@ -4,13 +4,14 @@ use std::fmt::Debug;
 use std::net::IpAddr;
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{KeyId, ServerId, Traffic};
 use crate::{Result, Timestamp};
 
 /// One lifetime of a server's counters.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Epoch {
     /// Equal ids mean: the same lifetime, so counters can be compared.
     pub id: String,
@@ -39,12 +40,21 @@ pub struct Reading {
 }
 
 /// A key that has connections open.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OnlineKey {
     /// Which key.
     pub key: KeyId,
-    /// From where, and when that address opened its newest connection.
-    pub addresses: Vec<(IpAddr, Timestamp)>,
+    /// From where.
+    pub addresses: Vec<OnlineAddress>,
+}
+
+/// An address that a key is online from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OnlineAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// When it opened its newest connection.
+    pub since: Timestamp,
 }
 
 /// Reads the counters of one server.

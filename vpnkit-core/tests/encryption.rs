@@ -11,8 +11,8 @@
 use std::path::Path;
 
 use vpnkit_core::model::{
-    CreateKey, Credential, Inbound, InboundTag, Key, KeyRef, Protocol, Reality, Security, ShortId,
-    VpnProtocol,
+    CreateKey, Credential, CredentialKind, Inbound, InboundTag, Key, KeyRef, Protocol, Reality, Security,
+    ShortId,
 };
 use vpnkit_core::store::sqlite::{SqliteOptions, SqliteStore};
 use vpnkit_core::store::{KeyStore as _, StoreOp, StoreTxn};
@@ -29,8 +29,10 @@ async fn open(path: &Path, passphrase: Option<&str>) -> vpnkit_core::Result<Sqli
 /// A key with a Trojan password and a REALITY inbound.
 async fn fill(store: &SqliteStore) -> Key {
     let now = ManualClock::default().now();
-    let request =
-        CreateKey { credentials: vec![Credential::generate(Protocol::Trojan)], ..CreateKey::named("alice") };
+    let request = CreateKey {
+        credentials: vec![Credential::generate(CredentialKind::Trojan)],
+        ..CreateKey::named("alice")
+    };
     let reality = Reality {
         dest: "site.test:443".into(),
         server_names: vec!["site.test".into()],
@@ -38,7 +40,7 @@ async fn fill(store: &SqliteStore) -> Key {
         public_key: "public".into(),
         short_ids: vec![ShortId::new("0123").unwrap()],
     };
-    let inbound = Inbound::new(InboundTag::new("reality").unwrap(), 443, VpnProtocol::Vless { vision: true })
+    let inbound = Inbound::new(InboundTag::new("reality").unwrap(), 443, Protocol::Vless { vision: true })
         .security(Security::Reality(reality));
     let create = StoreOp::Create(Box::new(request.validate(now).unwrap()));
     let signing = Some(Secret::new(SIGNING));
@@ -109,7 +111,7 @@ async fn a_sealed_secret_that_was_moved_to_another_key_is_not_accepted() {
     let thief = fill(&store).await;
     let now = ManualClock::default().now();
     let victim =
-        CreateKey { credentials: vec![Credential::generate(Protocol::Trojan)], ..CreateKey::default() };
+        CreateKey { credentials: vec![Credential::generate(CredentialKind::Trojan)], ..CreateKey::default() };
     let op = StoreOp::Create(Box::new(victim.validate(now).unwrap()));
     let victim = store.commit(StoreTxn::new(now, vec![op])).await.unwrap().keys.remove(0);
     store.close().await.unwrap();

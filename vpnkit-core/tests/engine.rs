@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use vpnkit_core::engine::{Engine, EngineOptions, ServerParts};
 use vpnkit_core::model::{
-    ByteSize, CreateKey, Credential, Cursor, Device, EventKind, Inbound, InboundTag, KeyId, KeyPatch,
-    KeyQuery, NodeId, Protocol, ServerId, Traffic, VpnProtocol,
+    ByteSize, CreateKey, Credential, CredentialKind, Cursor, DeviceName, EventKind, Inbound, InboundTag,
+    KeyId, KeyPatch, KeyQuery, NodeId, Protocol, ServerId, Traffic,
 };
 use vpnkit_core::store::memory::MemoryStore;
 use vpnkit_core::{ErrorKind, ManualClock};
@@ -29,7 +29,7 @@ async fn engine(server: &Arc<FakeServer>) -> Engine {
 }
 
 fn inbound(tag: &str, port: u16) -> Inbound {
-    Inbound::new(InboundTag::new(tag).unwrap(), port, VpnProtocol::Vless { vision: false })
+    Inbound::new(InboundTag::new(tag).unwrap(), port, Protocol::Vless { vision: false })
 }
 
 fn id() -> ServerId {
@@ -48,7 +48,7 @@ async fn a_refused_key_is_told_once_and_installed_when_the_server_relents() {
     }
     assert!(!server.lets_in(refused.id, "main") && server.lets_in(fine.id, "main"));
     let events = engine.events().read(Cursor::START, 100).await.unwrap().events;
-    let told: Vec<_> = events.iter().filter(|e| e.kind == EventKind::ServerRefused).collect();
+    let told: Vec<_> = events.iter().filter(|e| e.kind == EventKind::KeyRejected).collect();
     assert_eq!(told.len(), 1);
     assert_eq!((told[0].key(), told[0].detail.as_str()), (Some(refused.id), "main/fake: told to refuse"));
     server.heal();
@@ -92,7 +92,10 @@ async fn every_device_of_a_deleted_key_leaves_the_server() {
     let server = Arc::new(FakeServer::new());
     let engine = engine(&server).await;
     let key = engine.keys().create(CreateKey::named("k")).await.unwrap();
-    let phone = Credential { device: Device::new("phone").unwrap(), ..Credential::generate(Protocol::Vless) };
+    let phone = Credential {
+        device: DeviceName::new("phone").unwrap(),
+        ..Credential::generate(CredentialKind::Vless)
+    };
     let patch = KeyPatch { credentials: vec![phone], ..KeyPatch::default() };
     engine.keys().update(key.id, patch, None).await.unwrap();
     engine.keys().delete(key.id, None).await.unwrap();
@@ -104,7 +107,7 @@ async fn keys_that_are_there_get_a_credential_for_a_new_protocol() {
     let server = Arc::new(FakeServer::new());
     let engine = engine(&server).await;
     engine.keys().create_many(vec![CreateKey::default(); 2_500], None).await.unwrap();
-    let trojan = Inbound { protocol: VpnProtocol::Trojan, ..inbound("trojan", 444) };
+    let trojan = Inbound { protocol: Protocol::Trojan, ..inbound("trojan", 444) };
     engine.inbounds().ensure(trojan).await.unwrap();
     let query = KeyQuery { limit: 10_000, ..KeyQuery::default() };
     let keys = engine.keys().find(query).await.unwrap().keys;

@@ -14,8 +14,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use vpnkit_core::engine::{Engine, EngineOptions, RenderOptions, ServerParts, Subscriptions};
 use vpnkit_core::model::{
-    ByteSize, CreateKey, Host, Inbound, InboundTag, Key, KeyPatch, NodeId, Patch, ShadowsocksMethod, Traffic,
-    Transport, VpnProtocol,
+    ByteSize, CreateKey, Host, Inbound, InboundTag, Key, KeyPatch, NodeId, Patch, Protocol,
+    ShadowsocksMethod, Traffic, Transport,
 };
 use vpnkit_core::store::memory::MemoryStore;
 use vpnkit_core::store::{KeyStore, StoreOp, StoreTxn};
@@ -48,10 +48,10 @@ async fn bed() -> Bed {
     let (clock, server) = (ManualClock::default(), Arc::new(FakeServer::new()));
     let engine = open(Arc::new(MemoryStore::new()), &clock, &server).await;
     let websocket = Transport::WebSocket { path: "/ws".into(), host: None };
-    let inbound = Inbound::new(tag("ws"), 443, VpnProtocol::Vless { vision: false }).transport(websocket);
+    let inbound = Inbound::new(tag("ws"), 443, Protocol::Vless { vision: false }).transport(websocket);
     engine.inbounds().ensure(inbound).await.unwrap();
     let method = ShadowsocksMethod::ChaCha20Poly1305;
-    let ss = Inbound::new(tag("ss"), 8388, VpnProtocol::Shadowsocks { method, server_key: None });
+    let ss = Inbound::new(tag("ss"), 8388, Protocol::Shadowsocks { method, server_key: None });
     engine.inbounds().ensure(ss).await.unwrap();
     let settings = SubscriptionSettings {
         base_url: Some("https://sub.example/s/".into()),
@@ -137,7 +137,7 @@ async fn hosts_go_with_their_inbound() {
     bed.engine.hosts().set(&main, &ws, vec![Host::new("r", "a.example")]).await.unwrap();
     bed.engine.inbounds().remove(&main, &ws).await.unwrap();
     assert_eq!(bed.engine.hosts().list().await.unwrap(), []);
-    let own = Inbound::new(tag("own"), 9000, VpnProtocol::Vmess).dedicated_to(bed.key.id);
+    let own = Inbound::new(tag("own"), 9000, Protocol::Vmess).dedicated_to(bed.key.id);
     bed.engine.inbounds().ensure(own).await.unwrap();
     bed.engine.hosts().set(&main, &tag("own"), vec![Host::new("r", "a.example")]).await.unwrap();
     bed.engine.keys().delete("alice", None).await.unwrap();
@@ -191,9 +191,9 @@ async fn clients_get_what_they_read_with_the_headers_they_read() {
 
     for (agent, content_type, start) in [
         ("clash-verge/v2.4.2", "text/yaml", "mixed-port: 7890"),
-        ("SFA/1.14.0 (1; sing-box 1.14.0)", "application/json", "{\"dns\""),
+        ("SFA/1.14.0 (1; sing-box 1.14.0)", "application/json", "{\"log\""),
         ("Happ/3.4.0", "application/json", "[{"),
-        ("Outline/1.17", "application/json", "{\"method\":\"chacha20-ietf-poly1305\""),
+        ("Outline/1.17", "application/json", "{\"server\":"),
     ] {
         let answer = bed.ask(&[("user-agent", agent)]).await;
         assert!(answer.header("content-type").unwrap().starts_with(content_type), "{agent}");
@@ -339,7 +339,7 @@ async fn a_store_that_cannot_be_written_still_serves_subscriptions() {
     let store: Arc<dyn KeyStore> = Arc::new(SqliteStore::open(&path, options).await.unwrap());
     let (clock, server) = (ManualClock::default(), Arc::new(FakeServer::new()));
     let engine = open(store, &clock, &server).await;
-    let inbound = Inbound::new(tag("main"), 443, VpnProtocol::Vless { vision: false });
+    let inbound = Inbound::new(tag("main"), 443, Protocol::Vless { vision: false });
     engine.inbounds().ensure(inbound).await.unwrap();
     engine.keys().create(CreateKey::named("alice").device_limit(1)).await.unwrap();
     let token = engine.subscriptions().token("alice").await.unwrap();

@@ -8,6 +8,11 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** The record of an error on its way to the function that awaits it: only there its stack names the caller. */
+class Failed {
+  constructor(readonly record: string) {}
+}
+
 interface Waiting {
   resolve(value: unknown): void;
   reject(error: unknown): void;
@@ -25,11 +30,19 @@ const bridge = new native.NativeBridge((call, record, value) => {
   waiting.delete(call);
   if (waiting.size === 0) alive.unref();
   if (record === null || record === undefined) one?.resolve(value);
-  else one?.reject(recorded(record));
+  else one?.reject(new Failed(record));
 });
 
 /** @internal Begins a call and waits for it, or for the signal. */
-export function begin<T>(call: (bridge: NativeBridge, number: number) => void, signal?: AbortSignal): Promise<T> {
+export async function begin<T>(call: (bridge: NativeBridge, number: number) => void, signal?: AbortSignal): Promise<T> {
+  try {
+    return await started<T>(call, signal);
+  } catch (error) {
+    throw error instanceof Failed ? recorded(error.record) : error;
+  }
+}
+
+function started<T>(call: (bridge: NativeBridge, number: number) => void, signal?: AbortSignal): Promise<T> {
   if (signal?.aborted) return Promise.reject(signal.reason as Error);
   const answer = new Promise<T>((resolve, reject) => {
     last = (last + 1) % 2 ** 32;

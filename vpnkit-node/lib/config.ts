@@ -1,7 +1,7 @@
 /** What to open. */
 import { invalid } from "./errors.js";
-import { snake } from "./names.js";
-import { type Length, lengthMillis } from "./sizes.js";
+import { renamed, snake } from "./names.js";
+import { type Length, lengthText } from "./sizes.js";
 
 /** An Xray that vpnkit runs: it writes the config, starts, restarts and stops the process. */
 export interface ManagedXray {
@@ -72,28 +72,20 @@ export interface Config {
 }
 
 function serverJson(server: Server): unknown {
-  const { type, node, address, ...rest } = server;
-  const mode: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(rest)) {
-    if (value !== undefined) mode[snake(name)] = value;
+  const { type, ...rest } = server;
+  if (type !== "managedXray" && type !== "attachedXray") {
+    throw invalid("open", "servers", "type must be managedXray or attachedXray");
   }
-  const managed = type === "managedXray";
-  if (!managed && type !== "attachedXray") throw invalid("open", "servers", "type must be managedXray or attachedXray");
-  return { xray: { node: node ?? "main", address, mode: managed ? { managed: mode } : { attached: mode } } };
-}
-
-function whole(field: string, value: Length, millis: number, unit: string): number {
-  const count = lengthMillis("open", field, value) / millis;
-  if (!Number.isInteger(count)) throw invalid("open", field, `must be whole ${unit}`);
-  return count;
+  return { type: snake(type), ...renamed(rest, snake) };
 }
 
 /** @internal */
 export function configJson(config: Config): string {
+  if (typeof config !== "object" || config === null) throw invalid("open", "config", "must be an object", 'open({ store: "sqlite:bot.db" })');
   const { servers = [], collectEvery, reconcileEvery, keepEvents, ...rest } = config;
   const json: Record<string, unknown> = { ...rest, servers: servers.map(serverJson) };
-  if (collectEvery !== undefined) json["collect_every_secs"] = whole("collectEvery", collectEvery, 1000, "seconds");
-  if (reconcileEvery !== undefined) json["reconcile_every_secs"] = whole("reconcileEvery", reconcileEvery, 1000, "seconds");
-  if (keepEvents !== undefined) json["keep_events_days"] = whole("keepEvents", keepEvents, 86_400_000, "days");
+  for (const [name, length] of Object.entries({ collectEvery, reconcileEvery, keepEvents })) {
+    if (length !== undefined) json[snake(name)] = lengthText("open", name, length);
+  }
   return JSON.stringify(json);
 }

@@ -8,6 +8,7 @@ export type ErrorCode =
   | "not_found"
   | "already_exists"
   | "limit_reached"
+  | "idempotency_mismatch"
   | "conflict"
   | "unsupported"
   | "unavailable"
@@ -73,6 +74,12 @@ export class VpnkitError extends Error {
     this.causes = record.causes;
   }
 
+  /** What `JSON.stringify` writes: everything but the stack. */
+  toJSON(): Record<string, unknown> {
+    const { name, code, operation, message, retryable, hint, context, faults, causes } = this;
+    return { name, code, operation, message, retryable, hint, context, faults, causes };
+  }
+
   /** The argument that is at fault, by its name in JavaScript. */
   get field(): string | undefined {
     return this.context["field"];
@@ -89,6 +96,8 @@ export class NotFoundError extends VpnkitError {}
 export class AlreadyExistsError extends VpnkitError {}
 /** The version that the caller expected is no longer the current one. */
 export class ConflictError extends VpnkitError {}
+/** The idempotency key belongs to an earlier request that asked for something else. */
+export class IdempotencyMismatchError extends VpnkitError {}
 /** A limit of the key does not allow it: it is on too many devices. */
 export class LimitReachedError extends VpnkitError {}
 /** The server or store cannot do this at all. */
@@ -141,6 +150,7 @@ const CLASSES: Record<ErrorCode, new (record: ErrorRecord) => VpnkitError> = {
   already_exists: AlreadyExistsError,
   conflict: ConflictError,
   limit_reached: LimitReachedError,
+  idempotency_mismatch: IdempotencyMismatchError,
   unsupported: UnsupportedError,
   unavailable: UnavailableError,
   timeout: OperationTimeoutError,

@@ -26,6 +26,7 @@ export {
   InUseError,
   InvalidConfigError,
   InvalidInputError,
+  IdempotencyMismatchError,
   LimitReachedError,
   NotFoundError,
   OperationTimeoutError,
@@ -59,17 +60,18 @@ export {
 export {
   type CreateKey,
   Credential,
-  type CredentialProtocol,
+  type CredentialKind,
   type Key,
   KeyBatch,
   type KeyLike,
   type KeyPatch,
   type KeyQuery,
   type KeyStatus,
-  type Page,
+  parseKey,
+  Page,
   type Traffic,
 } from "./keys.js";
-export { Events, Inbounds, Keys, Kit, Servers, TrafficView, type UsageChart, type UsageQuery } from "./kit.js";
+export { Events, Inbounds, Keys, Kit, Servers, TrafficView, type UsageChart, type HistoryQuery } from "./kit.js";
 export { qrPng, qrSvg, qrTerminal } from "./qr.js";
 export {
   type Capabilities,

@@ -9,11 +9,11 @@ import { type Length, type Size, lengthText, momentText, sizeText } from "./size
 export type KeyStatus = "active" | "disabled" | "limited" | "expired";
 
 /** What a credential opens. */
-export type CredentialProtocol = "vless" | "vmess" | "trojan" | "shadowsocks" | "shadowsocks-2022";
+export type CredentialKind = "vless" | "vmess" | "trojan" | "shadowsocks" | "shadowsocks-2022";
 
 /** One way of a key into one protocol from one device. Neither `console.log` nor JSON shows the secret. */
 export class Credential {
-  readonly protocol: CredentialProtocol;
+  readonly protocol: CredentialKind;
   /** The device that uses it. */
   readonly device: string;
   readonly #secret: string;
@@ -22,7 +22,7 @@ export class Credential {
    * An existing credential, for keys that move in from elsewhere: a UUID for vless and vmess, a password for trojan and
    * shadowsocks, 32 bytes in base64 for shadowsocks-2022.
    */
-  constructor(protocol: CredentialProtocol, secret: string, device = "default") {
+  constructor(protocol: CredentialKind, secret: string, device = "default") {
     attempt(() => native.checkCredential(protocol, secret));
     this.protocol = protocol;
     this.device = device;
@@ -38,9 +38,9 @@ export class Credential {
 /** Bytes in both directions. */
 export interface Traffic {
   /** Client to server. */
-  readonly up: bigint;
+  readonly up: number;
   /** Server to client. */
-  readonly down: bigint;
+  readonly down: number;
 }
 
 /** A customer's key as it stands in the store. */
@@ -61,11 +61,11 @@ export interface Key {
   readonly owner: number | null;
   readonly status: KeyStatus;
   /** Bytes that it may use; `null` is unlimited. */
-  readonly dataLimit: bigint | null;
+  readonly dataLimit: number | null;
   /** Bytes that count against the limit. */
-  readonly used: bigint;
+  readonly used: number;
   /** What is left of the limit; `null` is unlimited. */
-  readonly remaining: bigint | null;
+  readonly remaining: number | null;
   /** Bytes over the whole life of the key; a reset of `used` leaves them. */
   readonly traffic: Traffic;
   /** When it ends; `null` is never. */
@@ -83,6 +83,8 @@ export interface Key {
   readonly updatedAt: Date;
   /** When traffic of it was last seen. */
   readonly seenAt: Date | null;
+  /** This answer is that of an earlier call with the same idempotency key: nothing was created now. */
+  readonly replayed: boolean;
 }
 
 /** A key by its id, its name, its UUID (`{ uid }`), or the key itself. */
@@ -150,18 +152,32 @@ export interface KeyQuery {
   readonly status?: KeyStatus | readonly KeyStatus[] | undefined;
   readonly owner?: number | undefined;
   readonly sort?: "id" | "name" | "expiresAt" | "used" | undefined;
-  readonly order?: "ascending" | "descending" | undefined;
+  /** From the largest to the smallest. Ties are broken by id; keys without the value come last in ascending order. */
+  readonly descending?: boolean | undefined;
   /** At most so many keys a page: 1 to 10,000. */
   readonly limit?: number | undefined;
-  /** The `next` of the page before. */
-  readonly after?: string | null | undefined;
+  /** The `next` or `previous` of another page. */
+  readonly page?: string | null | undefined;
 }
 
-/** A page of keys and where the next one starts. */
-export interface Page {
+/** A page of keys, and where the pages beside it begin. It can be iterated. */
+export class Page implements Iterable<Key> {
   readonly keys: readonly Key[];
-  /** Give it to `find({ after })`; `null` on the last page. */
+  /** The page after it: give it to `find({ page })`; `null` on the last one. At most 40 characters. */
   readonly next: string | null;
+  /** The page before it; `null` on the first one. */
+  readonly previous: string | null;
+
+  /** @internal */
+  constructor(json: { keys: KeyJson[]; next: string | null; previous: string | null }) {
+    this.keys = json.keys.map(keyOf);
+    this.next = json.next;
+    this.previous = json.previous;
+  }
+
+  [Symbol.iterator](): Iterator<Key> {
+    return this.keys[Symbol.iterator]();
+  }
 }
 
 /** @internal */
@@ -174,31 +190,31 @@ export interface KeyJson {
   note: string | null;
   owner: number | null;
   status: KeyStatus;
-  data_limit: string | null;
-  used: string;
-  remaining: string | null;
+  data_limit: number | null;
+  used: number;
+  remaining: number | null;
   traffic: TrafficJson;
-  expires_at: number | null;
+  expires_at: string | null;
   device_limit: number | null;
   link_revision: number;
   inbounds: string[] | null;
-  credentials: { protocol: CredentialProtocol; device: string; secret: string }[];
-  created_at: number;
-  updated_at: number;
-  seen_at: number | null;
+  credentials: { protocol: CredentialKind; device: string; secret: string }[];
+  created_at: string;
+  updated_at: string;
+  seen_at: string | null;
+  replayed: boolean;
 }
 
 /** @internal */
 export interface TrafficJson {
-  up: string;
-  down: string;
+  up: number;
+  down: number;
 }
 
 /** @internal */
-export const trafficOf = (json: TrafficJson): Traffic => Object.freeze({ up: BigInt(json.up), down: BigInt(json.down) });
+export const trafficOf = (json: TrafficJson): Traffic => Object.freeze({ up: json.up, down: json.down });
 
-const date = (millis: number | null): Date | null => (millis === null ? null : new Date(millis));
-const big = (digits: string | null): bigint | null => (digits === null ? null : BigInt(digits));
+const date = (text: string | null): Date | null => (text === null ? null : new Date(text));
 
 /** @internal */
 export function keyOf(json: KeyJson): Key {
@@ -211,9 +227,9 @@ export function keyOf(json: KeyJson): Key {
     note: json.note,
     owner: json.owner,
     status: json.status,
-    dataLimit: big(json.data_limit),
-    used: BigInt(json.used),
-    remaining: big(json.remaining),
+    dataLimit: json.data_limit,
+    used: json.used,
+    remaining: json.remaining,
     traffic: trafficOf(json.traffic),
     expiresAt: date(json.expires_at),
     deviceLimit: json.device_limit,
@@ -223,6 +239,7 @@ export function keyOf(json: KeyJson): Key {
     createdAt: new Date(json.created_at),
     updatedAt: new Date(json.updated_at),
     seenAt: date(json.seen_at),
+    replayed: json.replayed,
   });
 }
 
@@ -254,20 +271,51 @@ export class KeyBatch implements Iterable<Key> {
     return [...this];
   }
 
+  /** The keys, for `JSON.stringify`. */
+  toJSON(): Key[] {
+    return this.toArray();
+  }
+
   [inspect.custom](): string {
     return `KeyBatch(${this.length})`;
   }
 }
 
 /** @internal */
-export function keyRef(operation: string, key: KeyLike): { id: number } | { uid: string } | { name: string } {
-  if (typeof key === "number") return { id: key };
-  if (typeof key === "string") return { name: key };
+export function keyRef(operation: string, key: KeyLike): number | string {
+  if (typeof key === "number") return key;
+  if (typeof key === "string") return `name:${key}`;
   if (typeof key === "object" && key !== null) {
-    if ("id" in key && typeof key.id === "number") return { id: key.id };
-    if ("uid" in key && typeof key.uid === "string") return { uid: key.uid };
+    if ("id" in key && typeof key.id === "number") return key.id;
+    if ("uid" in key && typeof key.uid === "string") return `uid:${key.uid}`;
   }
   throw invalid(operation, "key", "is no key", "give an id, a name, { uid } or the key");
+}
+
+/**
+ * A key as it stands in a URL or a command: `1` and `id:1` are an id, a UUID and `uid:…` a UUID, everything else and
+ * `name:1` a name. Throws InvalidInputError.
+ */
+export function parseKey(text: string): number | string | { readonly uid: string } {
+  const fault = (message: string) => invalid("parseKey", "key", message);
+  const [, kind, value] = /^(?:(\w+):)?(.+)$/su.exec(String(text)) ?? [];
+  if (value === undefined) throw fault("must not be empty");
+  const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/iu;
+  switch (kind) {
+    case "name":
+      return value;
+    case "id":
+      if (!/^\d+$/u.test(value)) throw fault("`id:` takes a number");
+      return Number(value);
+    case "uid":
+      if (!uuid.test(value)) throw fault("`uid:` takes a UUID");
+      return { uid: value };
+    case undefined:
+      if (/^\d+$/u.test(value)) return Number(value);
+      return uuid.test(value) ? { uid: value } : value;
+    default:
+      throw fault("is none of id:, uid: and name:");
+  }
 }
 
 /** @internal */
@@ -282,7 +330,7 @@ const secrets = (credentials: readonly Credential[]): unknown[] =>
 
 function only(operation: string, tags: readonly string[]): unknown {
   if (!Array.isArray(tags)) throw invalid(operation, "inbounds", "must be a list of tags");
-  return { only: tags };
+  return tags;
 }
 
 /** Refuses what is misspelled: in JavaScript nobody else would tell. */
@@ -311,7 +359,12 @@ export function createJson(operation: string, request: CreateKey): Record<string
   if (request.disabled !== undefined) json["disabled"] = request.disabled;
   if (request.idempotencyKey !== undefined) json["idempotency_key"] = request.idempotencyKey;
   if ((request.dataLimit ?? null) !== null) json["data_limit"] = sizeText(operation, "dataLimit", request.dataLimit as Size);
-  if (request.days !== undefined) json["expires_in"] = lengthText(operation, "days", { days: request.days });
+  if (request.days !== undefined) {
+    if (typeof request.days !== "number" || !(request.days > 0 && request.days < 3_650_000)) {
+      throw invalid(operation, "days", "must be a number of days, more than 0");
+    }
+    json["expires_in"] = lengthText(operation, "days", { days: request.days });
+  }
   if (request.expiresIn !== undefined) json["expires_in"] = lengthText(operation, "expiresIn", request.expiresIn);
   if ((request.expiresAt ?? null) !== null) json["expires_at"] = momentText(operation, "expiresAt", request.expiresAt as Date);
   if ((request.inbounds ?? null) !== null) json["inbounds"] = only(operation, request.inbounds as string[]);
@@ -330,7 +383,7 @@ export function patchJson(patch: KeyPatch): Record<string, unknown> {
   known(operation, patch, PATCH);
   const json: Record<string, unknown> = {};
   const put = <T>(name: string, value: T | null | undefined, shape: (value: T) => unknown): void => {
-    if (value !== undefined) json[name] = value === null ? "clear" : { set: shape(value) };
+    if (value !== undefined) json[name] = value === null ? null : shape(value);
   };
   const same = (value: unknown): unknown => value;
   put("name", patch.name, same);
@@ -340,7 +393,7 @@ export function patchJson(patch: KeyPatch): Record<string, unknown> {
   put("device_limit", patch.deviceLimit, same);
   put("data_limit", patch.dataLimit, (size) => sizeText(operation, "dataLimit", size));
   put("expires_at", patch.expiresAt, (moment) => momentText(operation, "expiresAt", moment));
-  if (patch.inbounds !== undefined) json["inbounds"] = patch.inbounds === null ? "all" : only(operation, patch.inbounds);
+  if (patch.inbounds !== undefined) json["inbounds"] = patch.inbounds === null ? null : only(operation, patch.inbounds);
   if (patch.enabled !== undefined) json["enabled"] = patch.enabled;
   if (patch.resetUsage !== undefined) json["reset_usage"] = patch.resetUsage;
   if (patch.revokeLinks !== undefined) json["revoke_links"] = patch.revokeLinks;
@@ -348,7 +401,7 @@ export function patchJson(patch: KeyPatch): Record<string, unknown> {
   return json;
 }
 
-const QUERY = new Set(["search", "status", "owner", "sort", "order", "limit", "after"]);
+const QUERY = new Set(["search", "status", "owner", "sort", "descending", "limit", "page"]);
 
 /** @internal */
 export function queryJson(query: KeyQuery): Record<string, unknown> {

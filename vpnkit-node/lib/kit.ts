@@ -1,6 +1,6 @@
 /** The kit and its nouns. */
 import { type CallOptions, Door } from "./calls.js";
-import { attempt } from "./errors.js";
+import { attempt, invalid } from "./errors.js";
 import { type Inbound, type InboundJson, inboundJson, inboundOf } from "./inbounds.js";
 import {
   type CreateKey,
@@ -10,7 +10,7 @@ import {
   type KeyLike,
   type KeyPatch,
   type KeyQuery,
-  type Page,
+  Page,
   createJson,
   keyId,
   keyOf,
@@ -61,7 +61,7 @@ export class Keys {
    * when the name is taken.
    */
   async create(request: CreateKey = {}, options?: CallOptions): Promise<Key> {
-    return this.#door.call("keys.create", createJson("keys.create", request), keyOf, options);
+    return this.#door.call("keys.create", { request: createJson("keys.create", request) }, keyOf, options);
   }
 
   /**
@@ -92,11 +92,18 @@ export class Keys {
 
   /** A page of keys. */
   async find(query: KeyQuery = {}, options?: CallOptions): Promise<Page> {
-    const read = (json: { keys: KeyJson[]; next: string | null }): Page => ({
-      keys: json.keys.map(keyOf),
-      next: json.next,
-    });
-    return this.#door.call("keys.find", queryJson(query), read, options);
+    const read = (json: ConstructorParameters<typeof Page>[0]): Page => new Page(json);
+    return this.#door.call("keys.find", { query: queryJson(query) }, read, options);
+  }
+
+  /** All keys that `find` finds, over all pages; `limit` is the size of a page. */
+  async *iterate(query: KeyQuery = {}, options?: CallOptions): AsyncGenerator<Key, void, undefined> {
+    let page = query.page ?? null;
+    do {
+      const found: Page = await this.find({ limit: 1_000, ...query, page }, options);
+      yield* found.keys;
+      page = found.next;
+    } while (page !== null);
   }
 
   /**
@@ -185,7 +192,7 @@ export class Inbounds {
    * does not answer, the inbound is committed and comes with the next reconcile.
    */
   async ensure(inbound: Inbound, options?: CallOptions): Promise<Inbound> {
-    return this.#door.call("inbounds.ensure", inboundJson(inbound), inboundOf, options);
+    return this.#door.call("inbounds.ensure", { inbound: inboundJson(inbound) }, inboundOf, options);
   }
 
   /** All inbounds, sorted by node and tag. */
@@ -206,14 +213,14 @@ export class Inbounds {
 }
 
 /** Which traffic to sum. */
-export interface UsageQuery {
+export interface HistoryQuery {
   /** Only of this key; without it of all. */
-  readonly key?: number | Key | undefined;
+  readonly key?: KeyLike | undefined;
   /** Only through this node; without it through all. */
   readonly node?: string | undefined;
-  /** From the hour of this moment on. */
-  readonly since: Date;
-  /** Up to this moment, exclusive. */
+  /** From the hour of this time on; without it from the beginning. */
+  readonly since?: Date | undefined;
+  /** Up to this time, exclusive; without it up to now. */
   readonly until?: Date | undefined;
   /** The width of a point. Default: a day. */
   readonly step?: "hour" | "day" | undefined;
@@ -239,17 +246,18 @@ export class TrafficView {
   }
 
   /** Traffic over time, oldest first; steps without traffic are left out. */
-  async history(query: UsageQuery, options?: CallOptions): Promise<UsagePoint[]> {
+  async history(query: HistoryQuery = {}, options?: CallOptions): Promise<UsagePoint[]> {
     const operation = "traffic.history";
+    const time = (field: "since" | "until"): string | null =>
+      query[field] === undefined ? null : momentText(operation, field, query[field]);
     const args = {
-      key: query.key === undefined ? null : keyId(operation, "key", query.key),
+      key: query.key === undefined ? null : keyRef(operation, query.key),
       node: query.node ?? null,
-      from: momentText(operation, "since", query.since),
-      // Left out by JSON when it is undefined.
-      to: query.until && momentText(operation, "until", query.until),
+      since: time("since"),
+      until: time("until"),
       step: query.step ?? "day",
     };
-    return this.#door.call(operation, args, pointsOf, options);
+    return this.#door.call(operation, { query: args }, pointsOf, options);
   }
 
   /**
@@ -292,20 +300,21 @@ export class Events {
   }
 
   /** At most `max` events after a cursor; does not wait. Rejects with CursorExpiredError when some are no longer kept. */
-  async read(after: bigint, max = 1_000, options?: CallOptions): Promise<EventBatch> {
-    return this.#door.call("events.read", { after: String(after), max }, batchOf, options);
+  async read(after: number, max = 1_000, options?: CallOptions): Promise<EventBatch> {
+    return this.#door.call("events.read", { after, max }, batchOf, options);
   }
 
   /** The cursor of the newest event: from here on only what happens next. */
-  async newest(options?: CallOptions): Promise<bigint> {
-    return this.#door.call("events.newest", {}, (digits: string) => BigInt(digits), options);
+  async newest(options?: CallOptions): Promise<number> {
+    return this.#door.call("events.newest", {}, same<number>, options);
   }
 
   /**
-   * Everything after a cursor (0n: from the beginning), then whatever comes. Keep the cursor of the last event that you
+   * Everything after a cursor (0: from the beginning), then whatever comes. Keep the cursor of the last event that you
    * handled, and go on from there.
    */
-  stream(after = 0n, options: CallOptions = {}): EventStream {
+  stream(after = 0, options: CallOptions = {}): EventStream {
+    if (!Number.isSafeInteger(after)) throw invalid("events.stream", "after", "is no cursor", "give the `cursor` of an event");
     return new EventStream(attempt(() => this.#door.native.events(after)), options);
   }
 }
@@ -363,6 +372,11 @@ export class Kit implements AsyncDisposable {
     this.events = new Events(this.door);
     this.servers = new Servers(this.door);
     Object.defineProperty(this, "door", { enumerable: false });
+  }
+
+  /** The time as vpnkit sees it: in a sandbox that of its own clock. Compute with it, not with the machine's. */
+  async now(options?: CallOptions): Promise<Date> {
+    return this.door.call("now", {}, (text: string) => new Date(text), options);
   }
 
   /**

@@ -21,7 +21,7 @@ export interface NativeStream {
 export interface NativeKit {
   call(bridge: NativeBridge, call: number, operation: string, args: string): void;
   createMany(bridge: NativeBridge, call: number, args: string): void;
-  events(after: bigint): NativeStream;
+  events(after: number): NativeStream;
   close(bridge: NativeBridge, call: number): void;
   shutDown(): void;
 }
@@ -29,8 +29,8 @@ export interface NativeKit {
 interface Native {
   NativeBridge: new (settle: (call: number, record: string | null, value: unknown) => void) => NativeBridge;
   open(bridge: NativeBridge, call: number, config: string, sandbox: boolean): void;
-  parseSize(text: string): bigint;
-  formatSize(bytes: bigint): string;
+  parseSize(text: string): number;
+  formatSize(bytes: number): string;
   parseDuration(text: string): number;
   qrPng(text: string, size: number): Buffer;
   qrSvg(text: string): string;

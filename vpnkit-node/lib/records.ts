@@ -2,6 +2,7 @@
 import { type Transport, transportOf } from "./inbounds.js";
 import { type Traffic, type TrafficJson, trafficOf } from "./keys.js";
 import { camel, renamed } from "./names.js";
+import { native } from "./native.js";
 
 /** What happened. */
 export type EventKind =
@@ -17,13 +18,13 @@ export type EventKind =
   | "server.up"
   | "server.down"
   | "server.restarted"
-  | "server.refused";
+  | "key.rejected";
 
 type Of<Noun extends string> = Extract<EventKind, `${Noun}.${string}`>;
 
 interface Happened {
   /** Its place in the stream: keep the one of the last event that you handled. */
-  readonly cursor: bigint;
+  readonly cursor: number;
   /** When it was committed. */
   readonly at: Date;
   /** A short text for people; may be empty. Never a secret. */
@@ -45,13 +46,11 @@ export interface InboundEvent extends Happened {
   readonly inbound: string;
 }
 
-/** Something happened to a server, or to a key on it. */
+/** Something happened to a server. */
 export interface ServerEvent extends Happened {
   readonly kind: Of<"server">;
-  /** The id of the server, when it is about one. */
-  readonly server: string | null;
-  /** The id of the key, when it is about one. */
-  readonly key: number | null;
+  /** Its id. */
+  readonly server: string;
 }
 
 /** One entry of the outbox; `kind` tells which. */
@@ -61,7 +60,7 @@ export type Event = KeyEvent | InboundEvent | ServerEvent;
 export interface EventBatch {
   readonly events: readonly Event[];
   /** Where to go on. */
-  readonly next: bigint;
+  readonly next: number;
 }
 
 /** What passed in one hour or day. Steps without traffic are left out. */
@@ -73,13 +72,13 @@ export interface UsagePoint {
 
 /** What one reading of a server's counters added. */
 export interface Collected {
-  /** Keys whose counters moved. */
-  readonly moved: number;
+  /** Keys whose traffic was updated. */
+  readonly keysUpdated: number;
   readonly traffic: Traffic;
   /** Keys that reached their limit. */
   readonly limited: number;
   /** Counters that somebody else reset: their first bytes after that may be lost. */
-  readonly backwards: number;
+  readonly counterResets: number;
 }
 
 /** A key that has connections open. */
@@ -114,6 +113,8 @@ export interface ServerStatus {
   readonly state: "stopped" | "up" | "down";
   /** Why it is down, in one line. */
   readonly reason: string | null;
+  /** How many of its lifetimes were seen, when it answers: grows with each restart that was noticed. */
+  readonly lifetime: number | null;
   readonly capabilities: Capabilities;
   /** The program's version, when it answers. */
   readonly version: string | null;
@@ -211,8 +212,8 @@ interface EndpointJson {
 }
 
 interface EventJson {
-  cursor: string;
-  at: number;
+  cursor: number;
+  at: string;
   kind: string;
   key: number | null;
   key_uid: string | null;
@@ -224,47 +225,55 @@ interface EventJson {
 /** @internal */
 export function eventOf(json: EventJson): Event {
   const { kind, detail } = json;
-  const happened = { cursor: BigInt(json.cursor), at: new Date(json.at), kind, detail };
+  const happened = { cursor: json.cursor, at: new Date(json.at), kind, detail };
   if (kind.startsWith("key.")) return { ...happened, key: json.key, keyUid: json.key_uid } as KeyEvent;
   if (kind.startsWith("inbound.")) return { ...happened, inbound: json.inbound } as InboundEvent;
-  return { ...happened, server: json.server, key: json.key } as ServerEvent;
+  return { ...happened, server: json.server } as ServerEvent;
 }
 
 /** @internal */
 export const eventsOf = (json: EventJson[]): Event[] => json.map(eventOf);
 
 /** @internal */
-export const batchOf = (json: { events: EventJson[]; next: string }): EventBatch => ({
+export const batchOf = (json: { events: EventJson[]; next: number }): EventBatch => ({
   events: eventsOf(json.events),
-  next: BigInt(json.next),
+  next: json.next,
 });
 
 /** @internal */
-export const pointsOf = (json: { at: number; traffic: TrafficJson }[]): UsagePoint[] =>
+export const pointsOf = (json: { at: string; traffic: TrafficJson }[]): UsagePoint[] =>
   json.map(({ at, traffic }) => ({ at: new Date(at), traffic: trafficOf(traffic) }));
 
 /** @internal */
-export const collectedOf = (json: (Omit<Collected, "traffic"> & { traffic: TrafficJson })[]): Collected[] =>
-  json.map(({ moved, traffic, limited, backwards }) => ({ moved, traffic: trafficOf(traffic), limited, backwards }));
+export const collectedOf = (
+  json: { keys_updated: number; traffic: TrafficJson; limited: number; counter_resets: number }[],
+): Collected[] =>
+  json.map(({ keys_updated, traffic, limited, counter_resets }) => ({
+    keysUpdated: keys_updated,
+    traffic: trafficOf(traffic),
+    limited,
+    counterResets: counter_resets,
+  }));
 
 interface OnlineJson {
   key: number;
-  addresses: [string, number][];
+  addresses: { address: string; since: string }[];
 }
 
 /** @internal */
 export const onlineOf = ({ key, addresses }: OnlineJson): OnlineKey => ({
   key,
-  addresses: addresses.map(([address, since]) => ({ address, since: new Date(since) })),
+  addresses: addresses.map(({ address, since }) => ({ address, since: new Date(since) })),
 });
 
 /** @internal */
 export const serversOf = (json: ServerJson[]): ServerStatus[] =>
-  json.map(({ id, node, state, reason, capabilities: c, version, uptime_ms, pending }) => ({
+  json.map(({ id, node, state, reason, lifetime, capabilities: c, version, uptime, pending }) => ({
     id,
     node,
     state,
     reason,
+    lifetime,
     capabilities: {
       liveAccounts: c.live_accounts,
       liveInbounds: c.live_inbounds,
@@ -274,7 +283,7 @@ export const serversOf = (json: ServerJson[]): ServerStatus[] =>
       managed: c.managed,
     },
     version,
-    uptimeSeconds: uptime_ms === null ? null : uptime_ms / 1000,
+    uptimeSeconds: uptime === null ? null : native.parseDuration(uptime) / 1000,
     pending,
   }));
 
@@ -283,12 +292,13 @@ interface ServerJson {
   node: string;
   state: ServerStatus["state"];
   reason: string | null;
+  lifetime: number | null;
   capabilities: Record<
     "live_accounts" | "live_inbounds" | "live_counters" | "cut_live" | "online_addresses" | "managed",
     boolean
   >;
   version: string | null;
-  uptime_ms: number | null;
+  uptime: string | null;
   pending: number;
 }
 

@@ -2,15 +2,18 @@
 import { attempt, invalid } from "./errors.js";
 import { native } from "./native.js";
 
-/** A number of bytes as `bigint` (`GiB(50)`), or a text with its unit (`"50 GiB"`). A `number` is refused. */
-export type Size = bigint | string;
+/**
+ * A number of bytes (`GiB(50)`), or a text with its unit (`"50 GiB"`). Numbers are exact up to 2^53; larger ones, and those
+ * below 1,024, which are most likely a forgotten unit, are refused: write `"50 B"` if you mean it.
+ */
+export type Size = number | string;
 
 /** A length of time: `"30 days"` or `{ days: 30 }`. A `number` is refused. */
 export type Length =
   | string
   | { readonly days?: number; readonly hours?: number; readonly minutes?: number; readonly seconds?: number };
 
-const unit = (bytes: number) => (n: number): bigint => BigInt(Math.round(n * bytes));
+const unit = (bytes: number) => (n: number): number => Math.round(n * bytes);
 
 /** `n` × 2^10 bytes. */
 export const KiB = unit(2 ** 10);
@@ -28,16 +31,40 @@ export const GB = unit(1e9);
 export const TB = unit(1e12);
 
 /** Bytes of a text like `"50 GiB"`. */
-export const parseSize = (text: string): bigint => attempt(() => native.parseSize(text));
+export function parseSize(text: string): number {
+  const bytes = attempt(() => native.parseSize(text));
+  if (!Number.isSafeInteger(bytes)) throw invalid("parseSize", "text", "is more than 2^53 bytes");
+  return bytes;
+}
 
 /** Bytes for people: `formatSize(key.used)` is `"1.5 GiB"`. */
-export const formatSize = (bytes: bigint): string => (bytes < 0n ? `-${native.formatSize(-bytes)}` : native.formatSize(bytes));
+export function formatSize(bytes: number): string {
+  if (!Number.isSafeInteger(bytes)) throw invalid("formatSize", "bytes", "must be a whole number of bytes, up to 2^53");
+  return bytes < 0 ? `-${native.formatSize(-bytes)}` : native.formatSize(bytes);
+}
+
+/** What comes back must be exact. */
+function sizeOfText(operation: string, field: string, text: string): string {
+  let bytes: number;
+  try {
+    bytes = native.parseSize(text);
+  } catch {
+    return text; // What is wrong with it is told with the call.
+  }
+  if (!Number.isSafeInteger(bytes)) throw invalid(operation, field, "is more than 2^53 bytes");
+  return text;
+}
 
 /** @internal */
 export function sizeText(operation: string, field: string, value: Size): string {
-  if (typeof value === "bigint" && value >= 0n) return `${value} B`;
-  if (typeof value === "string") return value;
-  throw invalid(operation, field, "a size needs its unit", 'write GiB(50) or "50 GiB"');
+  const hint = 'write GiB(50) or "50 GiB"';
+  if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) {
+    if (value > 0 && value < 1_024) throw invalid(operation, field, `${value} bytes: a unit is missing`, hint);
+    return `${value} B`;
+  }
+  if (typeof value === "number") throw invalid(operation, field, "must be a whole number of bytes, up to 2^53", hint);
+  if (typeof value === "string") return sizeOfText(operation, field, value);
+  throw invalid(operation, field, "a size needs its unit", hint);
 }
 
 const SECONDS = { days: 86_400, hours: 3_600, minutes: 60, seconds: 1 } as const;

@@ -243,7 +243,7 @@ export class Subscriptions {
    * Rejects with InvalidInputError and its `field`.
    */
   async configure(settings: SubscriptionSettings, options?: CallOptions): Promise<void> {
-    return this.#door.call("subscriptions.configure", deeply(settings, snake), nothing, options);
+    return this.#door.call("subscriptions.configure", { settings: deeply(settings, snake) }, nothing, options);
   }
 
   /** The token of a key: 28 letters, the same until its links are revoked or the signing secret is rotated. */
@@ -259,7 +259,7 @@ export class Subscriptions {
   /** A key's subscription as a client gets it. Rejects with NotFoundError for the key or a template. */
   async render(key: KeyLike, render: RenderOptions = {}, options?: CallOptions): Promise<SubscriptionResponse> {
     const { client = null, format = null, language = null } = render;
-    const args = { key: keyRef("subscriptions.render", key), client, format, language };
+    const args = { key: keyRef("subscriptions.render", key), options: { client, format, language } };
     return this.#door.call("subscriptions.render", args, responseOf, options);
   }
 
@@ -312,7 +312,7 @@ export class Subscriptions {
    * Rejects with InvalidInputError about `name`, `content_type` or `source`, with the `line` in the context.
    */
   async putTemplate(name: string, template: SubscriptionTemplate, options?: CallOptions): Promise<void> {
-    return this.#door.call("subscriptions.put_template", { name, ...renamed(template, snake) }, nothing, options);
+    return this.#door.call("subscriptions.put_template", { name, template: renamed(template, snake) }, nothing, options);
   }
 
   /** Removes a template. Rejects with NotFoundError; ConflictError while a rule of the settings uses it. */
@@ -322,7 +322,7 @@ export class Subscriptions {
 
   /** The devices that have fetched a key's subscription, the one that came first first. */
   async devices(key: KeyLike, options?: CallOptions): Promise<ClientDevice[]> {
-    const read = (json: (Record<string, unknown> & { first_seen: number; last_seen: number })[]): ClientDevice[] =>
+    const read = (json: (Record<string, unknown> & { first_seen: string; last_seen: string })[]): ClientDevice[] =>
       json.map(({ first_seen, last_seen, ...rest }) => {
         const seen = { firstSeen: new Date(first_seen), lastSeen: new Date(last_seen) };
         return { ...renamed(rest, camel), ...seen } as ClientDevice;

@@ -9,11 +9,6 @@ const nothing = (): void => undefined;
 
 /** A kit for tests: time stands still until it is moved, and a fake server does as it is told. */
 export class Sandbox extends Kit {
-  /** The sandbox's time. It begins at 2026-01-01. */
-  async now(): Promise<Date> {
-    return this.#step({ step: "now" }, (millis: number) => new Date(millis));
-  }
-
   /** Moves time forward and does what is due then. */
   async advance(by: Length): Promise<void> {
     const millis = lengthMillis("sandbox", "by", by);
@@ -28,7 +23,7 @@ export class Sandbox extends Kit {
 
   /** Bytes pass for a key on the server; they are counted at the next `tick`. */
   async passTraffic(key: KeyLike, bytes: { readonly up?: Size; readonly down?: Size }): Promise<void> {
-    const size = (way: "up" | "down"): string => sizeText("sandbox", way, bytes[way] ?? 0n);
+    const size = (way: "up" | "down"): string => sizeText("sandbox", way, bytes[way] ?? 0);
     return this.#step({ step: "pass", key: keyRef("sandbox", key), up: size("up"), down: size("down") }, nothing);
   }
 

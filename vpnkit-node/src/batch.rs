@@ -1,7 +1,6 @@
 //! Many keys, which become JavaScript's when they are looked at.
 
 use napi_derive::napi;
-use vpnkit_bindings::Answer;
 
 /// Keys in the order of their requests.
 #[napi]
@@ -24,6 +23,6 @@ impl NativeBatch {
     /// The key at a place, as JSON.
     #[napi]
     pub fn at(&self, index: u32) -> Option<String> {
-        self.0.get(usize::try_from(index).ok()?).map(Answer::key_json)
+        self.0.get(usize::try_from(index).ok()?).map(vpnkit_bindings::json)
     }
 }

@@ -60,12 +60,12 @@ impl NativeBridge {
 }
 
 impl NativeBridge {
-    /// Begins a call. A light one runs on whichever thread wakes it.
+    /// Begins a call. An inline one runs on whichever thread wakes it.
     pub(crate) fn start(
         &self,
         call: u32,
         runtime: &Runtime,
-        light: bool,
+        inline: bool,
         future: impl Future<Output = vpnkit::Result<Outcome>> + Send + 'static,
     ) -> Result<()> {
         runtime.check("call").map_err(|e| failure(&e))?;
@@ -75,8 +75,8 @@ impl NativeBridge {
             // Refused only when the environment ends: then nobody waits.
             settle.call(Settled { call, outcome }, ThreadsafeFunctionCallMode::NonBlocking);
         };
-        if light {
-            runtime.spawn_light(settled);
+        if inline {
+            runtime.spawn_inline(settled);
         } else {
             runtime.spawn(settled);
         }

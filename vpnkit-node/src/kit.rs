@@ -3,11 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use napi::bindgen_prelude::BigInt;
 use napi::{CleanupEnvHook, Env, Result};
 use napi_derive::napi;
 use vpnkit::Cursor;
-use vpnkit_bindings::{Answer, Pump, Request, Runtime, Session};
+use vpnkit_bindings::{Pump, Request, Runtime, Session};
 
 use crate::bridge::{NativeBridge, Outcome, failure};
 
@@ -56,9 +55,10 @@ impl NativeKit {
     /// The call `operation` with arguments in JSON; brings JSON.
     #[napi]
     pub fn call(&self, bridge: &NativeBridge, call: u32, operation: String, arguments: String) -> Result<()> {
-        let request = Request::parse(&operation, &arguments).map_err(|e| failure(&e))?;
-        let (light, session) = (Request::is_light(&operation), Arc::clone(&self.session));
-        bridge.start(call, self.session.runtime(), light, async move {
+        let operation = Request::named(&operation).map_err(|e| failure(&e))?;
+        let request = operation.read(&arguments).map_err(|e| failure(&e))?;
+        let session = Arc::clone(&self.session);
+        bridge.start(call, self.session.runtime(), operation.is_inline(), async move {
             session.call(request).await.map(|answer| Outcome::Json(answer.to_json()))
         })
     }
@@ -69,19 +69,18 @@ impl NativeKit {
         let session = Arc::clone(&self.session);
         bridge.start(call, self.session.runtime(), false, async move {
             // Read by a worker: a hundred thousand requests take a while.
-            let request = Request::parse("keys.create_many", &arguments)?;
-            Ok(match session.call(request).await? {
-                Answer::Keys(keys) => Outcome::Keys(keys),
-                other => Outcome::Json(other.to_json()),
+            let request = Request::named("keys.create_many")?.read(&arguments)?;
+            Ok(match session.call(request).await?.downcast() {
+                Ok(keys) => Outcome::Keys(keys),
+                Err(answer) => Outcome::Json(answer.to_json()),
             })
         })
     }
 
     /// The events after a cursor.
     #[napi]
-    pub fn events(&self, after: BigInt) -> Result<NativeStream> {
-        let (cursor, _) = after.get_i64();
-        self.session.events(Cursor(cursor)).map(|pump| NativeStream(Arc::new(pump))).map_err(|e| failure(&e))
+    pub fn events(&self, after: i64) -> Result<NativeStream> {
+        self.session.events(Cursor(after)).map(|pump| NativeStream(Arc::new(pump))).map_err(|e| failure(&e))
     }
 
     /// Reads the counters a last time, stops managed servers, releases the store.
@@ -114,7 +113,7 @@ impl NativeStream {
         let pump = Arc::clone(&self.0);
         let max = usize::try_from(max).unwrap_or(usize::MAX);
         bridge.start(call, self.0.session().runtime(), false, async move {
-            pump.next(max).await.map(|events| Outcome::Json(Answer::events_json(&events)))
+            pump.next(max).await.map(|events| Outcome::Json(vpnkit_bindings::json(&events)))
         })
     }
 }

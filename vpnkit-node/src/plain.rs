@@ -1,22 +1,23 @@
 //! Functions that need no kit.
 
 use napi::Result;
-use napi::bindgen_prelude::{BigInt, Buffer};
+use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
-use vpnkit::{ByteSize, CredentialSecret, ErrorKind, EventKind, Protocol, Qr, RealityKeys, ShortId};
+use vpnkit::{ByteSize, CredentialKind, CredentialSecret, ErrorKind, EventKind, Qr, RealityKeys, ShortId};
 
 use crate::bridge::failure;
 
 /// Bytes of a text like `50 GiB`.
 #[napi]
-pub(crate) fn parse_size(text: String) -> Result<BigInt> {
-    text.parse::<ByteSize>().map(|size| size.bytes().into()).map_err(|e| failure(&e))
+pub(crate) fn parse_size(text: String) -> Result<i64> {
+    // The largest size is 2^63 - 1.
+    text.parse::<ByteSize>().map(|size| size.bytes().cast_signed()).map_err(|e| failure(&e))
 }
 
 /// A number of bytes for people: `1.5 GiB`.
 #[napi]
-pub(crate) fn format_size(bytes: BigInt) -> String {
-    ByteSize::from_bytes(bytes.get_u64().1).to_string()
+pub(crate) fn format_size(bytes: i64) -> String {
+    ByteSize::from_bytes(bytes.unsigned_abs()).to_string()
 }
 
 /// Milliseconds of a text like `30 days`.
@@ -64,7 +65,7 @@ pub(crate) fn short_id() -> String {
 /// Checks the secret of a credential.
 #[napi]
 pub(crate) fn check_credential(protocol: String, secret: String) -> Result<()> {
-    let checked = protocol.parse::<Protocol>().and_then(|p| CredentialSecret::parse(p, &secret));
+    let checked = protocol.parse::<CredentialKind>().and_then(|p| CredentialSecret::parse(p, &secret));
     checked.map(drop).map_err(|e| failure(&e))
 }
 
@@ -83,5 +84,5 @@ pub(crate) fn event_kinds() -> Vec<&'static str> {
 /// Every operation of the facade.
 #[napi]
 pub(crate) fn operations() -> Vec<&'static str> {
-    vpnkit_bindings::Request::OPERATIONS.to_vec()
+    vpnkit::operation::Operation::all().into_iter().map(|operation| operation.name).collect()
 }

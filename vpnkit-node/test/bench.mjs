@@ -32,7 +32,7 @@ await memory.close();
 start = performance.now();
 let count = 0;
 for await (const event of kit.events.stream()) {
-  if (event.cursor > 0n) count += 1;
+  if (event.cursor > 0) count += 1;
   if (count === BULK) break;
 }
 const events = BULK / seconds(start);

@@ -31,7 +31,7 @@ test("the event loop and the sandbox", async (t) => {
   const text = `
     import { openSandbox } from "vpnkit/testing";
     const kit = await openSandbox();
-    let [cursor, controller] = [0n, new AbortController()];
+    let [cursor, controller] = [0, new AbortController()];
     const { signal } = controller;
     const offerRenewal = async (key) => { console.log("renew", key); controller.abort(); };
     const key = await kit.keys.create({ dataLimit: "1 GiB" });

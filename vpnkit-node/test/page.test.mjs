@@ -27,7 +27,7 @@ before(async () => {
   }
   const key = await kit.keys.create({ name: "alice", dataLimit: "50 GiB", days: 30 });
   for (let day = 0; day < 12; day += 1) {
-    await kit.passTraffic(key, { up: BigInt(day * 40 + 60) << 20n, down: BigInt(((day * 7) % 11) + 1) << 29n });
+    await kit.passTraffic(key, { up: (day * 40 + 60) * 2 ** 20, down: (((day * 7) % 11) + 1) * 2 ** 29 });
     await kit.tick();
     await kit.advance({ days: 1 });
   }

@@ -15,32 +15,27 @@ const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCas
 
 /** A scenario's values as the friendly call takes them. */
 const shapes = {
-  data_limit: (value) => (typeof value === "number" ? BigInt(value) : value),
+  data_limit: (value) => (typeof value === "number" ? `${value} B` : value),
   expires_at: (value) => new Date(value),
-  inbounds: (value) => (value === "all" ? null : value.only),
 };
 const friendly = (given) =>
   Object.fromEntries(
     Object.entries(given).map(([name, value]) => [camel(name), value === null ? null : (shapes[name]?.(value) ?? value)]),
   );
-const patch = (given) => {
-  const plain = Object.entries(given).map(([name, value]) => [name, value === "clear" ? null : (value?.set ?? value)]);
-  return friendly(Object.fromEntries(plain));
-};
-const number = (bytes) => (bytes === null ? null : Number(bytes));
 const shown = (key) => ({
   name: key.name,
   label: key.label,
   note: key.note,
   status: key.status,
   version: key.version,
-  data_limit: number(key.dataLimit),
-  used: number(key.used),
-  remaining: number(key.remaining),
-  up: number(key.traffic.up),
-  down: number(key.traffic.down),
+  data_limit: key.dataLimit,
+  used: key.used,
+  remaining: key.remaining,
+  up: key.traffic.up,
+  down: key.traffic.down,
   expires_at: key.expiresAt?.toISOString().replace(".000Z", "Z") ?? null,
   credentials: key.credentials.length,
+  replayed: key.replayed,
 });
 const holds = (answer, expected) =>
   expected !== null && typeof expected === "object" && !Array.isArray(expected)
@@ -50,7 +45,7 @@ const holds = (answer, expected) =>
 class Run {
   keys = new Map();
   tokens = new Map();
-  cursor = 0n;
+  cursor = 0;
 
   constructor(kit) {
     this.kit = kit;
@@ -84,7 +79,7 @@ class Run {
         return shown(made);
       }
       case "update":
-        return shown(await kit.keys.update(key(), patch(step.patch ?? {}), options));
+        return shown(await kit.keys.update(key(), friendly(step.patch ?? {}), options));
       case "enable":
       case "disable":
       case "reset_usage":
@@ -96,7 +91,7 @@ class Run {
       case "find":
         return (await kit.keys.find(argument)).keys.map((one) => one.name);
       case "pass":
-        return kit.passTraffic(key(), { up: BigInt(step.up ?? 0), down: BigInt(step.down ?? 0) });
+        return kit.passTraffic(key(), { up: `${step.up ?? 0} B`, down: `${step.down ?? 0} B` });
       case "advance_secs":
         return kit.setTime(new Date((await kit.now()).getTime() + argument * 1000));
       case "tick":

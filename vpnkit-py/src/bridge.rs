@@ -58,15 +58,15 @@ pub(crate) struct Bridge {
 }
 
 impl Bridge {
-    /// Begins a call. A light one runs on whichever thread wakes it, and is not worth aborting.
-    pub(crate) fn start(&self, runtime: &Runtime, light: bool, future: Future) -> u64 {
+    /// Begins a call. An inline one runs on whichever thread wakes it, and is not worth aborting.
+    pub(crate) fn start(&self, runtime: &Runtime, inline: bool, future: Future) -> u64 {
         let inner = Arc::clone(&self.inner);
         let mut state = self.inner.state();
         let number = state.next;
         state.next += 1;
-        if light {
+        if inline {
             drop(state);
-            runtime.spawn_light(async move { inner.put(number, future.await) });
+            runtime.spawn_inline(async move { inner.put(number, future.await) });
             return number;
         }
         // The lock is held until the handle is in: an answer cannot overtake it.

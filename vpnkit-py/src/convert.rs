@@ -47,23 +47,48 @@ pub(crate) fn traffic(py: Python<'_>, traffic: vpnkit::Traffic) -> PyResult<Py<P
 
 /// Keys and events natively, since there can be many; the rest as JSON, which the package reads.
 pub(crate) fn answer(py: Python<'_>, answer: Answer) -> PyResult<Py<PyAny>> {
-    Ok(match answer {
-        Answer::Nothing => py.None(),
-        Answer::Key(key) => Py::new(py, Key::from(*key))?.into_any(),
-        Answer::MaybeKey(key) => match key {
-            Some(key) => Py::new(py, Key::from(*key))?.into_any(),
-            None => py.None(),
-        },
-        Answer::Keys(keys) => keys_list(py, keys)?,
-        Answer::Page(page) => {
-            let next = page.next.as_ref().map(|token| token.as_str().to_owned());
-            (keys_list(py, page.keys)?, next).into_pyobject(py)?.into_any().unbind()
+    let answer = match answer.downcast::<vpnkit::Key>() {
+        Ok(key) => return Ok(Py::new(py, Key::from(key))?.into_any()),
+        Err(answer) => answer,
+    };
+    let answer = match answer.downcast::<Option<vpnkit::Key>>() {
+        Ok(Some(key)) => return Ok(Py::new(py, Key::from(key))?.into_any()),
+        Ok(None) => return Ok(py.None()),
+        Err(answer) => answer,
+    };
+    let answer = match answer.downcast::<Vec<vpnkit::Key>>() {
+        Ok(keys) => return keys_list(py, keys),
+        Err(answer) => answer,
+    };
+    let answer = match answer.downcast::<vpnkit::Page>() {
+        Ok(page) => {
+            let token = |token: Option<vpnkit::PageToken>| token.map(|token| token.as_str().to_owned());
+            let (next, previous) = (token(page.next), token(page.previous));
+            return Ok((keys_list(py, page.keys)?, next, previous).into_pyobject(py)?.into_any().unbind());
         }
-        Answer::Events(batch) => {
-            (events_list(py, batch.events)?, batch.next.0).into_pyobject(py)?.into_any().unbind()
+        Err(answer) => answer,
+    };
+    let answer = match answer.downcast::<vpnkit::EventBatch>() {
+        Ok(batch) => {
+            let batch = (events_list(py, batch.events)?, batch.next.0);
+            return Ok(batch.into_pyobject(py)?.into_any().unbind());
         }
-        other => other.to_json().into_pyobject(py)?.into_any().unbind(),
-    })
+        Err(answer) => answer,
+    };
+    match answer.downcast::<Timestamp>() {
+        Ok(time) => datetime(py, time),
+        Err(answer) => Ok(answer.to_json().into_pyobject(py)?.into_any().unbind()),
+    }
+}
+
+/// A record as a dict of what JSON has.
+pub(crate) fn dict(py: Python<'_>, record: &impl serde::Serialize, secrets: bool) -> PyResult<Py<PyAny>> {
+    let json = if secrets {
+        vpnkit_bindings::json(record)
+    } else {
+        serde_json::to_string(record).map_err(|e| pyo3::exceptions::PyValueError::new_err(e.to_string()))?
+    };
+    py.import("json")?.call_method1("loads", (json,)).map(Bound::unbind)
 }
 
 fn keys_list(py: Python<'_>, keys: Vec<vpnkit::Key>) -> PyResult<Py<PyAny>> {

@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use vpnkit::{CredentialSecret, Device, Protocol};
+use vpnkit::{CredentialKind, CredentialSecret, DeviceName};
 
 use crate::errors::exception;
 
@@ -27,8 +27,8 @@ impl Credential {
     #[pyo3(signature = (protocol, secret, *, device = "default"))]
     fn new(py: Python<'_>, protocol: &str, secret: &str, device: &str) -> PyResult<Self> {
         let credential = || {
-            let secret = CredentialSecret::parse(protocol.parse::<Protocol>()?, secret)?;
-            Ok(vpnkit::Credential { device: Device::new(device)?, secret })
+            let secret = CredentialSecret::parse(protocol.parse::<CredentialKind>()?, secret)?;
+            Ok(vpnkit::Credential { device: DeviceName::new(device)?, secret })
         };
         credential().map(Self).map_err(|e: vpnkit::Error| exception(py, &e))
     }
@@ -63,7 +63,7 @@ impl Credential {
 
     /// The JSON that requests carry.
     fn _json(&self) -> PyResult<String> {
-        serde_json::to_string(&self.0).map_err(|e| PyValueError::new_err(e.to_string()))
+        Ok(vpnkit_bindings::json(&self.0))
     }
 
     /// A credential from the text that pickle keeps.

@@ -4,7 +4,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use vpnkit::{EventSubject, ServerId};
 
-use crate::convert::datetime;
+use crate::convert::{datetime, dict};
 
 /// One entry of the outbox.
 #[pyclass(frozen, eq, module = "vpnkit", from_py_object)]
@@ -74,6 +74,11 @@ impl Event {
     #[getter]
     fn detail(&self) -> &str {
         &self.0.detail
+    }
+
+    /// The event as a dict that `json.dumps` takes.
+    fn to_dict(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        dict(py, &self.0, false)
     }
 
     fn __repr__(&self) -> String {

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use vpnkit::InboundSelection;
 
-use crate::convert::{datetime, maybe_datetime, size, traffic};
+use crate::convert::{datetime, dict, maybe_datetime, size, traffic};
 use crate::credential::Credential;
 
 /// A customer's key as it stands in the store.
@@ -147,6 +147,18 @@ impl Key {
         maybe_datetime(py, self.0.seen_at)
     }
 
+    /// This answer is that of an earlier call with the same idempotency key: nothing was created now.
+    #[getter]
+    fn replayed(&self) -> bool {
+        self.0.replayed
+    }
+
+    /// The key as a dict that `json.dumps` takes. Secrets are not shown unless ``secrets`` is set.
+    #[pyo3(signature = (*, secrets = false))]
+    fn to_dict(&self, py: Python<'_>, secrets: bool) -> PyResult<Py<PyAny>> {
+        dict(py, &self.0, secrets)
+    }
+
     fn __repr__(&self) -> String {
         let name = self.name().map_or_else(String::new, |name| format!(" name='{name}'"));
         format!("<Key id={}{name} status='{}' version={}>", self.0.id, self.status(), self.0.version)
@@ -167,8 +179,7 @@ impl Key {
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (String,))> {
-        let text = serde_json::to_string(&self.0)
-            .map_err(|e| pyo3::exceptions::PyValueError::new_err(e.to_string()))?;
+        let text = vpnkit_bindings::json(&self.0);
         Ok((py.get_type::<Self>().getattr("_from_json")?, (text,)))
     }
 }

@@ -35,10 +35,12 @@ impl Kit {
     fn call(&self, py: Python<'_>, operation: &str, arguments: String) -> PyResult<Pending> {
         let operation = Request::named(operation).map_err(|e| exception(py, &e))?;
         let session = Arc::clone(&self.0);
-        Ok(Pending::new(operation, self.0.runtime().clone(), async move {
+        let call = async move {
             // Here and not before: a hundred thousand requests take a while to read.
-            session.call(Request::parse(operation, &arguments)?).await.map(Outcome::Answer)
-        }))
+            session.call(operation.read(&arguments)?).await.map(Outcome::Answer)
+        };
+        let pending = Pending::new(operation.name(), self.0.runtime().clone(), call);
+        Ok(if operation.is_inline() { pending.inline() } else { pending })
     }
 
     /// The events after a cursor.
@@ -50,7 +52,7 @@ impl Kit {
     fn close(&self) -> Pending {
         let session = Arc::clone(&self.0);
         Pending::new("close", self.0.runtime().clone(), async move {
-            session.close().await.map(|()| Outcome::Answer(vpnkit_bindings::Answer::Nothing))
+            session.close().await.map(|()| Outcome::Answer(vpnkit_bindings::Answer::new(())))
         })
     }
 

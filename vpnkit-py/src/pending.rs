@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use vpnkit::{Error, ErrorKind, Result};
-use vpnkit_bindings::{Answer, Request, Runtime, Session};
+use vpnkit_bindings::{Answer, Runtime, Session};
 
 use crate::bridge::Bridge;
 use crate::convert;
@@ -41,6 +41,8 @@ pub(crate) type Future = Pin<Box<dyn std::future::Future<Output = Result<Outcome
 #[pyclass(frozen)]
 pub(crate) struct Pending {
     operation: &'static str,
+    /// Short enough to run on whichever thread wakes it.
+    inline: bool,
     runtime: Runtime,
     future: Mutex<Option<Future>>,
 }
@@ -51,7 +53,12 @@ impl Pending {
         runtime: Runtime,
         future: impl std::future::Future<Output = Result<Outcome>> + Send + 'static,
     ) -> Self {
-        Self { operation, runtime, future: Mutex::new(Some(Box::pin(future))) }
+        Self { operation, inline: false, runtime, future: Mutex::new(Some(Box::pin(future))) }
+    }
+
+    /// The same on whichever thread wakes it.
+    pub(crate) fn inline(self) -> Self {
+        Self { inline: true, ..self }
     }
 
     fn take(&self, py: Python<'_>) -> PyResult<Future> {
@@ -89,6 +96,6 @@ impl Pending {
     /// Begins the call; its answer comes through the bridge under the number that this returns.
     fn start(&self, py: Python<'_>, bridge: &Bridge) -> PyResult<u64> {
         let future = self.take(py)?;
-        Ok(bridge.start(&self.runtime, Request::is_light(self.operation), future))
+        Ok(bridge.start(&self.runtime, self.inline, future))
     }
 }

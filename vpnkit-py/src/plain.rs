@@ -90,5 +90,5 @@ pub(crate) fn event_kinds() -> Vec<&'static str> {
 /// Every operation of the facade.
 #[pyfunction]
 pub(crate) fn operations() -> Vec<&'static str> {
-    vpnkit_bindings::Request::OPERATIONS.to_vec()
+    vpnkit::operation::Operation::all().into_iter().map(|operation| operation.name).collect()
 }

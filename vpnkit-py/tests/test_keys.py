@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -48,14 +49,21 @@ async def test_many_keys_at_once_pages_and_searches() -> None:
         made = await kit.keys.create_many((CreateKey(f"k{i}", days=i + 1) for i in range(250)), idempotency_key="b")
         assert [key.name for key in made] == [f"k{i}" for i in range(250)]
         again = await kit.keys.create_many((CreateKey(f"k{i}", days=i + 1) for i in range(250)), idempotency_key="b")
-        assert again == made
-        names, after = [], None
-        while True:
-            page = await kit.keys.find(sort="expires_at", descending=True, limit=100, after=after)
-            names += [key.name for key in page.keys]
-            if (after := page.next) is None:
-                break
+        assert [key.id for key in again] == [key.id for key in made] and all(key.replayed for key in again)
+        page = await kit.keys.find(sort="expires_at", descending=True, limit=100)
+        assert page.previous is None and len(page) == 100
+        names, pages = [key.name for key in page], [page]
+        while page.next is not None:
+            # It fits into the callback data of a Telegram button, beside a word.
+            assert len(page.next) <= 40
+            page = await kit.keys.find(sort="expires_at", descending=True, limit=100, page=page.next)
+            names += [key.name for key in page]
+            pages.append(page)
         assert names == [f"k{i}" for i in reversed(range(250))]
+        back = await kit.keys.find(sort="expires_at", descending=True, limit=100, page=page.previous)
+        assert back.keys == pages[-2].keys
+        walked = [key.name async for key in kit.keys.iterate(sort="expires_at", descending=True, limit=7)]
+        assert walked == names
         assert len((await kit.keys.find("K24", status=["active"])).keys) == 11
         assert not (await kit.keys.find(status="disabled")).keys
         assert await kit.keys.delete_many(made[:200]) == 200
@@ -65,8 +73,12 @@ async def test_many_keys_at_once_pages_and_searches() -> None:
 
 async def test_the_same_payment_is_one_key() -> None:
     async with vpnkit.open("memory:") as kit:
-        first = await kit.keys.create("a", idempotency_key="pay:1")
-        assert await kit.keys.create("a", idempotency_key="pay:1") == first
+        first = await kit.keys.create("a", data_limit="1 GiB", idempotency_key="pay:1")
+        again = await kit.keys.create("a", data_limit="1 GiB", idempotency_key="pay:1")
+        assert (first.id, first.replayed, again.id, again.replayed) == (1, False, 1, True)
+        with pytest.raises(errors.IdempotencyMismatchError) as caught:
+            await kit.keys.create("a", data_limit="2 GiB", idempotency_key="pay:1")
+        assert caught.value.field == "idempotency_key"
         with pytest.raises(errors.AlreadyExistsError):
             await kit.keys.create("A", idempotency_key="pay:2")
 
@@ -120,7 +132,11 @@ async def test_values_are_frozen_equal_hashable_and_picklable() -> None:
         ({"expires_in": "30"}, "expires_in"),
         ({"expires_in": "1 month"}, "expires_in"),
         ({"expires_in": timedelta(days=-1)}, "expires_in"),
-        ({"days": 0}, "expires_in"),
+        ({"days": 0}, "days"),
+        ({"days": -1}, "days"),
+        ({"days": "x"}, "days"),
+        ({"days": float("nan")}, "days"),
+        ({"expires_at": datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-5)))}, "expires_at"),
         ({"days": 1, "expires_in": "1 day"}, "expires_in"),
         ({"expires_at": datetime(2030, 1, 1)}, "expires_at"),
         ({"expires_at": "2030-01-01"}, "expires_at"),
@@ -184,8 +200,8 @@ async def test_every_fault_of_a_configuration_is_told() -> None:
         await vpnkit.open("memory:", passphrase="x", servers=[vpnkit.ManagedXray("vpn example", "relative")])
     assert [fault.split(":")[0] for fault in caught.value.faults] == [
         "passphrase",
-        "servers[0].xray.address",
-        "servers[0].xray.mode.managed.directory",
+        "servers[0].address",
+        "servers[0].directory",
     ]
     with pytest.raises(errors.InvalidConfigError) as caught:
         await vpnkit.open("memory:", passphrase=271828)  # type: ignore[arg-type] # pyright: ignore
@@ -193,10 +209,66 @@ async def test_every_fault_of_a_configuration_is_told() -> None:
     with pytest.raises(errors.InvalidConfigError) as caught:
         await vpnkit.open("postgres:nowhere")
     assert caught.value.faults[0].startswith("store:")
-    for argument in ({"collect_every": 5}, {"keep_events": "1 hour"}, {"reconcile_every": "1500 ms"}):
-        with pytest.raises(errors.InvalidInputError) as input_caught:
-            vpnkit.open("memory:", **argument)
-        assert input_caught.value.field in argument
+    with pytest.raises(errors.InvalidInputError) as input_caught:
+        vpnkit.open("memory:", collect_every=5)  # type: ignore[arg-type] # pyright: ignore
+    assert input_caught.value.field == "collect_every"
+    with pytest.raises(errors.InvalidConfigError) as caught:
+        await vpnkit.open("memory:", keep_events="1 s", reconcile_every="1 ms")
+    assert [fault.split(":")[0] for fault in caught.value.faults] == ["reconcile_every", "keep_events"]
+    async with vpnkit.open("memory:", keep_events="90 minutes", collect_every="1500 ms"):
+        pass
+
+
+async def test_records_are_what_json_takes() -> None:
+    async with vpnkit.testing.open() as kit:
+        await kit.inbounds.ensure(vpnkit.Inbound("main", 443, vpnkit.Vless()))
+        key = await kit.keys.create("alice", data_limit="1 GiB", days=30)
+        shown = key.to_dict()
+        assert shown["data_limit"] == 2**30 == shown["remaining"] and shown["expires_at"] == "2026-01-31T00:00:00.000Z"
+        secret = key.credentials[0].secret
+        assert secret not in json.dumps(shown) and secret in json.dumps(key.to_dict(secrets=True))
+        await kit.pass_traffic(key, down="1 MiB")
+        records: list[Any] = [
+            *(await kit.servers.status()),
+            *(await kit.traffic.collect()),
+            *(await kit.traffic.online()),
+            *(await kit.traffic.history(key)),
+            *(await kit.keys.endpoints(key)),
+            *(await kit.inbounds.list()),
+            *(await kit.events.read(0)).events,
+            await kit.events.read(0),
+            await kit.keys.find(),
+            await kit.subscriptions.settings(),
+        ]
+        for record in records:
+            written = json.dumps(record.to_dict())
+            assert secret not in written, written
+
+
+async def test_what_was_looked_up_is_told() -> None:
+    async with vpnkit.open("memory:") as kit:
+        key = await kit.keys.create("alice")
+        for text, kind in (("1", int), (f"id:{key.id}", int), (str(key.uid), UUID), (f"uid:{key.uid}", UUID), ("alice", str)):
+            ref = vpnkit.key_ref(text)
+            assert type(ref) is kind and (await kit.keys.require(ref)).id == key.id
+        assert vpnkit.key_ref("name:1") == "1"
+        for text in ("", "id:x", "uid:x", "key:1"):
+            with pytest.raises(errors.InvalidInputError):
+                vpnkit.key_ref(text)
+        with pytest.raises(errors.NotFoundError) as caught:
+            await kit.keys.require("1")
+        assert caught.value.message == 'no key is named "1"' and "number" in str(caught.value.hint)
+        assert caught.value.operation == "keys.require"
+        with pytest.raises(errors.NotFoundError):
+            await kit.traffic.history("nobody")
+        assert await kit.traffic.history("alice") == []
+
+
+async def test_a_renewal_is_computed_with_the_kit_s_clock() -> None:
+    async with vpnkit.testing.open() as kit:
+        key = await kit.keys.create("alice", days=1)
+        renewed = await kit.keys.update(key, expires_at=await kit.now() + timedelta(days=30))
+        assert renewed.expires_at == await kit.now() + timedelta(days=30)
 
 
 def test_qr_codes_are_pictures() -> None:

@@ -24,23 +24,12 @@ def request(given: dict[str, Any]) -> dict[str, Any]:
         arguments["data_limit"] = ByteSize(arguments["data_limit"])
     if arguments.get("expires_at") is not None:
         arguments["expires_at"] = moment(arguments["expires_at"])
-    if "inbounds" in arguments:
-        selection = arguments["inbounds"]
-        arguments["inbounds"] = None if selection == "all" else selection["only"]
     return arguments
 
 
 def patch(given: dict[str, Any]) -> dict[str, Any]:
     """A scenario's `patch` as the arguments of the friendly call."""
-    arguments: dict[str, Any] = {}
-    for name, value in given.items():
-        if value == "clear":
-            arguments[name] = None
-        elif isinstance(value, dict) and "set" in value:
-            arguments[name] = value["set"]
-        else:
-            arguments[name] = value
-    return request(arguments)
+    return request(given)
 
 
 def moment(text: str) -> datetime:
@@ -62,6 +51,7 @@ def shown(key: Key) -> dict[str, Any]:
         "down": key.traffic.down,
         "expires_at": ends and ends.isoformat().replace("+00:00", "Z"),
         "credentials": len(key.credentials),
+        "replayed": key.replayed,
     }
 
 
@@ -100,9 +90,7 @@ class Run:
             case "delete":
                 return await keys.delete(self.key(argument), expected_version=version)
             case "find":
-                query = dict(argument)
-                query["descending"] = query.pop("order", "ascending") == "descending"
-                return [key.name for key in (await keys.find(**query)).keys]
+                return [key.name for key in await keys.find(**argument)]
             case "pass":
                 sizes = {way: ByteSize(step.get(way, 0)) for way in ("up", "down")}
                 return await self.kit.pass_traffic(self.key(argument), **sizes)

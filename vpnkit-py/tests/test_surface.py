@@ -1,4 +1,4 @@
-"""The package has what the facade has: `vpnkit-bindings/surface.json` says what that is."""
+"""The package has what the facade has: `vpnkit-bindings/surface/names.json` says what that is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from conftest import REPOSITORY
 import vpnkit
 from vpnkit import _native, errors, records, testing
 
-SURFACE = json.loads((REPOSITORY / "vpnkit-bindings" / "surface.json").read_text())
+SURFACE = json.loads((REPOSITORY / "vpnkit-bindings" / "surface" / "names.json").read_text())
 NOUNS: dict[str, tuple[type, type]] = {
     "keys": (vpnkit.Keys, vpnkit.sync.Keys),
     "hosts": (vpnkit.Hosts, vpnkit.sync.Hosts),
@@ -34,7 +34,7 @@ def calls(cls: type) -> set[str]:
 def test_calls(noun: str) -> None:
     asynchronous, synchronous = NOUNS[noun]
     assert calls(asynchronous) == calls(synchronous) == set(SURFACE["calls"][noun])
-    for name in calls(asynchronous) - {"stream"}:
+    for name in calls(asynchronous) - {"stream", "iterate"}:
         assert inspect.iscoroutinefunction(getattr(asynchronous, name)), name
         assert not inspect.iscoroutinefunction(getattr(synchronous, name)), name
         signatures = [inspect.signature(getattr(cls, name)) for cls in (asynchronous, synchronous)]
@@ -61,13 +61,12 @@ def parameters(call: Any) -> set[str]:
 
 def test_data() -> None:
     data = {name: set(fields) for name, fields in SURFACE["data"].items()}
-    assert names(vpnkit.Key) == data["Key"] | {"remaining"}
+    assert names(vpnkit.Key) == data["Key"]
     assert names(vpnkit.CreateKey) == data["CreateKey"] | {"days"}
     assert parameters(vpnkit.Keys.create) == data["CreateKey"] | {"days"}
     assert parameters(vpnkit.Keys.update) == data["KeyPatch"] | {"key", "expected_version"}
-    assert parameters(vpnkit.Keys.find) == data["KeyQuery"] - {"order"} | {"descending"}
-    renamed = {"from": "since", "to": "until"}
-    assert parameters(vpnkit.TrafficView.history) == {renamed.get(name, name) for name in data["UsageQuery"]}
+    assert parameters(vpnkit.Keys.find) == data["KeyQuery"]
+    assert parameters(vpnkit.TrafficView.history) == data["HistoryQuery"]
     for name in (
         "Host",
         "InboundHosts",
@@ -80,14 +79,21 @@ def test_data() -> None:
     ):
         assert names(getattr(vpnkit, name)) == data[name], name
     assert parameters(vpnkit.Subscriptions.render) == data["RenderOptions"] | {"key"}
-    for name in ("Traffic", "Page", "UsagePoint", "Collected", "OnlineKey", "Inbound", "Tls", "Reality", "Capabilities"):
+    for name in (
+        "Traffic",
+        "Page",
+        "UsagePoint",
+        "Collected",
+        "OnlineKey",
+        "OnlineAddress",
+        "Inbound",
+        "Capabilities",
+        "Endpoint",
+        "ServerStatus",
+        "Event",
+    ):
         assert names(getattr(vpnkit, name)) == data[name], name
-    assert names(vpnkit.Endpoint) == data["Endpoint"] - {"proxy"} | {"protocol", "secret", "link"}
-    outer = {"address", "node"}
-    assert names(vpnkit.ManagedXray) == data["ManagedXray"] | outer
-    assert names(vpnkit.AttachedXray) == data["AttachedXray"] | outer
-    lengths = {name.removesuffix("_secs").removesuffix("_days") for name in data["Config"]}
-    assert parameters(vpnkit.open) == parameters(vpnkit.sync.open) == lengths
+    assert parameters(vpnkit.open) == parameters(vpnkit.sync.open) == data["Config"]
 
 
 def test_names_and_kinds() -> None:

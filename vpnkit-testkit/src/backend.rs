@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use vpnkit_core::backend::{Account, Change, Desired, DesiredState, Observed, ProtocolBackend, ServerState};
 use vpnkit_core::engine::difference;
-use vpnkit_core::model::{CredentialSecret, Device, Inbound, KeyId, NodeId};
-use vpnkit_core::subscription::Reach;
+use vpnkit_core::model::{CredentialSecret, DeviceName, Inbound, KeyId, NodeId};
+use vpnkit_core::subscription::ResolvedHost;
 use vpnkit_core::{ErrorKind, Result, async_trait};
 
 /// A backend whose server is up, and an inbound that it can run.
@@ -54,8 +54,8 @@ pub async fn started(backend: Arc<dyn ProtocolBackend>) -> Arc<dyn ProtocolBacke
 
 async fn account(s: &Subject, key: i64) -> Account {
     let protocol = s.inbound.protocol.credential();
-    let secret = s.backend.issue(protocol, &Device::default()).await.unwrap();
-    Account { key: KeyId(key), device: Device::default(), secret }
+    let secret = s.backend.issue(protocol, &DeviceName::default()).await.unwrap();
+    Account { key: KeyId(key), device: DeviceName::default(), secret }
 }
 
 async fn apply(s: &Subject, changes: &[Change]) {
@@ -95,7 +95,7 @@ pub async fn capabilities_are_constant(s: Subject) {
 pub async fn what_was_applied_is_observed(s: Subject) {
     let inbound = with_inbound(&s).await;
     let (a, b) = (account(&s, 1).await, account(&s, 2).await);
-    let phone = Account { device: Device::new("phone").unwrap(), ..account(&s, 2).await };
+    let phone = Account { device: DeviceName::new("phone").unwrap(), ..account(&s, 2).await };
     let puts = [&a, &b, &phone].map(|a| Change::PutAccount(Arc::clone(&inbound), a.clone()));
     apply(&s, &puts).await;
     let seen = observed(&s).await;
@@ -106,7 +106,7 @@ pub async fn what_was_applied_is_observed(s: Subject) {
         let id = (account.key, account.device.clone());
         assert_eq!(held.accounts[&id], s.backend.account_fingerprint(&inbound, account));
     }
-    apply(&s, &[Change::RemoveAccount(inbound.tag.clone(), KeyId(2), Device::default())]).await;
+    apply(&s, &[Change::RemoveAccount(inbound.tag.clone(), KeyId(2), DeviceName::default())]).await;
     assert_eq!(observed(&s).await.inbounds[&inbound.tag].accounts.len(), 2);
 }
 
@@ -126,7 +126,7 @@ pub async fn applying_twice_changes_nothing(s: Subject) {
 /// Accounts, and inbounds.
 pub async fn removing_what_is_not_there_is_fine(s: Subject) {
     let tag = s.inbound.tag.clone();
-    let account = Change::RemoveAccount(tag.clone(), KeyId(7), Device::default());
+    let account = Change::RemoveAccount(tag.clone(), KeyId(7), DeviceName::default());
     apply(&s, &[account.clone(), Change::RemoveInbound(tag)]).await;
     with_inbound(&s).await;
     apply(&s, &[account]).await;
@@ -147,7 +147,7 @@ pub async fn a_replaced_account_has_another_fingerprint(s: Subject) {
 pub async fn one_bad_step_does_not_stop_the_others(s: Subject) {
     let inbound = with_inbound(&s).await;
     let right = inbound.protocol.credential();
-    let wrong = vpnkit_core::model::Protocol::ALL.iter().copied().find(|p| *p != right).unwrap();
+    let wrong = vpnkit_core::model::CredentialKind::ALL.iter().copied().find(|p| *p != right).unwrap();
     let bad = Account { secret: CredentialSecret::generate(wrong), ..account(&s, 2).await };
     let steps = [account(&s, 1).await, bad, account(&s, 3).await]
         .map(|account| Change::PutAccount(Arc::clone(&inbound), account));
@@ -196,8 +196,8 @@ pub async fn issued_secrets_differ_and_do_not_print(s: Subject) {
     assert_ne!(a.secret, b.secret);
     let inbound = with_inbound(&s).await;
     let credential = vpnkit_core::model::Credential { device: a.device.clone(), secret: a.secret.clone() };
-    let reach = Reach::at("192.0.2.1");
-    let endpoint = s.backend.endpoint(a.key, &credential, &inbound, &reach).unwrap();
+    let host = ResolvedHost::at("192.0.2.1");
+    let endpoint = s.backend.endpoint(a.key, &credential, &inbound, &host).unwrap();
     assert_eq!((endpoint.port, endpoint.address.as_str()), (inbound.port, "192.0.2.1"));
     let change = Change::PutAccount(inbound, a.clone());
     for text in [format!("{a:?}"), format!("{change:?}"), format!("{endpoint:?}"), format!("{:?}", s.backend)]

@@ -1,8 +1,6 @@
 //! A server in memory.
 
-use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -12,12 +10,12 @@ use vpnkit_core::backend::{
     ServerState,
 };
 use vpnkit_core::model::{
-    Credential, CredentialSecret, Device, Endpoint, Inbound, InboundTag, KeyId, NodeId, Protocol, ServerId,
-    Traffic,
+    Credential, CredentialKind, CredentialSecret, DeviceName, Endpoint, Inbound, InboundTag, KeyId, NodeId,
+    ServerId, Traffic,
 };
-use vpnkit_core::subscription::Reach;
+use vpnkit_core::subscription::ResolvedHost;
 use vpnkit_core::traffic::{Counter, Epoch, OnlineKey, Reading, TrafficSource};
-use vpnkit_core::{Error, ErrorKind, Result, async_trait};
+use vpnkit_core::{Error, ErrorKind, Result, Secret, async_trait};
 
 /// What goes wrong with a [`FakeServer`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +29,7 @@ pub enum Fault {
     Refuse(KeyId),
 }
 
-type Accounts = BTreeMap<(KeyId, Device), Account>;
+type Accounts = BTreeMap<(KeyId, DeviceName), Account>;
 
 #[derive(Debug, Default)]
 struct State {
@@ -186,12 +184,6 @@ impl State {
     }
 }
 
-fn hash(text: &str) -> Fingerprint {
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    Fingerprint(hasher.finish())
-}
-
 #[async_trait]
 impl ProtocolBackend for FakeServer {
     fn id(&self) -> &ServerId {
@@ -218,7 +210,7 @@ impl ProtocolBackend for FakeServer {
         }
     }
 
-    async fn issue(&self, protocol: Protocol, _device: &Device) -> Result<CredentialSecret> {
+    async fn issue(&self, protocol: CredentialKind, _device: &DeviceName) -> Result<CredentialSecret> {
         Ok(CredentialSecret::generate(protocol))
     }
 
@@ -254,11 +246,11 @@ impl ProtocolBackend for FakeServer {
     }
 
     fn account_fingerprint(&self, _inbound: &Inbound, account: &Account) -> Fingerprint {
-        hash(&account.secret.expose())
+        Fingerprint::of([account.secret.expose()])
     }
 
     fn inbound_fingerprint(&self, inbound: &Inbound) -> Fingerprint {
-        hash(&serde_json::to_string(inbound).unwrap())
+        Fingerprint::of([Secret::reveal(|| serde_json::to_string(inbound)).unwrap_or_default()])
     }
 
     async fn disconnect(&self, keys: &[KeyId], _inbounds: &[Arc<Inbound>]) -> Result<usize> {
@@ -273,9 +265,9 @@ impl ProtocolBackend for FakeServer {
         key: KeyId,
         credential: &Credential,
         inbound: &Inbound,
-        reach: &Reach,
+        host: &ResolvedHost,
     ) -> Result<Endpoint> {
-        Endpoint::of(key, credential, inbound, reach)
+        Endpoint::of(key, credential, inbound, host)
     }
 
     async fn health(&self) -> Result<Health> {

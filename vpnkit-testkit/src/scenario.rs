@@ -33,8 +33,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use vpnkit_core::engine::{Engine, EngineOptions, ServerParts};
 use vpnkit_core::model::{
-    CreateKey, Cursor, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyQuery, KeyRef, NodeId, Traffic,
-    VpnProtocol, parse_duration,
+    CreateKey, Cursor, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyQuery, KeyRef, NodeId, Protocol,
+    Traffic, parse_duration,
 };
 use vpnkit_core::store::KeyStore;
 use vpnkit_core::{ManualClock, Result};
@@ -68,7 +68,7 @@ pub async fn run(text: &str, store: Arc<dyn KeyStore>) {
     let parts =
         ServerParts { backend: server.clone(), source: server.clone(), address: "vpn.example".into() };
     let engine = Engine::open(store, Arc::new(clock.clone()), options, vec![parts]).await.unwrap();
-    let inbound = Inbound::new(InboundTag::new("main").unwrap(), 443, VpnProtocol::Vless { vision: false });
+    let inbound = Inbound::new(InboundTag::new("main").unwrap(), 443, Protocol::Vless { vision: false });
     engine.inbounds().ensure(inbound).await.unwrap();
     let cursor = engine.events().newest().await.unwrap();
     let mut run = Run { engine, server, clock, keys: BTreeMap::new(), tokens: BTreeMap::new(), cursor };
@@ -263,7 +263,7 @@ fn shown(key: &Key) -> Value {
     json!({
         "name": key.name, "label": key.label, "note": key.note, "status": key.status, "version": key.version,
         "data_limit": key.data_limit, "used": key.used, "remaining": key.remaining(),
-        "up": key.traffic.up, "down": key.traffic.down, "expires_at": key.expires_at,
+        "up": key.traffic.up, "down": key.traffic.down, "expires_at": key.expires_at, "replayed": key.replayed,
         "credentials": key.credentials.len(),
     })
 }

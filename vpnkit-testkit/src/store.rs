@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vpnkit_core::accounting::Moved;
+use vpnkit_core::backend::Fingerprint;
 use vpnkit_core::model::{
-    AdminId, ByteSize, ClientDevice, CreateKey, Credential, CredentialSecret, Cursor, EventKind,
-    EventSubject, Inbound, InboundTag, Key, KeyId, KeyName, KeyPatch, KeyQuery, KeyRef, KeyStatus, NewEvent,
-    NodeId, Order, PageToken, Patch, Protocol, ServerId, Sort, Traffic, UsageQuery, UsageStep, VpnProtocol,
+    AdminId, ByteSize, ClientDevice, CreateKey, Credential, CredentialKind, CredentialSecret, Cursor,
+    EventKind, EventSubject, Inbound, InboundTag, Key, KeyId, KeyName, KeyPatch, KeyQuery, KeyRef, KeyStatus,
+    NewEvent, NodeId, PageToken, Patch, Protocol, ServerId, Sort, Traffic, UsageQuery, UsageStep,
 };
-use vpnkit_core::store::{KeyStore, Receipt, StoreOp, StoreTxn, TrafficBatch};
+use vpnkit_core::store::{KeyStore, Receipt, Request, StoreOp, StoreTxn, TrafficBatch};
 use vpnkit_core::traffic::Epoch;
 use vpnkit_core::{Clock as _, ErrorKind, ManualClock, Result, Secret, Timestamp};
 
@@ -29,7 +30,7 @@ crate::suite!($ store_conformance, store, "Tests that the stores of an `async fn
     names_are_unique_without_regard_to_case,
     uids_and_secrets_are_unique,
     a_batch_that_fails_writes_nothing,
-    the_same_request_id_commits_once,
+    the_same_request_commits_once,
     a_patch_changes_what_it_names_and_nothing_else,
     an_expected_version_that_is_old_writes_nothing,
     concurrent_patches_are_all_kept,
@@ -38,6 +39,7 @@ crate::suite!($ store_conformance, store, "Tests that the stores of an `async fn
     ids_are_never_used_again,
     find_filters_searches_and_sorts,
     pages_see_each_key_once_under_writes,
+    pages_lead_back,
     page_tokens_of_another_order_are_refused,
     due_lists_what_is_over_and_only_that,
     a_reading_is_counted_in_one_step,
@@ -72,7 +74,7 @@ async fn commit(s: &Subject, ops: Vec<StoreOp>) -> Result<Receipt> {
 fn create(request: CreateKey) -> StoreOp {
     let mut new = request.validate(at()).unwrap();
     if new.credentials.is_empty() {
-        new.credentials.push(Credential::generate(Protocol::Vless));
+        new.credentials.push(Credential::generate(CredentialKind::Vless));
     }
     StoreOp::Create(Box::new(new))
 }
@@ -147,7 +149,7 @@ pub async fn names_are_unique_without_regard_to_case(s: Subject) {
 
 /// Two users with one secret would lock each other out on a server.
 pub async fn uids_and_secrets_are_unique(s: Subject) {
-    let secret = Credential::generate(Protocol::Vless);
+    let secret = Credential::generate(CredentialKind::Vless);
     let with = |c: &Credential| CreateKey { credentials: vec![c.clone()], ..CreateKey::default() };
     let first = created(&s, with(&secret)).await;
     let clash = commit(&s, vec![create(with(&secret))]).await.unwrap_err();
@@ -164,7 +166,8 @@ pub async fn uids_and_secrets_are_unique(s: Subject) {
     let clash = commit(&s, vec![StoreOp::Create(twin)]).await.unwrap_err();
     assert_eq!((clash.kind(), clash.get("field")), (ErrorKind::AlreadyExists, Some("uid")));
     // Given up, it may be used again.
-    let other = KeyPatch { credentials: vec![Credential::generate(Protocol::Vless)], ..KeyPatch::default() };
+    let other =
+        KeyPatch { credentials: vec![Credential::generate(CredentialKind::Vless)], ..KeyPatch::default() };
     commit(&s, vec![patch(first.id, other)]).await.unwrap();
     created(&s, with(&secret)).await;
 }
@@ -180,22 +183,33 @@ pub async fn a_batch_that_fails_writes_nothing(s: Subject) {
     created(&s, CreateKey::named("new")).await;
 }
 
+fn request(id: &str, asked: &str) -> Request {
+    Request { id: id.to_owned(), fingerprint: Fingerprint::of([asked]) }
+}
+
 /// The second time nothing is written and the first receipt comes back.
-pub async fn the_same_request_id_commits_once(s: Subject) {
+pub async fn the_same_request_commits_once(s: Subject) {
     let txn = |name: &str| StoreTxn {
         at: at(),
-        request_id: Some("pay:1".into()),
+        request: Some(request("pay:1", "one")),
         ops: vec![create(CreateKey::named(name))],
     };
+    assert_eq!(s.store.receipt(&request("pay:1", "one")).await.unwrap(), None);
     let first = s.store.commit(txn("one")).await.unwrap();
     let second = s.store.commit(txn("two")).await.unwrap();
     assert!(!first.replayed && second.replayed);
+    assert_eq!(s.store.receipt(&request("pay:1", "one")).await.unwrap().as_ref(), Some(&second));
     assert_eq!((first.keys, first.cursor), (second.keys, second.cursor));
+    // Who asks for something else under the same id is told so.
+    let other = StoreTxn { request: Some(request("pay:1", "another")), ..txn("two") };
+    assert_eq!(s.store.commit(other).await.unwrap_err().kind(), ErrorKind::IdempotencyMismatch);
+    let asked = s.store.receipt(&request("pay:1", "another")).await;
+    assert_eq!(asked.unwrap_err().kind(), ErrorKind::IdempotencyMismatch);
     assert_eq!(s.store.key(&KeyRef::Name("two".into())).await.unwrap(), None);
     // A failed one is not remembered.
-    let failing = StoreTxn { request_id: Some("pay:2".into()), ..txn("one") };
+    let failing = StoreTxn { request: Some(request("pay:2", "one")), ..txn("one") };
     assert_eq!(s.store.commit(failing).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
-    let retried = StoreTxn { request_id: Some("pay:2".into()), ..txn("three") };
+    let retried = StoreTxn { request: Some(request("pay:2", "one")), ..txn("three") };
     assert!(!s.store.commit(retried).await.unwrap().replayed);
 }
 
@@ -205,14 +219,16 @@ pub async fn a_patch_changes_what_it_names_and_nothing_else(s: Subject) {
     let nothing = KeyPatch { label: Patch::Set("l".into()), ..KeyPatch::default() };
     let receipt = commit(&s, vec![patch(before.id, nothing)]).await.unwrap();
     assert_eq!(receipt.keys, vec![before.clone()]);
-    let rotated =
-        Credential { secret: CredentialSecret::generate(Protocol::Vless), ..before.credentials[0].clone() };
+    let rotated = Credential {
+        secret: CredentialSecret::generate(CredentialKind::Vless),
+        ..before.credentials[0].clone()
+    };
     let change = KeyPatch {
         label: Patch::Clear,
         data_limit: Patch::Set(ByteSize::gib(2)),
         device_limit: Patch::Set(3),
         revoke_links: true,
-        credentials: vec![rotated.clone(), Credential::generate(Protocol::Trojan)],
+        credentials: vec![rotated.clone(), Credential::generate(CredentialKind::Trojan)],
         ..KeyPatch::default()
     };
     let after = commit(&s, vec![patch(before.id, change)]).await.unwrap().keys.remove(0);
@@ -271,8 +287,8 @@ pub async fn statuses_follow_limit_time_and_hand(s: Subject) {
     let transitions = run(used).await;
     assert_eq!((transitions[0].from, transitions[0].to), (KeyStatus::Active, KeyStatus::Limited));
     clock.advance(Duration::from_secs(10));
-    assert_eq!(run(vec![StoreOp::Settle(key.id)]).await[0].to, KeyStatus::Expired);
-    assert!(run(vec![StoreOp::Settle(key.id), StoreOp::Settle(KeyId(999))]).await.is_empty());
+    assert_eq!(run(vec![StoreOp::RefreshStatus(key.id)]).await[0].to, KeyStatus::Expired);
+    assert!(run(vec![StoreOp::RefreshStatus(key.id), StoreOp::RefreshStatus(KeyId(999))]).await.is_empty());
     let longer = KeyPatch { expires_at: Patch::Clear, ..KeyPatch::default() };
     assert_eq!(run(vec![patch(key.id, longer)]).await[0].to, KeyStatus::Limited);
     let reset = KeyPatch { reset_usage: true, ..KeyPatch::default() };
@@ -291,8 +307,8 @@ pub async fn statuses_follow_limit_time_and_hand(s: Subject) {
 pub async fn a_deleted_key_is_gone_with_all_that_belongs_to_it(s: Subject) {
     let key = created(&s, CreateKey::named("k")).await;
     let tag = |t: &str| InboundTag::new(t).unwrap();
-    let own = Inbound::new(tag("own"), 1001, VpnProtocol::Trojan).dedicated_to(key.id);
-    let shared = Inbound::new(tag("shared"), 1002, VpnProtocol::Trojan);
+    let own = Inbound::new(tag("own"), 1001, Protocol::Trojan).dedicated_to(key.id);
+    let shared = Inbound::new(tag("shared"), 1002, Protocol::Trojan);
     let put = [own, shared].map(|i| StoreOp::PutInbound(Box::new(i))).into();
     commit(&s, put).await.unwrap();
     commit(&s, vec![batch(0, "1", true, vec![moved(key.id, (1, 1), (1, 1))])]).await.unwrap();
@@ -360,7 +376,7 @@ pub async fn find_filters_searches_and_sorts(s: Subject) {
         assert_eq!(find(KeyQuery { sort, ..all() }).await, expected, "{sort:?}");
         let mut backwards = expected.to_vec();
         backwards.reverse();
-        assert_eq!(find(KeyQuery { sort, order: Order::Descending, ..all() }).await, backwards, "{sort:?}");
+        assert_eq!(find(KeyQuery { sort, descending: true, ..all() }).await, backwards, "{sort:?}");
     }
     let both = KeyQuery { status: vec![KeyStatus::Disabled], search: Some("second".into()), ..all() };
     assert_eq!(find(both).await, [1]);
@@ -375,12 +391,12 @@ pub async fn find_filters_searches_and_sorts(s: Subject) {
 pub async fn pages_see_each_key_once_under_writes(s: Subject) {
     let ops = (0..50).map(|i| create(CreateKey::named(format!("k{:02}", i * 7 % 50)))).collect();
     let stay: BTreeSet<KeyId> = commit(&s, ops).await.unwrap().keys.iter().map(|k| k.id).collect();
-    for (n, (sort, order)) in [Sort::Id, Sort::Name, Sort::ExpiresAt, Sort::Used]
+    for (n, (sort, descending)) in [Sort::Id, Sort::Name, Sort::ExpiresAt, Sort::Used]
         .into_iter()
-        .flat_map(|sort| [(sort, Order::Ascending), (sort, Order::Descending)])
+        .flat_map(|sort| [(sort, false), (sort, true)])
         .enumerate()
     {
-        let mut query = KeyQuery { sort, order, limit: 7, ..KeyQuery::default() };
+        let mut query = KeyQuery { sort, descending, limit: 7, ..KeyQuery::default() };
         let mut seen = Vec::new();
         for i in 0.. {
             let page = s.store.find(&query).await.unwrap();
@@ -391,12 +407,44 @@ pub async fn pages_see_each_key_once_under_writes(s: Subject) {
             }
             match page.next {
                 // A token survives being written down.
-                Some(token) => query.after = Some(PageToken::new(token.as_str())),
+                Some(token) => query.page = Some(PageToken::new(token.as_str())),
                 None => break,
             }
         }
-        assert_eq!(seen.len(), stay.len(), "{sort:?} {order:?}");
+        assert_eq!(seen.len(), stay.len(), "{sort:?} descending={descending}");
         assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), stay);
+    }
+}
+
+/// Forward to the last page and back to the first one, the same keys; names longer than a token can carry too.
+pub async fn pages_lead_back(s: Subject) {
+    let long = "n".repeat(40);
+    let ops = (0..23).map(|i| create(CreateKey::named(format!("{long}{i:02}")))).collect();
+    commit(&s, ops).await.unwrap();
+    for (sort, descending) in [Sort::Id, Sort::Name, Sort::ExpiresAt, Sort::Used]
+        .into_iter()
+        .flat_map(|sort| [(sort, false), (sort, true)])
+    {
+        let place = format!("{sort:?} descending={descending}");
+        let mut query = KeyQuery { sort, descending, limit: 5, ..KeyQuery::default() };
+        let mut pages = vec![s.store.find(&query).await.unwrap()];
+        assert_eq!(pages[0].previous, None, "{place}");
+        while let Some(next) = pages.last().unwrap().next.clone() {
+            assert!(next.as_str().len() <= 40, "{next:?}");
+            query.page = Some(next);
+            pages.push(s.store.find(&query).await.unwrap());
+        }
+        let sizes: Vec<usize> = pages.iter().map(|page| page.keys.len()).collect();
+        assert_eq!(sizes, [5, 5, 5, 5, 3], "{place}");
+        let forward: Vec<Vec<Key>> = pages.iter().map(|page| page.keys.clone()).collect();
+        let mut back = vec![pages.pop().unwrap()];
+        while let Some(previous) = back.last().unwrap().previous.clone() {
+            query.page = Some(previous);
+            back.push(s.store.find(&query).await.unwrap());
+            assert!(back.last().unwrap().next.is_some(), "{place}");
+        }
+        back.reverse();
+        assert_eq!(back.into_iter().map(|page| page.keys).collect::<Vec<_>>(), forward, "{place}");
     }
 }
 
@@ -407,8 +455,8 @@ pub async fn page_tokens_of_another_order_are_refused(s: Subject) {
     }
     let token = s.store.find(&KeyQuery { limit: 1, ..KeyQuery::default() }).await.unwrap().next;
     let bad = [
-        KeyQuery { after: token, sort: Sort::Name, ..KeyQuery::default() },
-        KeyQuery { after: Some(PageToken::new("nonsense")), ..KeyQuery::default() },
+        KeyQuery { page: token, sort: Sort::Name, ..KeyQuery::default() },
+        KeyQuery { page: Some(PageToken::new("nonsense")), ..KeyQuery::default() },
         KeyQuery { limit: 0, ..KeyQuery::default() },
         KeyQuery { limit: 10_001, ..KeyQuery::default() },
     ];
@@ -432,7 +480,7 @@ pub async fn due_lists_what_is_over_and_only_that(s: Subject) {
     assert_eq!(s.store.due(at().plus(Duration::from_secs(50)), 2).await.unwrap(), [ids[1], ids[2]]);
     let later = StoreTxn::new(
         at().plus(Duration::from_secs(50)),
-        ids.iter().map(|id| StoreOp::Settle(*id)).collect(),
+        ids.iter().map(|id| StoreOp::RefreshStatus(*id)).collect(),
     );
     assert_eq!(s.store.commit(later).await.unwrap().transitions.len(), 3);
     assert!(due(50).await.is_empty());
@@ -545,8 +593,8 @@ pub async fn usage_is_summed_by_hour_and_day(s: Subject) {
 pub async fn inbounds_are_kept_and_ports_are_unique(s: Subject) {
     let tag = |t: &str| InboundTag::new(t).unwrap();
     let put = |inbound: &Inbound| vec![StoreOp::PutInbound(Box::new(inbound.clone()))];
-    let a = Inbound::new(tag("a"), 1001, VpnProtocol::Vless { vision: false });
-    let b = Inbound::new(tag("b"), 1002, VpnProtocol::Vmess);
+    let a = Inbound::new(tag("a"), 1001, Protocol::Vless { vision: false });
+    let b = Inbound::new(tag("b"), 1002, Protocol::Vmess);
     commit(&s, put(&b)).await.unwrap();
     commit(&s, put(&a)).await.unwrap();
     assert_eq!(s.store.inbounds().await.unwrap(), [a.clone(), b.clone()]);
@@ -558,7 +606,7 @@ pub async fn inbounds_are_kept_and_ports_are_unique(s: Subject) {
     let moved = Inbound { port: 1003, ..a.clone() };
     commit(&s, put(&moved)).await.unwrap();
     commit(&s, put(&clash)).await.unwrap();
-    let orphan = Inbound::new(tag("d"), 1004, VpnProtocol::Vmess).dedicated_to(KeyId(999));
+    let orphan = Inbound::new(tag("d"), 1004, Protocol::Vmess).dedicated_to(KeyId(999));
     assert_eq!(commit(&s, put(&orphan)).await.unwrap_err().kind(), ErrorKind::NotFound);
     let remove = || vec![StoreOp::RemoveInbound(NodeId::main(), tag("b"))];
     commit(&s, remove()).await.unwrap();
@@ -663,7 +711,8 @@ pub async fn events_tell_what_was_committed_in_order(s: Subject) {
 
 /// And request ids with them.
 pub async fn pruned_events_expire_their_cursors(s: Subject) {
-    let old = StoreTxn { at: at(), request_id: Some("r".into()), ops: vec![create(CreateKey::named("old"))] };
+    let old =
+        StoreTxn { at: at(), request: Some(request("r", "one")), ops: vec![create(CreateKey::named("old"))] };
     let old = s.store.commit(old).await.unwrap();
     let later = at().plus(Duration::from_secs(100));
     let new = s.store.commit(StoreTxn::new(later, vec![create(CreateKey::named("new"))])).await.unwrap();
@@ -672,8 +721,11 @@ pub async fn pruned_events_expire_their_cursors(s: Subject) {
     assert_eq!(s.store.events(Cursor::START, 9).await.unwrap_err().kind(), ErrorKind::CursorExpired);
     assert_eq!(s.store.events(old.cursor, 9).await.unwrap().events.len(), 1);
     assert_eq!(s.store.newest_event().await.unwrap(), new.cursor);
-    let again =
-        StoreTxn { at: later, request_id: Some("r".into()), ops: vec![create(CreateKey::named("again"))] };
+    let again = StoreTxn {
+        at: later,
+        request: Some(request("r", "one")),
+        ops: vec![create(CreateKey::named("again"))],
+    };
     assert!(!s.store.commit(again).await.unwrap().replayed);
 }
 

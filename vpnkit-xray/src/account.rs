@@ -1,11 +1,9 @@
 //! How vpnkit's accounts look to Xray.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-
 use prost::Message as _;
 use serde_json::{Value, json};
 use vpnkit_core::backend::{Account, Fingerprint};
-use vpnkit_core::model::{CredentialSecret, Device, Inbound, KeyId, ShadowsocksMethod, VpnProtocol};
+use vpnkit_core::model::{CredentialSecret, DeviceName, Inbound, KeyId, Protocol, ShadowsocksMethod};
 use vpnkit_core::{Error, ErrorKind, Result};
 
 use crate::proto::accounts;
@@ -23,16 +21,16 @@ const SHADOWSOCKS_2022: &str = "xray.proxy.shadowsocks_2022.Account";
 
 /// The name under which Xray knows and counts an account: `vk7`, or `vk7.phone`. Lower case, because Xray looks
 /// names up in lower case and counts them as given; never used again, because counters outlive accounts.
-pub(crate) fn email(key: KeyId, device: &Device) -> String {
+pub(crate) fn email(key: KeyId, device: &DeviceName) -> String {
     if device.is_default() { format!("vk{key}") } else { format!("vk{key}.{device}") }
 }
 
 /// The account of a name; `None` when it is not vpnkit's.
-pub(crate) fn parse_email(email: &str) -> Option<(KeyId, Device)> {
+pub(crate) fn parse_email(email: &str) -> Option<(KeyId, DeviceName)> {
     let rest = email.strip_prefix("vk")?;
     let (id, device) = match rest.split_once('.') {
-        Some((id, device)) => (id, Device::new(device).ok()?),
-        None => (rest, Device::default()),
+        Some((id, device)) => (id, DeviceName::new(device).ok()?),
+        None => (rest, DeviceName::default()),
     };
     if id.is_empty() || !id.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -45,24 +43,24 @@ pub(crate) fn parse_email(email: &str) -> Option<(KeyId, Device)> {
 /// Xray dies of an account whose type is not the inbound's, so that is refused here.
 pub(crate) fn user(inbound: &Inbound, account: &Account) -> Result<User> {
     let (kind, value) = match (&inbound.protocol, &account.secret) {
-        (VpnProtocol::Vless { vision }, CredentialSecret::Vless(id)) => {
+        (Protocol::Vless { vision }, CredentialSecret::Vless(id)) => {
             let flow = flow(*vision).to_owned();
             (VLESS, accounts::Vless { id: id.to_string(), flow, encryption: String::new() }.encode_to_vec())
         }
-        (VpnProtocol::Vmess, CredentialSecret::Vmess(id)) => {
+        (Protocol::Vmess, CredentialSecret::Vmess(id)) => {
             (VMESS, accounts::Vmess { id: id.to_string() }.encode_to_vec())
         }
-        (VpnProtocol::Trojan, CredentialSecret::Trojan(password)) => {
+        (Protocol::Trojan, CredentialSecret::Trojan(password)) => {
             (TROJAN, accounts::Password { password: password.expose().to_owned() }.encode_to_vec())
         }
-        (VpnProtocol::Shadowsocks { method, .. }, CredentialSecret::Shadowsocks(password)) => {
+        (Protocol::Shadowsocks { method, .. }, CredentialSecret::Shadowsocks(password)) => {
             let account = accounts::Shadowsocks {
                 password: password.expose().to_owned(),
                 cipher_type: cipher(*method),
             };
             (SHADOWSOCKS, account.encode_to_vec())
         }
-        (VpnProtocol::Shadowsocks { method, .. }, secret @ CredentialSecret::Shadowsocks2022(_)) => {
+        (Protocol::Shadowsocks { method, .. }, secret @ CredentialSecret::Shadowsocks2022(_)) => {
             let account = accounts::Shadowsocks2022 { key: method.user_key(secret).expose().to_owned() };
             (SHADOWSOCKS_2022, account.encode_to_vec())
         }
@@ -88,10 +86,10 @@ pub(crate) fn user(inbound: &Inbound, account: &Account) -> Result<User> {
 pub(crate) fn client(inbound: &Inbound, account: &Account) -> Value {
     let (email, secret) = (email(account.key, &account.device), account.secret.expose());
     match &inbound.protocol {
-        VpnProtocol::Vless { vision } => json!({ "id": secret, "email": email, "flow": flow(*vision) }),
-        VpnProtocol::Vmess => json!({ "id": secret, "email": email }),
-        VpnProtocol::Trojan => json!({ "password": secret, "email": email }),
-        VpnProtocol::Shadowsocks { method, .. } => match method.key_length() {
+        Protocol::Vless { vision } => json!({ "id": secret, "email": email, "flow": flow(*vision) }),
+        Protocol::Vmess => json!({ "id": secret, "email": email }),
+        Protocol::Trojan => json!({ "password": secret, "email": email }),
+        Protocol::Shadowsocks { method, .. } => match method.key_length() {
             Some(_) => json!({ "password": method.user_key(&account.secret), "email": email }),
             None => json!({ "password": secret, "method": method.code(), "email": email }),
         },
@@ -102,39 +100,33 @@ pub(crate) fn client(inbound: &Inbound, account: &Account) -> Value {
 
 /// What is equal exactly when two accounts let the same client in.
 pub(crate) fn fingerprint(user: &User) -> Fingerprint {
-    let mut hasher = DefaultHasher::new();
-    if let Some(account) = &user.account {
-        account.r#type.hash(&mut hasher);
-        // Xray fills in fields that vpnkit leaves empty: compare what matters, not bytes.
-        let value = account.value.as_slice();
-        match account.r#type.as_str() {
-            VLESS => accounts::Vless::decode(value).map(|a| (a.id, a.flow).hash(&mut hasher)),
-            VMESS => accounts::Vmess::decode(value).map(|a| a.id.hash(&mut hasher)),
-            TROJAN => accounts::Password::decode(value).map(|a| a.password.hash(&mut hasher)),
-            SHADOWSOCKS => {
-                accounts::Shadowsocks::decode(value).map(|a| (a.password, a.cipher_type).hash(&mut hasher))
-            }
-            SHADOWSOCKS_2022 => accounts::Shadowsocks2022::decode(value).map(|a| a.key.hash(&mut hasher)),
-            _ => {
-                value.hash(&mut hasher);
-                Ok(())
-            }
-        }
-        .unwrap_or_default();
+    let Some(account) = &user.account else { return Fingerprint::of::<&str>([]) };
+    // Xray fills in fields that vpnkit leaves empty: compare what matters, not bytes.
+    let value = account.value.as_slice();
+    let kind = account.r#type.as_str();
+    let parts: Vec<Vec<u8>> = match kind {
+        VLESS => accounts::Vless::decode(value).map(|a| vec![a.id.into(), a.flow.into()]),
+        VMESS => accounts::Vmess::decode(value).map(|a| vec![a.id.into()]),
+        TROJAN => accounts::Password::decode(value).map(|a| vec![a.password.into()]),
+        SHADOWSOCKS => accounts::Shadowsocks::decode(value)
+            .map(|a| vec![a.password.into(), a.cipher_type.to_be_bytes().to_vec()]),
+        SHADOWSOCKS_2022 => accounts::Shadowsocks2022::decode(value).map(|a| vec![a.key.into()]),
+        _ => Ok(vec![value.to_vec()]),
     }
-    Fingerprint(hasher.finish())
+    .unwrap_or_default();
+    Fingerprint::of(std::iter::once(kind.as_bytes().to_vec()).chain(parts))
 }
 
 /// The type of an inbound's settings, as `ListInbounds` shows it.
-pub(crate) fn settings_type(protocol: &VpnProtocol) -> &'static str {
+pub(crate) fn settings_type(protocol: &Protocol) -> &'static str {
     match protocol {
-        VpnProtocol::Vless { .. } => "xray.proxy.vless.inbound.Config",
-        VpnProtocol::Vmess => "xray.proxy.vmess.inbound.Config",
-        VpnProtocol::Trojan => "xray.proxy.trojan.ServerConfig",
-        VpnProtocol::Shadowsocks { method, .. } if method.key_length().is_some() => {
+        Protocol::Vless { .. } => "xray.proxy.vless.inbound.Config",
+        Protocol::Vmess => "xray.proxy.vmess.inbound.Config",
+        Protocol::Trojan => "xray.proxy.trojan.ServerConfig",
+        Protocol::Shadowsocks { method, .. } if method.key_length().is_some() => {
             "xray.proxy.shadowsocks_2022.MultiUserServerConfig"
         }
-        VpnProtocol::Shadowsocks { .. } => "xray.proxy.shadowsocks.ServerConfig",
+        Protocol::Shadowsocks { .. } => "xray.proxy.shadowsocks.ServerConfig",
         // Equal to no type of Xray's, so that nothing is sent.
         _ => "",
     }
@@ -176,10 +168,10 @@ mod tests {
     /// The bytes that Xray's own descriptors give for the same message.
     #[test]
     fn messages_have_the_published_bytes() {
-        let inbound = Inbound::new(InboundTag::new("vl").unwrap(), 1, VpnProtocol::Vless { vision: true });
+        let inbound = Inbound::new(InboundTag::new("vl").unwrap(), 1, Protocol::Vless { vision: true });
         let account = Account {
             key: KeyId(1),
-            device: Device::default(),
+            device: DeviceName::default(),
             secret: CredentialSecret::Vless("11111111-2222-4333-8444-555555555555".parse().unwrap()),
         };
         let mut user = user(&inbound, &account).unwrap();
@@ -202,16 +194,16 @@ mod tests {
 
     #[test]
     fn a_credential_of_another_protocol_is_never_sent() {
-        let inbound = Inbound::new(InboundTag::new("vl").unwrap(), 1, VpnProtocol::Vless { vision: true });
-        let secret = CredentialSecret::generate(vpnkit_core::model::Protocol::Trojan);
-        let account = Account { key: KeyId(1), device: Device::default(), secret };
+        let inbound = Inbound::new(InboundTag::new("vl").unwrap(), 1, Protocol::Vless { vision: true });
+        let secret = CredentialSecret::generate(vpnkit_core::model::CredentialKind::Trojan);
+        let account = Account { key: KeyId(1), device: DeviceName::default(), secret };
         assert_eq!(user(&inbound, &account).unwrap_err().kind(), ErrorKind::Rejected);
     }
 
     proptest! {
         #[test]
         fn names_round_trip(id in 1i64.., device in "[a-z0-9_-]{1,32}") {
-            let device = Device::new(device).unwrap();
+            let device = DeviceName::new(device).unwrap();
             prop_assert_eq!(parse_email(&email(KeyId(id), &device)), Some((KeyId(id), device)));
         }
 

@@ -13,7 +13,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Status};
 use vpnkit_core::{Error, Result, Timestamp};
 
-use crate::fault::convert;
+use crate::api_error::convert;
 use crate::proto::xray::app::proxyman::command as handler;
 use crate::proto::xray::app::stats::command as stats;
 use crate::proto::xray::common::protocol::User;

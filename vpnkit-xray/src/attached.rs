@@ -24,7 +24,7 @@ pub(crate) async fn look(inner: &Inner, last: &mut Option<(Evidence, Instant)>) 
                 match inner.api().inbounds().await {
                     Ok(inbounds) => inner.loaded.refresh(inbounds, same),
                     Err(status) => {
-                        inner.set_down(crate::fault::convert("xray.watch", &status).to_string());
+                        inner.set_down(crate::api_error::convert("xray.watch", &status).to_string());
                         return;
                     }
                 }

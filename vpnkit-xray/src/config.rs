@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use vpnkit_core::model::NodeId;
@@ -10,31 +11,16 @@ use vpnkit_core::{Error, Result};
 use crate::api::ApiAddress;
 
 /// One Xray.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct XrayConfig {
-    /// The machine it runs on. Default: `main`.
-    #[serde(default = "NodeId::main")]
-    pub node: NodeId,
-    /// Name or IP that clients dial.
-    pub address: String,
-    /// Who runs it.
-    pub mode: XrayMode,
-}
-
-/// Who runs an Xray.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum XrayMode {
-    /// vpnkit: it writes the config, starts, restarts and stops the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum XrayConfig {
+    /// vpnkit runs it: writes the config, starts, restarts and stops the process.
     Managed(ManagedXray),
-    /// Somebody else: vpnkit drives it through its API.
+    /// Somebody else runs it: vpnkit drives it through its API.
     Attached(AttachedXray),
 }
 
 /// How much Xray logs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogLevel {
     /// Everything.
@@ -60,13 +46,18 @@ impl LogLevel {
 }
 
 /// An Xray that vpnkit runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ManagedXray {
+    /// Name or IP that clients dial.
+    pub address: String,
+    /// The machine it runs on. Default: `main`.
+    #[serde(default = "NodeId::main")]
+    pub node: NodeId,
     /// The program. Default: `xray` from the search path.
     #[serde(default = "default_binary")]
     pub binary: PathBuf,
-    /// A directory of its own: config, API socket, lock. Created with mode 0700.
+    /// A directory of its own, absolute: config, API socket, lock. Created with mode 0700.
     pub directory: PathBuf,
     /// Counters follow open connections: vision's splice is switched off (`XRAY_BUF_SPLICE=disable`). Without it
     /// the bytes of a vision connection are counted when it ends, so a limit can be overrun by a whole download.
@@ -92,9 +83,14 @@ fn default_binary() -> PathBuf {
 
 /// An Xray that somebody else runs. Its config needs `api` with `HandlerService` and `StatsService`, `stats`, and a
 /// `policy` that counts users of level 0 (`statsUserUplink`, `statsUserDownlink`, `statsUserOnline`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AttachedXray {
+    /// Name or IP that clients dial.
+    pub address: String,
+    /// The machine it runs on. Default: `main`.
+    #[serde(default = "NodeId::main")]
+    pub node: NodeId,
     /// `host:port` or `unix:/path`. The API has no password: keep it on loopback or in a socket file.
     pub api: String,
     /// A binary of Xray, for `xray api adi`: with it inbounds can be added live.
@@ -111,30 +107,64 @@ pub struct AttachedXray {
 impl XrayConfig {
     /// An Xray that vpnkit runs, with everything else by default.
     pub fn managed(address: impl Into<String>, directory: impl Into<PathBuf>) -> Self {
-        let managed = ManagedXray {
+        Self::Managed(ManagedXray {
+            address: address.into(),
+            node: NodeId::main(),
             binary: default_binary(),
             directory: directory.into(),
             live_accounting: false,
             cut_connections: false,
             log_level: LogLevel::default(),
             extra: None,
-        };
-        Self { node: NodeId::main(), address: address.into(), mode: XrayMode::Managed(managed) }
+        })
     }
 
     /// An Xray that runs elsewhere.
     pub fn attached(address: impl Into<String>, api: impl Into<String>) -> Self {
-        let attached =
-            AttachedXray { api: api.into(), binary: None, cut_connections: false, live_accounting: false };
-        Self { node: NodeId::main(), address: address.into(), mode: XrayMode::Attached(attached) }
+        Self::Attached(AttachedXray {
+            address: address.into(),
+            node: NodeId::main(),
+            api: api.into(),
+            binary: None,
+            cut_connections: false,
+            live_accounting: false,
+        })
+    }
+
+    /// Returns the machine it runs on.
+    #[must_use]
+    pub fn node(&self) -> &NodeId {
+        match self {
+            Self::Managed(managed) => &managed.node,
+            Self::Attached(attached) => &attached.node,
+        }
+    }
+
+    /// Returns the name or IP that clients dial.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        match self {
+            Self::Managed(managed) => &managed.address,
+            Self::Attached(attached) => &attached.address,
+        }
+    }
+
+    /// Sets the machine it runs on.
+    #[must_use]
+    pub fn on(mut self, node: NodeId) -> Self {
+        match &mut self {
+            Self::Managed(managed) => managed.node = node,
+            Self::Attached(attached) => attached.node = node,
+        }
+        self
     }
 
     /// Sets the program.
     #[must_use]
     pub fn binary(mut self, binary: impl Into<PathBuf>) -> Self {
-        match &mut self.mode {
-            XrayMode::Managed(managed) => managed.binary = binary.into(),
-            XrayMode::Attached(attached) => attached.binary = Some(binary.into()),
+        match &mut self {
+            Self::Managed(managed) => managed.binary = binary.into(),
+            Self::Attached(attached) => attached.binary = Some(binary.into()),
         }
         self
     }
@@ -142,9 +172,9 @@ impl XrayConfig {
     /// Sets whether counters follow open connections.
     #[must_use]
     pub fn live_accounting(mut self, on: bool) -> Self {
-        match &mut self.mode {
-            XrayMode::Managed(managed) => managed.live_accounting = on,
-            XrayMode::Attached(attached) => attached.live_accounting = on,
+        match &mut self {
+            Self::Managed(managed) => managed.live_accounting = on,
+            Self::Attached(attached) => attached.live_accounting = on,
         }
         self
     }
@@ -152,9 +182,9 @@ impl XrayConfig {
     /// Sets whether connections are cut.
     #[must_use]
     pub fn cut_connections(mut self, on: bool) -> Self {
-        match &mut self.mode {
-            XrayMode::Managed(managed) => managed.cut_connections = on,
-            XrayMode::Attached(attached) => attached.cut_connections = on,
+        match &mut self {
+            Self::Managed(managed) => managed.cut_connections = on,
+            Self::Attached(attached) => attached.cut_connections = on,
         }
         self
     }
@@ -164,17 +194,17 @@ impl XrayConfig {
     pub fn faults(&self) -> Vec<(String, String)> {
         let mut faults = Vec::new();
         let mut fault = |path: &str, message: String| faults.push((path.to_owned(), message));
-        if self.address.is_empty() || self.address.chars().any(|c| c.is_whitespace() || c == '/') {
+        if self.address().is_empty() || self.address().chars().any(|c| c.is_whitespace() || c == '/') {
             fault("address", "must be a name or an IP".to_owned());
         }
-        match &self.mode {
-            XrayMode::Managed(managed) => {
+        match self {
+            Self::Managed(managed) => {
                 if !managed.directory.is_absolute() {
-                    fault("mode.managed.directory", "must be an absolute path".to_owned());
+                    fault("directory", "must be an absolute path".to_owned());
                 }
                 // Linux allows 108 bytes for a socket's path.
                 if managed.directory.as_os_str().len() > 90 {
-                    fault("mode.managed.directory", "is too long for a socket in it (90 bytes)".to_owned());
+                    fault("directory", "is too long for a socket in it (90 bytes)".to_owned());
                 }
                 match &managed.extra {
                     None => {}
@@ -182,18 +212,15 @@ impl XrayConfig {
                         for name in
                             extra.keys().filter(|n| !matches!(n.as_str(), "outbounds" | "routing" | "dns"))
                         {
-                            fault(
-                                &format!("mode.managed.extra.{name}"),
-                                "only outbounds, routing, dns".to_owned(),
-                            );
+                            fault(&format!("extra.{name}"), "only outbounds, routing, dns".to_owned());
                         }
                     }
-                    Some(_) => fault("mode.managed.extra", "must be an object".to_owned()),
+                    Some(_) => fault("extra", "must be an object".to_owned()),
                 }
             }
-            XrayMode::Attached(attached) => {
+            Self::Attached(attached) => {
                 if let Err(e) = ApiAddress::parse(&attached.api) {
-                    fault("mode.attached.api", e.message().to_owned());
+                    fault("api", e.message().to_owned());
                 }
             }
         }

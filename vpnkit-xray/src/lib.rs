@@ -8,12 +8,12 @@
 
 mod account;
 mod api;
+mod api_error;
 mod attached;
 mod command;
 mod config;
 mod cut;
 mod epoch;
-mod fault;
 mod inner;
 mod loaded;
 mod managed;
@@ -27,7 +27,7 @@ mod traffic;
 mod version;
 mod xray;
 
-pub use config::{AttachedXray, LogLevel, ManagedXray, XrayConfig, XrayMode};
+pub use config::{AttachedXray, LogLevel, ManagedXray, XrayConfig};
 pub use reality::RealityKeys;
 pub use xray::Xray;
 

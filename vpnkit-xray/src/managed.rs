@@ -150,7 +150,7 @@ async fn start(
 ) -> Result<Process> {
     let state = desired.desired().await?;
     for (inbound, _) in &state.inbounds {
-        port_is_free(inbound)?;
+        port_is_free(inbound).await?;
     }
     home.clear(socket);
     home.write(config, socket, &state)?;
@@ -186,10 +186,24 @@ async fn start(
     Ok(process)
 }
 
+/// How long a port that seems to be in use is looked at again: a program that another thread of this process starts holds
+/// every socket of it, a probe's too, between fork and exec.
+const FORKS: Duration = Duration::from_millis(500);
+
 /// Xray only tells of a port in use after it was started.
-pub(crate) fn port_is_free(inbound: &Inbound) -> Result<()> {
+pub(crate) async fn port_is_free(inbound: &Inbound) -> Result<()> {
+    const AGAIN: Duration = Duration::from_millis(20);
     let address: (IpAddr, u16) = (inbound.listen, inbound.port);
-    match TcpListener::bind(address) {
+    let begun = Instant::now();
+    let bound = loop {
+        match TcpListener::bind(address) {
+            Err(e) if e.kind() == std::io::ErrorKind::AddrInUse && begun.elapsed() < FORKS => {
+                tokio::time::sleep(AGAIN).await;
+            }
+            bound => break bound,
+        }
+    };
+    match bound {
         Ok(_) => Ok(()),
         Err(e) => {
             let (kind, message) = match e.kind() {

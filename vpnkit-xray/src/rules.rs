@@ -1,6 +1,6 @@
 //! Which inbounds Xray can run. `tests/combinations` holds this to `xray run -test`.
 
-use vpnkit_core::model::{Inbound, Security, Transport, VpnProtocol};
+use vpnkit_core::model::{Inbound, Protocol, Security, Transport};
 use vpnkit_core::{Error, Result};
 
 use crate::reality::RealityKeys;
@@ -64,12 +64,12 @@ pub(crate) fn check(inbound: &Inbound) -> Result<()> {
         _ => return fault("security", "is not known to Xray"),
     }
     match &inbound.protocol {
-        VpnProtocol::Vless { vision: true }
+        Protocol::Vless { vision: true }
             if inbound.transport != Transport::Tcp || inbound.security == Security::None =>
         {
             fault("protocol.vision", "vision needs TCP with TLS or REALITY")
         }
-        VpnProtocol::Shadowsocks { method, server_key } => match (method.key_length(), server_key) {
+        Protocol::Shadowsocks { method, server_key } => match (method.key_length(), server_key) {
             (None, Some(_)) => fault("protocol.server_key", "only a 2022 method has one"),
             (Some(length), key) => {
                 use base64::Engine as _;
@@ -85,7 +85,7 @@ pub(crate) fn check(inbound: &Inbound) -> Result<()> {
             }
             (None, None) => Ok(()),
         },
-        VpnProtocol::Vless { .. } | VpnProtocol::Vmess | VpnProtocol::Trojan => Ok(()),
+        Protocol::Vless { .. } | Protocol::Vmess | Protocol::Trojan => Ok(()),
         _ => fault("protocol", "is not spoken by Xray"),
     }
 }

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use vpnkit_core::backend::{Account, DesiredState};
-use vpnkit_core::model::{Inbound, Security, VpnProtocol};
+use vpnkit_core::model::{Inbound, Protocol, Security};
 use vpnkit_core::subscription::xray_json::transport_settings;
 
 use crate::account;
@@ -18,34 +18,36 @@ const DIRECT: &str = "direct";
 
 /// The whole file.
 pub(crate) fn render(config: &ManagedXray, socket: &Path, state: &DesiredState) -> Value {
-    let extra = config.extra.as_ref();
-    let given = |name: &str| extra.and_then(|extra| extra.get(name)).cloned();
-    let mut inbounds = vec![api_inbound(socket)];
-    inbounds.extend(state.inbounds.iter().map(|(i, accounts)| inbound(i, accounts)));
-    let mut rules = vec![json!({ "type": "field", "inboundTag": [API_TAG], "outboundTag": API_TAG })];
-    let mut routing = given("routing").unwrap_or_else(|| json!({}));
-    if let Some(Value::Array(theirs)) = routing.get("rules") {
-        rules.extend(theirs.iter().cloned());
-    }
-    if let Some(routing) = routing.as_object_mut() {
-        routing.insert("rules".to_owned(), Value::Array(rules));
-    }
-    let mut file = json!({
-        "log": { "loglevel": config.log_level.code(), "access": "none" },
-        "api": { "tag": API_TAG, "services": ["HandlerService", "StatsService"] },
-        "stats": {},
-        "policy": {
-            "levels": { "0": { "statsUserUplink": true, "statsUserDownlink": true, "statsUserOnline": true } },
-            "system": { "statsInboundUplink": true, "statsInboundDownlink": true }
-        },
-        "inbounds": inbounds,
-        "outbounds": given("outbounds").unwrap_or_else(|| json!([{ "tag": DIRECT, "protocol": "freedom" }])),
-        "routing": routing
-    });
-    if let (Some(dns), Some(file)) = (given("dns"), file.as_object_mut()) {
-        file.insert("dns".to_owned(), dns);
-    }
-    file
+    vpnkit_core::Secret::reveal(|| {
+        let extra = config.extra.as_ref();
+        let given = |name: &str| extra.and_then(|extra| extra.get(name)).cloned();
+        let mut inbounds = vec![api_inbound(socket)];
+        inbounds.extend(state.inbounds.iter().map(|(i, accounts)| inbound(i, accounts)));
+        let mut rules = vec![json!({ "type": "field", "inboundTag": [API_TAG], "outboundTag": API_TAG })];
+        let mut routing = given("routing").unwrap_or_else(|| json!({}));
+        if let Some(Value::Array(theirs)) = routing.get("rules") {
+            rules.extend(theirs.iter().cloned());
+        }
+        if let Some(routing) = routing.as_object_mut() {
+            routing.insert("rules".to_owned(), Value::Array(rules));
+        }
+        let mut file = json!({
+            "log": { "loglevel": config.log_level.code(), "access": "none" },
+            "api": { "tag": API_TAG, "services": ["HandlerService", "StatsService"] },
+            "stats": {},
+            "policy": {
+                "levels": { "0": { "statsUserUplink": true, "statsUserDownlink": true, "statsUserOnline": true } },
+                "system": { "statsInboundUplink": true, "statsInboundDownlink": true }
+            },
+            "inbounds": inbounds,
+            "outbounds": given("outbounds").unwrap_or_else(|| json!([{ "tag": DIRECT, "protocol": "freedom" }])),
+            "routing": routing
+        });
+        if let (Some(dns), Some(file)) = (given("dns"), file.as_object_mut()) {
+            file.insert("dns".to_owned(), dns);
+        }
+        file
+    })
 }
 
 /// A socket file instead of a port: only who may open the file can drive Xray, and no port is taken.
@@ -59,34 +61,38 @@ fn api_inbound(socket: &Path) -> Value {
 
 /// One inbound with its accounts, as in the file and as `xray api adi` takes it.
 pub(crate) fn inbound(inbound: &Inbound, accounts: &[Account]) -> Value {
-    let mut clients: Vec<Value> = accounts.iter().map(|account| account::client(inbound, account)).collect();
-    let (protocol, settings) = match &inbound.protocol {
-        VpnProtocol::Vless { .. } => ("vless", json!({ "clients": clients, "decryption": "none" })),
-        VpnProtocol::Vmess => ("vmess", json!({ "clients": clients })),
-        VpnProtocol::Trojan => ("trojan", json!({ "clients": clients })),
-        VpnProtocol::Shadowsocks { method, server_key: Some(key) } => {
-            // Without a first user Xray makes it a single-user inbound that takes no others.
-            let random: [u8; 32] = rand::random();
-            let (seed, _) = random.split_at(method.key_length().unwrap_or(32).min(32));
-            clients.insert(0, json!({ "password": STANDARD.encode(seed), "email": "placeholder" }));
-            let settings = json!({
-                "method": method.code(), "password": key.expose(), "clients": clients, "network": "tcp,udp"
-            });
-            ("shadowsocks", settings)
-        }
-        VpnProtocol::Shadowsocks { method, server_key: None } => {
-            // Likewise: without users the method alone would ask for a password.
-            let random: [u8; 18] = rand::random();
-            let seed = STANDARD.encode(random);
-            clients.insert(0, json!({ "password": seed, "method": method.code(), "email": "placeholder" }));
-            ("shadowsocks", json!({ "clients": clients, "network": "tcp,udp" }))
-        }
-        // `rules::check` lets no other protocol come so far.
-        _ => ("", Value::Null),
-    };
-    json!({
-        "tag": inbound.tag, "listen": inbound.listen, "port": inbound.port, "protocol": protocol,
-        "settings": settings, "streamSettings": stream(inbound)
+    vpnkit_core::Secret::reveal(|| {
+        let mut clients: Vec<Value> =
+            accounts.iter().map(|account| account::client(inbound, account)).collect();
+        let (protocol, settings) = match &inbound.protocol {
+            Protocol::Vless { .. } => ("vless", json!({ "clients": clients, "decryption": "none" })),
+            Protocol::Vmess => ("vmess", json!({ "clients": clients })),
+            Protocol::Trojan => ("trojan", json!({ "clients": clients })),
+            Protocol::Shadowsocks { method, server_key: Some(key) } => {
+                // Without a first user Xray makes it a single-user inbound that takes no others.
+                let random: [u8; 32] = rand::random();
+                let (seed, _) = random.split_at(method.key_length().unwrap_or(32).min(32));
+                clients.insert(0, json!({ "password": STANDARD.encode(seed), "email": "placeholder" }));
+                let settings = json!({
+                    "method": method.code(), "password": key.expose(), "clients": clients, "network": "tcp,udp"
+                });
+                ("shadowsocks", settings)
+            }
+            Protocol::Shadowsocks { method, server_key: None } => {
+                // Likewise: without users the method alone would ask for a password.
+                let random: [u8; 18] = rand::random();
+                let seed = STANDARD.encode(random);
+                clients
+                    .insert(0, json!({ "password": seed, "method": method.code(), "email": "placeholder" }));
+                ("shadowsocks", json!({ "clients": clients, "network": "tcp,udp" }))
+            }
+            // `rules::check` lets no other protocol come so far.
+            _ => ("", Value::Null),
+        };
+        json!({
+            "tag": inbound.tag, "listen": inbound.listen, "port": inbound.port, "protocol": protocol,
+            "settings": settings, "streamSettings": stream(inbound)
+        })
     })
 }
 

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use tonic::Status;
 use vpnkit_core::backend::{Account, Change};
-use vpnkit_core::model::{Device, Inbound, InboundTag, KeyId};
+use vpnkit_core::model::{DeviceName, Inbound, InboundTag, KeyId};
 use vpnkit_core::{Error, ErrorKind, Result};
 
 use crate::account::{self, email, parse_email};
-use crate::fault::{Answer, answer, convert};
+use crate::api_error::{AlterError, answer, convert};
 use crate::loaded::LoadedInbound;
 use crate::xray::Xray;
 use crate::{command, managed, rules, server_config};
@@ -47,8 +47,8 @@ impl Xray {
             match api.add_user(tag, user.clone()).await {
                 Ok(()) => return Ok(()),
                 Err(status) => match answer(&status) {
-                    Answer::Exists => {}
-                    Answer::NoInbound => return Err(no_inbound(OP, &inbound.tag)),
+                    AlterError::Exists => {}
+                    AlterError::NoInbound => return Err(no_inbound(OP, &inbound.tag)),
                     _ => return Err(failed(status)),
                 },
             }
@@ -61,7 +61,7 @@ impl Xray {
         api.add_user(tag, user).await.map_err(failed)
     }
 
-    async fn remove_account(&self, tag: &InboundTag, key: KeyId, device: &Device) -> Result<()> {
+    async fn remove_account(&self, tag: &InboundTag, key: KeyId, device: &DeviceName) -> Result<()> {
         let Some(loaded) = self.inner.loaded.get(tag) else { return Ok(()) };
         let api = self.inner.api();
         loop {
@@ -69,7 +69,7 @@ impl Xray {
                 Ok(()) if loaded.takes_duplicates() => {}
                 Ok(()) => return Ok(()),
                 Err(status) => match answer(&status) {
-                    Answer::NoUser | Answer::NoInbound | Answer::NoUsers => return Ok(()),
+                    AlterError::NoUser | AlterError::NoInbound | AlterError::NoUsers => return Ok(()),
                     _ => {
                         return Err(convert("xray.remove_account", &status)
                             .with("inbound", tag)
@@ -97,7 +97,7 @@ impl Xray {
         };
         let old_port = held.and_then(|held| held.ours).map(|ours| ours.port);
         if self.inner.managed && old_port != Some(inbound.port) {
-            managed::port_is_free(inbound)?;
+            managed::port_is_free(inbound).await?;
         }
         if old_port.is_some() {
             self.drop_inbound(&inbound.tag).await?;
@@ -145,7 +145,7 @@ impl Xray {
     }
 
     /// vpnkit's accounts on an inbound.
-    async fn accounts(&self, tag: &InboundTag) -> Result<Vec<(KeyId, Device)>> {
+    async fn accounts(&self, tag: &InboundTag) -> Result<Vec<(KeyId, DeviceName)>> {
         let users = self.inner.api().users(tag.as_str()).await;
         let users = users.map_err(|status| convert("xray.accounts", &status).with("inbound", tag))?;
         Ok(users.iter().filter_map(|user| parse_email(&user.email)).collect())
@@ -169,7 +169,7 @@ impl Xray {
         self.inner.loaded.map().remove(tag.as_str());
         match self.inner.api().remove_inbound(tag.as_str()).await {
             Ok(()) => Ok(()),
-            Err(status) if answer(&status) == Answer::NoInbound => Ok(()),
+            Err(status) if answer(&status) == AlterError::NoInbound => Ok(()),
             Err(status) => Err(convert("xray.remove_inbound", &status).with("inbound", tag)),
         }
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use vpnkit_core::backend::ServerState;
 use vpnkit_core::model::{KeyId, ServerId, Traffic};
-use vpnkit_core::traffic::{Counter, Epoch, OnlineKey, Reading, TrafficSource};
+use vpnkit_core::traffic::{Counter, Epoch, OnlineAddress, OnlineKey, Reading, TrafficSource};
 use vpnkit_core::{Clock as _, Error, ErrorKind, Result, SystemClock};
 
 use crate::account::parse_email;
@@ -42,6 +42,7 @@ impl TrafficSource for Xray {
         for email in api.online().await? {
             let Some((key, _)) = parse_email(&email) else { continue };
             let addresses = api.online_addresses(&email).await?;
+            let addresses = addresses.into_iter().map(|(address, since)| OnlineAddress { address, since });
             keys.entry(key)
                 .or_insert_with(|| OnlineKey { key, addresses: Vec::new() })
                 .addresses

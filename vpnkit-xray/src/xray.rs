@@ -1,7 +1,6 @@
 //! The backend.
 
 use std::collections::{BTreeMap, HashSet};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,15 +16,16 @@ use vpnkit_core::backend::{
     ServerState,
 };
 use vpnkit_core::model::{
-    Credential, CredentialSecret, Device, Endpoint, Inbound, InboundTag, KeyId, NodeId, Protocol, ServerId,
+    Credential, CredentialKind, CredentialSecret, DeviceName, Endpoint, Inbound, InboundTag, KeyId, NodeId,
+    ServerId,
 };
-use vpnkit_core::subscription::Reach;
-use vpnkit_core::{Error, ErrorKind, Result};
+use vpnkit_core::subscription::ResolvedHost;
+use vpnkit_core::{Error, ErrorKind, Result, Secret};
 
 use crate::account::{self, parse_email};
 use crate::api::{Api, ApiAddress};
-use crate::config::{AttachedXray, XrayConfig, XrayMode};
-use crate::fault::{Answer, answer, convert};
+use crate::api_error::{AlterError, answer, convert};
+use crate::config::{AttachedXray, XrayConfig};
 use crate::inner::Inner;
 use crate::loaded::Loaded;
 use crate::managed::{self, Home};
@@ -45,13 +45,13 @@ impl Xray {
     /// Errors: `InvalidConfig` with the `field`.
     pub fn new(config: XrayConfig) -> Result<Self> {
         config.validate()?;
-        let address = match &config.mode {
-            XrayMode::Managed(managed) => ApiAddress::Unix(managed.directory.join("api.sock")),
-            XrayMode::Attached(attached) => ApiAddress::parse(&attached.api)?,
+        let address = match &config {
+            XrayConfig::Managed(managed) => ApiAddress::Unix(managed.directory.join("api.sock")),
+            XrayConfig::Attached(attached) => ApiAddress::parse(&attached.api)?,
         };
         let inner = Inner {
-            id: ServerId::new(&config.node, "xray"),
-            managed: matches!(config.mode, XrayMode::Managed(_)),
+            id: ServerId::new(config.node(), "xray"),
+            managed: matches!(config, XrayConfig::Managed(_)),
             instance: uuid::Uuid::new_v4(),
             api: Mutex::new(Api::new(&address)?),
             address,
@@ -71,17 +71,17 @@ impl Xray {
     }
 
     fn asked_to_cut(&self) -> bool {
-        match &self.config.mode {
-            XrayMode::Managed(managed) => managed.cut_connections,
-            XrayMode::Attached(attached) => attached.cut_connections,
+        match &self.config {
+            XrayConfig::Managed(managed) => managed.cut_connections,
+            XrayConfig::Attached(attached) => attached.cut_connections,
         }
     }
 
     /// The program, and a private directory for its input.
     pub(crate) fn program(&self) -> Option<(&Path, PathBuf)> {
-        match &self.config.mode {
-            XrayMode::Managed(managed) => Some((&managed.binary, managed.directory.clone())),
-            XrayMode::Attached(AttachedXray { binary, .. }) => {
+        match &self.config {
+            XrayConfig::Managed(managed) => Some((&managed.binary, managed.directory.clone())),
+            XrayConfig::Attached(AttachedXray { binary, .. }) => {
                 binary.as_deref().map(|binary| (binary, std::env::temp_dir()))
             }
         }
@@ -117,13 +117,13 @@ impl ProtocolBackend for Xray {
     }
 
     fn node(&self) -> &NodeId {
-        &self.config.node
+        self.config.node()
     }
 
     fn capabilities(&self) -> Capabilities {
-        let live_counters = match &self.config.mode {
-            XrayMode::Managed(managed) => managed.live_accounting,
-            XrayMode::Attached(attached) => attached.live_accounting,
+        let live_counters = match &self.config {
+            XrayConfig::Managed(managed) => managed.live_accounting,
+            XrayConfig::Attached(attached) => attached.live_accounting,
         };
         let mut capabilities = Capabilities::NONE;
         capabilities.live_accounts = true;
@@ -139,7 +139,7 @@ impl ProtocolBackend for Xray {
         rules::check(inbound)
     }
 
-    async fn issue(&self, protocol: Protocol, _device: &Device) -> Result<CredentialSecret> {
+    async fn issue(&self, protocol: CredentialKind, _device: &DeviceName) -> Result<CredentialSecret> {
         Ok(CredentialSecret::generate(protocol))
     }
 
@@ -147,8 +147,8 @@ impl ProtocolBackend for Xray {
         if self.asked_to_cut() && !cut::permitted() {
             tracing::warn!(server = %self.inner.id, "connections are not cut: CAP_NET_ADMIN is missing");
         }
-        match &self.config.mode {
-            XrayMode::Managed(config) => {
+        match &self.config {
+            XrayConfig::Managed(config) => {
                 let version = version::probe(&config.binary).await?;
                 *self.inner.version.lock().unwrap_or_else(PoisonError::into_inner) =
                     Some(version.to_string());
@@ -165,7 +165,7 @@ impl ProtocolBackend for Xray {
                 self.tasks.spawn(managed::supervise(inner, config.clone(), home, socket, desired, first));
                 heard.await.map_err(|_| Error::new(ErrorKind::Closed, "xray.start", "vpnkit is closed"))?
             }
-            XrayMode::Attached(config) => {
+            XrayConfig::Attached(config) => {
                 if let Some(binary) = &config.binary {
                     version::probe(binary).await?;
                 }
@@ -211,7 +211,9 @@ impl ProtocolBackend for Xray {
             let users = match self.inner.api().users(tag.as_str()).await {
                 Ok(users) => users,
                 // It was removed by somebody else, or holds no users.
-                Err(status) if matches!(answer(&status), Answer::NoInbound | Answer::NoUsers) => continue,
+                Err(status) if matches!(answer(&status), AlterError::NoInbound | AlterError::NoUsers) => {
+                    continue;
+                }
                 Err(status) => return Err(convert("xray.observe", &status).with("inbound", tag)),
             };
             let accounts: BTreeMap<_, _> = users
@@ -229,9 +231,7 @@ impl ProtocolBackend for Xray {
     }
 
     fn inbound_fingerprint(&self, inbound: &Inbound) -> Fingerprint {
-        let mut hasher = DefaultHasher::new();
-        serde_json::to_string(inbound).unwrap_or_default().hash(&mut hasher);
-        Fingerprint(hasher.finish())
+        Fingerprint::of([Secret::reveal(|| serde_json::to_string(inbound)).unwrap_or_default()])
     }
 
     async fn disconnect(&self, keys: &[KeyId], inbounds: &[Arc<Inbound>]) -> Result<usize> {
@@ -258,9 +258,9 @@ impl ProtocolBackend for Xray {
         key: KeyId,
         credential: &Credential,
         inbound: &Inbound,
-        reach: &Reach,
+        host: &ResolvedHost,
     ) -> Result<Endpoint> {
-        Endpoint::of(key, credential, inbound, reach)
+        Endpoint::of(key, credential, inbound, host)
     }
 
     async fn health(&self) -> Result<Health> {

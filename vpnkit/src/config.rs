@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use vpnkit_core::engine::EngineOptions;
+use vpnkit_core::model::{DurationText, duration_text, format_duration};
 use vpnkit_core::{Error, ErrorKind, Result, Secret};
 
 /// Where keys are remembered.
@@ -41,6 +43,20 @@ impl<'de> Deserialize<'de> for StoreConfig {
     }
 }
 
+impl JsonSchema for StoreConfig {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Store".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "store" })
+    }
+}
+
 impl From<StoreConfig> for String {
     fn from(store: StoreConfig) -> Self {
         match store {
@@ -51,25 +67,76 @@ impl From<StoreConfig> for String {
 }
 
 /// A server to drive.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ServerConfig {
-    /// Xray.
+    /// An Xray that vpnkit runs.
     #[cfg(feature = "xray")]
-    Xray(vpnkit_xray::XrayConfig),
+    ManagedXray(vpnkit_xray::ManagedXray),
+    /// An Xray that somebody else runs.
+    #[cfg(feature = "xray")]
+    AttachedXray(vpnkit_xray::AttachedXray),
+}
+
+impl<'de> Deserialize<'de> for ServerConfig {
+    /// Reads the fields of the type that is named, so that an error names the field.
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let mut fields = serde_json::Map::deserialize(d)?;
+        let kind = fields.remove("type");
+        let fault = |message: String| serde::de::Error::custom(message);
+        #[cfg(feature = "xray")]
+        match kind.as_ref().and_then(serde_json::Value::as_str) {
+            Some("managed_xray") => return inside(fields).map(Self::ManagedXray).map_err(fault),
+            Some("attached_xray") => return inside(fields).map(Self::AttachedXray).map_err(fault),
+            _ => {}
+        }
+        drop((fields, kind));
+        Err(fault("type: expected managed_xray or attached_xray".to_owned()))
+    }
+}
+
+#[cfg(feature = "xray")]
+fn inside<T: serde::de::DeserializeOwned>(
+    fields: serde_json::Map<String, serde_json::Value>,
+) -> Result<T, String> {
+    let text = serde_json::Value::Object(fields).to_string();
+    vpnkit_core::read_json(&text).map_err(|fault| match fault.path.as_str() {
+        "." => fault.message,
+        path => format!("{path}: {}", fault.message),
+    })
+}
+
+#[cfg(feature = "xray")]
+impl From<vpnkit_xray::XrayConfig> for ServerConfig {
+    fn from(config: vpnkit_xray::XrayConfig) -> Self {
+        match config {
+            vpnkit_xray::XrayConfig::Managed(managed) => Self::ManagedXray(managed),
+            vpnkit_xray::XrayConfig::Attached(attached) => Self::AttachedXray(attached),
+        }
+    }
+}
+
+#[cfg(feature = "xray")]
+impl From<ServerConfig> for vpnkit_xray::XrayConfig {
+    fn from(config: ServerConfig) -> Self {
+        match config {
+            ServerConfig::ManagedXray(managed) => Self::Managed(managed),
+            ServerConfig::AttachedXray(attached) => Self::Attached(attached),
+        }
+    }
 }
 
 /// Everything that [`crate::VpnKit::open`] needs.
 ///
 /// ```
 /// use vpnkit::Config;
-/// let config = Config::from_json(r#"{ "store": "sqlite:bot.db", "collect_every_secs": 5 }"#)?;
-/// assert_eq!(config.collect_every_secs, 5);
+/// let config = Config::from_json(r#"{ "store": "sqlite:bot.db", "collect_every": "5 seconds" }"#)?;
+/// assert_eq!(config.collect_every.as_secs(), 5);
 /// assert!(Config::from_json(r#"{ "store": "sqlite:bot.db", "colect": 5 }"#).is_err());
 /// # Ok::<(), vpnkit::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Config {
@@ -82,31 +149,34 @@ pub struct Config {
     /// The servers to drive; none is fine.
     #[serde(default)]
     pub servers: Vec<ServerConfig>,
-    /// Seconds between two readings of a server's counters. Default: 10.
-    #[serde(default = "default_collect")]
-    pub collect_every_secs: u64,
-    /// Seconds between two full comparisons of a server with the store. Default: 300.
-    #[serde(default = "default_reconcile")]
-    pub reconcile_every_secs: u64,
-    /// Days for which events and idempotency keys are kept. Default: 30.
-    #[serde(default = "default_keep")]
-    pub keep_events_days: u64,
+    /// The time between two readings of a server's counters. Default: 10 seconds.
+    #[serde(default = "default_collect", with = "duration_text")]
+    #[schemars(with = "DurationText")]
+    pub collect_every: Duration,
+    /// The time between two full comparisons of a server with the store. Default: 5 minutes.
+    #[serde(default = "default_reconcile", with = "duration_text")]
+    #[schemars(with = "DurationText")]
+    pub reconcile_every: Duration,
+    /// How long events and idempotency keys are kept. Default: 30 days.
+    #[serde(default = "default_keep", with = "duration_text")]
+    #[schemars(with = "DurationText")]
+    pub keep_events: Duration,
     /// Whether background work runs. Default: yes. Without it only [`crate::VpnKit::tick`] reads counters and ends keys:
     /// for tests that move a clock.
     #[serde(default = "default_background")]
     pub background: bool,
 }
 
-const fn default_collect() -> u64 {
-    10
+const fn default_collect() -> Duration {
+    Duration::from_secs(10)
 }
 
-const fn default_reconcile() -> u64 {
-    300
+const fn default_reconcile() -> Duration {
+    Duration::from_secs(300)
 }
 
-const fn default_keep() -> u64 {
-    30
+const fn default_keep() -> Duration {
+    Duration::from_secs(30 * 86_400)
 }
 
 const fn default_background() -> bool {
@@ -119,9 +189,9 @@ impl Config {
             store,
             passphrase: None,
             servers: Vec::new(),
-            collect_every_secs: default_collect(),
-            reconcile_every_secs: default_reconcile(),
-            keep_events_days: default_keep(),
+            collect_every: default_collect(),
+            reconcile_every: default_reconcile(),
+            keep_events: default_keep(),
             background: default_background(),
         }
     }
@@ -141,7 +211,7 @@ impl Config {
     #[cfg(feature = "xray")]
     #[must_use]
     pub fn xray(mut self, xray: vpnkit_xray::XrayConfig) -> Self {
-        self.servers.push(ServerConfig::Xray(xray));
+        self.servers.push(xray.into());
         self
     }
 
@@ -152,10 +222,10 @@ impl Config {
         self
     }
 
-    /// Sets the seconds between two readings.
+    /// Sets the time between two readings.
     #[must_use]
-    pub fn collect_every_secs(mut self, secs: u64) -> Self {
-        self.collect_every_secs = secs;
+    pub fn collect_every(mut self, time: Duration) -> Self {
+        self.collect_every = time;
         self
     }
 
@@ -163,7 +233,7 @@ impl Config {
     ///
     /// Errors: `InvalidConfig`.
     pub fn from_json(text: &str) -> Result<Self> {
-        let config: Self = crate::read_json(text).map_err(|fault| {
+        let config: Self = vpnkit_core::read_json(text).map_err(|fault| {
             Error::new(ErrorKind::InvalidConfig, "config", "the configuration cannot be read")
                 .with("fault", format!("{}: {}", fault.path, fault.message))
         })?;
@@ -175,14 +245,16 @@ impl Config {
     #[must_use]
     pub fn faults(&self) -> Vec<(String, String)> {
         let mut faults = Vec::new();
-        let positive = [
-            ("collect_every_secs", self.collect_every_secs),
-            ("reconcile_every_secs", self.reconcile_every_secs),
-            ("keep_events_days", self.keep_events_days),
+        const DAY: u64 = 86_400;
+        let bounds = [
+            ("collect_every", self.collect_every, Duration::from_millis(100), Duration::from_secs(DAY)),
+            ("reconcile_every", self.reconcile_every, Duration::from_secs(1), Duration::from_secs(DAY)),
+            ("keep_events", self.keep_events, Duration::from_secs(60), Duration::from_secs(36_500 * DAY)),
         ];
-        for (name, value) in positive {
-            if value == 0 || value > 10_000_000 {
-                faults.push((name.to_owned(), "must be 1 to 10,000,000".to_owned()));
+        for (name, time, least, most) in bounds {
+            if time < least || time > most {
+                let (least, most) = (format_duration(least), format_duration(most));
+                faults.push((name.to_owned(), format!("must be {least} to {most}")));
             }
         }
         match (&self.passphrase, &self.store) {
@@ -196,10 +268,8 @@ impl Config {
         }
         #[cfg(feature = "xray")]
         for (i, server) in self.servers.iter().enumerate() {
-            let ServerConfig::Xray(xray) = server;
-            faults.extend(
-                xray.faults().into_iter().map(|(path, why)| (format!("servers[{i}].xray.{path}"), why)),
-            );
+            let xray = vpnkit_xray::XrayConfig::from(server.clone());
+            faults.extend(xray.faults().into_iter().map(|(path, why)| (format!("servers[{i}].{path}"), why)));
         }
         faults
     }
@@ -221,9 +291,9 @@ impl Config {
 
     pub(crate) fn options(&self) -> EngineOptions {
         EngineOptions {
-            collect_every: Duration::from_secs(self.collect_every_secs),
-            reconcile_every: Duration::from_secs(self.reconcile_every_secs),
-            keep_events: Duration::from_secs(self.keep_events_days * 86_400),
+            collect_every: self.collect_every,
+            reconcile_every: self.reconcile_every,
+            keep_events: self.keep_events,
             background: self.background,
             ..EngineOptions::default()
         }

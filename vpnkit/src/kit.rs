@@ -6,7 +6,7 @@ use vpnkit_core::engine::{
     Engine, Events, Hosts, Inbounds, Keys, ServerParts, Servers, Subscriptions, TrafficView,
 };
 use vpnkit_core::store::{KeyStore, memory::MemoryStore};
-use vpnkit_core::{Clock, Result, Secret, SystemClock};
+use vpnkit_core::{Clock, Result, Secret, SystemClock, Timestamp};
 
 use crate::config::{Config, ServerConfig, StoreConfig};
 
@@ -62,7 +62,7 @@ impl VpnKit {
     /// Keys: create, find, change, delete.
     ///
     /// ```
-    /// use vpnkit::{ByteSize, Config, CreateKey, ErrorKind, KeyPatch, KeyStatus, Patch, VpnKit};
+    /// use vpnkit::{ByteSize, Config, CreateKey, ErrorKind, KeyPatch, KeyStatus, VpnKit};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> vpnkit::Result<()> {
@@ -70,7 +70,7 @@ impl VpnKit {
     /// let key = kit.keys().create(CreateKey::named("tg_42").data_limit(ByteSize::gib(50))).await?;
     ///
     /// // Sold another 50 GiB: only if nobody changed the key meanwhile.
-    /// let patch = KeyPatch { data_limit: Patch::Set(ByteSize::gib(100)), ..KeyPatch::default() };
+    /// let patch = KeyPatch::default().data_limit(ByteSize::gib(100));
     /// let sold = kit.keys().update(key.id, patch.clone(), Some(key.version)).await?;
     /// let again = kit.keys().update(key.id, patch, Some(key.version)).await;
     /// assert_eq!(again.unwrap_err().kind(), ErrorKind::Conflict);
@@ -90,7 +90,7 @@ impl VpnKit {
     /// Inbounds: add, change, remove.
     ///
     /// ```no_run
-    /// use vpnkit::{Config, Inbound, InboundTag, NodeId, Transport, VpnKit, VpnProtocol, XrayConfig};
+    /// use vpnkit::{Config, Inbound, InboundTag, NodeId, Transport, VpnKit, Protocol, XrayConfig};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> vpnkit::Result<()> {
@@ -98,10 +98,10 @@ impl VpnKit {
     /// let kit = VpnKit::open(Config::sqlite("/var/lib/vpnkit/keys.db").xray(xray)).await?;
     /// let tag = InboundTag::new("ws")?;
     /// let websocket = Transport::WebSocket { path: "/tunnel".into(), host: None };
-    /// kit.inbounds().ensure(Inbound::new(tag.clone(), 8080, VpnProtocol::Vmess).transport(websocket)).await?;
+    /// kit.inbounds().ensure(Inbound::new(tag.clone(), 8080, Protocol::Vmess).transport(websocket)).await?;
     /// // A port and a tag for one key, which go with it.
     /// let key = kit.keys().require("alice").await?;
-    /// let own = Inbound::new(InboundTag::new("alice")?, 8081, VpnProtocol::Trojan).dedicated_to(key.id);
+    /// let own = Inbound::new(InboundTag::new("alice")?, 8081, Protocol::Trojan).dedicated_to(key.id);
     /// kit.inbounds().ensure(own).await?;
     /// kit.inbounds().remove(&NodeId::main(), &tag).await?;
     /// # kit.close().await
@@ -171,20 +171,14 @@ impl VpnKit {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use vpnkit::{Clock, Config, CreateKey, SystemClock, UsageQuery, UsageStep, VpnKit};
+    /// use vpnkit::{Config, CreateKey, HistoryQuery, UsageStep, VpnKit};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> vpnkit::Result<()> {
     /// # let kit = VpnKit::open(Config::memory()).await?;
     /// let key = kit.keys().create(CreateKey::named("alice")).await?;
-    /// let now = SystemClock.now();
-    /// let month = UsageQuery {
-    ///     key: Some(key.id),
-    ///     node: None,
-    ///     from: now.minus(Duration::from_secs(30 * 86_400)),
-    ///     to: now,
-    ///     step: UsageStep::Day,
-    /// };
+    /// let since = kit.now()?.minus(Duration::from_secs(30 * 86_400));
+    /// let month = HistoryQuery::of(key.id).since(since).step(UsageStep::Day);
     /// for day in kit.traffic().history(month).await? {
     ///     println!("{} {} up, {} down", day.at, day.traffic.up, day.traffic.down);
     /// }
@@ -220,7 +214,7 @@ impl VpnKit {
     /// Servers: status, log, reconcile.
     ///
     /// ```
-    /// use vpnkit::{Config, VpnKit, XrayConfig, backend::ServerState};
+    /// use vpnkit::{Config, ServerCondition, VpnKit, XrayConfig};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> vpnkit::Result<()> {
@@ -228,7 +222,7 @@ impl VpnKit {
     /// let config = Config::memory().xray(XrayConfig::attached("vpn.example.com", "127.0.0.1:1"));
     /// let kit = VpnKit::open(config).await?;
     /// for server in kit.servers().status().await? {
-    ///     assert!(matches!(server.state, ServerState::Down { .. }));
+    ///     assert_eq!(server.state, ServerCondition::Down);
     ///     assert!(kit.servers().reconcile(&server.id).await.unwrap_err().is_temporary());
     /// }
     /// # kit.close().await
@@ -237,6 +231,19 @@ impl VpnKit {
     #[must_use]
     pub fn servers(&self) -> Servers {
         self.engine.servers()
+    }
+
+    /// Returns the engine: for servers and bindings that call operations by name.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Returns the time as vpnkit sees it. Compute with it, not with the machine's: they differ in tests.
+    ///
+    /// Errors: `Closed`.
+    pub fn now(&self) -> Result<Timestamp> {
+        self.engine.now()
     }
 
     /// Does at once what background work does in its intervals; see [`Engine::tick`].
@@ -265,8 +272,8 @@ async fn open_sqlite(_path: std::path::PathBuf, _passphrase: Option<Secret>) -> 
 
 #[cfg(feature = "xray")]
 fn parts(config: ServerConfig) -> Result<ServerParts> {
-    let ServerConfig::Xray(config) = config;
-    let address = config.address.clone();
+    let config = vpnkit_xray::XrayConfig::from(config);
+    let address = config.address().to_owned();
     let xray = Arc::new(vpnkit_xray::Xray::new(config)?);
     Ok(ServerParts { backend: xray.clone(), source: xray, address })
 }

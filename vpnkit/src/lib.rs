@@ -1,5 +1,13 @@
 //! An embeddable VPN control plane: keys, limits, traffic accounting and servers in your own process.
 //!
+//! - A **key** is what one customer holds: identity, data limit, expiry, status, and credentials, the secrets that let it
+//!   into protocols.
+//! - A **server** is one VPN server program, such as Xray, on one **node**, a machine; the local one is `main`. vpnkit runs
+//!   the program itself (*managed*) or drives one that somebody else runs (*attached*).
+//! - An **inbound** is where clients arrive: a port of a server with a protocol, a transport and a protection.
+//! - A **host** is how clients reach an inbound: the address, port and names that they use, which differ from the inbound's
+//!   own behind a CDN or a domain.
+//!
 //! ```
 //! use vpnkit::{ByteSize, Config, CreateKey, VpnKit};
 //!
@@ -13,26 +21,26 @@
 //! ```
 //!
 //! [`VpnKit`] is the whole surface: [`Keys`], [`Inbounds`], [`Hosts`], [`Subscriptions`], [`TrafficView`], [`Events`] and [`Servers`] hang on it.
-//! Plain data goes in and comes out; there are no lifetimes, generics or callbacks to carry through.
+//! Plain data goes in and comes out; there are no lifetimes, generics or callbacks to carry through. The same operations can
+//! be called by name, with JSON: [`operation`]. Why things are as they are: `docs/decisions/` in the repository.
 
 mod config;
-mod json;
 mod kit;
 
 pub use config::{Config, ServerConfig, StoreConfig};
-pub use json::{Unreadable, read_json};
 pub use kit::VpnKit;
 pub use vpnkit_core::engine::{
-    Collected, EventStream, Events, Hosts, InboundHosts, Inbounds, Keys, RenderOptions, ServerStatus,
-    Servers, Subscriptions, TrafficView,
+    Collected, EventStream, Events, Hosts, Image, ImageFormat, InboundHosts, Inbounds, KeyIterator, Keys,
+    RenderOptions, ServerCondition, ServerStatus, Servers, Subscriptions, TrafficView,
 };
 pub use vpnkit_core::model::*;
 pub use vpnkit_core::subscription::{self, Qr};
-pub use vpnkit_core::traffic::OnlineKey;
+pub use vpnkit_core::traffic::{OnlineAddress, OnlineKey};
 pub use vpnkit_core::{
-    Clock, Error, ErrorKind, ManualClock, Result, Retry, Secret, SystemClock, Timestamp, async_trait,
+    Clock, Error, ErrorKind, ManualClock, Result, Retry, Secret, SystemClock, Timestamp, Unreadable,
+    async_trait, read_json,
 };
-pub use vpnkit_core::{backend, engine, store, traffic};
+pub use vpnkit_core::{backend, engine, operation, store, traffic};
 #[cfg(feature = "xray")]
 pub use vpnkit_xray as xray;
 #[cfg(feature = "xray")]

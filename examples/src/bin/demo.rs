@@ -12,8 +12,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use testbed::{Certificate, Site, XrayClient, free_ports, get, xray_binary};
 use tokio::io::AsyncReadExt as _;
 use vpnkit::{
-    ByteSize, Config, CreateKey, Cursor, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyStatus, Patch, Qr,
-    RealityKeys, Result, Security, VpnKit, VpnProtocol, XrayConfig,
+    ByteSize, Config, CreateKey, Cursor, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyStatus, Patch,
+    Protocol, Qr, RealityKeys, Result, Security, VpnKit, XrayConfig,
 };
 
 const LIMIT: ByteSize = ByteSize::mib(32);
@@ -28,10 +28,12 @@ async fn main() -> Result<()> {
     let xray = XrayConfig::managed("127.0.0.1", directory.path().join("xray"))
         .binary(xray_binary())
         .live_accounting(true);
-    let config = Config::sqlite(directory.path().join("keys.db")).xray(xray).collect_every_secs(1);
+    let config = Config::sqlite(directory.path().join("keys.db"))
+        .xray(xray)
+        .collect_every(std::time::Duration::from_secs(1));
     let kit = VpnKit::open(config).await?;
     let status = kit.servers().status().await?;
-    let version = status.first().and_then(|s| s.health.as_ref()).map_or("?", |h| h.version.as_str());
+    let version = status.first().and_then(|s| s.version.as_deref()).unwrap_or("?");
     println!("A SQLite store is open and Xray {version} is running, both of this process alone.\n");
 
     // Whatever happens in between, Xray goes with us.
@@ -51,7 +53,7 @@ async fn main() -> Result<()> {
 async fn show(kit: &VpnKit, destination: &Site, site: &Site) -> Result<()> {
     let reality = RealityKeys::generate().reality(destination.address.to_string(), "site.test");
     let [port] = free_ports();
-    let inbound = Inbound::new(InboundTag::new("reality")?, port, VpnProtocol::Vless { vision: true })
+    let inbound = Inbound::new(InboundTag::new("reality")?, port, Protocol::Vless { vision: true })
         .listen([127, 0, 0, 1].into())
         .security(Security::Reality(reality));
     kit.inbounds().ensure(inbound).await?;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use vpnkit::{
-    ByteSize, Config, CreateKey, Error, Inbound, InboundTag, NodeId, RealityKeys, Result, Security, VpnKit,
-    VpnProtocol, XrayConfig,
+    ByteSize, Config, CreateKey, Error, Inbound, InboundTag, NodeId, Protocol, RealityKeys, Result, Security,
+    VpnKit, XrayConfig,
 };
 
 fn setting(name: &str, default: &str) -> String {
@@ -34,7 +34,7 @@ async fn main() -> Result<()> {
     let tag = InboundTag::new("reality")?;
     if kit.inbounds().get(&NodeId::main(), &tag).await?.is_none() {
         let reality = RealityKeys::generate().reality(site.as_str(), name);
-        let inbound = Inbound::new(tag, port, VpnProtocol::Vless { vision: true });
+        let inbound = Inbound::new(tag, port, Protocol::Vless { vision: true });
         kit.inbounds().ensure(inbound.security(Security::Reality(reality))).await?;
     }
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use testbed::{CounterClient, inbound, xray_binary};
 use vpnkit::engine::{Engine, EngineOptions, ServerParts};
 use vpnkit::store::sqlite::{SqliteOptions, SqliteStore};
-use vpnkit::{Config, CreateKey, SystemClock, VpnKit, VpnProtocol, XrayConfig};
+use vpnkit::{Config, CreateKey, Protocol, SystemClock, VpnKit, XrayConfig};
 use vpnkit_testkit::FakeServer;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -37,7 +37,7 @@ async fn main() {
 async fn hold(directory: &Path) {
     let xray = XrayConfig::managed("127.0.0.1", directory.join("xray")).binary(xray_binary());
     let kit = VpnKit::open(Config::sqlite(directory.join("keys.db")).xray(xray)).await.unwrap();
-    kit.inbounds().ensure(inbound("plain", VpnProtocol::Vless { vision: false })).await.unwrap();
+    kit.inbounds().ensure(inbound("plain", Protocol::Vless { vision: false })).await.unwrap();
     // Of its own, because whoever starts tests in the background has them ignore it. Nothing is closed or dropped.
     let mut interrupted = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).unwrap();
     println!("ready");

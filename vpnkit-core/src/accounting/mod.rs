@@ -39,8 +39,8 @@ pub struct Tally {
     pub moved: Vec<Moved>,
     /// The server's counters began anew: older ones are void.
     pub new_epoch: bool,
-    /// Counters that went backwards within one epoch: somebody else resets them.
-    pub backwards: usize,
+    /// Counters that went counter_resets within one epoch: somebody else resets them.
+    pub counter_resets: usize,
     /// All counters now, sorted by key: the next baseline.
     pub counters: Vec<Counter>,
 }
@@ -56,7 +56,7 @@ pub fn account(last: Option<&Baseline>, reading: Reading) -> Tally {
     };
     let first_sight = last.is_none();
     let mut moved = Vec::new();
-    let mut backwards = 0;
+    let mut counter_resets = 0;
     for counter in &counters {
         while before.next_if(|b| b.key < counter.key).is_some() {}
         let old = before.next_if(|b| b.key == counter.key).map_or_else(Traffic::default, |b| b.traffic);
@@ -65,7 +65,7 @@ pub fn account(last: Option<&Baseline>, reading: Reading) -> Tally {
             continue;
         }
         if now.up < old.up || now.down < old.down {
-            backwards += 1;
+            counter_resets += 1;
         }
         let step = |now: u64, old: u64| if now < old { now } else { now - old };
         let delta = if first_sight {
@@ -80,7 +80,7 @@ pub fn account(last: Option<&Baseline>, reading: Reading) -> Tally {
         Some(last) if !new_epoch => union(&last.counters, counters),
         _ => counters,
     };
-    Tally { moved, new_epoch, backwards, counters }
+    Tally { moved, new_epoch, counter_resets, counters }
 }
 
 fn normalise(mut counters: Vec<Counter>) -> Vec<Counter> {
@@ -177,7 +177,7 @@ mod tests {
                         let kept = hidden.take().and_then(|key| shown.remove(&key).map(|_| key));
                         let (next_baseline, tally) = next(Some(baseline), &reading(epoch, &shown));
                         baseline = next_baseline;
-                        prop_assert_eq!(tally.backwards, 0);
+                        prop_assert_eq!(tally.counter_resets, 0);
                         for moved in tally.moved {
                             let entry = counted.entry(moved.key.0).or_default();
                             *entry = entry.plus(moved.delta);
@@ -223,7 +223,7 @@ mod tests {
         let (_, tally) =
             next(Some(baseline), &reading(1, &BTreeMap::from([(1, Traffic { up: 3, down: 4 })])));
         assert_eq!(tally.moved[0].delta, Traffic { up: 3, down: 4 });
-        assert_eq!(tally.backwards, 1);
+        assert_eq!(tally.counter_resets, 1);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio::time::MissedTickBehavior;
 
 use super::Shared;
@@ -12,16 +14,16 @@ use crate::store::{StoreOp, StoreTxn, TrafficBatch};
 use crate::{ErrorKind, Result};
 
 /// What one reading added.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Collected {
-    /// Keys whose counters moved.
-    pub moved: usize,
+    /// Keys whose traffic was updated.
+    pub keys_updated: usize,
     /// Bytes that were added.
     pub traffic: Traffic,
     /// Keys that reached their limit.
     pub limited: usize,
     /// Counters that somebody else reset: their first bytes after that may be lost.
-    pub backwards: usize,
+    pub counter_resets: usize,
 }
 
 /// Reads the server in its interval until the engine stops.
@@ -60,13 +62,16 @@ impl Shared {
                 return Ok(Collected::default());
             }
             let after = baseline.map_or(0, |b| b.sequence);
-            let mut collected =
-                Collected { moved: tally.moved.len(), backwards: tally.backwards, ..Collected::default() };
+            let mut collected = Collected {
+                keys_updated: tally.moved.len(),
+                counter_resets: tally.counter_resets,
+                ..Collected::default()
+            };
             for moved in &tally.moved {
                 collected.traffic = collected.traffic.plus(moved.delta);
             }
-            if tally.backwards > 0 {
-                tracing::warn!(server = %server.id(), counters = tally.backwards, "another program resets counters");
+            if tally.counter_resets > 0 {
+                tracing::warn!(server = %server.id(), counters = tally.counter_resets, "another program resets counters");
             }
             let batch = TrafficBatch {
                 server: server.id().clone(),

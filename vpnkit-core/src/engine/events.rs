@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use futures_core::stream::BoxStream;
 
+use vpnkit_macros::operations;
+
 use super::Engine;
 use crate::Result;
 use crate::model::{Cursor, Event, EventBatch};
@@ -20,17 +22,24 @@ pub struct Events {
     pub(super) engine: Engine,
 }
 
+#[operations(noun = "events", handle = Engine::events)]
 impl Events {
     /// At most `max` events after a cursor; does not wait.
     ///
     /// Errors: `CursorExpired` when some of them are no longer kept.
-    pub async fn read(&self, after: Cursor, max: usize) -> Result<EventBatch> {
+    #[operation(read)]
+    pub async fn read(
+        &self,
+        after: Cursor,
+        #[arg(positional, default = 1_000)] max: usize,
+    ) -> Result<EventBatch> {
         const OP: &str = "events.read";
         self.engine.shared.open(OP)?;
         self.engine.shared.store.events(after, max).await.map_err(|e| e.during(OP))
     }
 
     /// The cursor of the newest event: from here on only what happens next.
+    #[operation(read)]
     pub async fn newest(&self) -> Result<Cursor> {
         const OP: &str = "events.newest";
         self.engine.shared.open(OP)?;

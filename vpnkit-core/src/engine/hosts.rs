@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use super::desk::Desk;
+use schemars::JsonSchema;
+use vpnkit_macros::operations;
+
+use super::subscription_cache::SubscriptionCache;
 use super::{Engine, Shared};
 use crate::model::{Endpoint, Host, InboundTag, Key, KeyRef, NodeId};
-use crate::subscription::{Reach, Seed, Variables};
+use crate::subscription::{ResolvedHost, Seed, Variables};
 use crate::{Error, ErrorKind, Result, Timestamp};
 
 /// The hosts of one inbound.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, JsonSchema)]
 pub struct InboundHosts {
     /// The inbound's machine.
     pub node: NodeId,
@@ -25,8 +28,10 @@ pub struct Hosts {
     pub(super) engine: Engine,
 }
 
+#[operations(noun = "hosts", handle = Engine::hosts)]
 impl Hosts {
     /// The hosts of every inbound that has some, sorted by node and tag.
+    #[operation(read)]
     pub async fn list(&self) -> Result<Vec<InboundHosts>> {
         let shared = self.shared("hosts.list")?;
         let hosts = |(place, hosts): (&(NodeId, InboundTag), &Vec<Host>)| InboundHosts {
@@ -34,14 +39,20 @@ impl Hosts {
             tag: place.1.clone(),
             hosts: hosts.clone(),
         };
-        Ok(shared.reload_desk().await?.hosts.iter().map(hosts).collect())
+        Ok(shared.reload_subscriptions().await?.hosts.iter().map(hosts).collect())
     }
 
     /// Replaces all hosts of an inbound; none gives it back its server's own address. To keep an inbound out of
     /// subscriptions, give it one host that is `disabled`.
     ///
     /// Errors: `NotFound` for the inbound; `InvalidInput` with the `field`, `hosts[1].port`.
-    pub async fn set(&self, node: &NodeId, tag: &InboundTag, hosts: Vec<Host>) -> Result<()> {
+    #[operation(change)]
+    pub async fn set(
+        &self,
+        #[arg(default = NodeId::main())] node: &NodeId,
+        tag: &InboundTag,
+        hosts: Vec<Host>,
+    ) -> Result<()> {
         const OP: &str = "hosts.set";
         let shared = self.shared(OP)?;
         if hosts.len() > 100 {
@@ -58,10 +69,11 @@ impl Hosts {
     /// is stored.
     ///
     /// Errors: `NotFound` for the key or the inbound; `InvalidInput` with the `field`.
+    #[operation(read)]
     pub async fn preview(
         &self,
         key: impl Into<KeyRef>,
-        node: &NodeId,
+        #[arg(default = NodeId::main())] node: &NodeId,
         tag: &InboundTag,
         hosts: Vec<Host>,
     ) -> Result<Vec<Endpoint>> {
@@ -72,10 +84,11 @@ impl Hosts {
         }
         shared.inbound(OP, node, tag)?;
         let key = shared.resolve(OP, &key.into()).await?;
-        let known = shared.fresh_desk().await?;
-        let mut desk = Desk { settings: Arc::clone(&known.settings), ..Desk::default() };
-        desk.hosts.insert((node.clone(), tag.clone()), hosts);
-        let mut endpoints = shared.endpoints(&key, &desk, shared.clock.now())?;
+        let known = shared.fresh_subscriptions().await?;
+        let mut cache =
+            SubscriptionCache { settings: Arc::clone(&known.settings), ..SubscriptionCache::default() };
+        cache.hosts.insert((node.clone(), tag.clone()), hosts);
+        let mut endpoints = shared.endpoints(&key, &cache, shared.clock.now())?;
         endpoints.retain(|endpoint| endpoint.inbound == *tag);
         Ok(endpoints)
     }
@@ -97,7 +110,12 @@ impl Shared {
     }
 
     /// Credential × inbound × host.
-    pub(super) fn endpoints(&self, key: &Key, desk: &Desk, now: Timestamp) -> Result<Vec<Endpoint>> {
+    pub(super) fn endpoints(
+        &self,
+        key: &Key,
+        cache: &SubscriptionCache,
+        now: Timestamp,
+    ) -> Result<Vec<Endpoint>> {
         let mut endpoints = Vec::new();
         for inbound in self.inbounds().iter().filter(|i| i.serves(key.id, &key.inbounds)) {
             let server = self.servers.iter().find(|s| s.backend.node() == &inbound.node);
@@ -105,8 +123,8 @@ impl Shared {
             let variables = Variables {
                 key,
                 now,
-                utc_offset_minutes: desk.settings.utc_offset_minutes,
-                language: desk.settings.language,
+                utc_offset_minutes: cache.settings.utc_offset_minutes,
+                language: cache.settings.language,
                 server: &server.address,
                 protocol: inbound.protocol.code(),
                 transport: inbound.transport.code(),
@@ -114,12 +132,12 @@ impl Shared {
             let seed = Seed::of(key, &inbound.tag, now);
             let default = std::slice::from_ref(&server.host);
             let hosts =
-                desk.hosts.get(&(inbound.node.clone(), inbound.tag.clone())).map_or(default, Vec::as_slice);
+                cache.hosts.get(&(inbound.node.clone(), inbound.tag.clone())).map_or(default, Vec::as_slice);
             for (place, host) in hosts.iter().enumerate().filter(|(_, host)| !host.disabled) {
-                let reach = Reach::of(host, place, &variables, seed);
+                let host = ResolvedHost::of(host, place, &variables, seed);
                 let fitting = |c: &&crate::model::Credential| c.protocol() == inbound.protocol.credential();
                 for credential in key.credentials.iter().filter(fitting) {
-                    endpoints.push(server.backend.endpoint(key.id, credential, inbound, &reach)?);
+                    endpoints.push(server.backend.endpoint(key.id, credential, inbound, &host)?);
                 }
             }
         }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::desk::hosts_name;
+use vpnkit_macros::operations;
+
+use super::subscription_cache::hosts_name;
 use super::{Engine, Shared};
 use crate::model::{Credential, Inbound, InboundTag, KeyPatch, KeyQuery, NodeId};
 use crate::store::{StoreOp, StoreTxn};
@@ -14,6 +16,7 @@ pub struct Inbounds {
     pub(super) engine: Engine,
 }
 
+#[operations(noun = "inbounds", handle = Engine::inbounds)]
 impl Inbounds {
     /// Makes sure that the inbound exists as described: adds it, replaces the one of its tag, or does nothing.
     /// Keys that lack a credential for it get one.
@@ -21,9 +24,10 @@ impl Inbounds {
     /// Errors: `InvalidInput` for what the server program does not allow; `AlreadyExists` when another inbound has
     /// the port; `PortInUse` and `Rejected` when the server refuses it, and then nothing is changed. When the server
     /// does not answer, the inbound is committed and comes with the next reconcile.
-    pub async fn ensure(&self, inbound: Inbound) -> Result<Inbound> {
+    #[operation(change)]
+    pub async fn ensure(&self, #[arg(record)] inbound: Inbound) -> Result<Inbound> {
         let inbounds = self.clone();
-        self.engine.to_the_end("inbounds.ensure", async move { inbounds.put(inbound).await }).await
+        self.engine.run_to_completion("inbounds.ensure", async move { inbounds.put(inbound).await }).await
     }
 
     async fn put(&self, inbound: Inbound) -> Result<Inbound> {
@@ -44,8 +48,8 @@ impl Inbounds {
         if before.as_ref() == Some(&inbound) {
             return Ok(inbound);
         }
-        let heard = server.queue.inbound(inbound.tag.clone());
-        match tokio::time::timeout(shared.options.apply_wait.max(super::inbounds::APPLY), heard).await {
+        let applied = server.queue.inbound(inbound.tag.clone());
+        match tokio::time::timeout(shared.options.apply_wait.max(super::inbounds::APPLY), applied).await {
             Ok(Ok(Err(e))) if matches!(e.kind(), ErrorKind::PortInUse | ErrorKind::Rejected) => {
                 let undo = match before {
                     Some(before) => StoreOp::PutInbound(Box::new(before)),
@@ -61,22 +65,35 @@ impl Inbounds {
     }
 
     /// All inbounds, sorted by node and tag.
+    #[operation(read)]
     pub async fn list(&self) -> Result<Vec<Inbound>> {
         const OP: &str = "inbounds.list";
         self.shared(OP)?.store.inbounds().await.map_err(|e| e.during(OP))
     }
 
     /// The inbound, or `None`.
-    pub async fn get(&self, node: &NodeId, tag: &InboundTag) -> Result<Option<Inbound>> {
+    #[operation(read)]
+    pub async fn get(
+        &self,
+        #[arg(default = NodeId::main())] node: &NodeId,
+        tag: &InboundTag,
+    ) -> Result<Option<Inbound>> {
         Ok(self.list().await?.into_iter().find(|i| i.node == *node && i.tag == *tag))
     }
 
     /// Removes an inbound. Keys that were on it stay; nobody connects to it any more.
     ///
     /// Errors: `NotFound`.
-    pub async fn remove(&self, node: &NodeId, tag: &InboundTag) -> Result<()> {
+    #[operation(change)]
+    pub async fn remove(
+        &self,
+        #[arg(default = NodeId::main())] node: &NodeId,
+        tag: &InboundTag,
+    ) -> Result<()> {
         let (inbounds, node, tag) = (self.clone(), node.clone(), tag.clone());
-        self.engine.to_the_end("inbounds.remove", async move { inbounds.take(&node, &tag).await }).await
+        self.engine
+            .run_to_completion("inbounds.remove", async move { inbounds.take(&node, &tag).await })
+            .await
     }
 
     async fn take(&self, node: &NodeId, tag: &InboundTag) -> Result<()> {
@@ -87,10 +104,10 @@ impl Inbounds {
             StoreTxn::new(shared.clock.now(), vec![StoreOp::RemoveInbound(node.clone(), tag.clone()), hosts]);
         shared.store.commit(txn).await.map_err(|e| e.during(OP))?;
         shared.reload_inbounds().await?;
-        shared.reload_desk().await?;
+        shared.reload_subscriptions().await?;
         for server in shared.servers.iter().filter(|s| s.backend.node() == node) {
-            let heard = server.queue.inbound(tag.clone());
-            let _ = tokio::time::timeout(shared.options.apply_wait, heard).await;
+            let applied = server.queue.inbound(tag.clone());
+            let _ = tokio::time::timeout(shared.options.apply_wait, applied).await;
         }
         Ok(())
     }
@@ -143,7 +160,7 @@ impl Shared {
                 }
             }
             match page.next {
-                Some(next) => query.after = Some(next),
+                Some(next) => query.page = Some(next),
                 None => return Ok(()),
             }
         }

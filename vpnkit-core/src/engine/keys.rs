@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use vpnkit_macros::operations;
+
 use super::inbounds::forget_hosts;
 use super::{Engine, Shared};
+use crate::backend::Fingerprint;
 use crate::model::{
-    CreateKey, Credential, CredentialSecret, Endpoint, InboundSelection, Key, KeyId, KeyPatch, KeyQuery,
-    KeyRef, NewKey, Page, Protocol,
+    CreateKey, Credential, CredentialKind, CredentialSecret, Endpoint, InboundSelection, Key, KeyId,
+    KeyPatch, KeyQuery, KeyRef, NewKey, Page,
 };
-use crate::store::{Receipt, StoreOp, StoreTxn};
-use crate::{Error, ErrorKind, Result};
+use crate::store::{Receipt, Request, StoreOp, StoreTxn};
+use crate::{Error, ErrorKind, Result, Secret};
 
 /// Creates, finds, changes and deletes keys. Every change is committed before a server hears of it; a server that
 /// is down delays a key, it never loses one.
@@ -18,6 +21,7 @@ pub struct Keys {
     pub(super) engine: Engine,
 }
 
+#[operations(noun = "keys", handle = Engine::keys)]
 impl Keys {
     /// Creates a key with its credentials.
     ///
@@ -25,33 +29,36 @@ impl Keys {
     ///
     /// Errors: `InvalidInput` with the `field`; `NotFound` for an inbound that does not exist; `AlreadyExists` when
     /// the name is taken.
-    pub async fn create(&self, request: CreateKey) -> Result<Key> {
+    #[operation(change)]
+    pub async fn create(&self, #[arg(spread)] request: CreateKey) -> Result<Key> {
         let keys = self.clone();
-        self.engine.to_the_end("keys.create", async move { keys.create_one(request).await }).await
+        self.engine.run_to_completion("keys.create", async move { keys.create_one(request).await }).await
     }
 
     async fn create_one(&self, request: CreateKey) -> Result<Key> {
         const OP: &str = "keys.create";
         let shared = self.shared(OP)?;
         let now = shared.clock.now();
-        let request_id = request.idempotency_key.as_ref().map(|id| format!("{OP}:{id}"));
-        let key = shared.complete(request.validate(now)?).await?;
-        let txn = StoreTxn { at: now, request_id, ops: vec![StoreOp::Create(Box::new(key))] };
-        let receipt = shared.store.commit(txn).await.map_err(|e| e.during(OP))?;
-        let replayed = receipt.replayed;
-        let key = receipt.keys.into_iter().next().ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, OP, "the key of this idempotency key was deleted since")
-        })?;
-        if !replayed {
-            shared.applied(&[key.id]).await;
+        let id = request.idempotency_key.clone();
+        let made = id.as_ref().map(|id| request_of(OP, id, std::slice::from_ref(&request)));
+        if let Some(replay) = shared.replay(OP, made.as_ref()).await? {
+            return only_key(OP, id.as_deref(), replay);
         }
-        Ok(key)
+        let key = shared.complete(request.validate(now)?).await?;
+        let txn = StoreTxn { at: now, request: made, ops: vec![StoreOp::Create(Box::new(key))] };
+        let receipt = shared.store.commit(txn).await.map_err(|e| e.during(OP))?;
+        if !receipt.replayed {
+            let ids: Vec<KeyId> = receipt.keys.iter().map(|key| key.id).collect();
+            shared.applied(&ids).await;
+        }
+        only_key(OP, id.as_deref(), receipt)
     }
 
     /// Creates many keys in one transaction: all of them or none. The result has the order of the requests.
     ///
     /// Errors as with [`Self::create`], with the `index` of the request that is at fault. Idempotency keys of the
     /// single requests are refused; give the whole batch one.
+    #[operation(change)]
     pub async fn create_many(
         &self,
         requests: Vec<CreateKey>,
@@ -59,7 +66,7 @@ impl Keys {
     ) -> Result<Vec<Key>> {
         let keys = self.clone();
         let all = async move { keys.create_all(requests, idempotency_key).await };
-        self.engine.to_the_end("keys.create_many", all).await
+        self.engine.run_to_completion("keys.create_many", all).await
     }
 
     async fn create_all(
@@ -70,6 +77,11 @@ impl Keys {
         const OP: &str = "keys.create_many";
         let shared = self.shared(OP)?;
         let now = shared.clock.now();
+        let (id, count) = (idempotency_key, requests.len());
+        let made = id.as_ref().map(|id| request_of(OP, id, &requests));
+        if let Some(replay) = shared.replay(OP, made.as_ref()).await? {
+            return keys_of(OP, id.as_deref(), replay, count);
+        }
         let mut ops = Vec::with_capacity(requests.len());
         for (index, request) in requests.into_iter().enumerate() {
             let fault = |e: Error| e.during(OP).with("index", index);
@@ -83,57 +95,77 @@ impl Keys {
             let key = shared.complete(request.validate(now).map_err(fault)?).await.map_err(fault)?;
             ops.push(StoreOp::Create(Box::new(key)));
         }
-        let request_id = idempotency_key.map(|id| format!("{OP}:{id}"));
-        let receipt =
-            shared.store.commit(StoreTxn { at: now, request_id, ops }).await.map_err(|e| e.during(OP))?;
+        let txn = StoreTxn { at: now, request: made, ops };
+        let receipt = shared.store.commit(txn).await.map_err(|e| e.during(OP))?;
         if !receipt.replayed {
             let ids: Vec<KeyId> = receipt.keys.iter().map(|k| k.id).collect();
             shared.applied(&ids).await;
         }
-        Ok(receipt.keys)
+        keys_of(OP, id.as_deref(), receipt, count)
     }
 
-    /// The key, or `None`.
+    /// Returns the key, or `None`.
+    #[operation(read, inline)]
     pub async fn get(&self, key: impl Into<KeyRef>) -> Result<Option<Key>> {
         const OP: &str = "keys.get";
         self.shared(OP)?.store.key(&key.into()).await.map_err(|e| e.during(OP))
     }
 
-    /// The key, or the error `NotFound`.
+    /// Returns the key.
+    ///
+    /// Errors: `NotFound`.
+    #[operation(read, inline)]
     pub async fn require(&self, key: impl Into<KeyRef>) -> Result<Key> {
-        let key = key.into();
-        self.get(key.clone()).await?.ok_or_else(|| not_found("keys.get", &key))
+        const OP: &str = "keys.require";
+        self.shared(OP)?.resolve(OP, &key.into()).await
     }
 
-    /// A page of keys.
-    pub async fn find(&self, query: KeyQuery) -> Result<Page> {
+    /// Returns a page of keys: those with this text in name, label or note, with one of these statuses, of this owner.
+    ///
+    /// Errors: `InvalidInput` about `limit` or `page`.
+    #[operation(read)]
+    pub async fn find(&self, #[arg(spread)] query: KeyQuery) -> Result<Page> {
         const OP: &str = "keys.find";
         self.shared(OP)?.store.find(&query).await.map_err(|e| e.during(OP))
+    }
+
+    /// Walks through all keys that a query finds, page by page from [`KeyQuery::page`] on; [`KeyQuery::limit`] is the size
+    /// of a page.
+    ///
+    /// A key that stays is seen once whatever is written meanwhile, when keys are sorted by what does not change: by id,
+    /// the default, or by name.
+    #[must_use]
+    pub fn iterate(&self, query: KeyQuery) -> KeyIterator {
+        KeyIterator { keys: self.clone(), query: Some(query), ready: Vec::new().into_iter() }
     }
 
     /// Changes a key. With `expected_version`, only if nobody changed it since.
     ///
     /// Errors: `NotFound`, `Conflict`, `InvalidInput`, `AlreadyExists` (name).
+    #[operation(change)]
     pub async fn update(
         &self,
         key: impl Into<KeyRef>,
-        patch: KeyPatch,
+        #[arg(spread)] patch: KeyPatch,
         expected_version: Option<u64>,
     ) -> Result<Key> {
         self.patch("keys.update", key.into(), patch, expected_version).await
     }
 
     /// Lets a key that was disabled connect again, unless its time or limit is over.
+    #[operation(change)]
     pub async fn enable(&self, key: impl Into<KeyRef>) -> Result<Key> {
         self.patch("keys.enable", key.into(), KeyPatch::enabled(true), None).await
     }
 
     /// Switches a key off by hand.
+    #[operation(change)]
     pub async fn disable(&self, key: impl Into<KeyRef>) -> Result<Key> {
         self.patch("keys.disable", key.into(), KeyPatch::enabled(false), None).await
     }
 
     /// Sets what counts against the limit to nothing; the key's total traffic stays.
+    #[operation(change)]
     pub async fn reset_usage(&self, key: impl Into<KeyRef>) -> Result<Key> {
         let patch = KeyPatch { reset_usage: true, ..KeyPatch::default() };
         self.patch("keys.reset_usage", key.into(), patch, None).await
@@ -142,19 +174,24 @@ impl Keys {
     /// Deletes a key, its credentials and the inbounds that are dedicated to it. Its id is never used again.
     ///
     /// Errors: `NotFound`, `Conflict`.
+    #[operation(change)]
     pub async fn delete(&self, key: impl Into<KeyRef>, expected_version: Option<u64>) -> Result<()> {
         const OP: &str = "keys.delete";
         let shared = self.shared(OP)?;
         let key = shared.resolve(OP, &key.into()).await?;
         let keys = self.clone();
         self.engine
-            .to_the_end(OP, async move { keys.shared(OP)?.delete(OP, vec![key], expected_version).await })
+            .run_to_completion(
+                OP,
+                async move { keys.shared(OP)?.delete(OP, vec![key], expected_version).await },
+            )
             .await
     }
 
     /// Deletes these keys in one transaction, all of them or none; returns how many.
     ///
     /// Errors: `NotFound` with the first key that does not exist.
+    #[operation(change)]
     pub async fn delete_many(&self, ids: Vec<KeyId>) -> Result<usize> {
         const OP: &str = "keys.delete_many";
         let shared = self.shared(OP)?;
@@ -164,21 +201,25 @@ impl Keys {
         }
         let count = keys.len();
         let handle = self.clone();
-        self.engine.to_the_end(OP, async move { handle.shared(OP)?.delete(OP, keys, None).await }).await?;
+        self.engine
+            .run_to_completion(OP, async move { handle.shared(OP)?.delete(OP, keys, None).await })
+            .await?;
         Ok(count)
     }
 
     /// Everything a client needs to connect with this key: one endpoint for each credential, inbound and host.
     /// A key that may not connect has the same endpoints; they just do not work.
+    #[operation(read)]
     pub async fn endpoints(&self, key: impl Into<KeyRef>) -> Result<Vec<Endpoint>> {
         const OP: &str = "keys.endpoints";
         let shared = self.shared(OP)?;
         let key = shared.resolve(OP, &key.into()).await?;
-        let desk = shared.fresh_desk().await.map_err(|e| e.during(OP))?;
-        shared.endpoints(&key, &desk, shared.clock.now())
+        let cache = shared.fresh_subscriptions().await.map_err(|e| e.during(OP))?;
+        shared.endpoints(&key, &cache, shared.clock.now())
     }
 
     /// Share links, one for each endpoint.
+    #[operation(read)]
     pub async fn links(&self, key: impl Into<KeyRef>) -> Result<Vec<String>> {
         Ok(self.endpoints(key).await?.iter().map(crate::subscription::link).collect())
     }
@@ -196,7 +237,7 @@ impl Keys {
         expected: Option<u64>,
     ) -> Result<Key> {
         let keys = self.clone();
-        self.engine.to_the_end(op, async move { keys.patch_one(op, key, patch, expected).await }).await
+        self.engine.run_to_completion(op, async move { keys.patch_one(op, key, patch, expected).await }).await
     }
 
     async fn patch_one(
@@ -232,8 +273,87 @@ impl Keys {
     }
 }
 
+/// What makes a creation idempotent. The expiry is left out: a caller that computes it from the time of the call asks for
+/// another one each time it tries again.
+fn request_of(op: &'static str, id: &str, requests: &[CreateKey]) -> Request {
+    let asked: Vec<CreateKey> = requests
+        .iter()
+        .map(|request| CreateKey { idempotency_key: None, expires_at: None, ..request.clone() })
+        .collect();
+    let asked = Secret::reveal(|| serde_json::to_string(&asked)).unwrap_or_default();
+    Request { id: format!("{op}:{id}"), fingerprint: Fingerprint::of([asked]) }
+}
+
+/// The keys of a receipt, marked when they are those of an earlier call.
+fn keys_of(op: &'static str, id: Option<&str>, receipt: Receipt, count: usize) -> Result<Vec<Key>> {
+    let mut keys = receipt.keys;
+    if keys.len() != count {
+        return Err(Error::new(ErrorKind::NotFound, op, "a key of this idempotency key was deleted since")
+            .with("field", "idempotency_key")
+            .with("idempotency_key", id.unwrap_or_default())
+            .hint("use a new idempotency key to create it again"));
+    }
+    if receipt.replayed {
+        keys.iter_mut().for_each(|key| key.replayed = true);
+    }
+    Ok(keys)
+}
+
+fn only_key(op: &'static str, id: Option<&str>, receipt: Receipt) -> Result<Key> {
+    let keys = keys_of(op, id, receipt, 1)?;
+    keys.into_iter().next().ok_or_else(|| Error::new(ErrorKind::Unexpected, op, "the store lost the key"))
+}
+
+/// Keys one by one, over all pages.
+#[derive(Debug)]
+pub struct KeyIterator {
+    keys: Keys,
+    /// `None` behind the last page.
+    query: Option<KeyQuery>,
+    ready: std::vec::IntoIter<Key>,
+}
+
+impl KeyIterator {
+    /// Returns the next key; `None` at the end.
+    ///
+    /// Errors: those of [`Keys::find`].
+    pub async fn next(&mut self) -> Result<Option<Key>> {
+        loop {
+            if let Some(key) = self.ready.next() {
+                return Ok(Some(key));
+            }
+            let Some(query) = &mut self.query else { return Ok(None) };
+            let page = self.keys.find(query.clone()).await?;
+            self.ready = page.keys.into_iter();
+            match page.next {
+                Some(next) => query.page = Some(next),
+                None => self.query = None,
+            }
+        }
+    }
+}
+
+/// Says what was looked up, and what may have been meant.
 fn not_found(op: &'static str, key: &KeyRef) -> Error {
-    Error::new(ErrorKind::NotFound, op, "no such key").with("key", key)
+    let (message, hint) = match key {
+        KeyRef::Id(id) => (format!("no key has the id {id}"), None),
+        KeyRef::Uid(uid) => (format!("no key has the UUID {uid}"), None),
+        KeyRef::Name(name) => {
+            let hint = if name.parse::<i64>().is_ok() {
+                Some("for an id pass a number")
+            } else if uuid::Uuid::parse_str(name).is_ok() {
+                Some("for a UUID pass a UUID, not its text")
+            } else {
+                None
+            };
+            (format!("no key is named {name:?}"), hint)
+        }
+    };
+    let error = Error::new(ErrorKind::NotFound, op, message).with("key", key);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
 }
 
 impl KeyPatch {
@@ -244,6 +364,14 @@ impl KeyPatch {
 }
 
 impl Shared {
+    /// The receipt of an earlier call, before anything of this one is looked at: what was right then may have expired.
+    async fn replay(&self, op: &'static str, request: Option<&Request>) -> Result<Option<Receipt>> {
+        match request {
+            Some(request) => self.store.receipt(request).await.map_err(|e| e.during(op)),
+            None => Ok(None),
+        }
+    }
+
     pub(super) async fn resolve(&self, op: &'static str, key: &KeyRef) -> Result<Key> {
         self.store.key(key).await.map_err(|e| e.during(op))?.ok_or_else(|| not_found(op, key))
     }
@@ -260,7 +388,7 @@ impl Shared {
         &self,
         op: &'static str,
         selection: &InboundSelection,
-        given: &BTreeSet<Protocol>,
+        given: &BTreeSet<CredentialKind>,
     ) -> Result<Vec<Credential>> {
         let inbounds = self.inbounds();
         if let InboundSelection::Only(tags) = selection
@@ -270,14 +398,14 @@ impl Shared {
                 .with("field", "inbounds")
                 .with("inbound", tag));
         }
-        let mut needed: BTreeSet<Protocol> = inbounds
+        let mut needed: BTreeSet<CredentialKind> = inbounds
             .iter()
             .filter(|i| i.dedicated_to.is_none() && i.serves(KeyId(0), selection))
             .map(|i| i.protocol.credential())
             .collect();
         if needed.is_empty() && given.is_empty() {
             // Nothing to connect to yet: most keys will want this one.
-            needed.insert(Protocol::Vless);
+            needed.insert(CredentialKind::Vless);
         }
         let mut credentials = Vec::new();
         for protocol in needed.difference(given) {
@@ -286,7 +414,7 @@ impl Shared {
         Ok(credentials)
     }
 
-    pub(super) async fn issue(&self, protocol: Protocol) -> Result<CredentialSecret> {
+    pub(super) async fn issue(&self, protocol: CredentialKind) -> Result<CredentialSecret> {
         match self.servers.first() {
             Some(server) => server.backend.issue(protocol, &Default::default()).await,
             None => Ok(CredentialSecret::generate(protocol)),
@@ -306,7 +434,7 @@ impl Shared {
         self.store.commit(StoreTxn::new(self.clock.now(), ops)).await.map_err(|e| e.during(op))?;
         if !own_inbounds.is_empty() {
             self.reload_inbounds().await?;
-            self.reload_desk().await?;
+            self.reload_subscriptions().await?;
         }
         for server in &self.servers {
             for key in &keys {
@@ -324,10 +452,10 @@ impl Shared {
 
     /// Queues these keys on every server and waits until they were applied, or for as long as a call waits.
     async fn applied(&self, ids: &[KeyId]) {
-        let mut heard = Vec::new();
+        let mut applied = Vec::new();
         for server in &self.servers {
             match ids {
-                [id] => heard.push(server.queue.key(*id)),
+                [id] => applied.push(server.queue.key(*id)),
                 ids => {
                     server.queue.keys(ids.iter().copied());
                 }
@@ -338,9 +466,9 @@ impl Shared {
             return;
         }
         let all = async {
-            for heard in heard {
+            for applied in applied {
                 // What failed is in the server's status and is tried again; the change itself is committed.
-                let _ = heard.await;
+                let _ = applied.await;
             }
         };
         let _ = tokio::time::timeout(self.options.apply_wait, all).await;

@@ -1,16 +1,16 @@
 //! The only place with side effects: commits to the store, then brings servers to what the store says.
 
 mod collect;
-mod desk;
 mod events;
+mod expiry;
 mod hosts;
 mod inbounds;
 mod keys;
 mod plan;
 mod queue;
-mod review;
 mod server;
 mod servers;
+mod subscription_cache;
 mod subscriptions;
 mod traffic;
 mod work;
@@ -21,23 +21,25 @@ use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+use vpnkit_macros::operations;
 
 pub use collect::Collected;
 pub use events::{EventStream, Events};
 pub use hosts::{Hosts, InboundHosts};
 pub use inbounds::Inbounds;
-pub use keys::Keys;
+pub use keys::{KeyIterator, Keys};
 pub use plan::{Difference, difference};
-pub use servers::{ServerStatus, Servers};
+pub use servers::{ServerCondition, ServerStatus, Servers};
 pub use subscriptions::{RenderOptions, Subscriptions};
-pub use traffic::TrafficView;
+pub use traffic::{Image, ImageFormat, TrafficView};
 
 use self::server::Server;
 use crate::backend::ProtocolBackend;
 use crate::model::Inbound;
+use crate::operation::Operation;
 use crate::store::KeyStore;
 use crate::traffic::TrafficSource;
-use crate::{Clock, Error, ErrorKind, Result};
+use crate::{Clock, Error, ErrorKind, Result, Timestamp};
 
 /// How often the engine does what by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +47,7 @@ pub struct EngineOptions {
     /// Between two readings of a server's counters. A limit can be overrun by what passes in this time.
     pub collect_every: Duration,
     /// Between two looks for keys whose time is over.
-    pub review_every: Duration,
+    pub expiry_check_every: Duration,
     /// Between two full comparisons of a server with the store.
     pub reconcile_every: Duration,
     /// How long a call waits for servers to take over what was committed; the change itself is never undone.
@@ -60,7 +62,7 @@ impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             collect_every: Duration::from_secs(10),
-            review_every: Duration::from_secs(1),
+            expiry_check_every: Duration::from_secs(1),
             reconcile_every: Duration::from_secs(300),
             apply_wait: Duration::from_secs(2),
             keep_events: Duration::from_secs(30 * 86_400),
@@ -101,7 +103,7 @@ pub(crate) struct Shared {
     options: EngineOptions,
     servers: Vec<Arc<Server>>,
     inbounds: RwLock<Arc<Vec<Inbound>>>,
-    desk: RwLock<desk::Held>,
+    cache: RwLock<subscription_cache::Held>,
     reloading: tokio::sync::Mutex<()>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -136,13 +138,13 @@ impl Engine {
             options,
             servers: servers.into_iter().map(|parts| Arc::new(Server::new(parts))).collect(),
             inbounds: RwLock::new(inbounds),
-            desk: RwLock::default(),
+            cache: RwLock::default(),
             reloading: tokio::sync::Mutex::new(()),
             stop: stop.clone(),
             tasks: TaskTracker::new(),
         });
         let engine = Self { shared, _stop: Arc::new(stop.drop_guard()) };
-        engine.shared.reload_desk().await?;
+        engine.shared.reload_subscriptions().await?;
         if let Err(e) = engine.start().await {
             engine.stop_everything().await;
             return Err(e);
@@ -168,7 +170,7 @@ impl Engine {
             }
         }
         if shared.options.background {
-            shared.tasks.spawn(review::run(Arc::clone(shared)));
+            shared.tasks.spawn(expiry::run(Arc::clone(shared)));
         }
         Ok(())
     }
@@ -215,21 +217,10 @@ impl Engine {
         Servers { engine: self.clone() }
     }
 
-    /// The time, as the engine sees it.
+    /// Returns the clock.
     #[must_use]
     pub fn clock(&self) -> Arc<dyn Clock> {
         Arc::clone(&self.shared.clock)
-    }
-
-    /// Does at once what background work does in its intervals: reads the counters of every server that answers,
-    /// ends keys whose time is over, and waits until servers have taken the changes over. For tests and scripts.
-    pub async fn tick(&self) -> Result<()> {
-        for server in self.shared.servers.iter().filter(|server| server.is_up()) {
-            self.shared.collect(server).await?;
-        }
-        self.shared.review().await?;
-        self.shared.settled().await;
-        Ok(())
     }
 
     /// Reads the counters a last time, stops managed servers, releases the store. Calls after it fail with
@@ -241,7 +232,7 @@ impl Engine {
 
     /// Runs a change to its end, also when the caller stops waiting for it: what was committed must reach the servers
     /// now, not at the next reconcile. [`Self::close`] waits for it.
-    async fn to_the_end<T: Send + 'static>(
+    async fn run_to_completion<T: Send + 'static>(
         &self,
         operation: &'static str,
         change: impl Future<Output = Result<T>> + Send + 'static,
@@ -273,6 +264,41 @@ impl Engine {
         }
     }
 }
+
+/// Calls of the kit itself.
+#[operations(noun = "", handle = Engine::clone)]
+impl Engine {
+    /// Returns the time as vpnkit sees it: in a sandbox that of its own clock. Compute with it, not with the machine's.
+    #[operation(read, inline, anyone)]
+    pub fn now(&self) -> Result<Timestamp> {
+        self.shared.open("now")?;
+        Ok(self.shared.clock.now())
+    }
+
+    /// Does at once what background work does in its intervals: reads the counters of every server that answers,
+    /// ends keys whose time is over, and waits until servers have taken the changes over. For tests and scripts.
+    #[operation(change)]
+    pub async fn tick(&self) -> Result<()> {
+        for server in self.shared.servers.iter().filter(|server| server.is_up()) {
+            self.shared.collect(server).await?;
+        }
+        self.shared.check_expiry().await?;
+        self.shared.settled().await;
+        Ok(())
+    }
+}
+
+/// The operations of every noun.
+pub(crate) const OPERATIONS: &[&[Operation]] = &[
+    Keys::OPERATIONS,
+    Inbounds::OPERATIONS,
+    Hosts::OPERATIONS,
+    Subscriptions::OPERATIONS,
+    TrafficView::OPERATIONS,
+    Events::OPERATIONS,
+    Servers::OPERATIONS,
+    Engine::OPERATIONS,
+];
 
 impl Shared {
     fn inbounds(&self) -> Arc<Vec<Inbound>> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::backend::{Account, Change, DesiredState, Observed, ProtocolBackend};
-use crate::model::{Device, Inbound, Key, KeyId, KeyStatus};
+use crate::model::{DeviceName, Inbound, Key, KeyId, KeyStatus};
 
 /// The accounts that `key` should have on `inbound`.
 pub(super) fn accounts<'a>(key: &'a Key, inbound: &'a Inbound) -> impl Iterator<Item = Account> + 'a {
@@ -22,7 +22,7 @@ pub(super) fn accounts<'a>(key: &'a Key, inbound: &'a Inbound) -> impl Iterator<
 pub(super) fn sync(
     id: KeyId,
     key: Option<&Key>,
-    devices: &[Device],
+    devices: &[DeviceName],
     inbounds: &[Arc<Inbound>],
 ) -> Vec<Change> {
     let mut changes = Vec::new();
@@ -30,7 +30,7 @@ pub(super) fn sync(
         let protocol = inbound.protocol.credential();
         let wanted: Vec<Account> = key.map(|key| accounts(key, inbound).collect()).unwrap_or_default();
         let known = key.into_iter().flat_map(|key| &key.credentials);
-        let mut devices: Vec<&Device> =
+        let mut devices: Vec<&DeviceName> =
             known.filter(|c| c.protocol() == protocol).map(|c| &c.device).chain(devices).collect();
         devices.sort();
         devices.dedup();
@@ -88,7 +88,7 @@ pub fn difference(backend: &dyn ProtocolBackend, desired: &DesiredState, observe
             inbounds.push(Change::PutInbound(Arc::clone(inbound), accounts.clone()));
             continue;
         };
-        let wanted: BTreeMap<(KeyId, &Device), &Account> =
+        let wanted: BTreeMap<(KeyId, &DeviceName), &Account> =
             accounts.iter().map(|account| ((account.key, &account.device), account)).collect();
         for (key, device) in held.accounts.keys() {
             if !wanted.contains_key(&(*key, device)) {

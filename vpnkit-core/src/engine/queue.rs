@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
 use crate::Result;
-use crate::model::{Device, InboundTag, Key, KeyId};
+use crate::model::{DeviceName, InboundTag, Key, KeyId};
 
 /// Keys that are applied in one go.
 const BATCH: usize = 512;
@@ -21,7 +21,7 @@ pub(super) type Done = oneshot::Sender<Result<()>>;
 #[derive(Debug, Default)]
 pub(super) struct KeyWork {
     /// Devices that a deleted key had: the store no longer knows them.
-    pub(super) devices: Vec<Device>,
+    pub(super) devices: Vec<DeviceName>,
     pub(super) waiters: Vec<Done>,
 }
 
@@ -58,10 +58,10 @@ impl Queue {
 
     /// The accounts of this key may have changed; the receiver hears when they were applied.
     pub(super) fn key(&self, id: KeyId) -> oneshot::Receiver<Result<()>> {
-        let (done, heard) = oneshot::channel();
+        let (done, applied) = oneshot::channel();
         self.waiting().keys.entry(id).or_default().waiters.push(done);
         self.wake.notify_one();
-        heard
+        applied
     }
 
     /// This key was deleted; it had these devices.
@@ -75,18 +75,18 @@ impl Queue {
 
     /// This inbound may have changed; the receiver hears when it was applied.
     pub(super) fn inbound(&self, tag: InboundTag) -> oneshot::Receiver<Result<()>> {
-        let (done, heard) = oneshot::channel();
+        let (done, applied) = oneshot::channel();
         self.waiting().inbounds.entry(tag).or_default().push(done);
         self.wake.notify_one();
-        heard
+        applied
     }
 
     /// Everything may have changed; the receiver hears how many steps it took.
     pub(super) fn reconcile(&self) -> oneshot::Receiver<Result<usize>> {
-        let (done, heard) = oneshot::channel();
+        let (done, applied) = oneshot::channel();
         self.waiting().reconcile.get_or_insert_default().push(done);
         self.wake.notify_one();
-        heard
+        applied
     }
 
     /// How many keys and inbounds wait.

@@ -23,7 +23,7 @@ pub(super) struct Server {
     pub(super) host: Host,
     pub(super) queue: Queue,
     /// Keys that the server refuses: told once as an event, not at every try.
-    pub(super) refused: Mutex<HashSet<KeyId>>,
+    pub(super) rejected: Mutex<HashSet<KeyId>>,
     /// The newest stored reading; `None` until it was loaded. The lock also keeps readings one after the other.
     pub(super) baseline: tokio::sync::Mutex<Option<Option<Baseline>>>,
 }
@@ -36,7 +36,7 @@ impl Server {
             host: Host::new("{SERVER_IP} {PROTOCOL} {TRANSPORT}", parts.address.clone()),
             address: parts.address,
             queue: Queue::default(),
-            refused: Mutex::default(),
+            rejected: Mutex::default(),
             baseline: tokio::sync::Mutex::new(None),
         }
     }
@@ -89,7 +89,7 @@ impl Desired for StoreDesired {
                 }
             }
             match page.next {
-                Some(next) => query.after = Some(next),
+                Some(next) => query.page = Some(next),
                 None => return Ok(state),
             }
         }

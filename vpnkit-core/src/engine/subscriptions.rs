@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::desk::Desk;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use vpnkit_macros::operations;
+
+use super::subscription_cache::SubscriptionCache;
 use super::{Engine, Shared};
 use crate::model::{ClientDevice, Credential, Key, KeyPatch, KeyRef, KeyStatus, UsageQuery, UsageStep};
 use crate::store::{StoreOp, StoreTxn};
@@ -23,7 +27,8 @@ const SEEN_EVERY: Duration = Duration::from_secs(3_600);
 const DEVICE_ID_MAX: usize = 128;
 
 /// What a client asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct RenderOptions {
     /// Its `User-Agent`, or the beginning of it: `Happ/3`, `clash-verge`.
     pub client: Option<String>,
@@ -52,23 +57,26 @@ pub struct Subscriptions {
     pub(super) engine: Engine,
 }
 
+#[operations(noun = "subscriptions", handle = Engine::subscriptions)]
 impl Subscriptions {
     /// The settings.
+    #[operation(read)]
     pub async fn settings(&self) -> Result<SubscriptionSettings> {
-        Ok((*self.shared("subscriptions.settings")?.reload_desk().await?.settings).clone())
+        Ok((*self.shared("subscriptions.settings")?.reload_subscriptions().await?.settings).clone())
     }
 
     /// Replaces the settings, for every process that uses this store.
     ///
     /// Errors: `InvalidInput` with the `field`.
-    pub async fn configure(&self, settings: SubscriptionSettings) -> Result<()> {
+    #[operation(change)]
+    pub async fn configure(&self, #[arg(record)] settings: SubscriptionSettings) -> Result<()> {
         const OP: &str = "subscriptions.configure";
         settings.validate()?;
         let shared = self.shared(OP)?;
-        let desk = shared.fresh_desk().await?;
+        let cache = shared.fresh_subscriptions().await?;
         for (i, rule) in settings.clients.iter().enumerate() {
             if let Format::Template(name) = &rule.format
-                && !desk.sources.contains_key(name)
+                && !cache.sources.contains_key(name)
             {
                 let field = format!("clients[{i}].format");
                 return Err(Error::invalid(OP, &field, "there is no such template").with("template", name));
@@ -80,6 +88,7 @@ impl Subscriptions {
     /// The token of a key: 28 letters, the same until its links are revoked or the signing secret is rotated.
     ///
     /// Errors: `NotFound`.
+    #[operation(read)]
     pub async fn token(&self, key: impl Into<KeyRef>) -> Result<String> {
         const OP: &str = "subscriptions.token";
         let shared = self.shared(OP)?;
@@ -90,12 +99,13 @@ impl Subscriptions {
     /// The URL of a key's subscription.
     ///
     /// Errors: `NotFound`; `InvalidConfig` when the settings have no `base_url`.
+    #[operation(read)]
     pub async fn url(&self, key: impl Into<KeyRef>) -> Result<String> {
         const OP: &str = "subscriptions.url";
         let shared = self.shared(OP)?;
         let key = shared.resolve(OP, &key.into()).await?;
         let token = shared.token(OP, &key).await?;
-        url(&shared.fresh_desk().await?.settings, &token).ok_or_else(|| {
+        url(&shared.fresh_subscriptions().await?.settings, &token).ok_or_else(|| {
             Error::new(ErrorKind::InvalidConfig, OP, "it is not known where subscriptions are served")
                 .with("field", "base_url")
                 .hint("set `base_url` in the settings of subscriptions")
@@ -105,21 +115,22 @@ impl Subscriptions {
     /// A key's subscription as a client gets it, devices aside.
     ///
     /// Errors: `NotFound` for the key or a template.
+    #[operation(read)]
     pub async fn render(
         &self,
         key: impl Into<KeyRef>,
-        options: RenderOptions,
+        #[arg(spread)] options: RenderOptions,
     ) -> Result<SubscriptionResponse> {
         const OP: &str = "subscriptions.render";
         let shared = self.shared(OP)?;
         let key = shared.resolve(OP, &key.into()).await?;
-        let desk = shared.fresh_desk().await?;
+        let cache = shared.fresh_subscriptions().await?;
         let agent = options.client.as_deref().unwrap_or_default();
-        let format = options.format.unwrap_or_else(|| detect(&desk.settings.clients, agent, "").format);
+        let format = options.format.unwrap_or_else(|| detect(&cache.settings.clients, agent, "").format);
         let token = shared.token(OP, &key).await?;
         let asked =
             Asked { format: &format, devices: Devices::Free, language: options.language, known: None };
-        shared.respond(&desk, key, &token, asked).await
+        shared.respond(&cache, key, &token, asked).await
     }
 
     /// The answer to an HTTP request for a subscription. `headers` are the request's, in any case and order; `format`
@@ -127,16 +138,18 @@ impl Subscriptions {
     ///
     /// A token that is not valid, or no longer, is an answer with status 404, as is an unknown `format`; only a
     /// failure of the store is an error.
+    #[operation(read, anyone)]
     pub async fn for_request(
         &self,
         token: &str,
-        headers: &[(String, String)],
-        format: Option<&str>,
+        #[arg(format = "headers")] headers: &[(String, String)],
+        #[arg(positional)] format: Option<&str>,
     ) -> Result<SubscriptionResponse> {
         const OP: &str = "subscriptions.for_request";
         let shared = self.shared(OP)?;
-        let (desk, now) = (shared.fresh_desk().await.map_err(|e| e.during(OP))?, shared.clock.now());
-        let Some(key) = shared.key_of(&desk, token, now).await.map_err(|e| e.during(OP))? else {
+        let (cache, now) =
+            (shared.fresh_subscriptions().await.map_err(|e| e.during(OP))?, shared.clock.now());
+        let Some(key) = shared.key_of(&cache, token, now).await.map_err(|e| e.during(OP))? else {
             return Ok(SubscriptionResponse::not_found());
         };
         let header = |name: &str| {
@@ -145,9 +158,9 @@ impl Subscriptions {
         let (agent, accept) =
             (header("user-agent").unwrap_or_default(), header("accept").unwrap_or_default());
         let format = match format.filter(|format| !format.is_empty()) {
-            None => detect(&desk.settings.clients, agent, accept).format,
+            None => detect(&cache.settings.clients, agent, accept).format,
             Some(code) => match code.parse() {
-                Ok(Format::Template(name)) if !desk.sources.contains_key(&name) => {
+                Ok(Format::Template(name)) if !cache.sources.contains_key(&name) => {
                     return Ok(SubscriptionResponse::not_found());
                 }
                 Ok(format) => format,
@@ -158,21 +171,26 @@ impl Subscriptions {
             (KeyStatus::Active, Format::Page)
             | (KeyStatus::Disabled | KeyStatus::Limited | KeyStatus::Expired, _) => Devices::Free,
             (KeyStatus::Active, _) => {
-                let limit = key.device_limit.or(desk.settings.device_limit);
+                let limit = key.device_limit.or(cache.settings.device_limit);
                 let device = device(&key, &header, now);
-                shared.seen(device, limit, desk.settings.require_device).await.map_err(|e| e.during(OP))?
+                shared.seen(device, limit, cache.settings.require_device).await.map_err(|e| e.during(OP))?
             }
         };
         let language = header("accept-language").and_then(Language::accepted);
         let asked = Asked { format: &format, devices, language, known: header("if-none-match") };
-        shared.respond(&desk, key, token, asked).await
+        shared.respond(&cache, key, token, asked).await
     }
 
     /// Makes every token and URL of the key that was given out worthless, at once. With `new_credentials` whoever has
     /// its share links is out too.
     ///
     /// Errors: `NotFound`.
-    pub async fn revoke(&self, key: impl Into<KeyRef>, new_credentials: bool) -> Result<Key> {
+    #[operation(change)]
+    pub async fn revoke(
+        &self,
+        key: impl Into<KeyRef>,
+        #[arg(default = false)] new_credentials: bool,
+    ) -> Result<Key> {
         const OP: &str = "subscriptions.revoke";
         let shared = self.shared(OP)?;
         let key = shared.resolve(OP, &key.into()).await?;
@@ -191,25 +209,32 @@ impl Subscriptions {
     /// once, as after a leak.
     ///
     /// Errors: `Conflict` when another process does the same.
+    #[operation(change)]
     pub async fn rotate_secret(&self, keep: Duration) -> Result<()> {
         const OP: &str = "subscriptions.rotate_secret";
         let shared = self.shared(OP)?;
-        shared.signing_desk(OP).await?;
-        let desk = shared.reload_desk().await?;
-        let mut keys = desk.signing.clone();
+        shared.signing_cache(OP).await?;
+        let cache = shared.reload_subscriptions().await?;
+        let mut keys = cache.signing.clone();
         keys.rotate(shared.clock.now(), keep);
-        shared.put_signing(OP, &desk, &keys).await
+        shared.put_signing(OP, &cache, &keys).await
     }
 
     /// The operator's templates, by name.
+    #[operation(read)]
     pub async fn templates(&self) -> Result<BTreeMap<String, SubscriptionTemplate>> {
-        Ok(self.shared("subscriptions.templates")?.reload_desk().await?.sources.clone())
+        Ok(self.shared("subscriptions.templates")?.reload_subscriptions().await?.sources.clone())
     }
 
     /// Adds a template, or replaces the one of its name (1 to 32 of `a-z 0-9 _ -`). It is checked first.
     ///
     /// Errors: `InvalidInput` about `name`, `content_type` or `source`, with the `line`.
-    pub async fn put_template(&self, name: &str, template: SubscriptionTemplate) -> Result<()> {
+    #[operation(change)]
+    pub async fn put_template(
+        &self,
+        name: &str,
+        #[arg(record)] template: SubscriptionTemplate,
+    ) -> Result<()> {
         const OP: &str = "subscriptions.put_template";
         let shared = self.shared(OP)?;
         let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
@@ -227,15 +252,17 @@ impl Subscriptions {
     /// Removes a template.
     ///
     /// Errors: `NotFound`; `Conflict` while a rule of the settings uses it.
+    #[operation(change)]
     pub async fn remove_template(&self, name: &str) -> Result<()> {
         const OP: &str = "subscriptions.remove_template";
         let shared = self.shared(OP)?;
-        let desk = shared.reload_desk().await?;
+        let cache = shared.reload_subscriptions().await?;
         let fault = |kind, message| Err(Error::new(kind, OP, message).with("template", name));
-        if !desk.sources.contains_key(name) {
+        if !cache.sources.contains_key(name) {
             return fault(ErrorKind::NotFound, "no such template");
         }
-        if desk.settings.clients.iter().any(|rule| matches!(&rule.format, Format::Template(n) if n == name)) {
+        if cache.settings.clients.iter().any(|rule| matches!(&rule.format, Format::Template(n) if n == name))
+        {
             return fault(ErrorKind::Conflict, "a rule of the settings uses it");
         }
         shared.put_template(OP, name, None).await
@@ -244,6 +271,7 @@ impl Subscriptions {
     /// The devices that have fetched a key's subscription, the one that came first first.
     ///
     /// Errors: `NotFound`.
+    #[operation(read)]
     pub async fn devices(&self, key: impl Into<KeyRef>) -> Result<Vec<ClientDevice>> {
         const OP: &str = "subscriptions.devices";
         let shared = self.shared(OP)?;
@@ -254,7 +282,12 @@ impl Subscriptions {
     /// Forgets a device of a key, or with `None` all of them: there is room for another one.
     ///
     /// Errors: `NotFound`.
-    pub async fn forget_device(&self, key: impl Into<KeyRef>, id: Option<String>) -> Result<()> {
+    #[operation(change)]
+    pub async fn forget_device(
+        &self,
+        key: impl Into<KeyRef>,
+        #[arg(positional)] id: Option<String>,
+    ) -> Result<()> {
         const OP: &str = "subscriptions.forget_device";
         let shared = self.shared(OP)?;
         let key = shared.resolve(OP, &key.into()).await?.id;
@@ -306,15 +339,16 @@ struct Asked<'a> {
 
 impl Shared {
     async fn token(&self, op: &'static str, key: &Key) -> Result<String> {
-        let desk = self.signing_desk(op).await?;
-        desk.signing
+        let cache = self.signing_cache(op).await?;
+        cache
+            .signing
             .sign(Claim { key: key.id, revision: key.link_revision })
             .ok_or_else(|| Error::new(ErrorKind::Unexpected, op, "there is no secret to sign with"))
     }
 
     /// The key of a token; `None` when it is not one, or was revoked.
-    async fn key_of(&self, desk: &Desk, token: &str, now: Timestamp) -> Result<Option<Key>> {
-        let Some(claim) = desk.signing.verify(token, now) else { return Ok(None) };
+    async fn key_of(&self, cache: &SubscriptionCache, token: &str, now: Timestamp) -> Result<Option<Key>> {
+        let Some(claim) = cache.signing.verify(token, now) else { return Ok(None) };
         let key = self.store.key(&KeyRef::Id(claim.key)).await?;
         Ok(key.filter(|key| key.link_revision == claim.revision))
     }
@@ -363,7 +397,7 @@ impl Shared {
 
     async fn respond(
         &self,
-        desk: &Desk,
+        cache: &SubscriptionCache,
         key: Key,
         token: &str,
         asked: Asked<'_>,
@@ -371,12 +405,12 @@ impl Shared {
         let Asked { format, devices, language, known } = asked;
         let now = self.clock.now();
         let mut subject = Subject {
-            endpoints: self.endpoints(&key, desk, now)?,
-            settings: Arc::clone(&desk.settings),
-            templates: Arc::clone(&desk.templates),
+            endpoints: self.endpoints(&key, cache, now)?,
+            settings: Arc::clone(&cache.settings),
+            templates: Arc::clone(&cache.templates),
             key,
             now,
-            url: url(&desk.settings, token),
+            url: url(&cache.settings, token),
             devices,
             usage: Vec::new(),
             language,

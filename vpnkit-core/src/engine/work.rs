@@ -178,7 +178,7 @@ async fn tell_refused(
     failed: &BTreeMap<KeyId, Error>,
 ) -> Result<()> {
     let fresh: Vec<KeyId> = {
-        let mut refused = server.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refused = server.rejected.lock().unwrap_or_else(PoisonError::into_inner);
         for key in changes.iter().filter_map(plan::key_of).filter(|key| !failed.contains_key(key)) {
             refused.remove(&key);
         }
@@ -192,7 +192,7 @@ async fn tell_refused(
         if let Some(e) = failed.get(&key.id) {
             tracing::warn!(server = %server.id(), key = %key.id, error = %e, "the server refuses a key");
             let detail = format!("{}: {}", server.id(), e.message());
-            let kind = EventKind::ServerRefused;
+            let kind = EventKind::KeyRejected;
             events.push(StoreOp::Emit(NewEvent { kind, subject: key.subject(), detail }));
         }
     }
@@ -230,7 +230,7 @@ async fn reconcile(shared: &Shared, server: &Server) -> Result<usize> {
         return Err(down(server));
     }
     shared.reload_inbounds().await?;
-    shared.reload_desk().await?;
+    shared.reload_subscriptions().await?;
     let desired = server.desired(&shared.store).desired().await?;
     let observed = server.backend.observe().await?;
     let difference = plan::difference(server.backend.as_ref(), &desired, &observed);

@@ -18,7 +18,7 @@ pub fn judge(key: &Key, now: Timestamp) -> KeyStatus {
 }
 
 /// Judges `key` and writes the result into it; returns the status before when it is another one.
-pub fn settle(key: &mut Key, now: Timestamp) -> Option<KeyStatus> {
+pub fn refresh_status(key: &mut Key, now: Timestamp) -> Option<KeyStatus> {
     let before = key.status;
     key.status = judge(key, now);
     if key.status == before {
@@ -64,16 +64,16 @@ mod tests {
         #[test]
         fn judging_twice_changes_nothing(mut key in any_key(), now in 0i64..2000) {
             let now = Timestamp::from_secs(now);
-            settle(&mut key, now);
+            refresh_status(&mut key, now);
             let version = key.version;
-            prop_assert_eq!(settle(&mut key, now), None);
+            prop_assert_eq!(refresh_status(&mut key, now), None);
             prop_assert_eq!(key.version, version);
         }
 
         #[test]
         fn an_active_key_is_within_time_and_limit(mut key in any_key(), now in 0i64..2000) {
             let now = Timestamp::from_secs(now);
-            settle(&mut key, now);
+            refresh_status(&mut key, now);
             if key.status == KeyStatus::Active {
                 prop_assert!(key.expires_at.is_none_or(|end| end > now));
                 prop_assert!(key.data_limit.is_none_or(|limit| key.used < limit.bytes()));
@@ -83,9 +83,9 @@ mod tests {
         #[test]
         fn time_alone_never_revives_a_key(mut key in any_key(), now in 0i64..2000, later in 0i64..2000) {
             let now = Timestamp::from_secs(now);
-            settle(&mut key, now);
+            refresh_status(&mut key, now);
             let was_active = key.status == KeyStatus::Active;
-            settle(&mut key, now.plus(Duration::from_secs(later.unsigned_abs())));
+            refresh_status(&mut key, now.plus(Duration::from_secs(later.unsigned_abs())));
             prop_assert!(was_active || key.status != KeyStatus::Active);
         }
 
@@ -108,7 +108,7 @@ mod tests {
         #[test]
         fn a_patch_that_changes_nothing_keeps_the_version(mut key in any_key(), now in 0i64..2000) {
             let now = Timestamp::from_secs(now);
-            settle(&mut key, now);
+            refresh_status(&mut key, now);
             let before = key.clone();
             prop_assert!(!KeyPatch::default().apply(&mut key, now));
             prop_assert_eq!(key, before);

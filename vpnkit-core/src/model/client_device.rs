@@ -1,5 +1,6 @@
 //! Devices that fetch subscriptions.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::KeyId;
@@ -7,7 +8,7 @@ use crate::Timestamp;
 
 /// A device that has fetched a key's subscription, as the client app names it (`x-hwid` and its family). Apps say what
 /// they like, so this keeps honest customers to what they paid for; it does not stop forgers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClientDevice {
     /// Whose subscription.
     pub key: KeyId,

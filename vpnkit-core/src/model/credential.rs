@@ -6,7 +6,9 @@ use std::str::FromStr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rand::Rng as _;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::ser::SerializeStruct as _;
+use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::{Error, Result, Secret};
@@ -14,12 +16,12 @@ use crate::{Error, Result, Secret};
 macro_rules! protocols {
     ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
         /// A family of credentials.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(rename_all = "kebab-case")]
         #[non_exhaustive]
-        pub enum Protocol { $($(#[$doc])* $name,)* }
+        pub enum CredentialKind { $($(#[$doc])* $name,)* }
 
-        impl Protocol {
+        impl CredentialKind {
             /// Every protocol.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
@@ -45,13 +47,13 @@ protocols! {
     Shadowsocks2022 = "shadowsocks-2022",
 }
 
-impl fmt::Display for Protocol {
+impl fmt::Display for CredentialKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.code())
     }
 }
 
-impl FromStr for Protocol {
+impl FromStr for CredentialKind {
     type Err = Error;
     fn from_str(code: &str) -> Result<Self> {
         Self::ALL.iter().copied().find(|p| p.code() == code).ok_or_else(|| {
@@ -63,9 +65,9 @@ impl FromStr for Protocol {
 /// The name of one of a customer's devices: 1 to 32 of `a-z 0-9 _ -`. Most keys have only the default one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(into = "String")]
-pub struct Device(String);
+pub struct DeviceName(String);
 
-impl Device {
+impl DeviceName {
     /// Checks and takes a name.
     pub fn new(name: impl Into<String>) -> Result<Self> {
         let name = name.into();
@@ -89,33 +91,33 @@ impl Device {
     }
 }
 
-impl Default for Device {
+impl Default for DeviceName {
     fn default() -> Self {
         Self("default".to_owned())
     }
 }
 
-impl TryFrom<String> for Device {
+impl TryFrom<String> for DeviceName {
     type Error = Error;
     fn try_from(name: String) -> Result<Self> {
         Self::new(name)
     }
 }
 
-impl From<Device> for String {
-    fn from(device: Device) -> Self {
+impl From<DeviceName> for String {
+    fn from(device: DeviceName) -> Self {
         device.0
     }
 }
 
-impl fmt::Display for Device {
+impl fmt::Display for DeviceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
 /// The secret of a credential.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "protocol", content = "secret", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum CredentialSecret {
@@ -140,7 +142,7 @@ impl fmt::Debug for CredentialSecret {
 impl CredentialSecret {
     /// A new secret with at least 122 random bits.
     #[must_use]
-    pub fn generate(protocol: Protocol) -> Self {
+    pub fn generate(protocol: CredentialKind) -> Self {
         let mut bytes = [0u8; 32];
         rand::rng().fill_bytes(&mut bytes);
         let password = || {
@@ -148,18 +150,18 @@ impl CredentialSecret {
             Secret::new(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(half))
         };
         match protocol {
-            Protocol::Vless => Self::Vless(Uuid::new_v4()),
-            Protocol::Vmess => Self::Vmess(Uuid::new_v4()),
-            Protocol::Trojan => Self::Trojan(password()),
-            Protocol::Shadowsocks => Self::Shadowsocks(password()),
-            Protocol::Shadowsocks2022 => Self::Shadowsocks2022(Secret::new(STANDARD.encode(bytes))),
+            CredentialKind::Vless => Self::Vless(Uuid::new_v4()),
+            CredentialKind::Vmess => Self::Vmess(Uuid::new_v4()),
+            CredentialKind::Trojan => Self::Trojan(password()),
+            CredentialKind::Shadowsocks => Self::Shadowsocks(password()),
+            CredentialKind::Shadowsocks2022 => Self::Shadowsocks2022(Secret::new(STANDARD.encode(bytes))),
         }
     }
 
     /// Takes an existing secret, for keys that move in from elsewhere.
     ///
     /// Errors: [`crate::ErrorKind::InvalidInput`] about `secret`; the text itself is not repeated.
-    pub fn parse(protocol: Protocol, text: &str) -> Result<Self> {
+    pub fn parse(protocol: CredentialKind, text: &str) -> Result<Self> {
         let fault =
             |message: &str| Error::invalid("credential.parse", "secret", message).with("protocol", protocol);
         let uuid = || Uuid::parse_str(text).map_err(|_| fault("not a UUID"));
@@ -170,11 +172,11 @@ impl CredentialSecret {
             Ok(Secret::new(text))
         };
         Ok(match protocol {
-            Protocol::Vless => Self::Vless(uuid()?),
-            Protocol::Vmess => Self::Vmess(uuid()?),
-            Protocol::Trojan => Self::Trojan(password()?),
-            Protocol::Shadowsocks => Self::Shadowsocks(password()?),
-            Protocol::Shadowsocks2022 => match STANDARD.decode(text) {
+            CredentialKind::Vless => Self::Vless(uuid()?),
+            CredentialKind::Vmess => Self::Vmess(uuid()?),
+            CredentialKind::Trojan => Self::Trojan(password()?),
+            CredentialKind::Shadowsocks => Self::Shadowsocks(password()?),
+            CredentialKind::Shadowsocks2022 => match STANDARD.decode(text) {
                 Ok(bytes) if bytes.len() == 32 => Self::Shadowsocks2022(Secret::new(text)),
                 _ => return Err(fault("not 32 bytes in standard base64")),
             },
@@ -183,13 +185,13 @@ impl CredentialSecret {
 
     /// Which protocol it opens.
     #[must_use]
-    pub fn protocol(&self) -> Protocol {
+    pub fn protocol(&self) -> CredentialKind {
         match self {
-            Self::Vless(_) => Protocol::Vless,
-            Self::Vmess(_) => Protocol::Vmess,
-            Self::Trojan(_) => Protocol::Trojan,
-            Self::Shadowsocks(_) => Protocol::Shadowsocks,
-            Self::Shadowsocks2022(_) => Protocol::Shadowsocks2022,
+            Self::Vless(_) => CredentialKind::Vless,
+            Self::Vmess(_) => CredentialKind::Vmess,
+            Self::Trojan(_) => CredentialKind::Trojan,
+            Self::Shadowsocks(_) => CredentialKind::Shadowsocks,
+            Self::Shadowsocks2022(_) => CredentialKind::Shadowsocks2022,
         }
     }
 
@@ -218,26 +220,55 @@ impl CredentialSecret {
 }
 
 /// One way of a key into one protocol from one device; unique by (key, protocol, device).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Credential {
     /// The device that uses it.
     #[serde(default)]
-    pub device: Device,
+    pub device: DeviceName,
     /// The secret itself.
     #[serde(flatten)]
     pub secret: CredentialSecret,
 }
 
+impl Serialize for Credential {
+    fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut fields = s.serialize_struct("Credential", 3)?;
+        fields.serialize_field("protocol", self.protocol().code())?;
+        fields.serialize_field("device", &self.device)?;
+        fields.serialize_field("secret", Secret::shown(&self.secret.expose()))?;
+        fields.end()
+    }
+}
+
+impl JsonSchema for Credential {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Credential".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "description": "One way of a key into one protocol from one device.",
+            "properties": {
+                "protocol": generator.subschema_for::<CredentialKind>(),
+                "device": { "type": "string", "default": "default", "description": "The device that uses it." },
+                "secret": { "type": "string", "format": "secret", "description": "The secret itself." },
+            },
+            "required": ["protocol", "secret"],
+        })
+    }
+}
+
 impl Credential {
     /// A new credential of the default device.
     #[must_use]
-    pub fn generate(protocol: Protocol) -> Self {
-        Self { device: Device::default(), secret: CredentialSecret::generate(protocol) }
+    pub fn generate(protocol: CredentialKind) -> Self {
+        Self { device: DeviceName::default(), secret: CredentialSecret::generate(protocol) }
     }
 
     /// Which protocol it opens.
     #[must_use]
-    pub fn protocol(&self) -> Protocol {
+    pub fn protocol(&self) -> CredentialKind {
         self.secret.protocol()
     }
 }

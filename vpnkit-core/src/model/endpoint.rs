@@ -2,15 +2,20 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use super::{
-    Credential, CredentialSecret, Fragment, Inbound, InboundTag, KeyId, Noise, Security, ShadowsocksMethod,
-    Transport, VpnProtocol,
+    Credential, CredentialSecret, Fragment, Inbound, InboundTag, KeyId, Noise, Protocol, Security,
+    ShadowsocksMethod, Transport,
 };
-use crate::subscription::Reach;
+use crate::subscription::ResolvedHost;
 use crate::{Error, ErrorKind, Result, Secret};
 
-/// Credential, inbound and host, resolved. Share links and every subscription format render these.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Credential, inbound and host, resolved. Share links and every subscription format render these. Its JSON is
+/// [`EndpointRecord`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(into = "EndpointRecord")]
 pub struct Endpoint {
     /// Whose it is.
     pub key: KeyId,
@@ -36,6 +41,86 @@ pub struct Endpoint {
     pub noises: Vec<Noise>,
     /// What HTTP transports name as their user agent.
     pub user_agent: Option<String>,
+}
+
+/// An endpoint as JSON has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Endpoint")]
+pub struct EndpointRecord {
+    /// Whose it is.
+    pub key: KeyId,
+    /// The tag of the inbound behind it.
+    pub inbound: InboundTag,
+    /// What the client shows.
+    pub remark: String,
+    /// Name or IP to dial.
+    pub address: String,
+    /// Port to dial.
+    pub port: u16,
+    /// `vless`, `vmess`, `trojan`, `shadowsocks`, `hysteria2` or `wireguard`.
+    pub protocol: String,
+    /// What to speak it over.
+    pub transport: Transport,
+    /// What protects it, as the client needs it.
+    pub security: ClientSecurity,
+    /// Whether several streams share a connection.
+    pub mux: bool,
+    /// How the first packets are cut into pieces.
+    pub fragment: Option<Fragment>,
+    /// What is sent before the first packet of UDP.
+    pub noises: Vec<Noise>,
+    /// What HTTP transports name as their user agent.
+    pub user_agent: Option<String>,
+    /// What identifies the customer: a UUID, a password, a private key.
+    pub secret: Secret,
+    /// The share link. It contains the secret.
+    pub link: Secret,
+}
+
+impl From<Endpoint> for EndpointRecord {
+    fn from(endpoint: Endpoint) -> Self {
+        let link = Secret::new(crate::subscription::link(&endpoint));
+        let Endpoint {
+            key,
+            inbound,
+            remark,
+            address,
+            port,
+            proxy,
+            transport,
+            security,
+            mux,
+            fragment,
+            noises,
+            user_agent,
+        } = endpoint;
+        Self {
+            key,
+            inbound,
+            remark,
+            address,
+            port,
+            protocol: proxy.code().to_owned(),
+            transport,
+            security,
+            mux,
+            fragment,
+            noises,
+            user_agent,
+            secret: proxy.secret().clone(),
+            link,
+        }
+    }
+}
+
+impl JsonSchema for Endpoint {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        EndpointRecord::schema_name()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        EndpointRecord::json_schema(generator)
+    }
 }
 
 /// What a client speaks, with its secrets.
@@ -125,19 +210,19 @@ impl Proxy {
     /// How `credential` speaks on an inbound of `protocol`.
     ///
     /// Errors: `InvalidInput` when it is of another protocol.
-    pub fn of(protocol: &VpnProtocol, credential: &Credential) -> Result<Self> {
+    pub fn of(protocol: &Protocol, credential: &Credential) -> Result<Self> {
         let text = || Secret::new(credential.secret.expose());
         Ok(match (protocol, &credential.secret) {
-            (VpnProtocol::Vless { vision }, CredentialSecret::Vless(_)) => {
+            (Protocol::Vless { vision }, CredentialSecret::Vless(_)) => {
                 Self::Vless { id: text(), vision: *vision }
             }
-            (VpnProtocol::Vmess, CredentialSecret::Vmess(_)) => Self::Vmess { id: text() },
-            (VpnProtocol::Trojan, CredentialSecret::Trojan(_)) => Self::Trojan { password: text() },
-            (VpnProtocol::Shadowsocks { method, .. }, CredentialSecret::Shadowsocks(_)) => {
+            (Protocol::Vmess, CredentialSecret::Vmess(_)) => Self::Vmess { id: text() },
+            (Protocol::Trojan, CredentialSecret::Trojan(_)) => Self::Trojan { password: text() },
+            (Protocol::Shadowsocks { method, .. }, CredentialSecret::Shadowsocks(_)) => {
                 Self::Shadowsocks { method: *method, password: text() }
             }
             (
-                VpnProtocol::Shadowsocks { method, server_key: Some(server) },
+                Protocol::Shadowsocks { method, server_key: Some(server) },
                 CredentialSecret::Shadowsocks2022(_),
             ) => {
                 let user = method.user_key(&credential.secret);
@@ -158,30 +243,30 @@ impl Proxy {
 }
 
 impl Endpoint {
-    /// How a client reaches `inbound` with `credential`; `reach` is the host as this key sees it.
+    /// How a client reaches `inbound` with `credential`; `host` is the host as this key sees it.
     ///
     /// Errors: `InvalidInput` when the credential is of another protocol.
-    pub fn of(key: KeyId, credential: &Credential, inbound: &Inbound, reach: &Reach) -> Result<Self> {
-        let security = reach.security(&inbound.security);
+    pub fn of(key: KeyId, credential: &Credential, inbound: &Inbound, host: &ResolvedHost) -> Result<Self> {
+        let security = host.security(&inbound.security);
         Ok(Self {
             key,
             inbound: inbound.tag.clone(),
-            remark: reach.remark.clone(),
-            address: reach.address.clone(),
-            port: reach.port.unwrap_or(inbound.port),
+            remark: host.remark.clone(),
+            address: host.address.clone(),
+            port: host.port.unwrap_or(inbound.port),
             proxy: Proxy::of(&inbound.protocol, credential)?,
-            transport: reach.transport(&inbound.transport, &security),
+            transport: host.transport(&inbound.transport, &security),
             security,
-            mux: reach.mux,
-            fragment: reach.fragment.clone(),
-            noises: reach.noises.clone(),
-            user_agent: reach.user_agent.map(str::to_owned),
+            mux: host.mux,
+            fragment: host.fragment.clone(),
+            noises: host.noises.clone(),
+            user_agent: host.user_agent.map(str::to_owned),
         })
     }
 }
 
 /// The client's side of [`Security`]: no private keys, no files.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ClientSecurity {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -13,6 +14,17 @@ use crate::{Error, ErrorKind, Result, Timestamp};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Cursor(pub i64);
+
+impl FromStr for Cursor {
+    type Err = Error;
+
+    fn from_str(digits: &str) -> Result<Self> {
+        digits
+            .parse()
+            .map(Self)
+            .map_err(|_| Error::invalid("event.cursor", "after", "not a cursor").with("value", digits))
+    }
+}
 
 impl Cursor {
     /// Before the first event.
@@ -26,11 +38,11 @@ impl fmt::Display for Cursor {
 }
 
 macro_rules! events {
-    ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident = $code:literal,)*) => {
         /// What happened.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
-        pub enum EventKind { $($(#[$doc])* $name,)* }
+        pub enum EventKind { $($(#[doc = $doc])* $name,)* }
 
         impl EventKind {
             /// Every kind.
@@ -40,6 +52,22 @@ macro_rules! events {
             #[must_use]
             pub const fn code(self) -> &'static str {
                 match self { $(Self::$name => $code,)* }
+            }
+        }
+
+        impl schemars::JsonSchema for EventKind {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                "EventKind".into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({
+                    "description": "What happened.",
+                    "oneOf": [$({
+                        "const": $code,
+                        "description": concat!($($doc,)*).trim(),
+                    },)*]
+                })
             }
         }
     };
@@ -70,8 +98,8 @@ events! {
     ServerDown = "server.down",
     /// A server lost its counters: it was restarted.
     ServerRestarted = "server.restarted",
-    /// A server refused a key; the detail says why. It is tried again at the next reconcile.
-    ServerRefused = "server.refused",
+    /// A server refused a key; the detail names the server and says why. It is tried again at the next reconcile.
+    KeyRejected = "key.rejected",
 }
 
 impl fmt::Display for EventKind {
@@ -119,8 +147,9 @@ pub enum EventSubject {
     Server(ServerId),
 }
 
-/// One entry of the outbox.
+/// One entry of the outbox. Its JSON is flat: [`EventRecord`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "EventRecord", try_from = "EventRecord")]
 pub struct Event {
     /// Its place in the stream.
     pub cursor: Cursor,
@@ -145,6 +174,67 @@ impl Event {
     }
 }
 
+/// An event as JSON has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Event")]
+pub struct EventRecord {
+    /// Its place in the stream: keep the one of the last event that you handled.
+    pub cursor: Cursor,
+    /// When it was committed.
+    pub at: Timestamp,
+    /// What happened.
+    pub kind: EventKind,
+    /// The id of the key that it is about.
+    pub key: Option<KeyId>,
+    /// The UUID of the key that it is about.
+    pub key_uid: Option<Uuid>,
+    /// The tag of the inbound that it is about.
+    pub inbound: Option<String>,
+    /// The id of the server that it is about.
+    pub server: Option<ServerId>,
+    /// A short text for people; may be empty. Never a secret.
+    pub detail: String,
+}
+
+impl From<Event> for EventRecord {
+    fn from(event: Event) -> Self {
+        let Event { cursor, at, kind, subject, detail } = event;
+        let mut record =
+            Self { cursor, at, kind, key: None, key_uid: None, inbound: None, server: None, detail };
+        match subject {
+            EventSubject::Key { id, uid } => (record.key, record.key_uid) = (Some(id), Some(uid)),
+            EventSubject::Inbound(tag) => record.inbound = Some(tag),
+            EventSubject::Server(server) => record.server = Some(server),
+        }
+        record
+    }
+}
+
+impl TryFrom<EventRecord> for Event {
+    type Error = Error;
+
+    fn try_from(record: EventRecord) -> Result<Self> {
+        let EventRecord { cursor, at, kind, key, key_uid, inbound, server, detail } = record;
+        let subject = match (key, key_uid, inbound, server) {
+            (Some(id), Some(uid), _, _) => EventSubject::Key { id, uid },
+            (_, _, Some(tag), _) => EventSubject::Inbound(tag),
+            (_, _, _, Some(server)) => EventSubject::Server(server),
+            _ => return Err(Error::invalid("event.parse", "key", "the event is about nothing")),
+        };
+        Ok(Self { cursor, at, kind, subject, detail })
+    }
+}
+
+impl JsonSchema for Event {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        EventRecord::schema_name()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        EventRecord::json_schema(generator)
+    }
+}
+
 /// An event that the engine adds to a transaction; the store adds cursor and time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
@@ -157,7 +247,7 @@ pub struct NewEvent {
 }
 
 /// Events after a cursor, oldest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventBatch {
     /// At most as many as asked for.
     pub events: Vec<Event>,

@@ -1,8 +1,9 @@
 //! Identities.
 
 use std::fmt;
+use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 
 use crate::{Error, Result};
@@ -31,7 +32,15 @@ number_id! {
     AdminId
 }
 
-/// A key by one of its three identities.
+/// A key by one of its three identities. In JSON a number is an id; texts are read by [`KeyRef::from_str`].
+///
+/// ```
+/// use vpnkit_core::model::{KeyId, KeyRef};
+/// assert_eq!("1".parse::<KeyRef>()?, KeyRef::Id(KeyId(1)));
+/// assert_eq!("name:1".parse::<KeyRef>()?, KeyRef::from("1"));
+/// assert_eq!("alice".parse::<KeyRef>()?, KeyRef::from("alice"));
+/// # Ok::<(), vpnkit_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyRef {
     /// By integer id.
@@ -45,10 +54,78 @@ pub enum KeyRef {
 impl fmt::Display for KeyRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Id(id) => id.fmt(f),
-            Self::Uid(uid) => uid.fmt(f),
-            Self::Name(name) => name.fmt(f),
+            Self::Id(id) => write!(f, "id:{id}"),
+            Self::Uid(uid) => write!(f, "uid:{uid}"),
+            Self::Name(name) => write!(f, "name:{name}"),
         }
+    }
+}
+
+impl FromStr for KeyRef {
+    type Err = Error;
+
+    /// Reads what stands in a URL or a command: `1` and `id:1` are an id, a UUID and `uid:…` a UUID, everything else and
+    /// `name:1` a name.
+    fn from_str(text: &str) -> Result<Self> {
+        let fault = |message| Err(Error::invalid("key.ref", "key", message).with("value", text));
+        match text.split_once(':') {
+            Some(("id", id)) => {
+                id.parse().map(|id| Self::Id(KeyId(id))).or_else(|_| fault("`id:` takes a number"))
+            }
+            Some(("uid", uid)) => uid.parse().map(Self::Uid).or_else(|_| fault("`uid:` takes a UUID")),
+            Some(("name", name)) => Ok(Self::Name(name.to_owned())),
+            Some(_) => fault("is none of id:, uid: and name:"),
+            None if text.is_empty() => fault("must not be empty"),
+            None => Ok(match (text.parse(), Uuid::parse_str(text)) {
+                (Ok(id), _) => Self::Id(KeyId(id)),
+                (_, Ok(uid)) => Self::Uid(uid),
+                _ => Self::Name(text.to_owned()),
+            }),
+        }
+    }
+}
+
+impl Serialize for KeyRef {
+    fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        match self {
+            Self::Id(id) => s.serialize_i64(id.0),
+            other => s.collect_str(other),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for KeyRef {
+    /// Accepts a number, or what [`Self::from_str`] reads.
+    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
+        struct Form;
+        impl de::Visitor<'_> for Form {
+            type Value = KeyRef;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an id, a name, a UUID or a key")
+            }
+
+            fn visit_i64<E: de::Error>(self, id: i64) -> std::result::Result<KeyRef, E> {
+                Ok(KeyRef::Id(KeyId(id)))
+            }
+
+            fn visit_u64<E: de::Error>(self, id: u64) -> std::result::Result<KeyRef, E> {
+                i64::try_from(id)
+                    .map(|id| KeyRef::Id(KeyId(id)))
+                    .map_err(|_| E::custom("too large for an id"))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> std::result::Result<KeyRef, E> {
+                text.parse().map_err(|e: Error| E::custom(e.message()))
+            }
+        }
+        d.deserialize_any(Form)
+    }
+}
+
+impl From<&super::Key> for KeyRef {
+    fn from(key: &super::Key) -> Self {
+        Self::Id(key.id)
     }
 }
 

@@ -4,9 +4,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{KeyId, NodeId, Protocol};
+use super::{CredentialKind, KeyId, NodeId};
 use crate::{Error, Result, Secret};
 
 /// The name of an inbound on its node: 1 to 64 of `A-Z a-z 0-9 . _ -`.
@@ -65,7 +66,7 @@ impl fmt::Display for InboundTag {
 }
 
 /// A Shadowsocks cipher.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub enum ShadowsocksMethod {
     /// `aes-128-gcm`
@@ -133,10 +134,10 @@ impl ShadowsocksMethod {
 }
 
 /// What is spoken inside the transport.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
-pub enum VpnProtocol {
+pub enum Protocol {
     /// VLESS.
     Vless {
         /// The flow `xtls-rprx-vision`: over TCP with TLS or REALITY only.
@@ -157,7 +158,7 @@ pub enum VpnProtocol {
     },
 }
 
-impl VpnProtocol {
+impl Protocol {
     /// The name in JSON, and of the variable `{PROTOCOL}`.
     #[must_use]
     pub const fn code(&self) -> &'static str {
@@ -171,19 +172,21 @@ impl VpnProtocol {
 
     /// Which credentials open it.
     #[must_use]
-    pub fn credential(&self) -> Protocol {
+    pub fn credential(&self) -> CredentialKind {
         match self {
-            Self::Vless { .. } => Protocol::Vless,
-            Self::Vmess => Protocol::Vmess,
-            Self::Trojan => Protocol::Trojan,
-            Self::Shadowsocks { method, .. } if method.key_length().is_some() => Protocol::Shadowsocks2022,
-            Self::Shadowsocks { .. } => Protocol::Shadowsocks,
+            Self::Vless { .. } => CredentialKind::Vless,
+            Self::Vmess => CredentialKind::Vmess,
+            Self::Trojan => CredentialKind::Trojan,
+            Self::Shadowsocks { method, .. } if method.key_length().is_some() => {
+                CredentialKind::Shadowsocks2022
+            }
+            Self::Shadowsocks { .. } => CredentialKind::Shadowsocks,
         }
     }
 }
 
 /// How XHTTP sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum XhttpMode {
     /// Whatever the client chooses.
@@ -211,7 +214,7 @@ impl XhttpMode {
 }
 
 /// What carries the protocol.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Transport {
@@ -313,7 +316,7 @@ impl From<ShortId> for String {
 }
 
 /// TLS of an inbound.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// The name on the certificate, which clients send as SNI.
@@ -331,7 +334,7 @@ pub struct Tls {
 }
 
 /// REALITY of an inbound.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reality {
     /// The real TLS 1.3 site behind it: `host:port`.
@@ -347,7 +350,7 @@ pub struct Reality {
 }
 
 /// What protects the transport.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Security {
@@ -375,12 +378,12 @@ impl Security {
 /// A listening endpoint of a server.
 ///
 /// ```
-/// use vpnkit_core::model::{Inbound, InboundTag, VpnProtocol};
-/// let inbound = Inbound::new(InboundTag::new("plain")?, 20_443, VpnProtocol::Vless { vision: false });
+/// use vpnkit_core::model::{Inbound, InboundTag, Protocol};
+/// let inbound = Inbound::new(InboundTag::new("plain")?, 20_443, Protocol::Vless { vision: false });
 /// assert_eq!(inbound.listen.to_string(), "0.0.0.0");
 /// # Ok::<(), vpnkit_core::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Inbound {
     /// The machine.
@@ -392,7 +395,7 @@ pub struct Inbound {
     /// The port to listen on.
     pub port: u16,
     /// What is spoken.
-    pub protocol: VpnProtocol,
+    pub protocol: Protocol,
     /// What carries it.
     #[serde(default)]
     pub transport: Transport,
@@ -407,7 +410,7 @@ pub struct Inbound {
 impl Inbound {
     /// A shared inbound of the local node on all addresses, over TCP, without protection.
     #[must_use]
-    pub fn new(tag: InboundTag, port: u16, protocol: VpnProtocol) -> Self {
+    pub fn new(tag: InboundTag, port: u16, protocol: Protocol) -> Self {
         Self {
             node: NodeId::main(),
             tag,

@@ -4,14 +4,16 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::ser::SerializeStruct as _;
+use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
 use super::{AdminId, ByteSize, Credential, InboundTag, KeyId, KeyName};
 use crate::{Error, ErrorKind, Result, Timestamp};
 
 /// Whether a key may connect, and if not, why. See [`crate::lifecycle`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum KeyStatus {
@@ -59,11 +61,13 @@ impl FromStr for KeyStatus {
 }
 
 /// Bytes in both directions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Traffic {
     /// Client to server.
+    #[schemars(with = "ByteSize")]
     pub up: u64,
     /// Server to client.
+    #[schemars(with = "ByteSize")]
     pub down: u64,
 }
 
@@ -81,9 +85,10 @@ impl Traffic {
     }
 }
 
-/// Which inbounds a key is on. Inbounds that are dedicated to a key are always its own.
+/// Which inbounds a key is on. Inbounds that are dedicated to a key are always its own. In JSON a list of tags, or `null`
+/// for all.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(from = "Option<Vec<InboundTag>>", into = "Option<Vec<InboundTag>>")]
 pub enum InboundSelection {
     /// All shared ones, also those that come later.
     #[default]
@@ -92,8 +97,39 @@ pub enum InboundSelection {
     Only(Vec<InboundTag>),
 }
 
-/// A customer's key as it stands in the store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+impl From<Option<Vec<InboundTag>>> for InboundSelection {
+    fn from(tags: Option<Vec<InboundTag>>) -> Self {
+        tags.map_or(Self::All, Self::Only)
+    }
+}
+
+impl From<InboundSelection> for Option<Vec<InboundTag>> {
+    fn from(selection: InboundSelection) -> Self {
+        match selection {
+            InboundSelection::All => None,
+            InboundSelection::Only(tags) => Some(tags),
+        }
+    }
+}
+
+impl JsonSchema for InboundSelection {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "InboundSelection".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["array", "null"], "format": "inbounds", "items": { "type": "string" } })
+    }
+}
+
+/// A customer's key as it stands in the store. Its JSON has what is left of the limit too, as `remaining`; secrets are
+/// not shown: [`crate::Secret::reveal`].
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[schemars(transform = with_remaining)]
 pub struct Key {
     /// Integer id, never used again.
     pub id: KeyId,
@@ -114,6 +150,7 @@ pub struct Key {
     /// How much it may use; `None` is unlimited.
     pub data_limit: Option<ByteSize>,
     /// Bytes that count against the limit.
+    #[schemars(with = "ByteSize")]
     pub used: u64,
     /// Bytes over the whole life of the key; a reset of `used` leaves them.
     pub traffic: Traffic,
@@ -134,6 +171,78 @@ pub struct Key {
     pub updated_at: Timestamp,
     /// When traffic of it was last seen.
     pub seen_at: Option<Timestamp>,
+    /// This answer is that of an earlier call with the same idempotency key: nothing was created now.
+    #[serde(default)]
+    pub replayed: bool,
+}
+
+fn with_remaining(schema: &mut Schema) {
+    let Some(properties) = schema.get_mut("properties").and_then(|p| p.as_object_mut()) else { return };
+    let remaining = json_schema!({
+        "description": "What is left of the limit; `null` is unlimited.",
+        "type": ["integer", "null"],
+        "format": "bytes",
+    });
+    let mut all = serde_json::Map::new();
+    for (name, property) in std::mem::take(properties) {
+        let used = name == "used";
+        all.insert(name, property);
+        if used {
+            all.insert("remaining".to_owned(), remaining.clone().to_value());
+        }
+    }
+    *properties = all;
+}
+
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        let remaining = self.remaining();
+        let Self {
+            id,
+            uid,
+            version,
+            name,
+            label,
+            note,
+            owner,
+            status,
+            data_limit,
+            used,
+            traffic,
+            expires_at,
+            device_limit,
+            link_revision,
+            inbounds,
+            credentials,
+            created_at,
+            updated_at,
+            seen_at,
+            replayed,
+        } = self;
+        let mut fields = s.serialize_struct("Key", 21)?;
+        fields.serialize_field("id", id)?;
+        fields.serialize_field("uid", uid)?;
+        fields.serialize_field("version", version)?;
+        fields.serialize_field("name", name)?;
+        fields.serialize_field("label", label)?;
+        fields.serialize_field("note", note)?;
+        fields.serialize_field("owner", owner)?;
+        fields.serialize_field("status", status)?;
+        fields.serialize_field("data_limit", data_limit)?;
+        fields.serialize_field("used", used)?;
+        fields.serialize_field("remaining", &remaining)?;
+        fields.serialize_field("traffic", traffic)?;
+        fields.serialize_field("expires_at", expires_at)?;
+        fields.serialize_field("device_limit", device_limit)?;
+        fields.serialize_field("link_revision", link_revision)?;
+        fields.serialize_field("inbounds", inbounds)?;
+        fields.serialize_field("credentials", credentials)?;
+        fields.serialize_field("created_at", created_at)?;
+        fields.serialize_field("updated_at", updated_at)?;
+        fields.serialize_field("seen_at", seen_at)?;
+        fields.serialize_field("replayed", replayed)?;
+        fields.end()
+    }
 }
 
 impl Key {
@@ -163,7 +272,7 @@ impl Key {
 ///     .expires_in(Duration::from_secs(30 * 86_400));
 /// # let _ = request;
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CreateKey {
     /// The handle: see [`KeyName`].
@@ -180,6 +289,7 @@ pub struct CreateKey {
     pub expires_at: Option<Timestamp>,
     /// From now on; in JSON a text with its unit ([`super::parse_duration`]). Not together with `expires_at`.
     #[serde(with = "super::span::optional")]
+    #[schemars(with = "Option<super::DurationText>")]
     pub expires_in: Option<Duration>,
     /// On how many devices its subscription may be, at least 1; `None` is as the settings say.
     pub device_limit: Option<u32>,
@@ -345,6 +455,7 @@ impl NewKey {
             created_at: now,
             updated_at: now,
             seen_at: None,
+            replayed: false,
         };
         key.credentials.sort_by(|a, b| (a.protocol(), &a.device).cmp(&(b.protocol(), &b.device)));
         key.status = crate::lifecycle::judge(&key, now);

@@ -16,22 +16,70 @@ mod span;
 mod usage;
 
 pub use client_device::{ClientDevice, Document};
-pub use credential::{Credential, CredentialSecret, Device, Protocol};
-pub use endpoint::{ClientSecurity, Endpoint, Proxy, WireGuardPeer};
-pub use event::{Cursor, Event, EventBatch, EventKind, EventSubject, NewEvent};
+pub use credential::{Credential, CredentialKind, CredentialSecret, DeviceName};
+pub use endpoint::{ClientSecurity, Endpoint, EndpointRecord, Proxy, WireGuardPeer};
+pub use event::{Cursor, Event, EventBatch, EventKind, EventRecord, EventSubject, NewEvent};
 pub use host::{Bounds, Fragment, Host, HostSecurity, Noise};
 pub use id::{AdminId, KeyId, KeyRef, NodeId, ServerId};
 pub use inbound::{
-    Inbound, InboundTag, Reality, Security, ShadowsocksMethod, ShortId, Tls, Transport, VpnProtocol,
-    XhttpMode,
+    Inbound, InboundTag, Protocol, Reality, Security, ShadowsocksMethod, ShortId, Tls, Transport, XhttpMode,
 };
 pub use key::{CreateKey, InboundSelection, Key, KeyStatus, NewKey, Traffic};
 pub use name::KeyName;
 pub use patch::{KeyPatch, Patch};
-pub use query::{KeyQuery, Order, Page, PageToken, Sort, SortValue};
+pub use query::{Direction, KeyQuery, Page, PageToken, Place, Sort, SortValue};
 pub use size::ByteSize;
-pub use span::parse_duration;
-pub use usage::{UsagePoint, UsageQuery, UsageStep};
+pub(crate) use span::optional as optional_duration_text;
+pub use span::{DurationText, duration_text, format_duration, parse_duration};
+pub use usage::{HistoryQuery, UsagePoint, UsageQuery, UsageStep};
+
+/// The schema of identities: plain JSON values whose `format` says what they identify.
+macro_rules! identity_schema {
+    ($($name:ty: $kind:literal $format:literal),* $(,)?) => {$(
+        impl schemars::JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": $kind, "format": $format })
+            }
+        }
+    )*};
+}
+
+identity_schema! {
+    KeyId: "integer" "key-id",
+    AdminId: "integer" "admin-id",
+    Cursor: "integer" "cursor",
+    KeyName: "string" "key-name",
+    NodeId: "string" "node",
+    ServerId: "string" "server",
+    InboundTag: "string" "inbound-tag",
+    ShortId: "string" "short-id",
+    DeviceName: "string" "device",
+    PageToken: "string" "page-token",
+    Fragment: "string" "fragment",
+    Noise: "string" "noise",
+}
+
+impl schemars::JsonSchema for KeyRef {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "KeyRef".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": ["integer", "string"], "format": "key-ref" })
+    }
+}
 
 /// Read as texts. serde says only what is wrong with one: where it stands is known to whoever reads the whole.
 macro_rules! read_as_text {
@@ -45,4 +93,4 @@ macro_rules! read_as_text {
     )*};
 }
 
-read_as_text!(KeyName, NodeId, InboundTag, ShortId, Device);
+read_as_text!(KeyName, NodeId, InboundTag, ShortId, DeviceName);

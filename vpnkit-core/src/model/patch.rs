@@ -1,14 +1,14 @@
 //! Changes of a key.
 
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::key::{LABEL_MAX, NOTE_MAX, check_credentials, check_devices, check_limit, check_text};
 use super::{AdminId, ByteSize, Credential, InboundSelection, Key, KeyName, KeyStatus};
 use crate::{Result, Timestamp};
 
-/// What to do with one field.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+/// What to do with one field. In JSON a field that is left out stays, `null` takes its value away.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Patch<T> {
     /// Leave it.
     #[default]
@@ -17,6 +17,50 @@ pub enum Patch<T> {
     Set(T),
     /// Take its value away: unlimited, never, no name.
     Clear,
+}
+
+impl<T> Patch<T> {
+    /// Whether the field stays.
+    #[must_use]
+    pub const fn is_keep(&self) -> bool {
+        matches!(self, Self::Keep)
+    }
+}
+
+impl<T> From<Option<T>> for Patch<T> {
+    /// `None` takes the value away.
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Clear, Self::Set)
+    }
+}
+
+impl<T: Serialize> Serialize for Patch<T> {
+    fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        match self {
+            Self::Set(value) => s.serialize_some(value),
+            Self::Keep | Self::Clear => s.serialize_none(),
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Patch<T> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
+        Option::deserialize(d).map(Self::from)
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Patch<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        format!("Patch_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        <Option<T>>::json_schema(generator)
+    }
 }
 
 impl<T: Clone + PartialEq> Patch<T> {
@@ -40,26 +84,35 @@ impl<T: Clone + PartialEq> Patch<T> {
 }
 
 /// A change of a key. Fields that are not named stay as they are.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct KeyPatch {
     /// The handle.
+    #[serde(skip_serializing_if = "Patch::is_keep")]
     pub name: Patch<KeyName>,
     /// Free text.
+    #[serde(skip_serializing_if = "Patch::is_keep")]
     pub label: Patch<String>,
     /// Free text for the operator.
+    #[serde(skip_serializing_if = "Patch::is_keep")]
     pub note: Patch<String>,
     /// The owning admin.
+    #[serde(skip_serializing_if = "Patch::is_keep")]
     pub owner: Patch<AdminId>,
     /// The data limit; [`Patch::Clear`] is unlimited.
+    #[serde(skip_serializing_if = "Patch::is_keep")]
     pub data_limit: Patch<ByteSize>,
     /// The expiry; [`Patch::Clear`] is never. A moment in the past ends the key at once.
+    #[serde(skip_serializing_if = "Patch::is_keep")]
     pub expires_at: Patch<Timestamp>,
     /// On how many devices its subscription may be; [`Patch::Clear`] is as the settings say.
+    #[serde(skip_serializing_if = "Patch::is_keep")]
     pub device_limit: Patch<u32>,
-    /// Which inbounds.
+    /// Which inbounds; in JSON `null` is all shared ones.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub inbounds: Option<InboundSelection>,
     /// `false` switches it off by hand, `true` takes that back.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
     /// Sets `used` to nothing.
     pub reset_usage: bool,
@@ -69,7 +122,47 @@ pub struct KeyPatch {
     pub credentials: Vec<Credential>,
 }
 
+/// A field that is there, also when it is `null`.
+fn given<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<Option<InboundSelection>, D::Error> {
+    InboundSelection::deserialize(d).map(Some)
+}
+
 impl KeyPatch {
+    /// Sets the data limit; `None` is unlimited.
+    #[must_use]
+    pub fn data_limit(mut self, limit: impl Into<Option<ByteSize>>) -> Self {
+        self.data_limit = limit.into().into();
+        self
+    }
+
+    /// Sets the expiry; `None` is never.
+    #[must_use]
+    pub fn expires_at(mut self, at: impl Into<Option<Timestamp>>) -> Self {
+        self.expires_at = at.into().into();
+        self
+    }
+
+    /// Sets the label; `None` takes it away.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<Option<String>>) -> Self {
+        self.label = label.into().into();
+        self
+    }
+
+    /// Sets the note; `None` takes it away.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<Option<String>>) -> Self {
+        self.note = note.into().into();
+        self
+    }
+
+    /// Sets `used` to nothing.
+    #[must_use]
+    pub fn reset_usage(mut self) -> Self {
+        self.reset_usage = true;
+        self
+    }
+
     /// Switches a key on or off.
     #[must_use]
     pub fn enabled(enabled: bool) -> Self {

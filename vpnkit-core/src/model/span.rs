@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serializer};
 
 use crate::{Error, Result};
@@ -32,23 +33,69 @@ pub fn parse_duration(text: &str) -> Result<Duration> {
     Duration::try_from(length).map_err(|_| fault("is negative"))
 }
 
-/// serde for `Option<Duration>` as text.
-pub(super) mod optional {
-    use super::{Deserialize, Deserializer, Duration, Serializer, parse_duration};
+/// Writes a length of time so that [`parse_duration`] reads it: `30 days`, `90 minutes`, `1500 ms`.
+///
+/// ```
+/// use std::time::Duration;
+/// use vpnkit_core::model::format_duration;
+/// assert_eq!(format_duration(Duration::from_secs(86_400)), "1 days");
+/// assert_eq!(format_duration(Duration::from_millis(1_500)), "1500 ms");
+/// ```
+#[must_use]
+pub fn format_duration(time: Duration) -> String {
+    let millis = time.as_millis();
+    let units = [(86_400_000, "days"), (3_600_000, "hours"), (60_000, "minutes"), (1_000, "seconds")];
+    match units.into_iter().find(|(length, _)| millis > 0 && millis.is_multiple_of(*length)) {
+        Some((length, unit)) => format!("{} {unit}", millis / length),
+        None => format!("{millis} ms"),
+    }
+}
 
-    pub(in crate::model) fn serialize<S: Serializer>(
-        time: &Option<Duration>,
-        s: S,
-    ) -> Result<S::Ok, S::Error> {
+/// The schema of a length of time.
+#[derive(Debug)]
+pub struct DurationText;
+
+impl JsonSchema for DurationText {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "duration-text" })
+    }
+}
+
+/// serde for `Duration` as text.
+pub mod duration_text {
+    use super::{Deserialize, Deserializer, Duration, Serializer, format_duration, parse_duration};
+
+    /// Writes a length of time with its unit.
+    pub fn serialize<S: Serializer>(time: &Duration, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&format_duration(*time))
+    }
+
+    /// Reads a length of time with its unit.
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+        parse_duration(&String::deserialize(d)?).map_err(|e| serde::de::Error::custom(e.message()))
+    }
+}
+
+/// serde for `Option<Duration>` as text.
+pub(crate) mod optional {
+    use super::{Deserialize, Deserializer, Duration, Serializer, format_duration, parse_duration};
+
+    pub(crate) fn serialize<S: Serializer>(time: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
         match time {
             None => s.serialize_none(),
-            Some(time) => s.collect_str(&format_args!("{} ms", time.as_millis())),
+            Some(time) => s.serialize_str(&format_duration(*time)),
         }
     }
 
-    pub(in crate::model) fn deserialize<'de, D: Deserializer<'de>>(
-        d: D,
-    ) -> Result<Option<Duration>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
         let text = Option::<String>::deserialize(d)?;
         text.map(|text| parse_duration(&text)).transpose().map_err(|e| serde::de::Error::custom(e.message()))
     }

@@ -1,12 +1,13 @@
 //! Traffic over time.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{KeyId, NodeId, Traffic};
+use super::{KeyId, KeyRef, NodeId, Traffic};
 use crate::Timestamp;
 
 /// The width of one point.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UsageStep {
     /// UTC hours.
@@ -16,28 +17,80 @@ pub enum UsageStep {
     Day,
 }
 
-/// Which traffic to sum.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Which traffic to sum, as callers ask for it. The default is everything, by hour.
+///
+/// ```
+/// use vpnkit_core::model::{HistoryQuery, UsageStep};
+/// let query = HistoryQuery::of("alice").step(UsageStep::Day);
+/// assert!(query.since.is_none());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HistoryQuery {
+    /// Only of this key; without it of all.
+    pub key: Option<KeyRef>,
+    /// Only through this node; without it through all.
+    pub node: Option<NodeId>,
+    /// From the hour of this time on; without it from the beginning.
+    pub since: Option<Timestamp>,
+    /// Up to this time, exclusive; without it up to now.
+    pub until: Option<Timestamp>,
+    /// The width of a point.
+    pub step: UsageStep,
+}
+
+impl HistoryQuery {
+    /// Of one key.
+    pub fn of(key: impl Into<KeyRef>) -> Self {
+        Self { key: Some(key.into()), ..Self::default() }
+    }
+
+    /// Only through this node.
+    #[must_use]
+    pub fn node(mut self, node: NodeId) -> Self {
+        self.node = Some(node);
+        self
+    }
+
+    /// From the hour of this time on.
+    #[must_use]
+    pub fn since(mut self, time: Timestamp) -> Self {
+        self.since = Some(time);
+        self
+    }
+
+    /// Up to this time, exclusive.
+    #[must_use]
+    pub fn until(mut self, time: Timestamp) -> Self {
+        self.until = Some(time);
+        self
+    }
+
+    /// The width of a point.
+    #[must_use]
+    pub fn step(mut self, step: UsageStep) -> Self {
+        self.step = step;
+        self
+    }
+}
+
+/// Which traffic to sum, as stores are asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageQuery {
     /// Only of this key; `None` is all keys.
     pub key: Option<KeyId>,
     /// Only through this node; `None` is all nodes.
     pub node: Option<NodeId>,
-    /// From the hour of this moment on.
+    /// From the hour of this time on.
     pub from: Timestamp,
-    /// Up to this moment, exclusive; in JSON it may be left out.
-    #[serde(default = "open_end")]
+    /// Up to this time, exclusive.
     pub to: Timestamp,
     /// The width of a point.
     pub step: UsageStep,
 }
 
-const fn open_end() -> Timestamp {
-    Timestamp::MAX
-}
-
 /// What passed in one step. Steps without traffic are left out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UsagePoint {
     /// Start of the step.
     pub at: Timestamp,

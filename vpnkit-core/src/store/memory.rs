@@ -7,12 +7,13 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{KeyStore, Receipt, StoreOp, StoreTxn, TrafficBatch, consequence, fault};
+use super::{KeyStore, Receipt, Request, StoreOp, StoreTxn, TrafficBatch, consequence, errors};
 use crate::accounting::Baseline;
+use crate::backend::Fingerprint;
 use crate::model::{
-    ClientDevice, Credential, Cursor, Document, Event, EventBatch, EventKind, EventSubject, Inbound,
-    InboundTag, Key, KeyId, KeyQuery, KeyRef, KeyStatus, NewEvent, NewKey, NodeId, Order, Page, PageToken,
-    Protocol, ServerId, Traffic, UsagePoint, UsageQuery, UsageStep,
+    ClientDevice, Credential, CredentialKind, Cursor, Document, Event, EventBatch, EventKind, EventSubject,
+    Inbound, InboundTag, Key, KeyId, KeyName, KeyQuery, KeyRef, KeyStatus, NewEvent, NewKey, NodeId, Page,
+    Place, ServerId, Traffic, UsagePoint, UsageQuery, UsageStep,
 };
 use crate::traffic::Counter;
 use crate::{Result, Secret, Timestamp, lifecycle};
@@ -30,14 +31,14 @@ struct State {
     keys: BTreeMap<KeyId, Key>,
     names: HashMap<String, KeyId>,
     uids: HashMap<Uuid, KeyId>,
-    secrets: HashMap<(Protocol, String), KeyId>,
+    secrets: HashMap<(CredentialKind, String), KeyId>,
     inbounds: BTreeMap<(NodeId, InboundTag), Inbound>,
     baselines: HashMap<ServerId, Baseline>,
     documents: BTreeMap<String, Document>,
     devices: BTreeMap<(KeyId, String), ClientDevice>,
     hours: BTreeMap<(Timestamp, NodeId, KeyId), Traffic>,
     events: VecDeque<Event>,
-    requests: HashMap<String, (Timestamp, Vec<KeyId>, Cursor)>,
+    requests: HashMap<String, (Timestamp, Vec<KeyId>, Cursor, Fingerprint)>,
     newest_key: i64,
     newest_event: i64,
     pruned: Cursor,
@@ -59,15 +60,16 @@ impl MemoryStore {
 
     fn state(&self, operation: &'static str) -> Result<MutexGuard<'_, State>> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.closed { Err(fault::closed(operation)) } else { Ok(state) }
+        if state.closed { Err(errors::closed(operation)) } else { Ok(state) }
     }
 }
 
 impl State {
     fn run(&mut self, txn: StoreTxn) -> Result<Receipt> {
-        if let Some((_, ids, cursor)) = txn.request_id.as_ref().and_then(|id| self.requests.get(id)) {
-            let keys = ids.iter().filter_map(|id| self.keys.get(id).cloned()).collect();
-            return Ok(Receipt { keys, cursor: *cursor, replayed: true, ..Receipt::default() });
+        if let Some(request) = &txn.request
+            && let Some(receipt) = self.receipt(request)?
+        {
+            return Ok(receipt);
         }
         let mut receipt = Receipt::default();
         for op in txn.ops {
@@ -83,17 +85,17 @@ impl State {
                     receipt.keys.push(after);
                 }
                 StoreOp::Delete { key, expected } => self.delete(key, expected, txn.at)?,
-                StoreOp::Settle(id) => {
+                StoreOp::RefreshStatus(id) => {
                     if let Some(before) = self.keys.get(&id).cloned() {
                         let mut after = before.clone();
-                        lifecycle::settle(&mut after, txn.at);
+                        lifecycle::refresh_status(&mut after, txn.at);
                         self.replace(&before, after, txn.at, &mut receipt);
                     }
                 }
                 StoreOp::PutInbound(inbound) => self.put_inbound(*inbound, txn.at)?,
                 StoreOp::RemoveInbound(node, tag) => {
                     let removed = self.inbounds.remove(&(node, tag.clone()));
-                    removed.ok_or_else(|| fault::no_inbound(&tag))?;
+                    removed.ok_or_else(|| errors::no_inbound(&tag))?;
                     self.inbound_event(EventKind::InboundRemoved, &tag, txn.at);
                 }
                 StoreOp::Traffic(batch) => self.traffic(*batch, txn.at, &mut receipt)?,
@@ -104,16 +106,26 @@ impl State {
             }
         }
         receipt.cursor = Cursor(self.newest_event);
-        if let Some(id) = txn.request_id {
-            self.requests.insert(id, (txn.at, receipt.keys.iter().map(|k| k.id).collect(), receipt.cursor));
+        if let Some(Request { id, fingerprint }) = txn.request {
+            let keys = receipt.keys.iter().map(|k| k.id).collect();
+            self.requests.insert(id, (txn.at, keys, receipt.cursor, fingerprint));
         }
         Ok(receipt)
     }
 
+    fn receipt(&self, request: &Request) -> Result<Option<Receipt>> {
+        let Some((_, ids, cursor, first)) = self.requests.get(&request.id) else { return Ok(None) };
+        if *first != request.fingerprint {
+            return Err(errors::another_request(&request.id));
+        }
+        let keys = ids.iter().filter_map(|id| self.keys.get(id).cloned()).collect();
+        Ok(Some(Receipt { keys, cursor: *cursor, replayed: true, ..Receipt::default() }))
+    }
+
     fn key(&self, id: KeyId, expected: Option<u64>) -> Result<&Key> {
-        let key = self.keys.get(&id).ok_or_else(|| fault::no_key(id))?;
+        let key = self.keys.get(&id).ok_or_else(|| errors::no_key(id))?;
         match expected {
-            Some(expected) if expected != key.version => Err(fault::version(id, expected, key.version)),
+            Some(expected) if expected != key.version => Err(errors::version(id, expected, key.version)),
             _ => Ok(key),
         }
     }
@@ -122,10 +134,10 @@ impl State {
         if let Some(name) = &new.name
             && self.names.contains_key(&name.folded())
         {
-            return Err(fault::name_taken(name.as_str()));
+            return Err(errors::name_taken(name.as_str()));
         }
         if self.uids.contains_key(&new.uid) {
-            return Err(fault::uid_taken());
+            return Err(errors::uid_taken());
         }
         self.newest_key += 1;
         let key = new.into_key(KeyId(self.newest_key), at);
@@ -148,7 +160,7 @@ impl State {
         }
         if let Some(name) = &after.name {
             match self.names.get(&name.folded()) {
-                Some(owner) if *owner != after.id => return Err(fault::name_taken(name.as_str())),
+                Some(owner) if *owner != after.id => return Err(errors::name_taken(name.as_str())),
                 _ => {}
             }
         }
@@ -169,7 +181,7 @@ impl State {
         }
         for new in key.credentials.iter().filter(|c| !before.contains(c)) {
             if self.secrets.insert(place(new), key.id).is_some() {
-                return Err(fault::secret_taken(new.protocol()));
+                return Err(errors::secret_taken(new.protocol()));
             }
         }
         Ok(())
@@ -221,7 +233,7 @@ impl State {
             .values()
             .find(|i| i.node == inbound.node && i.port == inbound.port && i.tag != inbound.tag);
         if let Some(other) = taken {
-            return Err(fault::port_taken(inbound.port, other.tag.as_str()));
+            return Err(errors::port_taken(inbound.port, other.tag.as_str()));
         }
         let place = (inbound.node.clone(), inbound.tag.clone());
         if self.inbounds.get(&place) != Some(&inbound) {
@@ -234,7 +246,7 @@ impl State {
     fn traffic(&mut self, batch: TrafficBatch, at: Timestamp, receipt: &mut Receipt) -> Result<()> {
         let last = self.baselines.get(&batch.server);
         if last.map_or(0, |b| b.sequence) != batch.after {
-            return Err(fault::reading_outdated(&batch.server));
+            return Err(errors::reading_outdated(&batch.server));
         }
         let mut counters: BTreeMap<KeyId, Traffic> = match last {
             Some(last) if !batch.new_epoch => last.counters.iter().map(|c| (c.key, c.traffic)).collect(),
@@ -254,7 +266,7 @@ impl State {
             *hour = hour.plus(moved.delta);
             let mut after = counted.clone();
             if after.remaining() == Some(0) {
-                lifecycle::settle(&mut after, at);
+                lifecycle::refresh_status(&mut after, at);
             }
             self.replace(&counted, after, at, receipt);
         }
@@ -269,7 +281,7 @@ impl State {
         if let Some(expected) = expected
             && expected != version
         {
-            return Err(fault::document(&name, expected, version));
+            return Err(errors::document(&name, expected, version));
         }
         match body {
             Some(body) => {
@@ -289,7 +301,7 @@ impl State {
             (None, Some(limit)) => {
                 let there = self.devices.keys().filter(|(owner, _)| *owner == key).count();
                 if there >= usize::try_from(limit).unwrap_or(usize::MAX) {
-                    return Err(fault::too_many_devices(key, limit));
+                    return Err(errors::too_many_devices(key, limit));
                 }
             }
             (None, None) => {}
@@ -300,7 +312,7 @@ impl State {
 
     fn forget_device(&mut self, key: KeyId, id: Option<String>) -> Result<()> {
         match id {
-            Some(id) => self.devices.remove(&(key, id)).map(drop).ok_or_else(|| fault::no_device(key)),
+            Some(id) => self.devices.remove(&(key, id)).map(drop).ok_or_else(|| errors::no_device(key)),
             None => {
                 self.devices.retain(|(owner, _), _| *owner != key);
                 Ok(())
@@ -346,25 +358,25 @@ impl KeyStore for MemoryStore {
     }
 
     async fn find(&self, query: &KeyQuery) -> Result<Page> {
-        let resume = query.resume()?;
+        let mut resume = query.resume()?;
         let state = self.state("store.find")?;
+        if let Some(place) = resume.as_mut().filter(|place| place.shortened) {
+            let name = state.keys.get(&KeyId(place.id)).and_then(|key| key.name.as_ref());
+            place.complete(name.map(KeyName::folded).as_deref());
+        }
         let mut keys: Vec<&Key> = state.keys.values().filter(|key| query.matches(key)).collect();
-        let place = |key: &Key| (query.sort.value(key), key.id.0);
-        keys.sort_by_key(|key| place(key));
-        if query.order == Order::Descending {
+        let rank = |key: &Key| (query.sort.value(key), key.id.0);
+        keys.sort_by_key(|key| rank(key));
+        let descending = resume.as_ref().map_or(query.descending, Place::reads_descending);
+        if descending {
             keys.reverse();
         }
-        if let Some(last) = resume {
-            keys.retain(|key| match query.order {
-                Order::Ascending => place(key) > last,
-                Order::Descending => place(key) < last,
-            });
+        if let Some(place) = &resume {
+            let from = (place.value.clone(), place.id);
+            keys.retain(|key| if descending { rank(key) < from } else { rank(key) > from });
         }
-        let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
-        let more = keys.len() > limit;
-        let keys: Vec<Key> = keys.into_iter().take(limit).cloned().collect();
-        let next = keys.last().filter(|_| more).map(|last| PageToken::after(query, last));
-        Ok(Page { keys, next })
+        let most = usize::try_from(query.limit).unwrap_or(usize::MAX).saturating_add(1);
+        Ok(query.page(resume.as_ref(), keys.into_iter().take(most).cloned().collect()))
     }
 
     async fn commit(&self, txn: StoreTxn) -> Result<Receipt> {
@@ -375,6 +387,10 @@ impl KeyStore for MemoryStore {
         *state = next;
         self.signal.send_if_modified(|seen| std::mem::replace(seen, receipt.cursor) != receipt.cursor);
         Ok(receipt)
+    }
+
+    async fn receipt(&self, request: &Request) -> Result<Option<Receipt>> {
+        self.state("store.receipt")?.receipt(request)
     }
 
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<KeyId>> {
@@ -431,7 +447,7 @@ impl KeyStore for MemoryStore {
     async fn events(&self, after: Cursor, max: usize) -> Result<EventBatch> {
         let state = self.state("store.events")?;
         if after < state.pruned {
-            return Err(fault::cursor_expired(after, state.pruned));
+            return Err(errors::cursor_expired(after, state.pruned));
         }
         let start = state.events.partition_point(|e| e.cursor <= after);
         let events: Vec<Event> = state.events.iter().skip(start).take(max).cloned().collect();

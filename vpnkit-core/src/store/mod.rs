@@ -1,7 +1,7 @@
 //! The seam to what remembers.
 
 mod consequence;
-mod fault;
+mod errors;
 pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
@@ -12,7 +12,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-pub use txn::{Receipt, StoreOp, StoreTxn, TrafficBatch, Transition};
+pub use txn::{Receipt, Request, StoreOp, StoreTxn, TrafficBatch, Transition};
 
 use crate::accounting::Baseline;
 use crate::model::{
@@ -40,6 +40,9 @@ pub trait KeyStore: Debug + Send + Sync {
     /// One atomic batch: all of it or nothing. Once it returns, the batch survives `kill -9` and, on durable
     /// stores, a power cut.
     async fn commit(&self, txn: StoreTxn) -> Result<Receipt>;
+
+    /// The receipt of a request that was carried out before, as [`Self::commit`] answers it. `IdempotencyMismatch`.
+    async fn receipt(&self, request: &Request) -> Result<Option<Receipt>>;
 
     /// Keys whose time is over at `now` but whose status does not say so yet: by an index, at most `limit`.
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<KeyId>>;

@@ -1,6 +1,7 @@
 //! One atomic batch.
 
 use crate::accounting::Moved;
+use crate::backend::Fingerprint;
 use crate::model::{
     ClientDevice, Cursor, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyStatus, NewEvent, NewKey, NodeId,
     ServerId,
@@ -32,7 +33,7 @@ pub enum StoreOp {
         expected: Option<u64>,
     },
     /// Judge the status of a key at the time of the batch. A key that is gone is fine.
-    Settle(KeyId),
+    RefreshStatus(KeyId),
     /// Add an inbound, or replace the one of its node and tag. `AlreadyExists` when node and port are taken.
     PutInbound(Box<Inbound>),
     /// Remove an inbound. `NotFound`.
@@ -85,13 +86,22 @@ pub struct TrafficBatch {
     pub moved: Vec<Moved>,
 }
 
+/// Makes a batch idempotent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The operation and the caller's idempotency key: `keys.create:pay:1`.
+    pub id: String,
+    /// Of what is asked for. `IdempotencyMismatch` when the first request under this id asked for something else.
+    pub fingerprint: Fingerprint,
+}
+
 /// A batch.
 #[derive(Clone, Debug)]
 pub struct StoreTxn {
     /// The time of everything in it.
     pub at: Timestamp,
-    /// A batch with the same id is carried out once; later ones get the first one's receipt.
-    pub request_id: Option<String>,
+    /// A batch of the same request is carried out once; later ones get the first one's receipt.
+    pub request: Option<Request>,
     /// The steps, in order.
     pub ops: Vec<StoreOp>,
 }
@@ -100,7 +110,7 @@ impl StoreTxn {
     /// A batch without request id.
     #[must_use]
     pub fn new(at: Timestamp, ops: Vec<StoreOp>) -> Self {
-        Self { at, request_id: None, ops }
+        Self { at, request: None, ops }
     }
 
     /// Whether it stores a reading.
@@ -130,6 +140,7 @@ pub struct Receipt {
     pub transitions: Vec<Transition>,
     /// The newest event of the batch; the batch before it when it made none.
     pub cursor: Cursor,
-    /// The batch had been carried out before under this request id; nothing was done now.
+    /// The batch had been carried out before for this request; nothing was done now. Keys that were deleted since are
+    /// missing from [`Self::keys`].
     pub replayed: bool,
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ab_glyph::{Font as _, FontRef, PxScale, ScaleFont as _};
 use calendrical_calculations::gregorian::gregorian_from_fixed;
 use calendrical_calculations::rata_die::RataDie;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ByteSize, Traffic, UsagePoint, UsageStep};
@@ -33,7 +34,7 @@ static FONT: LazyLock<Option<FontRef<'static>>> =
     LazyLock::new(|| FontRef::try_from_slice(include_bytes!("../../assets/DejaVuSans-ascii.ttf")).ok());
 
 /// Light or dark.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Theme {
     /// Dark on white.

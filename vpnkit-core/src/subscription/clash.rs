@@ -188,63 +188,69 @@ pub fn expresses(dialect: Dialect, endpoint: &Endpoint) -> bool {
 
 /// The file for these endpoints; those that the dialect cannot use are left out.
 pub fn config(dialect: Dialect, endpoints: &[Endpoint]) -> Result<String> {
-    const SELECT: &str = "Proxy";
-    const AUTO: &str = "Auto";
-    let usable: Vec<&Endpoint> = endpoints.iter().filter(|e| expresses(dialect, e)).collect();
-    let names =
-        unique(usable.iter().copied(), &[SELECT, AUTO, "DIRECT", "REJECT", "PASS", "COMPATIBLE", "GLOBAL"]);
-    let proxies: Vec<Entry<'_>> =
-        usable.iter().zip(&names).filter_map(|(endpoint, name)| entry(dialect, endpoint, name)).collect();
-    let all = || names.iter().map(String::as_str);
-    let mut groups = Vec::new();
-    if names.is_empty() {
-        groups.push(Group {
-            name: SELECT,
-            kind: "select",
-            proxies: vec!["DIRECT"],
-            url: None,
-            interval: None,
+    crate::Secret::reveal(|| {
+        const SELECT: &str = "Proxy";
+        const AUTO: &str = "Auto";
+        let usable: Vec<&Endpoint> = endpoints.iter().filter(|e| expresses(dialect, e)).collect();
+        let names = unique(
+            usable.iter().copied(),
+            &[SELECT, AUTO, "DIRECT", "REJECT", "PASS", "COMPATIBLE", "GLOBAL"],
+        );
+        let proxies: Vec<Entry<'_>> =
+            usable.iter().zip(&names).filter_map(|(endpoint, name)| entry(dialect, endpoint, name)).collect();
+        let all = || names.iter().map(String::as_str);
+        let mut groups = Vec::new();
+        if names.is_empty() {
+            groups.push(Group {
+                name: SELECT,
+                kind: "select",
+                proxies: vec!["DIRECT"],
+                url: None,
+                interval: None,
+            });
+        } else {
+            let choices = std::iter::once(AUTO).chain(all()).collect();
+            groups.push(Group { name: SELECT, kind: "select", proxies: choices, url: None, interval: None });
+            groups.push(Group {
+                name: AUTO,
+                kind: "url-test",
+                proxies: all().collect(),
+                url: Some("https://www.gstatic.com/generate_204"),
+                interval: Some(300),
+            });
+        }
+        let private = PRIVATE.iter().map(|net| {
+            let kind = if net.contains(':') { "IP-CIDR6" } else { "IP-CIDR" };
+            format!("{kind},{net},DIRECT,no-resolve")
         });
-    } else {
-        let choices = std::iter::once(AUTO).chain(all()).collect();
-        groups.push(Group { name: SELECT, kind: "select", proxies: choices, url: None, interval: None });
-        groups.push(Group {
-            name: AUTO,
-            kind: "url-test",
-            proxies: all().collect(),
-            url: Some("https://www.gstatic.com/generate_204"),
-            interval: Some(300),
-        });
-    }
-    let private = PRIVATE.iter().map(|net| {
-        let kind = if net.contains(':') { "IP-CIDR6" } else { "IP-CIDR" };
-        format!("{kind},{net},DIRECT,no-resolve")
-    });
-    let config = Config {
-        mixed_port: 7890,
-        mode: "rule",
-        log_level: "warning",
-        ipv6: true,
-        dns: Dns {
-            enable: true,
+        let config = Config {
+            mixed_port: 7890,
+            mode: "rule",
+            log_level: "warning",
             ipv6: true,
-            enhanced_mode: "fake-ip",
-            fake_ip_range: "198.18.0.1/16",
-            default_nameserver: ["1.1.1.1"],
-            nameserver: ["https://1.1.1.1/dns-query"],
-        },
-        proxies,
-        proxy_groups: groups,
-        rules: private.chain(std::iter::once(format!("MATCH,{SELECT}"))).collect(),
-    };
-    serde_saphyr::to_string_with_options(&config, yaml()).map_err(|e| {
-        Error::new(ErrorKind::Unexpected, "subscription.clash", "YAML was not written").caused_by(e)
+            dns: Dns {
+                enable: true,
+                ipv6: true,
+                enhanced_mode: "fake-ip",
+                fake_ip_range: "198.18.0.1/16",
+                default_nameserver: ["1.1.1.1"],
+                nameserver: ["https://1.1.1.1/dns-query"],
+            },
+            proxies,
+            proxy_groups: groups,
+            rules: private.chain(std::iter::once(format!("MATCH,{SELECT}"))).collect(),
+        };
+        serde_saphyr::to_string_with_options(&config, yaml()).map_err(|e| {
+            Error::new(ErrorKind::Unexpected, "subscription.clash", "YAML was not written").caused_by(e)
+        })
     })
 }
 
 /// One endpoint as templates see it; `None` when the dialect cannot use it.
 pub(super) fn value(dialect: Dialect, endpoint: &Endpoint) -> Option<serde_json::Value> {
-    entry(dialect, endpoint, &endpoint.remark).and_then(|entry| serde_json::to_value(entry).ok())
+    crate::Secret::reveal(|| {
+        entry(dialect, endpoint, &endpoint.remark).and_then(|entry| serde_json::to_value(entry).ok())
+    })
 }
 
 fn entry<'a>(dialect: Dialect, endpoint: &'a Endpoint, name: &'a str) -> Option<Entry<'a>> {

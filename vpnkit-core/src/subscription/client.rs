@@ -1,12 +1,13 @@
 //! Which client asks, and what it reads.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Format;
 use super::sing_box::SingBoxForm;
 
 /// A rule: who names itself so gets this.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientRule {
     /// What the `User-Agent` begins with, without regard to case. A `*` in front: what it contains.

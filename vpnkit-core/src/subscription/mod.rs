@@ -1,6 +1,6 @@
 //! From endpoints to what people and client apps read.
 //!
-//! A [`Host`](crate::model::Host) becomes a [`Reach`] for a key, credential × inbound × reach an
+//! A [`Host`](crate::model::Host) becomes a [`ResolvedHost`] for a key, credential × inbound × host an
 //! [`Endpoint`](crate::model::Endpoint), and every [`Format`] writes endpoints. Which format a client gets, [`detect`]
 //! says. Pure: nothing in here waits, stores or asks for the time.
 
@@ -15,7 +15,7 @@ mod object;
 pub mod outline;
 mod page;
 mod qr;
-mod reach;
+mod resolved_host;
 pub(crate) mod respond;
 pub mod sample;
 mod settings;
@@ -33,7 +33,7 @@ pub use language::Language;
 pub use link::{base64_list, link, plain_list};
 pub(crate) use page::DAYS as PAGE_DAYS;
 pub use qr::Qr;
-pub use reach::{Reach, Seed};
+pub use resolved_host::{ResolvedHost, Seed};
 pub use respond::SubscriptionResponse;
 pub use settings::{Notices, SubscriptionSettings};
 pub use template::SubscriptionTemplate;

@@ -13,7 +13,9 @@ pub fn expresses(endpoint: &Endpoint) -> bool {
 /// What `ssconf://` fetches: the first endpoint that Outline can use, or the error that it shows.
 #[must_use]
 pub fn config(endpoints: &[Endpoint], otherwise: &str) -> Value {
-    endpoints.iter().find_map(access).unwrap_or_else(|| json!({ "error": { "message": otherwise } }))
+    crate::Secret::reveal(|| {
+        endpoints.iter().find_map(access).unwrap_or_else(|| json!({ "error": { "message": otherwise } }))
+    })
 }
 
 fn access(endpoint: &Endpoint) -> Option<Value> {

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use schemars::JsonSchema;
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use super::settings::Why;
@@ -14,14 +17,24 @@ use crate::model::{Endpoint, Key, KeyId, KeyStatus, Proxy, ShadowsocksMethod, Us
 use crate::{Result, Secret, Timestamp};
 
 /// What a subscription answers: any web framework can send it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SubscriptionResponse {
     /// 200, 304 when the client has it already, 404 for a token that is not (or no longer) valid.
     pub status: u16,
     /// Names in lower case, each once; values are visible ASCII.
+    #[serde(serialize_with = "as_map")]
+    #[schemars(with = "std::collections::BTreeMap<String, String>")]
     pub headers: Vec<(String, String)>,
     /// UTF-8.
     pub body: String,
+}
+
+fn as_map<S: Serializer>(headers: &[(String, String)], s: S) -> std::result::Result<S::Ok, S::Error> {
+    let mut map = s.serialize_map(Some(headers.len()))?;
+    for (name, value) in headers {
+        map.serialize_entry(name, value)?;
+    }
+    map.end()
 }
 
 impl std::fmt::Debug for SubscriptionResponse {

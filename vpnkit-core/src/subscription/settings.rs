@@ -1,5 +1,6 @@
 //! What the operator says of all subscriptions.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ClientRule, Format, Language};
@@ -18,7 +19,7 @@ use crate::{Error, Result};
 /// settings.validate()?;
 /// # Ok::<(), vpnkit_core::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SubscriptionSettings {
     /// Where subscriptions are served: a URL is this, `/` and the token. Without it there are tokens but no URLs.
@@ -52,7 +53,7 @@ pub struct SubscriptionSettings {
 }
 
 /// What a client shows instead of servers: lines with variables. An empty list is the text of the settings' language.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Notices {
     /// The data limit is used up.

@@ -47,126 +47,130 @@ pub fn expresses(endpoint: &Endpoint) -> bool {
 /// The configuration for these endpoints; those that sing-box cannot use are left out.
 #[must_use]
 pub fn config(form: SingBoxForm, endpoints: &[Endpoint]) -> Value {
-    let usable: Vec<&Endpoint> = endpoints.iter().filter(|e| expresses(e)).collect();
-    let names = unique(usable.iter().copied(), &["proxy", "auto", "direct", "dns-out"]);
-    let (mut outbounds, mut peers) = (Vec::new(), Vec::new());
-    let mut choices: Vec<&str> = names.iter().map(String::as_str).collect();
-    if names.is_empty() {
-        choices.push("direct");
-    } else {
-        outbounds.push(json!({ "type": "urltest", "tag": "auto", "outbounds": choices }));
-        choices.insert(0, "auto");
-    }
-    outbounds.insert(0, json!({ "type": "selector", "tag": "proxy", "outbounds": choices }));
-    for (endpoint, name) in usable.iter().zip(&names) {
-        let Some(value) = outbound(form, endpoint, name) else { continue };
-        match (&endpoint.proxy, form) {
-            (Proxy::WireGuard(_), SingBoxForm::V1_11 | SingBoxForm::V1_12) => peers.push(value),
-            _ => outbounds.push(value),
+    crate::Secret::reveal(|| {
+        let usable: Vec<&Endpoint> = endpoints.iter().filter(|e| expresses(e)).collect();
+        let names = unique(usable.iter().copied(), &["proxy", "auto", "direct", "dns-out"]);
+        let (mut outbounds, mut peers) = (Vec::new(), Vec::new());
+        let mut choices: Vec<&str> = names.iter().map(String::as_str).collect();
+        if names.is_empty() {
+            choices.push("direct");
+        } else {
+            outbounds.push(json!({ "type": "urltest", "tag": "auto", "outbounds": choices }));
+            choices.insert(0, "auto");
         }
-    }
-    outbounds.push(json!({ "type": "direct", "tag": "direct" }));
-    let mut route = json!({ "auto_detect_interface": true, "final": "proxy" });
-    let mut tun = json!({
-        "type": "tun", "tag": "tun-in", "mtu": 1420, "auto_route": true, "strict_route": true
-    });
-    let private = json!({ "ip_cidr": PRIVATE, "outbound": "direct" });
-    match form {
-        SingBoxForm::V1_10 => {
-            outbounds.push(json!({ "type": "dns", "tag": "dns-out" }));
-            set(&mut tun, "inet4_address", json!(TUN_IPV4));
-            set(&mut tun, "inet6_address", json!(TUN_IPV6));
-            set(&mut tun, "sniff", json!(true));
-            set(&mut route, "rules", json!([{ "protocol": "dns", "outbound": "dns-out" }, private]));
+        outbounds.insert(0, json!({ "type": "selector", "tag": "proxy", "outbounds": choices }));
+        for (endpoint, name) in usable.iter().zip(&names) {
+            let Some(value) = outbound(form, endpoint, name) else { continue };
+            match (&endpoint.proxy, form) {
+                (Proxy::WireGuard(_), SingBoxForm::V1_11 | SingBoxForm::V1_12) => peers.push(value),
+                _ => outbounds.push(value),
+            }
         }
-        SingBoxForm::V1_11 | SingBoxForm::V1_12 => {
-            let rules =
-                json!([{ "action": "sniff" }, { "protocol": "dns", "action": "hijack-dns" }, private]);
-            set(&mut route, "rules", rules);
+        outbounds.push(json!({ "type": "direct", "tag": "direct" }));
+        let mut route = json!({ "auto_detect_interface": true, "final": "proxy" });
+        let mut tun = json!({
+            "type": "tun", "tag": "tun-in", "mtu": 1420, "auto_route": true, "strict_route": true
+        });
+        let private = json!({ "ip_cidr": PRIVATE, "outbound": "direct" });
+        match form {
+            SingBoxForm::V1_10 => {
+                outbounds.push(json!({ "type": "dns", "tag": "dns-out" }));
+                set(&mut tun, "inet4_address", json!(TUN_IPV4));
+                set(&mut tun, "inet6_address", json!(TUN_IPV6));
+                set(&mut tun, "sniff", json!(true));
+                set(&mut route, "rules", json!([{ "protocol": "dns", "outbound": "dns-out" }, private]));
+            }
+            SingBoxForm::V1_11 | SingBoxForm::V1_12 => {
+                let rules =
+                    json!([{ "action": "sniff" }, { "protocol": "dns", "action": "hijack-dns" }, private]);
+                set(&mut route, "rules", rules);
+            }
         }
-    }
-    let dns = match form {
-        SingBoxForm::V1_12 => {
-            set(&mut route, "default_domain_resolver", json!("local"));
-            json!({
+        let dns = match form {
+            SingBoxForm::V1_12 => {
+                set(&mut route, "default_domain_resolver", json!("local"));
+                json!({
+                    "servers": [
+                        { "type": "https", "tag": "remote", "server": "1.1.1.1", "detour": "proxy" },
+                        { "type": "local", "tag": "local" }
+                    ],
+                    "final": "remote"
+                })
+            }
+            SingBoxForm::V1_10 | SingBoxForm::V1_11 => json!({
                 "servers": [
-                    { "type": "https", "tag": "remote", "server": "1.1.1.1", "detour": "proxy" },
-                    { "type": "local", "tag": "local" }
+                    { "tag": "remote", "address": "https://1.1.1.1/dns-query", "detour": "proxy" },
+                    { "tag": "local", "address": "local", "detour": "direct" }
                 ],
+                "rules": [{ "outbound": "any", "server": "local" }],
                 "final": "remote"
-            })
+            }),
+        };
+        let mut config = json!({
+            "log": { "level": "warn" }, "dns": dns, "inbounds": [tun], "outbounds": outbounds, "route": route
+        });
+        if !peers.is_empty() {
+            set(&mut config, "endpoints", Value::Array(peers));
         }
-        SingBoxForm::V1_10 | SingBoxForm::V1_11 => json!({
-            "servers": [
-                { "tag": "remote", "address": "https://1.1.1.1/dns-query", "detour": "proxy" },
-                { "tag": "local", "address": "local", "detour": "direct" }
-            ],
-            "rules": [{ "outbound": "any", "server": "local" }],
-            "final": "remote"
-        }),
-    };
-    let mut config = json!({
-        "log": { "level": "warn" }, "dns": dns, "inbounds": [tun], "outbounds": outbounds, "route": route
-    });
-    if !peers.is_empty() {
-        set(&mut config, "endpoints", Value::Array(peers));
-    }
-    config
+        config
+    })
 }
 
 /// One endpoint; `None` when sing-box cannot use it.
 pub(super) fn outbound(form: SingBoxForm, endpoint: &Endpoint, tag: &str) -> Option<Value> {
-    let mut out = json!({ "tag": tag });
-    let mut put = |name: &str, value: Value| set(&mut out, name, value);
-    if let Proxy::WireGuard(_) = endpoint.proxy {
-        return Some(peer(form, endpoint, tag));
-    }
-    put("server", json!(endpoint.address));
-    put("server_port", json!(endpoint.port));
-    match &endpoint.proxy {
-        Proxy::Vless { id, vision } => {
-            put("type", json!("vless"));
-            put("uuid", json!(id));
-            if *vision {
-                put("flow", json!("xtls-rprx-vision"));
+    crate::Secret::reveal(|| {
+        let mut out = json!({ "tag": tag });
+        let mut put = |name: &str, value: Value| set(&mut out, name, value);
+        if let Proxy::WireGuard(_) = endpoint.proxy {
+            return Some(peer(form, endpoint, tag));
+        }
+        put("server", json!(endpoint.address));
+        put("server_port", json!(endpoint.port));
+        match &endpoint.proxy {
+            Proxy::Vless { id, vision } => {
+                put("type", json!("vless"));
+                put("uuid", json!(id));
+                if *vision {
+                    put("flow", json!("xtls-rprx-vision"));
+                }
+                put("packet_encoding", json!("xudp"));
             }
-            put("packet_encoding", json!("xudp"));
-        }
-        Proxy::Vmess { id } => {
-            put("type", json!("vmess"));
-            put("uuid", json!(id));
-            put("security", json!("auto"));
-            put("packet_encoding", json!("xudp"));
-        }
-        Proxy::Trojan { password } => {
-            put("type", json!("trojan"));
-            put("password", json!(password));
-        }
-        Proxy::Shadowsocks { method, password } => {
-            // Anything but plain TCP needs a plugin on the server.
-            if endpoint.transport != Transport::Tcp || endpoint.security != ClientSecurity::None {
-                return None;
+            Proxy::Vmess { id } => {
+                put("type", json!("vmess"));
+                put("uuid", json!(id));
+                put("security", json!("auto"));
+                put("packet_encoding", json!("xudp"));
             }
-            put("type", json!("shadowsocks"));
-            put("method", json!(method.code()));
-            put("password", json!(password));
-        }
-        Proxy::Hysteria2 { password, obfs } => {
-            put("type", json!("hysteria2"));
-            put("password", json!(password));
-            if let Some(obfs) = obfs {
-                put("obfs", json!({ "type": "salamander", "password": obfs }));
+            Proxy::Trojan { password } => {
+                put("type", json!("trojan"));
+                put("password", json!(password));
             }
+            Proxy::Shadowsocks { method, password } => {
+                // Anything but plain TCP needs a plugin on the server.
+                if endpoint.transport != Transport::Tcp || endpoint.security != ClientSecurity::None {
+                    return None;
+                }
+                put("type", json!("shadowsocks"));
+                put("method", json!(method.code()));
+                put("password", json!(password));
+            }
+            Proxy::Hysteria2 { password, obfs } => {
+                put("type", json!("hysteria2"));
+                put("password", json!(password));
+                if let Some(obfs) = obfs {
+                    put("obfs", json!({ "type": "salamander", "password": obfs }));
+                }
+            }
+            Proxy::WireGuard(_) => {}
         }
-        Proxy::WireGuard(_) => {}
-    }
-    if let Some(transport) = transport(endpoint)? {
-        put("transport", transport);
-    }
-    if let Some(tls) = tls(form, endpoint)? {
-        put("tls", tls);
-    }
-    Some(out)
+        if let Some(transport) = transport(endpoint)? {
+            put("transport", transport);
+        }
+        if let Some(tls) = tls(form, endpoint)? {
+            put("tls", tls);
+        }
+        Some(out)
+    })
 }
 
 /// The outer `None`: sing-box has no such transport.

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::clash::{self, Dialect};
@@ -38,7 +39,7 @@ const SOURCE_MAX: usize = 256 * 1024;
 /// template.check()?;
 /// # Ok::<(), vpnkit_core::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SubscriptionTemplate {
     /// The media type of what it writes.

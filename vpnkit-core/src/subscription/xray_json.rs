@@ -24,20 +24,22 @@ pub(super) const PRIVATE: [&str; 9] = [
 /// It contains the secret: write it to a file of mode 0600.
 #[must_use]
 pub fn client(endpoint: &Endpoint, socks_port: u16) -> Value {
-    json!({
-        "log": { "loglevel": "warning" },
-        "inbounds": [{
-            "tag": "socks", "listen": "127.0.0.1", "port": socks_port, "protocol": "socks",
-            "settings": { "udp": true }
-        }],
-        "outbounds": outbounds(endpoint)
+    crate::Secret::reveal(|| {
+        json!({
+            "log": { "loglevel": "warning" },
+            "inbounds": [{
+                "tag": "socks", "listen": "127.0.0.1", "port": socks_port, "protocol": "socks",
+                "settings": { "udp": true }
+            }],
+            "outbounds": outbounds(endpoint)
+        })
     })
 }
 
 /// The configurations of a subscription: a list, one for each endpoint.
 #[must_use]
 pub fn subscription(endpoints: &[Endpoint]) -> Value {
-    endpoints.iter().map(full).collect()
+    crate::Secret::reveal(|| endpoints.iter().map(full).collect())
 }
 
 fn full(endpoint: &Endpoint) -> Value {

@@ -20,6 +20,7 @@ from ._native import Credential, Event, Key
 from ._opening import Opening
 from ._subscriptions_async import Hosts, Subscriptions
 from ._wire import KEEP, Keep, KeyLike, Length, Size
+from ._wire import parse_key as key_ref
 from .config import AttachedXray, ManagedXray, Server, to_json
 from .errors import VpnkitError
 from .inbounds import (
@@ -44,6 +45,7 @@ from .records import (
     Endpoint,
     EventBatch,
     EventKind,
+    OnlineAddress,
     OnlineKey,
     ServerStatus,
     Traffic,
@@ -100,6 +102,7 @@ __all__ = [
     "MiB",
     "NoSecurity",
     "Notices",
+    "OnlineAddress",
     "OnlineKey",
     "Opening",
     "Page",
@@ -126,7 +129,7 @@ __all__ = [
     "WebSocket",
     "Xhttp",
     "errors",
-    "open",
+    "key_ref",
     "qr",
     "sync",
     "testing",

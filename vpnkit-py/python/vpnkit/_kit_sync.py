@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Literal, TypeAlias
@@ -68,7 +68,7 @@ class Keys:
             disabled=disabled,
             idempotency_key=idempotency_key,
         )
-        return self._key("keys.create", _wire.dumps(request._json()))
+        return self._key("keys.create", _wire.dumps({"request": request._json()}))
 
     def create_many(
         self, requests: Iterable[CreateKey], *, idempotency_key: str | None = None
@@ -102,23 +102,46 @@ class Keys:
         sort: SortBy = "id",
         descending: bool = False,
         limit: int = 100,
-        after: str | None = None,
+        page: str | None = None,
     ) -> Page:
         """A page of keys: those with this text in name, label or note, with one of these statuses, of this owner.
 
-        ``limit`` is the size of a page, 1 to 10,000; ``after`` is the ``next`` of the page before.
+        ``limit`` is the size of a page, 1 to 10,000; ``page`` is the ``next`` or ``previous`` of another page. Ties are
+        broken by id; keys without the value that is sorted by come last.
         """
         query = {
             "search": search,
             "status": [status] if isinstance(status, str) else list(status),
             "owner": owner,
             "sort": sort,
-            "order": "descending" if descending else "ascending",
+            "descending": descending,
             "limit": limit,
-            "after": after,
+            "page": page,
         }
-        found, following = self._door.call("keys.find", _wire.dumps(query), records.same)
-        return Page(found, following)
+        found, following, previous = self._door.call("keys.find", _wire.dumps({"query": query}), records.same)
+        return Page(found, following, previous)
+
+    def iterate(
+        self,
+        search: str | None = None,
+        *,
+        status: KeyStatus | Sequence[KeyStatus] = (),
+        owner: int | None = None,
+        sort: SortBy = "id",
+        descending: bool = False,
+        limit: int = 1_000,
+    ) -> Iterator[Key]:
+        """All keys that :meth:`find` finds, over all pages; ``limit`` is the size of a page."""
+        page: str | None = None
+        while True:
+            found = self.find(
+                search, status=status, owner=owner, sort=sort, descending=descending, limit=limit, page=page
+            )
+            for key in found.keys:
+                yield key
+            page = found.next
+            if page is None:
+                return
 
     def update(
         self,
@@ -222,7 +245,7 @@ class Inbounds:
         the port; PortInUseError and RejectedError when the server refuses it, and then nothing is changed. When the
         server does not answer, the inbound is committed and comes with the next reconcile.
         """
-        arguments = _wire.dumps(inbound._json())
+        arguments = _wire.dumps({"inbound": inbound._json()})
         return self._door.call("inbounds.ensure", arguments, records.some_inbound)
 
     def list(self) -> _Inbounds:
@@ -272,24 +295,24 @@ class TrafficView:
 
     def history(
         self,
-        key: int | Key | None = None,
+        key: KeyLike | None = None,
         *,
-        since: datetime,
+        since: datetime | None = None,
         until: datetime | None = None,
         node: str | None = None,
         step: Literal["hour", "day"] = "day",
     ) -> list[UsagePoint]:
-        """Traffic over time, oldest first; steps without traffic are left out. Without ``key`` and ``node``: of all."""
+        """Traffic over time, oldest first; steps without traffic are left out. Without ``key`` and ``node``: of all; without
+        ``since``: from the beginning. Raises NotFoundError."""
         operation = "traffic.history"
         query = {
-            "key": None if key is None else _wire.key_id(operation, key),
+            "key": None if key is None else _wire.key_ref(operation, key),
             "node": node,
-            "from": _wire.moment(operation, "since", since),
+            "since": None if since is None else _wire.moment(operation, "since", since),
+            "until": None if until is None else _wire.moment(operation, "until", until),
             "step": step,
         }
-        if until is not None:
-            query["to"] = _wire.moment(operation, "until", until)
-        return self._door.call(operation, _wire.dumps(query), records.points)
+        return self._door.call(operation, _wire.dumps({"query": query}), records.points)
 
     def collect(self) -> list[Collected]:
         """Reads every server that answers now, instead of at the next interval."""
@@ -373,6 +396,11 @@ class Kit:
         self.servers = Servers(self._door)
         _lifetime.opened(native)
 
+    def now(self) -> datetime:
+        """The time as vpnkit sees it: in a sandbox that of its own clock. Compute with it, not with the machine's."""
+        time: datetime = self._door.call("now", "{}", records.same)
+        return time
+
     def tick(self) -> None:
         """Does at once what background work does in its intervals: reads the counters, ends keys whose time is over, and
         waits until servers have taken the changes over. For tests and scripts."""
@@ -402,10 +430,6 @@ class Kit:
 
 class Sandbox(Kit):
     """A kit for tests: time stands still until it is moved, and a fake server does as it is told."""
-
-    def now(self) -> datetime:
-        """The sandbox's time. It begins at 2026-01-01."""
-        return self._step(records.moment, step="now")
 
     def advance(self, by: Length) -> None:
         """Moves time forward and does what is due then."""

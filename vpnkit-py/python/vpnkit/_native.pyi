@@ -95,6 +95,11 @@ class Key:
     @property
     def seen_at(self) -> datetime | None:
         """When traffic of it was last seen."""
+    @property
+    def replayed(self) -> bool:
+        """This answer is that of an earlier call with the same idempotency key: nothing was created now."""
+    def to_dict(self, /, *, secrets: bool = False) -> dict[str, Any]:
+        """The key as a dict that `json.dumps` takes. Secrets are not shown unless ``secrets`` is set."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     def __hash__(self, /) -> int: ...
@@ -153,6 +158,8 @@ class Event:
     @property
     def detail(self) -> str:
         """A short text for people; may be empty. Never a secret."""
+    def to_dict(self, /) -> dict[str, Any]:
+        """The event as a dict that `json.dumps` takes."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     def __hash__(self, /) -> int: ...

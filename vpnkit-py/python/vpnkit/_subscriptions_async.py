@@ -74,7 +74,7 @@ class Subscriptions:
 
     async def configure(self, settings: SubscriptionSettings) -> None:
         """Replaces the settings, for every process that uses this store. Raises InvalidInputError with the ``field``."""
-        arguments = _wire.dumps(subscriptions.given(settings))
+        arguments = _wire.dumps({"settings": subscriptions.given(settings)})
         await self._door.call("subscriptions.configure", arguments, records.nothing)
 
     async def token(self, key: KeyLike) -> str:
@@ -102,12 +102,8 @@ class Subscriptions:
         Raises NotFoundError for the key or a template.
         """
         operation = "subscriptions.render"
-        arguments = {
-            "key": _wire.key_ref(operation, key),
-            "client": client,
-            "format": format,
-            "language": language,
-        }
+        options = {"client": client, "format": format, "language": language}
+        arguments = {"key": _wire.key_ref(operation, key), "options": options}
         return await self._door.call(operation, _wire.dumps(arguments), subscriptions.response)
 
     async def for_request(
@@ -149,7 +145,7 @@ class Subscriptions:
 
         Raises InvalidInputError about ``name``, ``content_type`` or ``source``, with the ``line`` in the context.
         """
-        arguments = _wire.dumps({"name": name, **subscriptions.given(template)})
+        arguments = _wire.dumps({"name": name, "template": subscriptions.given(template)})
         await self._door.call("subscriptions.put_template", arguments, records.nothing)
 
     async def remove_template(self, name: str) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from datetime import timedelta
 from os import PathLike, fspath
 from typing import Any, Literal, TypeAlias
 
-from . import _native, _wire
+from . import _wire
 from ._wire import Length
-from .errors import invalid
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -41,6 +39,9 @@ class ManagedXray:
 
     def _json(self) -> dict[str, Any]:
         managed: dict[str, Any] = {
+            "type": "managed_xray",
+            "address": self.address,
+            "node": self.node,
             "binary": fspath(self.binary),
             "directory": fspath(self.directory),
             "live_accounting": self.live_accounting,
@@ -49,7 +50,7 @@ class ManagedXray:
         }
         if self.extra is not None:
             managed["extra"] = dict(self.extra)
-        return {"xray": {"node": self.node, "address": self.address, "mode": {"managed": managed}}}
+        return managed
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,16 @@ class AttachedXray:
 
     def _json(self) -> dict[str, Any]:
         attached: dict[str, Any] = {
+            "type": "attached_xray",
+            "address": self.address,
+            "node": self.node,
             "api": self.api,
             "live_accounting": self.live_accounting,
             "cut_connections": self.cut_connections,
         }
         if self.binary is not None:
             attached["binary"] = fspath(self.binary)
-        return {"xray": {"node": self.node, "address": self.address, "mode": {"attached": attached}}}
+        return attached
 
 
 Server: TypeAlias = ManagedXray | AttachedXray
@@ -104,20 +108,11 @@ def to_json(
     }
     if passphrase is not None:
         given["passphrase"] = passphrase
-    for field, unit, value in (
-        ("collect_every", "secs", collect_every),
-        ("reconcile_every", "secs", reconcile_every),
-        ("keep_events", "days", keep_events),
+    for field, value in (
+        ("collect_every", collect_every),
+        ("reconcile_every", reconcile_every),
+        ("keep_events", keep_events),
     ):
         if value is not None:
-            given[f"{field}_{unit}"] = _whole(field, unit, value)
+            given[field] = _wire.length("open", field, value)
     return _wire.dumps(given)
-
-
-def _whole(field: str, unit: str, value: Length) -> int:
-    millis = _native.parse_duration(_wire.length("open", field, value))
-    scale = timedelta(seconds=1) if unit == "secs" else timedelta(days=1)
-    count, rest = divmod(timedelta(milliseconds=millis), scale)
-    if rest:
-        raise invalid("open", field, "must be whole seconds" if unit == "secs" else "must be whole days")
-    return count

@@ -107,6 +107,12 @@ class ConflictError(VpnkitError):
     code = "conflict"
 
 
+class IdempotencyMismatchError(VpnkitError, ValueError):
+    """The idempotency key belongs to an earlier request that asked for something else."""
+
+    code = "idempotency_mismatch"
+
+
 class LimitReachedError(VpnkitError):
     """A limit of the key does not allow it: it is on too many devices."""
 

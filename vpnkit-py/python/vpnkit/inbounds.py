@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field, fields
 from os import PathLike, fspath
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from . import _native
+from . import _native, _wire
 
 ShadowsocksMethod = Literal[
     "aes-128-gcm",
@@ -23,6 +23,11 @@ class _Tagged:
     """A value that JSON tells from its siblings by ``type``."""
 
     _type: ClassVar[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The value as a dict that ``json.dumps`` takes. Secrets are left out."""
+        shown = {one.name: _wire.plain(getattr(self, one.name)) for one in fields(self) if one.repr}  # type: ignore[arg-type]
+        return {"type": self._type, **shown}
 
     def _json(self) -> dict[str, Any]:
         given: dict[str, Any] = {"type": self._type}
@@ -172,7 +177,7 @@ Security: TypeAlias = NoSecurity | Tls | Reality
 
 
 @dataclass(frozen=True)
-class Inbound:
+class Inbound(_wire.Record):
     """A listening endpoint of a server.
 
     >>> Inbound("reality", 443, Vless(vision=True), security=Reality.generate("www.example.com:443", "www.example.com"))

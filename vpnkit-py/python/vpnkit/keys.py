@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
 from . import _wire
@@ -67,7 +67,7 @@ class CreateKey:
         if len(times) > 1:
             raise invalid(operation, times[1], f"give `{times[0]}` or `{times[1]}`, not both")
         if self.days is not None:
-            given["expires_in"] = _wire.length(operation, "days", timedelta(days=self.days))
+            given["expires_in"] = _wire.days(operation, self.days)
         if self.expires_in is not None:
             given["expires_in"] = _wire.length(operation, "expires_in", self.expires_in)
         if self.expires_at is not None:
@@ -82,12 +82,20 @@ class CreateKey:
 
 
 @dataclass(frozen=True)
-class Page:
-    """A page of keys and where the next one starts."""
+class Page(_wire.Record):
+    """A page of keys, and where the pages beside it begin. It can be iterated."""
 
     keys: Sequence[Key]
     next: str | None
-    """Give it to ``find(after=...)``; None on the last page."""
+    """The page after it: give it to ``find(page=...)``; None on the last one. At most 40 characters."""
+    previous: str | None
+    """The page before it; None on the first one."""
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self.keys)
+
+    def __len__(self) -> int:
+        return len(self.keys)
 
 
 def patch(
@@ -116,15 +124,13 @@ def patch(
         ("device_limit", device_limit),
     ):
         if value is not KEEP:
-            given[field] = "clear" if value is None else {"set": value}
+            given[field] = value
     if data_limit is not KEEP:
-        size = None if data_limit is None else _wire.size(operation, "data_limit", data_limit)
-        given["data_limit"] = "clear" if size is None else {"set": size}
+        given["data_limit"] = None if data_limit is None else _wire.size(operation, "data_limit", data_limit)
     if expires_at is not KEEP:
-        moment = None if expires_at is None else _wire.moment(operation, "expires_at", expires_at)
-        given["expires_at"] = "clear" if moment is None else {"set": moment}
+        given["expires_at"] = None if expires_at is None else _wire.moment(operation, "expires_at", expires_at)
     if inbounds is not KEEP:
-        given["inbounds"] = "all" if inbounds is None else only(operation, inbounds)
+        given["inbounds"] = None if inbounds is None else only(operation, inbounds)
     if enabled is not KEEP:
         given["enabled"] = enabled
     if reset_usage is not False:
@@ -141,8 +147,8 @@ def credentials(all: Iterable[Credential]) -> list[Any]:
     return [json.loads(credential._json()) for credential in all]
 
 
-def only(operation: str, tags: Sequence[str]) -> dict[str, Any]:
+def only(operation: str, tags: Sequence[str]) -> list[str]:
     """A selection of inbounds."""
     if isinstance(tags, str):
         raise invalid(operation, "inbounds", "must be a list of tags", f"write [{tags!r}]")
-    return {"only": list(tags)}
+    return list(tags)

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Literal, TypeVar
 
-from ._native import Event
-from ._wire import from_millis
+from ._native import Event, parse_duration
+from ._wire import Record, time_of
 from .inbounds import Inbound, Transport, inbound, transport
 from .sizes import ByteSize
 
@@ -32,13 +32,13 @@ EventKind = Literal[
     "server.up",
     "server.down",
     "server.restarted",
-    "server.refused",
+    "key.rejected",
 ]
 """What happened."""
 
 
 @dataclass(frozen=True)
-class Traffic:
+class Traffic(Record):
     """Bytes in both directions."""
 
     up: ByteSize
@@ -53,7 +53,7 @@ class Traffic:
 
 
 @dataclass(frozen=True)
-class UsagePoint:
+class UsagePoint(Record):
     """What passed in one hour or day. Steps without traffic are left out."""
 
     at: datetime
@@ -62,30 +62,39 @@ class UsagePoint:
 
 
 @dataclass(frozen=True)
-class Collected:
+class Collected(Record):
     """What one reading of a server's counters added."""
 
-    moved: int
-    """Keys whose counters moved."""
+    keys_updated: int
+    """Keys whose traffic was updated."""
     traffic: Traffic
     limited: int
     """Keys that reached their limit."""
-    backwards: int
+    counter_resets: int
     """Counters that somebody else reset: their first bytes after that may be lost."""
 
 
 @dataclass(frozen=True)
-class OnlineKey:
+class OnlineAddress(Record):
+    """An address that a key is online from."""
+
+    address: IPv4Address | IPv6Address
+    since: datetime
+    """When it opened its newest connection."""
+
+
+@dataclass(frozen=True)
+class OnlineKey(Record):
     """A key that has connections open."""
 
     key: int
     """Its id."""
-    addresses: Sequence[tuple[IPv4Address | IPv6Address, datetime]]
-    """From where, and when that address opened its newest connection."""
+    addresses: Sequence[OnlineAddress]
+    """From where."""
 
 
 @dataclass(frozen=True)
-class Capabilities:
+class Capabilities(Record):
     """What a server can do."""
 
     live_accounts: bool
@@ -103,7 +112,7 @@ class Capabilities:
 
 
 @dataclass(frozen=True)
-class ServerStatus:
+class ServerStatus(Record):
     """How a server does."""
 
     id: str
@@ -112,6 +121,8 @@ class ServerStatus:
     state: Literal["stopped", "up", "down"]
     reason: str | None
     """Why it is down, in one line."""
+    lifetime: int | None
+    """How many of its lifetimes were seen, when it answers: grows with each restart that was noticed."""
     capabilities: Capabilities
     version: str | None
     """The program's version, when it answers."""
@@ -121,7 +132,7 @@ class ServerStatus:
 
 
 @dataclass(frozen=True)
-class Endpoint:
+class Endpoint(Record):
     """Credential, inbound and host, resolved: everything a client app needs to connect."""
 
     key: int
@@ -150,7 +161,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
-class EventBatch:
+class EventBatch(Record):
     """Events after a cursor, oldest first."""
 
     events: Sequence[Event]
@@ -178,8 +189,6 @@ def lines(answer: str) -> list[str]:
     return [str(line) for line in json.loads(answer)]
 
 
-def moment(answer: str) -> datetime:
-    return from_millis(json.loads(answer))
 
 
 def maybe_inbound(answer: str) -> Inbound | None:
@@ -216,7 +225,7 @@ def batch(answer: tuple[list[Event], int]) -> EventBatch:
 
 
 def points(answer: str) -> list[UsagePoint]:
-    return [UsagePoint(from_millis(p["at"]), _traffic(p["traffic"])) for p in json.loads(answer)]
+    return [UsagePoint(time_of(p["at"]), _traffic(p["traffic"])) for p in json.loads(answer)]
 
 
 def collected(answer: str) -> list[Collected]:
@@ -236,18 +245,19 @@ def servers(answer: str) -> list[ServerStatus]:
     return [_server(given) for given in json.loads(answer)]
 
 
-def _traffic(given: dict[str, str]) -> Traffic:
+def _traffic(given: dict[str, int]) -> Traffic:
     return Traffic(ByteSize(given["up"]), ByteSize(given["down"]))
 
 
 def _online(given: dict[str, Any]) -> OnlineKey:
-    return OnlineKey(given["key"], [(ip_address(ip), from_millis(at)) for ip, at in given["addresses"]])
+    addresses = [OnlineAddress(ip_address(one["address"]), time_of(one["since"])) for one in given["addresses"]]
+    return OnlineKey(given["key"], addresses)
 
 
 def _server(given: dict[str, Any]) -> ServerStatus:
-    millis = given.pop("uptime_ms")
+    uptime = given.pop("uptime")
     return ServerStatus(
         capabilities=Capabilities(**given.pop("capabilities")),
-        uptime=None if millis is None else timedelta(milliseconds=millis),
+        uptime=None if uptime is None else timedelta(milliseconds=parse_duration(uptime)),
         **given,
     )

@@ -43,6 +43,12 @@ class ByteSize(int):
 
     __rmul__ = __mul__
 
+    def __floordiv__(self, other: int) -> ByteSize:
+        return _kept(int.__floordiv__(self, other))
+
+    def __mod__(self, other: int) -> ByteSize:
+        return _kept(int.__mod__(self, other))
+
 
 def _kept(result: Any) -> ByteSize:
     return cast(ByteSize, result) if result is NotImplemented else ByteSize(result)

@@ -22,7 +22,7 @@ Theme = Literal["light", "dark"]
 
 
 @dataclass(frozen=True)
-class Host:
+class Host(_wire.Record):
     """How clients reach an inbound. What is left out is the inbound's own.
 
     Sequences are choices: each key gets one of them, the same for a day. A ``*`` in ``addresses``, ``sni`` and ``host``
@@ -63,7 +63,7 @@ class Host:
 
 
 @dataclass(frozen=True)
-class InboundHosts:
+class InboundHosts(_wire.Record):
     """The hosts of one inbound."""
 
     node: str
@@ -72,7 +72,7 @@ class InboundHosts:
 
 
 @dataclass(frozen=True)
-class Notices:
+class Notices(_wire.Record):
     """What a client shows instead of servers: lines with variables. Without any: a text in the settings' language."""
 
     _: KW_ONLY
@@ -86,7 +86,7 @@ class Notices:
 
 
 @dataclass(frozen=True)
-class ClientRule:
+class ClientRule(_wire.Record):
     """Who names itself so gets this format."""
 
     user_agent: str
@@ -96,7 +96,7 @@ class ClientRule:
 
 
 @dataclass(frozen=True)
-class SubscriptionSettings:
+class SubscriptionSettings(_wire.Record):
     """What the operator says of all subscriptions."""
 
     _: KW_ONLY
@@ -128,7 +128,7 @@ class SubscriptionSettings:
 
 
 @dataclass(frozen=True)
-class SubscriptionTemplate:
+class SubscriptionTemplate(_wire.Record):
     """A format of the operator's own, in the language of Jinja."""
 
     content_type: str
@@ -136,7 +136,7 @@ class SubscriptionTemplate:
 
 
 @dataclass(frozen=True)
-class SubscriptionResponse:
+class SubscriptionResponse(_wire.Record):
     """What a subscription answers: any web framework can send it."""
 
     status: int
@@ -153,7 +153,7 @@ class SubscriptionResponse:
 
 
 @dataclass(frozen=True)
-class ClientDevice:
+class ClientDevice(_wire.Record):
     """A device that has fetched a key's subscription, as the client app names it."""
 
     key: int
@@ -212,7 +212,7 @@ def templates(answer: str) -> dict[str, SubscriptionTemplate]:
 
 def devices(answer: str) -> list[ClientDevice]:
     def device(one: dict[str, Any]) -> ClientDevice:
-        first, last = (_wire.from_millis(one.pop(f"{name}_seen")) for name in ("first", "last"))
+        first, last = (_wire.time_of(one.pop(f"{name}_seen")) for name in ("first", "last"))
         return ClientDevice(first_seen=first, last_seen=last, **one)
 
     return [device(one) for one in json.loads(answer)]

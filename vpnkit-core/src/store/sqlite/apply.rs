@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::fault::{convert, violates};
+use super::convert_error::{convert, violates};
 use super::query;
 use super::row::{number, selection_text};
 use super::vault::Vault;
@@ -11,8 +11,8 @@ use crate::model::{
     ClientDevice, Credential, EventKind, EventSubject, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyRef,
     NewEvent, NewKey, NodeId, Traffic,
 };
-use crate::store::fault as answer;
-use crate::store::{Receipt, StoreOp, StoreTxn, TrafficBatch, consequence};
+use crate::store::errors as answer;
+use crate::store::{Receipt, Request, StoreOp, StoreTxn, TrafficBatch, consequence};
 use crate::{Error, Result, Secret, Timestamp, lifecycle};
 
 const OP: &str = "store.commit";
@@ -23,8 +23,8 @@ fn sql(error: rusqlite::Error) -> Error {
 
 /// Carries `txn` out on a connection that is inside a transaction.
 pub(super) fn apply(connection: &Connection, vault: &Vault, txn: StoreTxn) -> Result<Receipt> {
-    if let Some(id) = &txn.request_id
-        && let Some(receipt) = replay(connection, vault, id)?
+    if let Some(request) = &txn.request
+        && let Some(receipt) = replay(connection, vault, request)?
     {
         return Ok(receipt);
     }
@@ -38,16 +38,19 @@ pub(super) fn apply(connection: &Connection, vault: &Vault, txn: StoreTxn) -> Re
     };
     let mut receipt = batch.receipt;
     receipt.cursor = cursor;
-    if let Some(id) = txn.request_id {
+    if let Some(Request { id, fingerprint }) = txn.request {
         let keys: Vec<i64> = receipt.keys.iter().map(|k| k.id.0).collect();
         connection
-            .prepare_cached("INSERT INTO requests (id, at, keys, cursor) VALUES (?1, ?2, ?3, ?4)")
+            .prepare_cached(
+                "INSERT INTO requests (id, at, keys, cursor, fingerprint) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )
             .and_then(|mut s| {
                 s.execute(params![
                     id,
                     txn.at.as_millis(),
                     serde_json::to_string(&keys).unwrap_or_default(),
-                    cursor.0
+                    cursor.0,
+                    fingerprint.0.cast_signed(),
                 ])
             })
             .map_err(sql)?;
@@ -73,12 +76,17 @@ pub(super) fn prune(connection: &mut Connection, before: Timestamp) -> Result<us
     Ok(gone)
 }
 
-fn replay(connection: &Connection, vault: &Vault, request: &str) -> Result<Option<Receipt>> {
-    let found: Option<(String, i64)> = connection
-        .prepare_cached("SELECT keys, cursor FROM requests WHERE id = ?1")
-        .and_then(|mut s| s.query_row([request], |r| Ok((r.get(0)?, r.get(1)?))).optional())
+/// The receipt of a request that was carried out before.
+pub(super) fn replay(connection: &Connection, vault: &Vault, request: &Request) -> Result<Option<Receipt>> {
+    let found: Option<(String, i64, i64)> = connection
+        .prepare_cached("SELECT keys, cursor, fingerprint FROM requests WHERE id = ?1")
+        .and_then(|mut s| s.query_row([&request.id], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).optional())
         .map_err(sql)?;
-    let Some((ids, cursor)) = found else { return Ok(None) };
+    let Some((ids, cursor, first)) = found else { return Ok(None) };
+    // Rows of the first schemas have no fingerprint.
+    if first != 0 && first != request.fingerprint.0.cast_signed() {
+        return Err(answer::another_request(&request.id));
+    }
     let ids: Vec<i64> = serde_json::from_str(&ids).unwrap_or_default();
     let ids: Vec<KeyId> = ids.into_iter().map(KeyId).collect();
     let keys = query::keys(connection, vault, &ids)?;
@@ -99,7 +107,7 @@ impl Batch<'_> {
             StoreOp::Create(new) => self.create(*new),
             StoreOp::Patch { key, expected, patch } => self.patch(key, expected, &patch),
             StoreOp::Delete { key, expected } => self.delete(key, expected),
-            StoreOp::Settle(key) => self.settle(key),
+            StoreOp::RefreshStatus(key) => self.refresh_status(key),
             StoreOp::PutInbound(inbound) => self.put_inbound(&inbound),
             StoreOp::RemoveInbound(node, tag) => self.remove_inbound(&node, &tag),
             StoreOp::Traffic(batch) => self.traffic(&batch),
@@ -181,10 +189,10 @@ impl Batch<'_> {
         Ok(())
     }
 
-    fn settle(&mut self, id: KeyId) -> Result<()> {
+    fn refresh_status(&mut self, id: KeyId) -> Result<()> {
         let Some(before) = query::key(self.connection, self.vault, &KeyRef::Id(id))? else { return Ok(()) };
         let mut after = before.clone();
-        match lifecycle::settle(&mut after, self.at) {
+        match lifecycle::refresh_status(&mut after, self.at) {
             Some(_) => self.replace(&before, &after),
             None => Ok(()),
         }
@@ -419,7 +427,7 @@ impl Batch<'_> {
             }
         }
         for key in over {
-            self.settle(key)?;
+            self.refresh_status(key)?;
         }
         Ok(())
     }

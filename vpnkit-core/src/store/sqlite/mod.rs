@@ -5,7 +5,7 @@
 //! `kill -9` and a power cut. Several processes may open the same file.
 
 mod apply;
-mod fault;
+mod convert_error;
 pub mod fork;
 mod open;
 mod query;
@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use self::worker::{Readers, Writer};
-use super::{KeyStore, Receipt, StoreTxn};
+use super::{KeyStore, Receipt, Request, StoreTxn};
 use crate::accounting::Baseline;
 use crate::model::{
     ClientDevice, Cursor, Document, EventBatch, Inbound, Key, KeyId, KeyQuery, KeyRef, Page, ServerId,
@@ -97,6 +97,11 @@ impl KeyStore for SqliteStore {
 
     async fn commit(&self, txn: StoreTxn) -> Result<Receipt> {
         self.writer.commit(txn).await
+    }
+
+    async fn receipt(&self, request: &Request) -> Result<Option<Receipt>> {
+        let request = request.clone();
+        self.readers.run("store.receipt", move |c, vault| apply::replay(c, vault, &request)).await
     }
 
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<KeyId>> {

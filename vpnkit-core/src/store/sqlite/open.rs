@@ -11,7 +11,7 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OpenFlags};
 
 use super::SqliteOptions;
-use super::fault::convert;
+use super::convert_error::convert;
 use super::vault::Vault;
 use crate::{Error, ErrorKind, Result};
 
@@ -19,9 +19,10 @@ use crate::{Error, ErrorKind, Result};
 const APPLICATION_ID: i32 = 0x7670_6e6b;
 
 /// Numbered, never edited once released.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../../migrations/0001_initial.sql"),
     include_str!("../../../migrations/0002_subscriptions.sql"),
+    include_str!("../../../migrations/0003_servers.sql"),
 ];
 
 const OPEN: &str = "store.open";

@@ -4,15 +4,15 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
 use uuid::Uuid;
 
-use super::fault::{convert, damaged};
+use super::convert_error::{convert, damaged};
 use super::row::{self, KEY_COLUMNS, KEY_TABLES, KEY_WIDTH};
 use super::vault::Vault;
 use crate::accounting::Baseline;
 use crate::model::{
     ClientDevice, Cursor, Document, Event, EventBatch, EventSubject, Inbound, Key, KeyId, KeyQuery, KeyRef,
-    Order, Page, PageToken, ServerId, Sort, SortValue, Traffic, UsagePoint, UsageQuery, UsageStep,
+    Page, Place, ServerId, Sort, SortValue, Traffic, UsagePoint, UsageQuery, UsageStep,
 };
-use crate::store::fault::cursor_expired;
+use crate::store::errors::cursor_expired;
 use crate::traffic::{Counter, Epoch};
 use crate::{Error, Result, Timestamp};
 
@@ -70,17 +70,25 @@ pub(super) fn find(
     connection: &Connection,
     vault: &Vault,
     query: &KeyQuery,
-    resume: Option<(SortValue, i64)>,
+    mut resume: Option<Place>,
 ) -> Result<Page> {
+    if let Some(place) = resume.as_mut().filter(|place| place.shortened) {
+        let name: Option<String> = connection
+            .prepare_cached("SELECT lower(name) FROM keys WHERE id = ?1")
+            .and_then(|mut s| s.query_row([place.id], |r| r.get(0)).optional())
+            .map_err(sql)?
+            .flatten();
+        place.complete(name.as_deref());
+    }
     let sorted_by = match query.sort {
         Sort::Id => "k.id",
         Sort::Name => "coalesce(lower(k.name), '~')",
         Sort::ExpiresAt => "coalesce(k.expires_at, 9223372036854775807)",
         Sort::Used => "m.used",
     };
-    let (direction, beyond) = match query.order {
-        Order::Ascending => ("ASC", ">"),
-        Order::Descending => ("DESC", "<"),
+    let (direction, beyond) = match resume.as_ref().map_or(query.descending, Place::reads_descending) {
+        false => ("ASC", ">"),
+        true => ("DESC", "<"),
     };
     let mut conditions = vec!["TRUE".to_owned()];
     let mut values: Vec<Value> = Vec::new();
@@ -100,17 +108,17 @@ pub(super) fn find(
         conditions
             .push(format!("(holds(k.name, {place}) OR holds(k.label, {place}) OR holds(k.note, {place}))"));
     }
-    match resume {
+    match &resume {
         // A plain comparison of ids lets SQLite start at the row; the pair would make it skip to it.
-        Some((_, id)) if query.sort == Sort::Id => {
-            conditions.push(format!("k.id {beyond} {}", bind(id.into())));
+        Some(place) if query.sort == Sort::Id => {
+            conditions.push(format!("k.id {beyond} {}", bind(place.id.into())));
         }
-        Some((value, id)) => {
-            let value = match value {
-                SortValue::Number(number) => bind(number.into()),
-                SortValue::Text(text) => bind(text.into()),
+        Some(place) => {
+            let value = match &place.value {
+                SortValue::Number(number) => bind((*number).into()),
+                SortValue::Text(text) => bind(text.clone().into()),
             };
-            conditions.push(format!("({sorted_by}, k.id) {beyond} ({value}, {})", bind(id.into())));
+            conditions.push(format!("({sorted_by}, k.id) {beyond} ({value}, {})", bind(place.id.into())));
         }
         None => {}
     }
@@ -120,12 +128,8 @@ pub(super) fn find(
         conditions.join(" AND ")
     );
     let mut keys = collect(connection, &text, &values)?;
-    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
-    let more = keys.len() > limit;
-    keys.truncate(limit);
-    let next = keys.last().filter(|_| more).map(|last| PageToken::after(query, last));
     with_credentials(connection, vault, &mut keys)?;
-    Ok(Page { keys, next })
+    Ok(query.page(resume.as_ref(), keys))
 }
 
 /// Credentials of keys in any order, which is kept.

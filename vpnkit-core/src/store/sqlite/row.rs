@@ -4,11 +4,11 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Row};
 use uuid::Uuid;
 
-use super::fault::{convert, damaged};
+use super::convert_error::{convert, damaged};
 use super::vault::Vault;
 use crate::model::{
-    AdminId, ByteSize, Credential, Device, InboundSelection, InboundTag, Key, KeyId, KeyName, Protocol,
-    Traffic,
+    AdminId, ByteSize, Credential, CredentialKind, DeviceName, InboundSelection, InboundTag, Key, KeyId,
+    KeyName, Traffic,
 };
 use crate::{Result, Timestamp};
 
@@ -72,6 +72,7 @@ pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Result<Key>> {
         created_at,
         updated_at,
         seen_at: time(16)?,
+        replayed: false,
     };
     Ok(Ok(key))
 }
@@ -136,8 +137,8 @@ pub(super) fn credential(
     let (Ok(protocol), Ok(device), Ok(secret)) = (protocol.as_str(), device.as_str(), secret.as_str()) else {
         return Ok(None);
     };
-    let protocol: Protocol = protocol.parse().map_err(|_| damaged("credentials.protocol"))?;
-    let device = Device::new(device).map_err(|_| damaged("credentials.device"))?;
+    let protocol: CredentialKind = protocol.parse().map_err(|_| damaged("credentials.protocol"))?;
+    let device = DeviceName::new(device).map_err(|_| damaged("credentials.device"))?;
     let secret = vault.open_credential(key, protocol, &device, secret)?;
     Ok(Some(Credential { secret, device }))
 }

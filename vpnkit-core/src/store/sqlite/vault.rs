@@ -16,8 +16,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::fault::{convert, damaged};
-use crate::model::{Credential, CredentialSecret, Device, Inbound, KeyId, Protocol};
+use super::convert_error::{convert, damaged};
+use crate::model::{Credential, CredentialKind, CredentialSecret, DeviceName, Inbound, KeyId};
 use crate::{Error, ErrorKind, Result, Secret};
 
 const OP: &str = "store.open";
@@ -86,8 +86,8 @@ impl Vault {
             .map_err(sql)?;
         for (id, protocol, device, secret) in rows {
             let key = KeyId(id);
-            let device = Device::new(device).map_err(|_| damaged("credentials.device"))?;
-            let protocol: Protocol = protocol.parse().map_err(|_| damaged("credentials.protocol"))?;
+            let device = DeviceName::new(device).map_err(|_| damaged("credentials.device"))?;
+            let protocol: CredentialKind = protocol.parse().map_err(|_| damaged("credentials.protocol"))?;
             let secret = plain.open_credential(key, protocol, &device, &secret)?;
             let credential = Credential { device, secret };
             let sealed = self.seal_credential(key, &credential)?;
@@ -133,8 +133,8 @@ impl Vault {
     pub(super) fn open_credential(
         &self,
         key: KeyId,
-        protocol: Protocol,
-        device: &Device,
+        protocol: CredentialKind,
+        device: &DeviceName,
         text: &str,
     ) -> Result<CredentialSecret> {
         let text = self.unseal(&place(key, protocol, device), text)?;
@@ -142,7 +142,7 @@ impl Vault {
     }
 
     pub(super) fn seal_inbound(&self, inbound: &Inbound) -> Result<String> {
-        let text = serde_json::to_string(inbound).map(Zeroizing::new).map_err(|e| {
+        let text = Secret::reveal(|| serde_json::to_string(inbound)).map(Zeroizing::new).map_err(|e| {
             Error::new(ErrorKind::Unexpected, "store.commit", "an inbound cannot be written").caused_by(e)
         })?;
         self.seal("inbound", &text)
@@ -223,7 +223,7 @@ fn padded(key: &[u8; 32]) -> [u8; 64] {
     block
 }
 
-fn place(key: KeyId, protocol: Protocol, device: &Device) -> String {
+fn place(key: KeyId, protocol: CredentialKind, device: &DeviceName) -> String {
     format!("credential:{key}:{protocol}:{device}")
 }
 

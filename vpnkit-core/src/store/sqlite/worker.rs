@@ -11,9 +11,9 @@ use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
 use super::vault::Vault;
-use super::{SqliteOptions, apply, fault, fork, open};
+use super::{SqliteOptions, apply, convert_error, fork, open};
 use crate::model::Cursor;
-use crate::store::fault::closed;
+use crate::store::errors::closed;
 use crate::store::{Receipt, StoreTxn};
 use crate::{Error, ErrorKind, Result, Timestamp};
 
@@ -149,7 +149,7 @@ fn commit(
     let mut txn = match connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate) {
         Ok(txn) => txn,
         Err(e) => {
-            let e = fault::convert(OP, e);
+            let e = convert_error::convert(OP, e);
             tracing::warn!(kind = %e.kind(), "no transaction could be started");
             for (_, reply) in commits {
                 let _ = reply.send(Err(e.clone()));
@@ -170,15 +170,15 @@ fn commit(
                 }
             }
         } else {
-            txn.savepoint().map_err(|e| fault::convert(OP, e)).and_then(|step| {
+            txn.savepoint().map_err(|e| convert_error::convert(OP, e)).and_then(|step| {
                 let receipt = apply::apply(&step, vault, *batch)?;
-                step.commit().map_err(|e| fault::convert(OP, e))?;
+                step.commit().map_err(|e| convert_error::convert(OP, e))?;
                 Ok(receipt)
             })
         };
         answers.push((reply, receipt));
     }
-    let outcome = txn.commit().map_err(|e| fault::convert(OP, e));
+    let outcome = txn.commit().map_err(|e| convert_error::convert(OP, e));
     let newest = answers.iter().filter_map(|(_, r)| r.as_ref().ok()).map(|r| r.cursor).max();
     for (reply, receipt) in answers {
         let _ = reply.send(outcome.clone().and(receipt));

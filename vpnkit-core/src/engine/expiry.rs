@@ -16,7 +16,7 @@ const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 
 /// Reviews in its interval until the engine stops.
 pub(super) async fn run(shared: Arc<Shared>) {
-    let mut reviews = tokio::time::interval(shared.options.review_every);
+    let mut reviews = tokio::time::interval(shared.options.expiry_check_every);
     let mut prunings = tokio::time::interval(PRUNE_EVERY);
     for ticks in [&mut reviews, &mut prunings] {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -24,7 +24,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     loop {
         let result = tokio::select! {
             () = shared.stop.cancelled() => return,
-            _ = reviews.tick() => shared.review().await.map(drop),
+            _ = reviews.tick() => shared.check_expiry().await.map(drop),
             _ = prunings.tick() => {
                 shared.store.prune(shared.clock.now().minus(shared.options.keep_events)).await.map(drop)
             }
@@ -37,7 +37,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 
 impl Shared {
     /// Ends every key whose time is over; returns how many.
-    pub(super) async fn review(&self) -> Result<usize> {
+    pub(super) async fn check_expiry(&self) -> Result<usize> {
         let mut ended = 0;
         loop {
             let now = self.clock.now();
@@ -46,7 +46,7 @@ impl Shared {
                 return Ok(ended);
             }
             let full = due.len() == BATCH;
-            let ops = due.into_iter().map(StoreOp::Settle).collect();
+            let ops = due.into_iter().map(StoreOp::RefreshStatus).collect();
             let receipt = self.store.commit(StoreTxn::new(now, ops)).await?;
             ended += receipt.transitions.len();
             for server in &self.servers {

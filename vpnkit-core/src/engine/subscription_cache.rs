@@ -19,12 +19,12 @@ const SETTINGS: &str = "settings";
 const SIGNING: &str = "signing";
 const HOSTS: &str = "hosts/";
 const TEMPLATE: &str = "template/";
-/// How old the desk may be when it is used: after that time the store is asked again.
+/// How old the cache may be when it is used: after that time the store is asked again.
 const FRESH: Duration = Duration::from_secs(5);
 
 /// Read as a whole, replaced as a whole.
 #[derive(Debug, Default)]
-pub(super) struct Desk {
+pub(super) struct SubscriptionCache {
     pub(super) settings: Arc<SubscriptionSettings>,
     pub(super) hosts: BTreeMap<(NodeId, InboundTag), Vec<Host>>,
     pub(super) sources: BTreeMap<String, SubscriptionTemplate>,
@@ -34,16 +34,16 @@ pub(super) struct Desk {
     pub(super) signing_version: u64,
 }
 
-/// The desk and when it was read.
+/// The cache and when it was read.
 #[derive(Debug)]
 pub(super) struct Held {
-    desk: Arc<Desk>,
+    cache: Arc<SubscriptionCache>,
     read: Instant,
 }
 
 impl Default for Held {
     fn default() -> Self {
-        Self { desk: Arc::default(), read: Instant::now() }
+        Self { cache: Arc::default(), read: Instant::now() }
     }
 }
 
@@ -52,29 +52,29 @@ pub(super) fn hosts_name(node: &NodeId, tag: &InboundTag) -> String {
     format!("{HOSTS}{node}/{tag}")
 }
 
-impl Desk {
+impl SubscriptionCache {
     fn read(documents: Vec<Document>) -> Result<Self> {
-        let mut desk = Self::default();
+        let mut cache = Self::default();
         let mut templates = Templates::default();
         for document in documents {
             let name = document.name.as_str();
             if name == SETTINGS {
-                desk.settings = Arc::new(parsed(&document)?);
+                cache.settings = Arc::new(parsed(&document)?);
             } else if name == SIGNING {
-                (desk.signing, desk.signing_version) = (parsed(&document)?, document.version);
+                (cache.signing, cache.signing_version) = (parsed(&document)?, document.version);
             } else if let Some((node, tag)) = name.strip_prefix(HOSTS).and_then(|place| place.split_once('/'))
             {
-                desk.hosts.insert((NodeId::new(node)?, InboundTag::new(tag)?), parsed(&document)?);
+                cache.hosts.insert((NodeId::new(node)?, InboundTag::new(tag)?), parsed(&document)?);
             } else if let Some(name) = name.strip_prefix(TEMPLATE) {
                 let template: SubscriptionTemplate = parsed(&document)?;
                 if let Err(e) = templates.add(name, &template) {
                     tracing::warn!(template = name, error = %e, "a template of this store cannot be used");
                 }
-                desk.sources.insert(name.to_owned(), template);
+                cache.sources.insert(name.to_owned(), template);
             }
         }
-        desk.templates = Arc::new(templates);
-        Ok(desk)
+        cache.templates = Arc::new(templates);
+        Ok(cache)
     }
 }
 
@@ -87,37 +87,37 @@ fn parsed<T: DeserializeOwned>(document: &Document) -> Result<T> {
 }
 
 impl Shared {
-    pub(super) fn desk(&self) -> Arc<Desk> {
-        Arc::clone(&self.desk.read().unwrap_or_else(PoisonError::into_inner).desk)
+    pub(super) fn cache(&self) -> Arc<SubscriptionCache> {
+        Arc::clone(&self.cache.read().unwrap_or_else(PoisonError::into_inner).cache)
     }
 
-    pub(super) async fn reload_desk(&self) -> Result<Arc<Desk>> {
+    pub(super) async fn reload_subscriptions(&self) -> Result<Arc<SubscriptionCache>> {
         // One after the other, as with inbounds.
         let _turn = self.reloading.lock().await;
-        let desk = Arc::new(Desk::read(self.store.documents().await?)?);
-        *self.desk.write().unwrap_or_else(PoisonError::into_inner) =
-            Held { desk: Arc::clone(&desk), read: Instant::now() };
-        Ok(desk)
+        let cache = Arc::new(SubscriptionCache::read(self.store.documents().await?)?);
+        *self.cache.write().unwrap_or_else(PoisonError::into_inner) =
+            Held { cache: Arc::clone(&cache), read: Instant::now() };
+        Ok(cache)
     }
 
-    /// The desk, at most some seconds old: another process may have changed it. What cannot be read anew is served as it
+    /// The cache, at most some seconds old: another process may have changed it. What cannot be read anew is served as it
     /// was: customers do not pay for a store that is busy, or for a document that a newer vpnkit has written.
-    pub(super) async fn fresh_desk(&self) -> Result<Arc<Desk>> {
+    pub(super) async fn fresh_subscriptions(&self) -> Result<Arc<SubscriptionCache>> {
         {
-            let held = self.desk.read().unwrap_or_else(PoisonError::into_inner);
+            let held = self.cache.read().unwrap_or_else(PoisonError::into_inner);
             if held.read.elapsed() < FRESH {
-                return Ok(Arc::clone(&held.desk));
+                return Ok(Arc::clone(&held.cache));
             }
         }
         // Whoever comes while somebody else reads it takes what there is.
         if self.reloading.try_lock().map(drop).is_err() {
-            return Ok(self.desk());
+            return Ok(self.cache());
         }
-        match self.reload_desk().await {
+        match self.reload_subscriptions().await {
             Err(e) if e.kind() != ErrorKind::Closed => {
                 tracing::warn!(error = %e, "settings, hosts and templates could not be read anew");
-                self.desk.write().unwrap_or_else(PoisonError::into_inner).read = Instant::now();
-                Ok(self.desk())
+                self.cache.write().unwrap_or_else(PoisonError::into_inner).read = Instant::now();
+                Ok(self.cache())
             }
             outcome => outcome,
         }
@@ -132,12 +132,12 @@ impl Shared {
         value: Option<&T>,
     ) -> Result<()> {
         let body = value
-            .map(serde_json::to_string)
+            .map(|value| Secret::reveal(|| serde_json::to_string(value)))
             .transpose()
             .map_err(|e| Error::new(ErrorKind::Unexpected, op, "it cannot be written").caused_by(e))?;
         let put = StoreOp::PutDocument { name, expected, body: body.map(Secret::new) };
         self.store.commit(StoreTxn::new(self.clock.now(), vec![put])).await.map_err(|e| e.during(op))?;
-        self.reload_desk().await.map(drop)
+        self.reload_subscriptions().await.map(drop)
     }
 
     pub(super) async fn put_settings(&self, op: &'static str, settings: &SubscriptionSettings) -> Result<()> {
@@ -163,21 +163,26 @@ impl Shared {
         self.put_document(op, format!("{TEMPLATE}{name}"), None, template).await
     }
 
-    /// Replaces the signing secrets that `desk` has. `Conflict` when somebody else has done so.
-    pub(super) async fn put_signing(&self, op: &'static str, desk: &Desk, keys: &SigningKeys) -> Result<()> {
-        self.put_document(op, SIGNING.to_owned(), Some(desk.signing_version), Some(keys)).await
+    /// Replaces the signing secrets that `cache` has. `Conflict` when somebody else has done so.
+    pub(super) async fn put_signing(
+        &self,
+        op: &'static str,
+        cache: &SubscriptionCache,
+        keys: &SigningKeys,
+    ) -> Result<()> {
+        self.put_document(op, SIGNING.to_owned(), Some(cache.signing_version), Some(keys)).await
     }
 
-    /// The desk, with secrets to sign with: made when they are needed first.
-    pub(super) async fn signing_desk(&self, op: &'static str) -> Result<Arc<Desk>> {
-        let desk = self.fresh_desk().await?;
-        if desk.signing_version > 0 {
-            return Ok(desk);
+    /// The cache, with secrets to sign with: made when they are needed first.
+    pub(super) async fn signing_cache(&self, op: &'static str) -> Result<Arc<SubscriptionCache>> {
+        let cache = self.fresh_subscriptions().await?;
+        if cache.signing_version > 0 {
+            return Ok(cache);
         }
-        match self.put_signing(op, &desk, &SigningKeys::generate()).await {
+        match self.put_signing(op, &cache, &SigningKeys::generate()).await {
             // Another process was first.
-            Err(e) if e.kind() == ErrorKind::Conflict => self.reload_desk().await,
-            outcome => outcome.map(|()| self.desk()),
+            Err(e) if e.kind() == ErrorKind::Conflict => self.reload_subscriptions().await,
+            outcome => outcome.map(|()| self.cache()),
         }
     }
 }

@@ -6,7 +6,7 @@ use vpnkit_core::{Error, ErrorKind};
 /// What an answer of `AlterInbound` means. Xray gives most errors one code, so the text decides, and
 /// `handler not found` contains `not found`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum AlterError {
     /// The user is there already.
     Exists,
     /// There is no such user.
@@ -19,18 +19,18 @@ pub(crate) enum Answer {
     Other,
 }
 
-pub(crate) fn answer(status: &Status) -> Answer {
+pub(crate) fn answer(status: &Status) -> AlterError {
     let text = status.message().to_ascii_lowercase();
     if text.contains("handler not found") || text.contains("not enough information") {
-        Answer::NoInbound
+        AlterError::NoInbound
     } else if text.contains("not a usermanager") {
-        Answer::NoUsers
+        AlterError::NoUsers
     } else if text.contains("already exists") {
-        Answer::Exists
+        AlterError::Exists
     } else if text.contains("not found") {
-        Answer::NoUser
+        AlterError::NoUser
     } else {
-        Answer::Other
+        AlterError::Other
     }
 }
 
@@ -55,15 +55,15 @@ mod tests {
     #[test]
     fn answers_are_told_apart() {
         for (text, expected) in [
-            ("proxy/vless: User a@b already exists.", Answer::Exists),
-            ("proxy/vless: User x not found.", Answer::NoUser),
+            ("proxy/vless: User a@b already exists.", AlterError::Exists),
+            ("proxy/vless: User x not found.", AlterError::NoUser),
             (
                 "app/proxyman/command: failed to get handler: T > app/proxyman/inbound: handler not found: T",
-                Answer::NoInbound,
+                AlterError::NoInbound,
             ),
-            ("common: not enough information for making a decision", Answer::NoInbound),
-            ("app/proxyman/command: proxy is not a UserManager", Answer::NoUsers),
-            ("proxy/vless: Email must not be empty.", Answer::Other),
+            ("common: not enough information for making a decision", AlterError::NoInbound),
+            ("app/proxyman/command: proxy is not a UserManager", AlterError::NoUsers),
+            ("proxy/vless: Email must not be empty.", AlterError::Other),
         ] {
             assert_eq!(answer(&Status::unknown(text)), expected, "{text}");
         }

@@ -18,7 +18,7 @@ const USER_AGENTS: [&str; 5] = [
 
 /// A [`Host`] as one key sees it on one day.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reach {
+pub struct ResolvedHost {
     /// What the client shows.
     pub remark: String,
     /// Name or IP to dial.
@@ -91,7 +91,7 @@ const USER_AGENT: u64 = 4;
 const WILDCARD: u64 = 5;
 const SHORT_ID: u64 = 6;
 
-impl Reach {
+impl ResolvedHost {
     /// `host` as a key sees it; `place` is the host's place among those of its inbound.
     #[must_use]
     pub fn of(host: &Host, place: usize, variables: &Variables<'_>, seed: Seed) -> Self {
@@ -245,7 +245,7 @@ mod tests {
             .into_key(KeyId(id), Timestamp::default())
     }
 
-    fn reach(host: &Host, key: &Key, now: Timestamp) -> Reach {
+    fn reach(host: &Host, key: &Key, now: Timestamp) -> ResolvedHost {
         let variables = Variables {
             key,
             now,
@@ -255,7 +255,7 @@ mod tests {
             protocol: "vless",
             transport: "ws",
         };
-        Reach::of(host, 0, &variables, Seed::of(key, &InboundTag::new("x").unwrap(), now))
+        ResolvedHost::of(host, 0, &variables, Seed::of(key, &InboundTag::new("x").unwrap(), now))
     }
 
     fn tls() -> Tls {

@@ -1,6 +1,6 @@
 //! The errors that every store answers in the same words.
 
-use crate::model::{Cursor, InboundTag, KeyId, Protocol};
+use crate::model::{CredentialKind, Cursor, InboundTag, KeyId};
 use crate::{Error, ErrorKind};
 
 pub(super) const COMMIT: &str = "store.commit";
@@ -43,11 +43,22 @@ pub(super) fn no_device(key: KeyId) -> Error {
     Error::new(ErrorKind::NotFound, COMMIT, "no such device").with("key", key)
 }
 
+pub(super) fn another_request(id: &str) -> Error {
+    Error::new(
+        ErrorKind::IdempotencyMismatch,
+        COMMIT,
+        "an earlier request under this idempotency key asked for something else",
+    )
+    .with("field", "idempotency_key")
+    .with("request", id)
+    .hint("use one idempotency key for each payment, and ask for the same when you try again")
+}
+
 pub(super) fn uid_taken() -> Error {
     Error::new(ErrorKind::AlreadyExists, COMMIT, "the UUID is taken").with("field", "uid")
 }
 
-pub(super) fn secret_taken(protocol: Protocol) -> Error {
+pub(super) fn secret_taken(protocol: CredentialKind) -> Error {
     Error::new(ErrorKind::AlreadyExists, COMMIT, "another key has this credential")
         .with("field", "credentials")
         .with("protocol", protocol)

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-struct Light {
+struct InlineTask {
     runtime: Handle,
     /// Wakes that no poll has answered. Whoever counts the first one polls, until none is left.
     wakes: AtomicUsize,
@@ -22,10 +22,10 @@ struct Light {
 /// Begins on this thread. The future must be short between its waits, and must not panic.
 pub(crate) fn run(runtime: Handle, task: impl Future<Output = ()> + Send + 'static) {
     let task = Mutex::new(Some(Box::pin(task) as Task));
-    Arc::new(Light { runtime, wakes: AtomicUsize::new(1), task }).poll();
+    Arc::new(InlineTask { runtime, wakes: AtomicUsize::new(1), task }).poll();
 }
 
-impl Light {
+impl InlineTask {
     fn poll(self: Arc<Self>) {
         let waker = Waker::from(Arc::clone(&self));
         let _runtime = self.runtime.enter();
@@ -47,7 +47,7 @@ impl Light {
     }
 }
 
-impl Wake for Light {
+impl Wake for InlineTask {
     fn wake(self: Arc<Self>) {
         if self.wakes.fetch_add(1, Ordering::AcqRel) == 0 {
             self.poll();

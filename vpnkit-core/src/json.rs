@@ -14,7 +14,7 @@ pub struct Unreadable {
 /// Reads plain data of vpnkit.
 ///
 /// ```
-/// use vpnkit::{CreateKey, read_json};
+/// use vpnkit_core::{model::CreateKey, read_json};
 /// let fault = read_json::<Vec<CreateKey>>(r#"[{}, {"data_limit": "50"}]"#).unwrap_err();
 /// assert_eq!((fault.path.as_str(), fault.message.as_str()), ("[1].data_limit", "a unit is missing"));
 /// ```
@@ -27,14 +27,22 @@ pub fn read_json<T: DeserializeOwned>(text: &str) -> Result<T, Unreadable> {
         .map_err(|e| Unreadable { path: ".".to_owned(), message: format!("not JSON, line {}", e.line()) })?;
     serde_path_to_error::deserialize(value).map_err(|e| Unreadable {
         path: e.path().to_string(),
-        message: without_value(&e.into_inner().to_string()),
+        message: for_people(&e.into_inner().to_string()),
     })
 }
 
-/// serde writes `invalid type: string "x", expected …`.
-fn without_value(message: &str) -> String {
-    match (message.starts_with("invalid "), message.rsplit_once(", expected ")) {
-        (true, Some((_, expected))) => format!("expected {expected}"),
-        _ => message.to_owned(),
+/// serde writes `invalid type: string "x", expected u32`: the value goes, and types get the names that people know.
+fn for_people(message: &str) -> String {
+    let expected = match (message.starts_with("invalid "), message.rsplit_once(", expected ")) {
+        (true, Some((_, expected))) => expected,
+        _ => return message.to_owned(),
+    };
+    match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "expected a whole number, not negative".to_owned(),
+        "i8" | "i16" | "i32" | "i64" => "expected a whole number".to_owned(),
+        "a boolean" => "expected true or false".to_owned(),
+        "a sequence" => "expected a list".to_owned(),
+        other if other.starts_with("struct ") => "expected an object".to_owned(),
+        other => format!("expected {other}"),
     }
 }
