@@ -28,7 +28,7 @@ fn every_operation_is_described() {
         assert!(names.insert(operation.name), "{} is there twice", operation.name);
         let summary = operation.docs.lines().next().unwrap_or_default();
         assert!(summary.ends_with(['.', ',']) || summary.len() > 40, "{}: {summary:?}", operation.name);
-        // Whoever changes something has to be known.
+        // A change is made on somebody's behalf.
         assert!(!operation.changes || operation.needs_actor, "{}", operation.name);
     }
     assert!(names.len() >= 45, "{names:?}");

@@ -131,7 +131,7 @@ impl Answer {
     /// Returns the JSON of the result, with its secrets.
     #[must_use]
     pub fn to_json(&self) -> String {
-        // Nothing here fails to serialize: no map has keys but texts.
+        // Nothing here fails to serialize: every key of a map is a string.
         Secret::reveal(|| self.0.json()).unwrap_or_default()
     }
 

@@ -41,7 +41,7 @@ impl Secret {
         &self.0
     }
 
-    /// Serializes with secrets: for stores and for whoever carries a value to another process. Only what `write`
+    /// Serializes with secrets: for stores, subscription formats and bindings. Only what `write`
     /// serializes on this thread is affected.
     pub fn reveal<T>(write: impl FnOnce() -> T) -> T {
         struct Restore(bool);

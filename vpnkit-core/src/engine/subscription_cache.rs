@@ -100,7 +100,7 @@ impl Shared {
         Ok(cache)
     }
 
-    /// The cache, at most some seconds old: another process may have changed it. What cannot be read anew is served as it
+    /// The cache, at most some seconds old: another process may have changed it. What cannot be read again is served as it
     /// was: customers do not pay for a store that is busy, or for a document that a newer vpnkit has written.
     pub(super) async fn fresh_subscriptions(&self) -> Result<Arc<SubscriptionCache>> {
         {

@@ -32,7 +32,7 @@ number_id! {
     AdminId
 }
 
-/// A key by one of its three identities. In JSON a number is an id; texts are read by [`KeyRef::from_str`].
+/// A key by one of its three identities. In JSON a number is an id; strings are read by [`KeyRef::from_str`].
 ///
 /// ```
 /// use vpnkit_core::model::{KeyId, KeyRef};
