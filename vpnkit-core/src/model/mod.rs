@@ -1,6 +1,8 @@
 //! Plain data: what the product's words mean.
 
+mod check_key;
 mod client_device;
+mod create_key;
 mod credential;
 mod endpoint;
 mod event;
@@ -9,6 +11,7 @@ mod id;
 mod inbound;
 mod key;
 mod name;
+mod page;
 mod patch;
 mod query;
 mod size;
@@ -16,6 +19,7 @@ mod span;
 mod usage;
 
 pub use client_device::{ClientDevice, Document};
+pub use create_key::{CreateKey, NewKey};
 pub use credential::{Credential, CredentialKind, CredentialSecret, DeviceName};
 pub use endpoint::{ClientSecurity, Endpoint, EndpointRecord, Proxy, WireGuardPeer};
 pub use event::{Cursor, Event, EventBatch, EventKind, EventRecord, EventSubject, NewEvent};
@@ -24,10 +28,11 @@ pub use id::{AdminId, KeyId, KeyRef, NodeId, ServerId};
 pub use inbound::{
     Inbound, InboundTag, Protocol, Reality, Security, ShadowsocksMethod, ShortId, Tls, Transport, XhttpMode,
 };
-pub use key::{CreateKey, InboundSelection, Key, KeyStatus, NewKey, Traffic};
+pub use key::{InboundSelection, Key, KeyStatus, Traffic};
 pub use name::KeyName;
+pub use page::{Direction, Page, PageToken, Place};
 pub use patch::{KeyPatch, Patch};
-pub use query::{Direction, KeyQuery, Page, PageToken, Place, Sort, SortValue};
+pub use query::{KeyQuery, Sort, SortValue};
 pub use size::ByteSize;
 pub(crate) use span::optional as optional_duration_text;
 pub use span::{DurationText, duration_text, format_duration, parse_duration};

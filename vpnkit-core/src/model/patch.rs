@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::key::{LABEL_MAX, NOTE_MAX, check_credentials, check_devices, check_limit, check_text};
+use super::check_key::{LABEL_MAX, NOTE_MAX, check_credentials, check_devices, check_limit, check_text};
 use super::{AdminId, ByteSize, Credential, InboundSelection, Key, KeyName, KeyStatus};
 use crate::{Result, Timestamp};
 

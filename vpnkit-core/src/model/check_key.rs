@@ -1,0 +1,51 @@
+//! Checks of what callers give a key.
+
+use super::{ByteSize, Credential};
+use crate::{Error, ErrorKind, Result};
+
+/// The longest label, in characters.
+pub(crate) const LABEL_MAX: usize = 256;
+/// The longest note, in characters.
+pub(crate) const NOTE_MAX: usize = 4_000;
+
+pub(super) fn check_text(op: &'static str, field: &str, text: Option<&str>, max: usize) -> Result<()> {
+    let Some(text) = text else { return Ok(()) };
+    if text.chars().count() > max {
+        return Err(Error::invalid(op, field, format!("longer than {max} characters")));
+    }
+    if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
+        return Err(Error::invalid(op, field, "contains control characters"));
+    }
+    Ok(())
+}
+
+pub(super) fn check_limit(op: &'static str, limit: Option<ByteSize>) -> Result<()> {
+    if limit == Some(ByteSize::default()) {
+        return Err(Error::invalid(op, "data_limit", "0 bytes would let nobody through")
+            .hint("leave the limit out for an unlimited key, disable the key to stop it"));
+    }
+    Ok(())
+}
+
+pub(super) fn check_devices(op: &'static str, limit: Option<u32>) -> Result<()> {
+    if limit == Some(0) {
+        return Err(Error::invalid(op, "device_limit", "0 devices would let nobody in"));
+    }
+    Ok(())
+}
+
+pub(super) fn check_credentials(op: &'static str, credentials: &[Credential]) -> Result<()> {
+    for (i, c) in credentials.iter().enumerate() {
+        if credentials.iter().skip(i + 1).any(|d| d.protocol() == c.protocol() && d.device == c.device) {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                op,
+                "two credentials of one protocol and device",
+            )
+            .with("field", "credentials")
+            .with("protocol", c.protocol())
+            .with("device", &c.device));
+        }
+    }
+    Ok(())
+}

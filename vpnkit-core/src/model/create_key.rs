@@ -1,0 +1,214 @@
+//! What a caller asks for when creating a key.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::check_key::{LABEL_MAX, NOTE_MAX, check_credentials, check_devices, check_limit, check_text};
+use super::{
+    AdminId, ByteSize, Credential, InboundSelection, InboundTag, Key, KeyId, KeyName, KeyStatus, Traffic,
+};
+use crate::{Error, Result, Timestamp};
+
+/// What a caller asks for when creating a key. Everything is optional.
+///
+/// ```
+/// use std::time::Duration;
+/// use vpnkit_core::model::{ByteSize, CreateKey};
+/// let request = CreateKey::named("alice")
+///     .data_limit(ByteSize::gib(50))
+///     .expires_in(Duration::from_secs(30 * 86_400));
+/// # let _ = request;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CreateKey {
+    /// The handle: see [`KeyName`].
+    pub name: Option<String>,
+    /// Free text, up to 256 characters.
+    pub label: Option<String>,
+    /// Free text, up to 4,000 characters.
+    pub note: Option<String>,
+    /// The owning admin.
+    pub owner: Option<AdminId>,
+    /// At least one byte; `None` is unlimited.
+    pub data_limit: Option<ByteSize>,
+    /// In the future; `None` is never. Not together with `expires_in`.
+    pub expires_at: Option<Timestamp>,
+    /// From now on; in JSON a text with its unit ([`super::parse_duration`]). Not together with `expires_at`.
+    #[serde(with = "super::span::optional")]
+    #[schemars(with = "Option<super::DurationText>")]
+    pub expires_in: Option<Duration>,
+    /// On how many devices its subscription may be, at least 1; `None` is as the settings say.
+    pub device_limit: Option<u32>,
+    /// Which inbounds.
+    pub inbounds: InboundSelection,
+    /// Existing credentials, for keys that move in from elsewhere; missing ones are made.
+    pub credentials: Vec<Credential>,
+    /// Created switched off.
+    pub disabled: bool,
+    /// The same text again returns the first result instead of a second key: a payment id.
+    pub idempotency_key: Option<String>,
+}
+
+impl CreateKey {
+    /// A request with a name.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: Some(name.into()), ..Self::default() }
+    }
+
+    /// Sets the data limit.
+    #[must_use]
+    pub fn data_limit(mut self, limit: ByteSize) -> Self {
+        self.data_limit = Some(limit);
+        self
+    }
+
+    /// Sets the expiry relative to now.
+    #[must_use]
+    pub fn expires_in(mut self, time: Duration) -> Self {
+        self.expires_in = Some(time);
+        self
+    }
+
+    /// Sets the expiry.
+    #[must_use]
+    pub fn expires_at(mut self, at: Timestamp) -> Self {
+        self.expires_at = Some(at);
+        self
+    }
+
+    /// Sets on how many devices its subscription may be.
+    #[must_use]
+    pub fn device_limit(mut self, limit: u32) -> Self {
+        self.device_limit = Some(limit);
+        self
+    }
+
+    /// Sets the label.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Sets the note.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.note = Some(note.into());
+        self
+    }
+
+    /// Restricts it to these inbounds.
+    #[must_use]
+    pub fn only(mut self, inbounds: Vec<InboundTag>) -> Self {
+        self.inbounds = InboundSelection::Only(inbounds);
+        self
+    }
+
+    /// Sets the idempotency key.
+    #[must_use]
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.idempotency_key = Some(key.into());
+        self
+    }
+
+    /// Checks everything and gives the key its UUID.
+    pub fn validate(self, now: Timestamp) -> Result<NewKey> {
+        const OP: &str = "keys.create";
+        let name = self.name.map(KeyName::new).transpose().map_err(|e| e.during(OP))?;
+        check_text(OP, "label", self.label.as_deref(), LABEL_MAX)?;
+        check_text(OP, "note", self.note.as_deref(), NOTE_MAX)?;
+        check_limit(OP, self.data_limit)?;
+        check_devices(OP, self.device_limit)?;
+        check_credentials(OP, &self.credentials)?;
+        let expires_at = match (self.expires_at, self.expires_in) {
+            (Some(_), Some(_)) => {
+                return Err(Error::invalid(OP, "expires_in", "give `expires_at` or `expires_in`, not both"));
+            }
+            (Some(at), None) if at <= now => {
+                return Err(Error::invalid(OP, "expires_at", "is in the past")
+                    .with("value", at)
+                    .with("now", now));
+            }
+            (None, Some(time)) if time.is_zero() => {
+                return Err(Error::invalid(OP, "expires_in", "must be longer than nothing"));
+            }
+            (at, time) => at.or_else(|| time.map(|t| now.plus(t))),
+        };
+        Ok(NewKey {
+            uid: Uuid::now_v7(),
+            name,
+            label: self.label,
+            note: self.note,
+            owner: self.owner,
+            data_limit: self.data_limit,
+            expires_at,
+            device_limit: self.device_limit,
+            inbounds: self.inbounds,
+            credentials: self.credentials,
+            disabled: self.disabled,
+        })
+    }
+}
+
+/// A checked key that has no id yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewKey {
+    /// Globally unique id.
+    pub uid: Uuid,
+    /// The handle.
+    pub name: Option<KeyName>,
+    /// Free text.
+    pub label: Option<String>,
+    /// Free text for the operator.
+    pub note: Option<String>,
+    /// The owning admin.
+    pub owner: Option<AdminId>,
+    /// `None` is unlimited.
+    pub data_limit: Option<ByteSize>,
+    /// `None` is never.
+    pub expires_at: Option<Timestamp>,
+    /// `None` is as the settings say.
+    pub device_limit: Option<u32>,
+    /// Which inbounds.
+    pub inbounds: InboundSelection,
+    /// What it connects with.
+    pub credentials: Vec<Credential>,
+    /// Created switched off.
+    pub disabled: bool,
+}
+
+impl NewKey {
+    /// The key as it is once the store has given it an id.
+    #[must_use]
+    pub fn into_key(self, id: KeyId, now: Timestamp) -> Key {
+        let mut key = Key {
+            id,
+            uid: self.uid,
+            version: 1,
+            name: self.name,
+            label: self.label,
+            note: self.note,
+            owner: self.owner,
+            status: if self.disabled { KeyStatus::Disabled } else { KeyStatus::Active },
+            data_limit: self.data_limit,
+            used: 0,
+            traffic: Traffic::default(),
+            expires_at: self.expires_at,
+            device_limit: self.device_limit,
+            link_revision: 0,
+            inbounds: self.inbounds,
+            credentials: self.credentials,
+            created_at: now,
+            updated_at: now,
+            seen_at: None,
+            replayed: false,
+        };
+        key.credentials.sort_by(|a, b| (a.protocol(), &a.device).cmp(&(b.protocol(), &b.device)));
+        key.status = crate::lifecycle::judge(&key, now);
+        key
+    }
+}
