@@ -102,3 +102,36 @@ async fn what_was_looked_up_is_told_and_pages_are_walked() {
     assert_eq!((again.id, first.replayed, again.replayed), (first.id, false, true));
     engine.close().await.unwrap();
 }
+
+/// Two stores with connections of their own on one file, as two processes have it: a webhook that reaches both at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payment_that_two_engines_get_at_once_is_one_key() {
+    use vpnkit_core::store::sqlite::{SqliteOptions, SqliteStore};
+
+    let directory = tempfile::tempdir().unwrap();
+    let clock = ManualClock::default();
+    let mut engines = Vec::new();
+    for _ in 0..2 {
+        let store =
+            SqliteStore::open(directory.path().join("keys.db"), SqliteOptions::default()).await.unwrap();
+        let options = EngineOptions { background: false, ..EngineOptions::default() };
+        engines
+            .push(Engine::open(Arc::new(store), Arc::new(clock.clone()), options, Vec::new()).await.unwrap());
+    }
+    for payment in 0..20 {
+        let request = || CreateKey::named(format!("k{payment}")).idempotency_key(format!("pay:{payment}"));
+        let (first, second) = (engines[0].keys(), engines[1].keys());
+        let (first, second) = tokio::join!(first.create(request()), second.create(request()));
+        let (first, second) = (first.unwrap(), second.unwrap());
+        assert_eq!(first.id, second.id);
+        assert!(first.replayed != second.replayed, "one of them created it: {first:?} {second:?}");
+        let keys = engines[payment % 2].keys();
+        let other = keys.create(request().note("another")).await;
+        assert_eq!(other.unwrap_err().kind(), ErrorKind::IdempotencyMismatch);
+    }
+    let keys = engines[0].keys().find(KeyQuery::default()).await.unwrap().keys;
+    assert_eq!(keys.len(), 20);
+    for engine in engines {
+        engine.close().await.unwrap();
+    }
+}

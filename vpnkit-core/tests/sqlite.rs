@@ -13,9 +13,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use vpnkit_core::model::{CreateKey, KeyQuery, KeyRef};
+use vpnkit_core::backend::Fingerprint;
+use vpnkit_core::model::{CreateKey, Cursor, EventKind, KeyQuery, KeyRef};
 use vpnkit_core::store::sqlite::{SqliteOptions, SqliteStore};
-use vpnkit_core::store::{KeyStore as _, StoreOp, StoreTxn};
+use vpnkit_core::store::{KeyStore as _, Request, StoreOp, StoreTxn};
 use vpnkit_core::{Clock as _, ErrorKind, ManualClock};
 
 fn create(name: &str) -> StoreTxn {
@@ -77,7 +78,9 @@ async fn an_older_schema_is_brought_up_to_date() {
          INSERT INTO keys VALUES (7, x'0198c5d5aaaa7bbb8cccddddeeeeffff', 3, 'alice', NULL, 'n', NULL, 'active', NULL,
                                   NULL, 1000, 2000);
          INSERT INTO meters VALUES (7, 50, 20, 15, 5, 1500);
-         INSERT INTO credentials VALUES (7, 'trojan', 'default', 'password', x'00');"
+         INSERT INTO credentials VALUES (7, 'trojan', 'default', 'password', x'00');
+         INSERT INTO events VALUES (1, 1000, 'server.refused', 7, NULL, x'0198c5d5aaaa7bbb8cccddddeeeeffff', 'why');
+         INSERT INTO requests VALUES ('keys.create:pay:1', 1000, '[7]', 1);"
     ))
     .unwrap();
     drop(old);
@@ -87,6 +90,11 @@ async fn an_older_schema_is_brought_up_to_date() {
     assert_eq!((key.id.0, key.version, key.used, key.note.as_deref()), (7, 3, 20, Some("n")));
     assert_eq!((key.device_limit, key.link_revision, key.credentials.len()), (None, 0, 1));
     assert_eq!(store.documents().await.unwrap(), []);
+    let events = store.events(Cursor::START, 10).await.unwrap().events;
+    assert_eq!(events.iter().map(|event| event.kind).collect::<Vec<_>>(), [EventKind::KeyRejected]);
+    // What was asked for then is not known, so nothing of it is refused.
+    let request = Request { id: "keys.create:pay:1".into(), fingerprint: Fingerprint::of(["anything"]) };
+    assert_eq!(store.receipt(&request).await.unwrap().unwrap().keys, [key]);
     store.commit(create("bob")).await.unwrap();
     store.close().await.unwrap();
     assert_eq!(pragma(&Connection::open(&path).unwrap(), "user_version"), newest);
