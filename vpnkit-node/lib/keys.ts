@@ -297,25 +297,9 @@ export function keyRef(operation: string, key: KeyLike): number | string {
  * `name:1` a name. Throws InvalidInputError.
  */
 export function parseKey(text: string): number | string | { readonly uid: string } {
-  const fault = (message: string) => invalid("parseKey", "key", message);
-  const [, kind, value] = /^(?:(\w+):)?(.+)$/su.exec(String(text)) ?? [];
-  if (value === undefined) throw fault("must not be empty");
-  const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/iu;
-  switch (kind) {
-    case "name":
-      return value;
-    case "id":
-      if (!/^\d+$/u.test(value)) throw fault("`id:` takes a number");
-      return Number(value);
-    case "uid":
-      if (!uuid.test(value)) throw fault("`uid:` takes a UUID");
-      return { uid: value };
-    case undefined:
-      if (/^\d+$/u.test(value)) return Number(value);
-      return uuid.test(value) ? { uid: value } : value;
-    default:
-      throw fault("is none of id:, uid: and name:");
-  }
+  const [, kind, value] = /^(\w+):(.*)$/su.exec(attempt(() => native.parseKey(String(text)))) as unknown as [string, string, string];
+  if (kind === "id") return Number(value);
+  return kind === "uid" ? { uid: value } : value;
 }
 
 /** @internal */

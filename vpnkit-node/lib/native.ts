@@ -32,6 +32,7 @@ interface Native {
   parseSize(text: string): number;
   formatSize(bytes: number): string;
   parseDuration(text: string): number;
+  parseKey(text: string): string;
   qrPng(text: string, size: number): Buffer;
   qrSvg(text: string): string;
   qrTerminal(text: string): string;

@@ -3,7 +3,9 @@
 use napi::Result;
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
-use vpnkit::{ByteSize, CredentialKind, CredentialSecret, ErrorKind, EventKind, Qr, RealityKeys, ShortId};
+use vpnkit::{
+    ByteSize, CredentialKind, CredentialSecret, ErrorKind, EventKind, KeyRef, Qr, RealityKeys, ShortId,
+};
 
 use crate::bridge::failure;
 
@@ -25,6 +27,12 @@ pub(crate) fn format_size(bytes: i64) -> String {
 pub(crate) fn parse_duration(text: String) -> Result<f64> {
     // Exact up to 285,000 years.
     vpnkit::parse_duration(&text).map(|time| time.as_secs_f64() * 1e3).map_err(|e| failure(&e))
+}
+
+/// A key as it stands in a URL, with its kind: `id:1`, `uid:…`, `name:alice`.
+#[napi]
+pub(crate) fn parse_key(text: String) -> Result<String> {
+    text.parse::<KeyRef>().map(|key| key.to_string()).map_err(|e| failure(&e))
 }
 
 fn qr(text: &str) -> Result<Qr> {

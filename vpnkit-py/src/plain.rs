@@ -5,7 +5,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use vpnkit::store::sqlite::fork;
-use vpnkit::{ByteSize, ErrorKind, EventKind, Qr, RealityKeys, ShortId};
+use vpnkit::{ByteSize, ErrorKind, EventKind, KeyRef, Qr, RealityKeys, ShortId};
 
 use crate::errors::exception;
 
@@ -25,6 +25,12 @@ pub(crate) fn format_size(bytes: u64) -> String {
 #[pyfunction]
 pub(crate) fn parse_duration(py: Python<'_>, text: &str) -> PyResult<u128> {
     vpnkit::parse_duration(text).map(|time| time.as_millis()).map_err(|e| exception(py, &e))
+}
+
+/// A key as it stands in a URL, with its kind: `id:1`, `uid:…`, `name:alice`.
+#[pyfunction]
+pub(crate) fn parse_key(py: Python<'_>, text: &str) -> PyResult<String> {
+    text.parse::<KeyRef>().map(|key| key.to_string()).map_err(|e| exception(py, &e))
 }
 
 fn qr(py: Python<'_>, text: &str) -> PyResult<Qr> {

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any, Final, Literal, TypeAlias, cast
 from uuid import UUID
 
+from . import _native
 from ._native import Key
 from .errors import invalid
 from .sizes import ByteSize
@@ -59,20 +60,14 @@ def key_id(operation: str, key: int | Key, field: str = "key") -> int:
 def parse_key(text: str) -> int | str | UUID:
     """A key as it stands in a URL or a command: ``1`` and ``id:1`` are an id, a UUID and ``uid:…`` a UUID, everything else
     and ``name:1`` a name. Raises InvalidInputError."""
-    kind, colon, rest = text.partition(":")
-    if colon and kind not in ("id", "uid", "name") or not text:
-        raise invalid("key_ref", "key", "is none of id:, uid: and name:" if text else "must not be empty")
-    if kind == "name" and colon:
-        return rest
-    value = rest if colon else text
-    if value.isascii() and value.isdigit() and kind != "uid":
-        return int(value)
-    try:
-        return UUID(value)
-    except ValueError:
-        if colon:
-            raise invalid("key_ref", "key", f"`{kind}:` takes a {'number' if kind == 'id' else 'UUID'}") from None
-    return text
+    kind, _, value = _native.parse_key(text).partition(":")
+    match kind:
+        case "id":
+            return int(value)
+        case "uid":
+            return UUID(value)
+        case _:
+            return value
 
 
 def of_key(operation: str, key: KeyLike) -> str:
