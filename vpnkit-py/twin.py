@@ -1,4 +1,4 @@
-"""Makes each `_*_sync.py` from its `_*_async.py`: the same calls without `await`. `--check` only compares."""
+"""Makes `_kit_sync.py` from `_kit_async.py`: the same calls without `await`. `--check` only compares."""
 
 import re
 import sys
@@ -7,13 +7,11 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent / "python" / "vpnkit"
 REPLACED = [
     (r'"""(.*) for asyncio\. `_(\w+)_sync.*', r'"""\1 for threads. Made by `twin.py` from `_\2_async.py`: change that one."""'),
-    (r"from \._subscriptions_async import", "from ._subscriptions_sync import"),
+    (r"from \._nouns_async import", "from ._nouns_sync import"),
     (r"\basync def __aenter__", "def __enter__"),
     (r"\basync def __aexit__", "def __exit__"),
     (r"\basync def ", "def "),
     (r"\bawait ", ""),
-    (r"\bAsyncIterator\b", "Iterator"),
-    (r"Iterator, Iterable, Sequence", "Iterable, Iterator, Sequence"),
     (r"from \._loop import", "from ._thread import"),
     (r"vpnkit\.Kit ", "vpnkit.sync.Kit "),
 ]
@@ -27,7 +25,7 @@ def twin(text: str) -> str:
 
 def main() -> int:
     stale = 0
-    for source in sorted(PACKAGE.glob("_*_async.py")):
+    for source in sorted(PACKAGE.glob("_kit_async.py")):
         target = source.with_name(source.name.replace("_async", "_sync"))
         made = twin(source.read_text())
         if "--check" not in sys.argv:

@@ -14,10 +14,10 @@ use vpnkit::operation::Operation;
 
 #[test]
 fn the_committed_surface_is_the_facade_s() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("surface");
-    for (name, made) in vpnkit_bindings::surface() {
-        let committed = std::fs::read_to_string(directory.join(name)).unwrap_or_default();
-        assert!(committed == made, "{name} is stale: run `make generate` and commit what it writes");
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for (path, made) in vpnkit_bindings::surface() {
+        let committed = std::fs::read_to_string(repository.join(path)).unwrap_or_default();
+        assert!(committed == made, "{path} is stale: run `make generate` and commit what it writes");
     }
 }
 

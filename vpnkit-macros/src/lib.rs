@@ -18,8 +18,9 @@ use syn::{ItemImpl, parse_macro_input};
 /// - On a method: `#[operation(read)]` or `#[operation(change)]`; besides `inline` (short enough to run on the thread that
 ///   is woken by the store), `anyone` (needs no actor) and `name = "verb"` where the name differs from the method's.
 /// - On a parameter: `#[arg(default = expression)]`; `#[arg(record)]` for one whose fields errors name without it;
-///   `#[arg(spread)]` for such a one whose fields languages offer as arguments; `#[arg(positional)]` for an optional one that languages take by place; `#[arg(format = "text")]` for its
-///   schema.
+///   `#[arg(spread)]` for such a one whose fields languages offer as arguments; `#[arg(positional)]` for an optional one
+///   that languages take by place; `#[arg(required)]` for an `Option` that must be given; `#[arg(format = "text")]` for
+///   its schema.
 #[proc_macro_attribute]
 pub fn operations(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let options = parse_macro_input!(attribute as block::Options);

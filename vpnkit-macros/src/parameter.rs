@@ -18,6 +18,7 @@ pub(crate) struct Parameter {
     spread: bool,
     record: bool,
     positional: bool,
+    required: bool,
 }
 
 /// How an owned value becomes what the method takes.
@@ -44,6 +45,7 @@ impl Parameter {
             spread: false,
             record: false,
             positional: false,
+            required: false,
         };
         let (marks, others) = typed.attrs.drain(..).partition::<Vec<_>, _>(|a| a.path().is_ident("arg"));
         typed.attrs = others;
@@ -61,6 +63,7 @@ impl Parameter {
                     }
                     Meta::Path(path) if path.is_ident("record") => parameter.record = true,
                     Meta::Path(path) if path.is_ident("positional") => parameter.positional = true,
+                    Meta::Path(path) if path.is_ident("required") => parameter.required = true,
                     other => return Err(syn::Error::new_spanned(other, "unknown mark of a parameter")),
                 }
             }
@@ -86,6 +89,10 @@ impl Parameter {
         if self.default.is_some() {
             let function = self.default_name(method).to_string();
             marks.push(quote!(#[serde(default = #function)]));
+        } else if self.required {
+            // Serde takes a missing `Option` for `None`, unless it has a function of its own.
+            marks.push(quote!(#[serde(deserialize_with = "::serde::Deserialize::deserialize")]));
+            marks.push(quote!(#[schemars(extend("x-required" = true))]));
         } else if is(owned, "Option") || self.spread {
             marks.push(quote!(#[serde(default)]));
         }

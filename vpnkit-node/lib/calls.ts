@@ -1,4 +1,5 @@
-/** The door: every call goes through here, and its errors and its aborting with it. */
+/** Every call goes through here, and its errors and its aborting with it. */
+import type { Json } from "./convert.js";
 import { raised, recorded } from "./errors.js";
 import { type NativeBatch, type NativeBridge, type NativeKit, native } from "./native.js";
 
@@ -68,21 +69,23 @@ export function unless<T>(answer: Promise<T>, signal: AbortSignal): Promise<T> {
 }
 
 /** @internal Calls of one kit. */
-export class Door {
+export class Calls {
   readonly native: NativeKit;
 
   constructor(native: NativeKit) {
     this.native = native;
   }
 
-  async call<J, T>(operation: string, args: unknown, read: (json: J) => T, options?: CallOptions): Promise<T> {
+  async call<T>(operation: string, args: unknown, read: (json: Json) => T, options?: CallOptions): Promise<T> {
     const text = JSON.stringify(args);
     const json = await begin<string>((to, call) => this.native.call(to, call, operation, text), options?.signal);
-    return read(JSON.parse(json) as J);
+    return read(JSON.parse(json));
   }
 
-  createMany(args: string, options?: CallOptions): Promise<NativeBatch> {
-    return begin((to, call) => this.native.createMany(to, call, args), options?.signal);
+  /** A call that returns many keys. */
+  many(operation: string, args: unknown, options?: CallOptions): Promise<NativeBatch> {
+    const text = JSON.stringify(args);
+    return begin((to, call) => this.native.many(to, call, operation, text), options?.signal);
   }
 
   async close(): Promise<void> {

@@ -14,7 +14,10 @@ import { Kit } from "./kit.js";
 import { opened } from "./opening.js";
 
 export type { CallOptions } from "./calls.js";
-export type { AttachedXray, Config, ManagedXray, Server } from "./config.js";
+export type { Config } from "./config.js";
+export type { RequestHeaders } from "./convert.js";
+export { Credential } from "./credential.js";
+export { Endpoint } from "./endpoint.js";
 export {
   AlreadyExistsError,
   BinaryMissingError,
@@ -47,64 +50,18 @@ export {
   VersionUnsupportedError,
   VpnkitError,
 } from "./errors.js";
-export {
-  type Inbound,
-  type Protocol,
-  Reality,
-  type RealityParts,
-  type Security,
-  type ShadowsocksMethod,
-  type Tls,
-  type Transport,
-} from "./inbounds.js";
-export {
-  type CreateKey,
-  Credential,
-  type CredentialKind,
-  type Key,
-  KeyBatch,
-  type KeyLike,
-  type KeyPatch,
-  type KeyQuery,
-  type KeyStatus,
-  parseKey,
-  Page,
-  type Traffic,
-} from "./keys.js";
-export { Events, Inbounds, Keys, Kit, Servers, TrafficView, type UsageChart, type HistoryQuery } from "./kit.js";
+export type { Event, InboundEvent, KeyEvent, ServerEvent } from "./events.js";
+export { KeyBatch } from "./key_batch.js";
+export { type KeyLike, parseKey } from "./key_like.js";
+export { Kit } from "./kit.js";
+export { Events, Hosts, Inbounds, Keys, Servers, Subscriptions, TrafficView } from "./nouns.js";
+export { Page } from "./page.js";
 export { qrPng, qrSvg, qrTerminal } from "./qr.js";
-export {
-  type Capabilities,
-  type ClientSecurity,
-  type Collected,
-  Endpoint,
-  type Event,
-  type EventBatch,
-  type EventKind,
-  type InboundEvent,
-  type KeyEvent,
-  type OnlineKey,
-  type ServerEvent,
-  type ServerStatus,
-  type UsagePoint,
-} from "./records.js";
+export { Reality, type RealityParts } from "./reality.js";
+export type * from "./records.js";
+export { SubscriptionResponse } from "./response.js";
 export { GB, GiB, KiB, type Length, MB, MiB, type Size, TB, TiB, formatSize, parseSize } from "./sizes.js";
 export { EventStream } from "./stream.js";
-export {
-  type ClientDevice,
-  type ClientRule,
-  type Host,
-  Hosts,
-  type InboundHosts,
-  type Language,
-  type Notices,
-  type RenderOptions,
-  type RequestHeaders,
-  SubscriptionResponse,
-  type SubscriptionSettings,
-  type SubscriptionTemplate,
-  Subscriptions,
-} from "./subscriptions.js";
 
 /**
  * Opens the store, starts the servers and the background work. Close it in the end: `await kit.close()`, or

@@ -20,7 +20,7 @@ export interface NativeStream {
 /** @internal */
 export interface NativeKit {
   call(bridge: NativeBridge, call: number, operation: string, args: string): void;
-  createMany(bridge: NativeBridge, call: number, args: string): void;
+  many(bridge: NativeBridge, call: number, operation: string, args: string): void;
   events(after: number): NativeStream;
   close(bridge: NativeBridge, call: number): void;
   shutDown(): void;

@@ -1,8 +1,370 @@
-/** What calls return, keys and inbounds aside. */
-import { type Transport, transportOf } from "./inbounds.js";
-import { type Traffic, type TrafficJson, trafficOf } from "./keys.js";
-import { camel, renamed } from "./names.js";
-import { native } from "./native.js";
+/** Records: what calls take and return. Written by `make generate`: change the description in Rust. */
+import { type Json, list, maybe, oneOrMany, others, put, unknownType } from "./convert.js";
+import { type Credential, readCredential, writeCredential } from "./credential.js";
+import { type Event, readEvent } from "./events.js";
+import { lasting } from "./expiry.js";
+import { type KeyLike, keyRef } from "./key_like.js";
+import { camel, snake } from "./names.js";
+import { type Reality, readReality, writeReality } from "./reality.js";
+import { type Length, type Size, lengthSeconds, momentText, sizeText } from "./sizes.js";
+
+/** What a server can do: data, constant for the instance. */
+export interface Capabilities {
+  /** Accounts come and go without a restart. */
+  readonly liveAccounts: boolean;
+  /** Inbounds come and go without a restart. */
+  readonly liveInbounds: boolean;
+  /** Counters follow open connections; otherwise some bytes appear only when a connection ends. */
+  readonly liveCounters: boolean;
+  /** Open connections of a key that may no longer connect are cut; otherwise they run to their end. */
+  readonly cutLive: boolean;
+  /** Says which addresses a key is online from. */
+  readonly onlineAddresses: boolean;
+  /** vpnkit starts, restarts and stops the server. */
+  readonly managed: boolean;
+}
+
+/** @internal */
+export const readCapabilities = (json: Json): Capabilities =>
+  Object.freeze({
+    liveAccounts: json.live_accounts,
+    liveInbounds: json.live_inbounds,
+    liveCounters: json.live_counters,
+    cutLive: json.cut_live,
+    onlineAddresses: json.online_addresses,
+    managed: json.managed,
+  });
+
+/**
+ * A device that has fetched a key's subscription, as the client app names it (`x-hwid` and its family). Apps say what
+ * they like, so this keeps honest customers to what they paid for; it does not stop forgers.
+ */
+export interface ClientDevice {
+  /** Whose subscription. */
+  readonly key: number;
+  /** `x-hwid`: unique for the key. */
+  readonly id: string;
+  /** `x-device-os`: Android, iOS, Windows. */
+  readonly os: string | null;
+  /** `x-ver-os`. */
+  readonly osVersion: string | null;
+  /** `x-device-model`. */
+  readonly model: string | null;
+  /** The app. */
+  readonly userAgent: string | null;
+  /** When it came first. */
+  readonly firstSeen: Date;
+  /** When it came last, to the hour. */
+  readonly lastSeen: Date;
+}
+
+/** @internal */
+export const readClientDevice = (json: Json): ClientDevice =>
+  Object.freeze({
+    key: json.key,
+    id: json.id,
+    os: json.os ?? null,
+    osVersion: json.os_version ?? null,
+    model: json.model ?? null,
+    userAgent: json.user_agent ?? null,
+    firstSeen: new Date(json.first_seen),
+    lastSeen: new Date(json.last_seen),
+  });
+
+/** A rule: who names itself so gets this. */
+export interface ClientRule {
+  /** What the `User-Agent` begins with, without regard to case. A `*` in front: what it contains. */
+  readonly userAgent: string;
+  /** What it gets. */
+  readonly format: string;
+}
+
+/** @internal */
+export const readClientRule = (json: Json): ClientRule =>
+  Object.freeze({ userAgent: json.user_agent, format: json.format });
+
+/** @internal */
+export const writeClientRule = (operation: string, given: ClientRule): Json => ({
+  ...others(operation, given, ["userAgent", "format"]),
+  user_agent: given.userAgent,
+  format: given.format,
+});
+
+/** Nothing. */
+export interface NoClientSecurity {
+  readonly type: "none";
+}
+
+/** TLS. */
+export interface ClientTls {
+  readonly type: "tls";
+  /** The name to ask for. */
+  readonly sni: string;
+  /** Protocols to offer; empty leaves it to the client. */
+  readonly alpn: readonly string[];
+  /** The browser to look like. */
+  readonly fingerprint: string;
+  /** SHA-256 of the certificate in hex, when it is self-signed. */
+  readonly pinnedSha256: string | null;
+  /** Any certificate will do. */
+  readonly allowInsecure: boolean;
+}
+
+/** REALITY. */
+export interface ClientReality {
+  readonly type: "reality";
+  /** The name to ask for. */
+  readonly sni: string;
+  /** The server's X25519 key, base64url. */
+  readonly publicKey: string;
+  /** The short id. */
+  readonly shortId: string;
+  /** The browser to look like. */
+  readonly fingerprint: string;
+}
+
+/** The client's side of `Security`: no private keys, no files. */
+export type ClientSecurity = NoClientSecurity | ClientTls | ClientReality;
+
+/** @internal */
+export function readClientSecurity(json: Json): ClientSecurity {
+  switch (json.type) {
+    case "none":
+      return { type: "none" };
+    case "tls":
+      return {
+        type: "tls",
+        sni: json.sni,
+        alpn: json.alpn,
+        fingerprint: json.fingerprint,
+        pinnedSha256: json.pinned_sha256 ?? null,
+        allowInsecure: json.allow_insecure,
+      };
+    case "reality":
+      return {
+        type: "reality",
+        sni: json.sni,
+        publicKey: json.public_key,
+        shortId: json.short_id,
+        fingerprint: json.fingerprint,
+      };
+    default:
+      return json as ClientSecurity;
+  }
+}
+
+/** Bytes in both directions. */
+export interface Traffic {
+  /** Client to server. */
+  readonly up: number;
+  /** Server to client. */
+  readonly down: number;
+}
+
+/** @internal */
+export const readTraffic = (json: Json): Traffic =>
+  Object.freeze({ up: json.up, down: json.down });
+
+/** What one reading added. */
+export interface Collected {
+  /** Keys whose traffic was updated. */
+  readonly keysUpdated: number;
+  /** Bytes that were added. */
+  readonly traffic: Traffic;
+  /** Keys that reached their limit. */
+  readonly limited: number;
+  /** Counters that somebody else reset: their first bytes after that may be lost. */
+  readonly counterResets: number;
+}
+
+/** @internal */
+export const readCollected = (json: Json): Collected =>
+  Object.freeze({
+    keysUpdated: json.keys_updated,
+    traffic: readTraffic(json.traffic),
+    limited: json.limited,
+    counterResets: json.counter_resets,
+  });
+
+/** A family of credentials. */
+export type CredentialKind =
+  | "vless"
+  | "vmess"
+  | "trojan"
+  | "shadowsocks"
+  | "shadowsocks-2022";
+
+/** A key to be created. Everything is optional: without a limit it is unlimited, without a time it never ends. */
+export interface CreateKey {
+  /** The handle: 1 to 64 of `A-Z a-z 0-9 . _ @ + -`, unique without regard to case. */
+  readonly name?: string | null | undefined;
+  /** Free text, up to 256 characters. */
+  readonly label?: string | null | undefined;
+  /** Free text, up to 4,000 characters. */
+  readonly note?: string | null | undefined;
+  /** The id of the owning admin. */
+  readonly owner?: number | null | undefined;
+  /** At least one byte; `null` is unlimited. */
+  readonly dataLimit?: Size | null | undefined;
+  /** A time in the future; `null` is never. Not together with `expiresIn`. */
+  readonly expiresAt?: Date | null | undefined;
+  /** So many times 24 hours from the creation on. */
+  readonly days?: number | undefined;
+  /** From the creation on. Not together with `expiresAt`. */
+  readonly expiresIn?: Length | null | undefined;
+  /** On how many devices its subscription may be, at least 1; `null` is as the settings say. */
+  readonly deviceLimit?: number | null | undefined;
+  /** Tags of inbounds; all shared ones by default, also those that come later. */
+  readonly inbounds?: readonly string[] | null | undefined;
+  /** Existing credentials, for keys that move in from elsewhere; missing ones are made. */
+  readonly credentials?: readonly Credential[] | undefined;
+  /** Created switched off. */
+  readonly disabled?: boolean | undefined;
+  /** The same text again returns the first key instead of a second one: a payment id. */
+  readonly idempotencyKey?: string | null | undefined;
+}
+
+/** @internal */
+export const writeCreateKey = (operation: string, given: CreateKey): Json => ({
+  ...others(operation, given, [
+    "name", "label", "note", "owner", "dataLimit", "expiresAt", "days", "expiresIn", "deviceLimit", "inbounds",
+    "credentials", "disabled", "idempotencyKey",
+  ]),
+  name: given.name,
+  label: given.label,
+  note: given.note,
+  owner: given.owner,
+  data_limit: put(given.dataLimit, (value) => sizeText(operation, "dataLimit", value)),
+  expires_at: put(given.expiresAt, (value) => momentText(operation, "expiresAt", value)),
+  expires_in: lasting(operation, given),
+  device_limit: given.deviceLimit,
+  inbounds: put(given.inbounds, (value) => list(operation, "inbounds", value)),
+  credentials: put(given.credentials, (value) => list(operation, "credentials", value).map((value) => writeCredential(operation, value))),
+  disabled: given.disabled,
+  idempotency_key: given.idempotencyKey,
+});
+
+/** How XHTTP sends. */
+export type XhttpMode =
+  | "auto"
+  | "packet-up"
+  | "stream-up"
+  | "stream-one";
+
+/** Plain TCP (Xray calls it raw). */
+export interface Tcp {
+  readonly type: "tcp";
+}
+
+/** @internal */
+export const writeTcp = (operation: string, given: Tcp): Json => ({ ...others(operation, given, ["type"]), type: "tcp" });
+
+/** WebSocket. */
+export interface WebSocket {
+  readonly type: "webSocket";
+  /** Starts with `/`. Default: `/`. */
+  readonly path?: string | undefined;
+  /** The `Host` header; the client's address without it. */
+  readonly host?: string | null | undefined;
+}
+
+/** @internal */
+export const writeWebSocket = (operation: string, given: WebSocket): Json => ({
+  ...others(operation, given, ["type", "path", "host"]),
+  type: "web_socket",
+  path: given.path,
+  host: given.host,
+});
+
+/** gRPC. */
+export interface Grpc {
+  readonly type: "grpc";
+  /** The service name. */
+  readonly serviceName: string;
+}
+
+/** @internal */
+export const writeGrpc = (operation: string, given: Grpc): Json => ({
+  ...others(operation, given, ["type", "serviceName"]),
+  type: "grpc",
+  service_name: given.serviceName,
+});
+
+/** HTTP upgrade. */
+export interface HttpUpgrade {
+  readonly type: "httpUpgrade";
+  /** Starts with `/`. Default: `/`. */
+  readonly path?: string | undefined;
+  /** The `Host` header. */
+  readonly host?: string | null | undefined;
+}
+
+/** @internal */
+export const writeHttpUpgrade = (operation: string, given: HttpUpgrade): Json => ({
+  ...others(operation, given, ["type", "path", "host"]),
+  type: "http_upgrade",
+  path: given.path,
+  host: given.host,
+});
+
+/** XHTTP (split HTTP). */
+export interface Xhttp {
+  readonly type: "xhttp";
+  /** Starts with `/`. Default: `/`. */
+  readonly path?: string | undefined;
+  /** The `Host` header. */
+  readonly host?: string | null | undefined;
+  /** How it sends. Default: `auto`. */
+  readonly mode?: XhttpMode | undefined;
+}
+
+/** @internal */
+export const writeXhttp = (operation: string, given: Xhttp): Json => ({
+  ...others(operation, given, ["type", "path", "host", "mode"]),
+  type: "xhttp",
+  path: given.path,
+  host: given.host,
+  mode: given.mode,
+});
+
+/** What carries the protocol. */
+export type Transport = Tcp | WebSocket | Grpc | HttpUpgrade | Xhttp;
+
+/** @internal */
+export function readTransport(json: Json): Transport {
+  switch (json.type) {
+    case "tcp":
+      return { type: "tcp" };
+    case "web_socket":
+      return { type: "webSocket", path: json.path, host: json.host ?? null };
+    case "grpc":
+      return { type: "grpc", serviceName: json.service_name };
+    case "http_upgrade":
+      return { type: "httpUpgrade", path: json.path, host: json.host ?? null };
+    case "xhttp":
+      return { type: "xhttp", path: json.path, host: json.host ?? null, mode: json.mode };
+    default:
+      return json as Transport;
+  }
+}
+
+/** @internal */
+export function writeTransport(operation: string, given: Transport): Json {
+  switch (given?.type) {
+    case "tcp":
+      return writeTcp(operation, given);
+    case "webSocket":
+      return writeWebSocket(operation, given);
+    case "grpc":
+      return writeGrpc(operation, given);
+    case "httpUpgrade":
+      return writeHttpUpgrade(operation, given);
+    case "xhttp":
+      return writeXhttp(operation, given);
+    default:
+      throw unknownType(operation, "transport", "tcp, webSocket, grpc, httpUpgrade, xhttp");
+  }
+}
 
 /** What happened. */
 export type EventKind =
@@ -20,287 +382,876 @@ export type EventKind =
   | "server.restarted"
   | "key.rejected";
 
-type Of<Noun extends string> = Extract<EventKind, `${Noun}.${string}`>;
-
-interface Happened {
-  /** Its place in the stream: keep the one of the last event that you handled. */
-  readonly cursor: number;
-  /** When it was committed. */
-  readonly at: Date;
-  /** A short text for people; may be empty. Never a secret. */
-  readonly detail: string;
-}
-
-/** Something happened to a key; its identities are kept for when it is gone. */
-export interface KeyEvent extends Happened {
-  readonly kind: Of<"key">;
-  /** Its id. */
-  readonly key: number;
-  readonly keyUid: string;
-}
-
-/** Something happened to an inbound. */
-export interface InboundEvent extends Happened {
-  readonly kind: Of<"inbound">;
-  /** Its tag. */
-  readonly inbound: string;
-}
-
-/** Something happened to a server. */
-export interface ServerEvent extends Happened {
-  readonly kind: Of<"server">;
-  /** Its id. */
-  readonly server: string;
-}
-
-/** One entry of the outbox; `kind` tells which. */
-export type Event = KeyEvent | InboundEvent | ServerEvent;
-
 /** Events after a cursor, oldest first. */
 export interface EventBatch {
+  /** At most as many as asked for. */
   readonly events: readonly Event[];
-  /** Where to go on. */
+  /** Where to go on: the cursor of the last event, or the one that was asked for. */
   readonly next: number;
 }
 
-/** What passed in one hour or day. Steps without traffic are left out. */
-export interface UsagePoint {
-  /** Start of the step. */
-  readonly at: Date;
-  readonly traffic: Traffic;
+/** @internal */
+export const readEventBatch = (json: Json): EventBatch =>
+  Object.freeze({ events: json.events.map(readEvent), next: json.next });
+
+/** The width of one point. */
+export type UsageStep =
+  | "hour"
+  | "day";
+
+/** Which traffic to sum, as callers ask for it. The default is everything, by day. */
+export interface HistoryQuery {
+  /** Only of this key; without it of all. */
+  readonly key?: KeyLike | null | undefined;
+  /** Only through this node; without it through all. */
+  readonly node?: string | null | undefined;
+  /** From the hour of this time on; without it from the beginning. */
+  readonly since?: Date | null | undefined;
+  /** Up to this time, exclusive; without it up to now. */
+  readonly until?: Date | null | undefined;
+  /** The width of a point. Default: `day`. */
+  readonly step?: UsageStep | undefined;
 }
 
-/** What one reading of a server's counters added. */
-export interface Collected {
-  /** Keys whose traffic was updated. */
-  readonly keysUpdated: number;
-  readonly traffic: Traffic;
-  /** Keys that reached their limit. */
-  readonly limited: number;
-  /** Counters that somebody else reset: their first bytes after that may be lost. */
-  readonly counterResets: number;
+/** @internal */
+export const writeHistoryQuery = (operation: string, given: HistoryQuery): Json => ({
+  ...others(operation, given, ["key", "node", "since", "until", "step"]),
+  key: put(given.key, (value) => keyRef(operation, "key", value)),
+  node: given.node,
+  since: put(given.since, (value) => momentText(operation, "since", value)),
+  until: put(given.until, (value) => momentText(operation, "until", value)),
+  step: given.step,
+});
+
+/** What protects the connection to a host. */
+export type HostSecurity =
+  | "inboundDefault"
+  | "none"
+  | "tls";
+
+/**
+ * How clients reach an inbound. An inbound may have several; each gives its keys one endpoint. What is left out is the
+ * inbound's own.
+ *
+ * Lists are choices: each key gets one of them, the same for a day. A `*` in `addresses`, `sni` and `host` becomes
+ * eight random hexadecimal digits, the same for a day. Variables such as `{USERNAME}` are filled in in `remark`,
+ * `addresses` and `path`: `VARIABLES`.
+ */
+export interface Host {
+  /** What the client shows: 1 to 256 characters. */
+  readonly remark: string;
+  /** Names or IPs to dial; at least one. */
+  readonly addresses: readonly string[];
+  /** The port to dial. */
+  readonly port?: number | null | undefined;
+  /** Names to ask for in TLS. */
+  readonly sni?: readonly string[] | undefined;
+  /** Values of the HTTP header `Host`. */
+  readonly host?: readonly string[] | undefined;
+  /** The HTTP path, or the gRPC service name. */
+  readonly path?: string | null | undefined;
+  /**
+   * What protects the connection up to whatever stands before the inbound: a CDN may end TLS. Default:
+   * `inboundDefault`.
+   */
+  readonly security?: HostSecurity | undefined;
+  /** Protocols to offer in TLS. */
+  readonly alpn?: readonly string[] | undefined;
+  /** The browser to look like: one of `Host.FINGERPRINTS`. */
+  readonly fingerprint?: string | null | undefined;
+  /**
+   * Whether clients accept any certificate. Anybody on the way can then read and change what passes. Xray refuses it
+   * since 26.1.31: pin the certificate of the inbound instead.
+   */
+  readonly allowInsecure?: boolean | undefined;
+  /** Whether several streams share a connection. Not with vision. */
+  readonly mux?: boolean | undefined;
+  /** How the first packets are cut into pieces. */
+  readonly fragment?: string | null | undefined;
+  /** What is sent before the first packet of UDP. */
+  readonly noises?: readonly string[] | undefined;
+  /** Whether HTTP transports name a browser as their user agent. */
+  readonly randomUserAgent?: boolean | undefined;
+  /** Whether the name asked for in TLS is the `Host` header too. */
+  readonly sniAsHost?: boolean | undefined;
+  /** Left out of subscriptions. */
+  readonly disabled?: boolean | undefined;
 }
+
+/** @internal */
+export const readHost = (json: Json): Required<Host> =>
+  Object.freeze({
+    remark: json.remark,
+    addresses: json.addresses,
+    port: json.port ?? null,
+    sni: json.sni,
+    host: json.host,
+    path: json.path ?? null,
+    security: camel<HostSecurity>(json.security),
+    alpn: json.alpn,
+    fingerprint: json.fingerprint ?? null,
+    allowInsecure: json.allow_insecure,
+    mux: json.mux,
+    fragment: json.fragment ?? null,
+    noises: json.noises,
+    randomUserAgent: json.random_user_agent,
+    sniAsHost: json.sni_as_host,
+    disabled: json.disabled,
+  });
+
+/** @internal */
+export const writeHost = (operation: string, given: Host): Json => ({
+  ...others(operation, given, [
+    "remark", "addresses", "port", "sni", "host", "path", "security", "alpn", "fingerprint", "allowInsecure", "mux",
+    "fragment", "noises", "randomUserAgent", "sniAsHost", "disabled",
+  ]),
+  remark: given.remark,
+  addresses: ((value) => list(operation, "addresses", value))(given.addresses),
+  port: given.port,
+  sni: put(given.sni, (value) => list(operation, "sni", value)),
+  host: put(given.host, (value) => list(operation, "host", value)),
+  path: given.path,
+  security: put(given.security, snake),
+  alpn: put(given.alpn, (value) => list(operation, "alpn", value)),
+  fingerprint: given.fingerprint,
+  allow_insecure: given.allowInsecure,
+  mux: given.mux,
+  fragment: given.fragment,
+  noises: put(given.noises, (value) => list(operation, "noises", value)),
+  random_user_agent: given.randomUserAgent,
+  sni_as_host: given.sniAsHost,
+  disabled: given.disabled,
+});
+
+/** What a picture is written as. */
+export type ImageFormat =
+  | "png"
+  | "svg";
+
+/** A Shadowsocks cipher. */
+export type ShadowsocksMethod =
+  | "aes-128-gcm"
+  | "aes-256-gcm"
+  | "chacha20-ietf-poly1305"
+  | "2022-blake3-aes-128-gcm"
+  | "2022-blake3-aes-256-gcm";
+
+/** VLESS. */
+export interface Vless {
+  readonly type: "vless";
+  /** The flow `xtls-rprx-vision`: over TCP with TLS or REALITY only. */
+  readonly vision?: boolean | undefined;
+}
+
+/** @internal */
+export const writeVless = (operation: string, given: Vless): Json => ({ ...others(operation, given, ["type", "vision"]), type: "vless", vision: given.vision });
+
+/** VMess. */
+export interface Vmess {
+  readonly type: "vmess";
+}
+
+/** @internal */
+export const writeVmess = (operation: string, given: Vmess): Json => ({ ...others(operation, given, ["type"]), type: "vmess" });
+
+/** Trojan. */
+export interface Trojan {
+  readonly type: "trojan";
+}
+
+/** @internal */
+export const writeTrojan = (operation: string, given: Trojan): Json => ({ ...others(operation, given, ["type"]), type: "trojan" });
+
+/** Shadowsocks. */
+export interface Shadowsocks {
+  readonly type: "shadowsocks";
+  /** The cipher. */
+  readonly method: ShadowsocksMethod;
+  /** The server's key of a 2022 method, in standard base64. */
+  readonly serverKey?: string | null | undefined;
+}
+
+/** @internal */
+export const writeShadowsocks = (operation: string, given: Shadowsocks): Json => ({
+  ...others(operation, given, ["type", "method", "serverKey"]),
+  type: "shadowsocks",
+  method: given.method,
+  server_key: given.serverKey,
+});
+
+/** What is spoken inside the transport. */
+export type Protocol = Vless | Vmess | Trojan | Shadowsocks;
+
+/** @internal */
+export function readProtocol(json: Json): Protocol {
+  switch (json.type) {
+    case "vless":
+      return { type: "vless", vision: json.vision };
+    case "vmess":
+      return { type: "vmess" };
+    case "trojan":
+      return { type: "trojan" };
+    case "shadowsocks":
+      return { type: "shadowsocks", method: json.method, serverKey: json.server_key ?? null };
+    default:
+      return json as Protocol;
+  }
+}
+
+/** @internal */
+export function writeProtocol(operation: string, given: Protocol): Json {
+  switch (given?.type) {
+    case "vless":
+      return writeVless(operation, given);
+    case "vmess":
+      return writeVmess(operation, given);
+    case "trojan":
+      return writeTrojan(operation, given);
+    case "shadowsocks":
+      return writeShadowsocks(operation, given);
+    default:
+      throw unknownType(operation, "protocol", "vless, vmess, trojan, shadowsocks");
+  }
+}
+
+/** Nothing of its own. */
+export interface NoSecurity {
+  readonly type: "none";
+}
+
+/** @internal */
+export const writeNoSecurity = (operation: string, given: NoSecurity): Json => ({ ...others(operation, given, ["type"]), type: "none" });
+
+/** TLS. */
+export interface Tls {
+  readonly type: "tls";
+  /** The name on the certificate, which clients send as SNI. */
+  readonly serverName: string;
+  /** PEM chain. */
+  readonly certificateFile: string;
+  /** PEM key. */
+  readonly keyFile: string;
+  /** Offered protocols; empty leaves it to the server. */
+  readonly alpn?: readonly string[] | undefined;
+  /** SHA-256 of the certificate in hex, which clients of a self-signed one pin. */
+  readonly pinnedSha256?: string | null | undefined;
+}
+
+/** @internal */
+export const writeTls = (operation: string, given: Tls): Json => ({
+  ...others(operation, given, ["type", "serverName", "certificateFile", "keyFile", "alpn", "pinnedSha256"]),
+  type: "tls",
+  server_name: given.serverName,
+  certificate_file: given.certificateFile,
+  key_file: given.keyFile,
+  alpn: put(given.alpn, (value) => list(operation, "alpn", value)),
+  pinned_sha256: given.pinnedSha256,
+});
+
+/** What protects the transport. */
+export type Security = NoSecurity | Tls | Reality;
+
+/** @internal */
+export function readSecurity(json: Json): Security {
+  switch (json.type) {
+    case "none":
+      return { type: "none" };
+    case "tls":
+      return {
+        type: "tls",
+        serverName: json.server_name,
+        certificateFile: json.certificate_file,
+        keyFile: json.key_file,
+        alpn: json.alpn,
+        pinnedSha256: json.pinned_sha256 ?? null,
+      };
+    case "reality":
+      return readReality(json);
+    default:
+      return json as Security;
+  }
+}
+
+/** @internal */
+export function writeSecurity(operation: string, given: Security): Json {
+  switch (given?.type) {
+    case "none":
+      return writeNoSecurity(operation, given);
+    case "tls":
+      return writeTls(operation, given);
+    case "reality":
+      return writeReality(operation, given);
+    default:
+      throw unknownType(operation, "security", "none, tls, reality");
+  }
+}
+
+/** A listening endpoint of a server. */
+export interface Inbound {
+  /** The machine. Default: `main`. */
+  readonly node?: string | undefined;
+  /** The name, unique on its node. */
+  readonly tag: string;
+  /** The address to listen on. Default: `0.0.0.0`. */
+  readonly listen?: string | undefined;
+  /** The port to listen on. */
+  readonly port: number;
+  /** What is spoken. */
+  readonly protocol: Protocol;
+  /** What carries it. */
+  readonly transport?: Transport | undefined;
+  /** What protects it. */
+  readonly security?: Security | undefined;
+  /** Only this key is on it, and it goes with the key. */
+  readonly dedicatedTo?: number | null | undefined;
+}
+
+/** @internal */
+export const readInbound = (json: Json): Required<Inbound> =>
+  Object.freeze({
+    node: json.node,
+    tag: json.tag,
+    listen: json.listen,
+    port: json.port,
+    protocol: readProtocol(json.protocol),
+    transport: readTransport(json.transport),
+    security: readSecurity(json.security),
+    dedicatedTo: json.dedicated_to ?? null,
+  });
+
+/** @internal */
+export const writeInbound = (operation: string, given: Inbound): Json => ({
+  ...others(operation, given, ["node", "tag", "listen", "port", "protocol", "transport", "security", "dedicatedTo"]),
+  node: given.node,
+  tag: given.tag,
+  listen: given.listen,
+  port: given.port,
+  protocol: ((value) => writeProtocol(operation, value))(given.protocol),
+  transport: put(given.transport, (value) => writeTransport(operation, value)),
+  security: put(given.security, (value) => writeSecurity(operation, value)),
+  dedicated_to: given.dedicatedTo,
+});
+
+/** The hosts of one inbound. */
+export interface InboundHosts {
+  /** The inbound's machine. */
+  readonly node: string;
+  /** The inbound's name. */
+  readonly tag: string;
+  /** Its hosts, in the order in which clients show them. */
+  readonly hosts: readonly Required<Host>[];
+}
+
+/** @internal */
+export const readInboundHosts = (json: Json): InboundHosts =>
+  Object.freeze({ node: json.node, tag: json.tag, hosts: json.hosts.map(readHost) });
+
+/** Whether a key may connect, and if not, why. See `lifecycle`. */
+export type KeyStatus =
+  | "active"
+  | "disabled"
+  | "limited"
+  | "expired";
+
+/**
+ * A customer's key as it stands in the store. Its JSON has what is left of the limit too, as `remaining`; secrets are
+ * not shown: `Secret.reveal`.
+ */
+export interface Key {
+  /** Integer id, never used again. */
+  readonly id: number;
+  /** Globally unique id. */
+  readonly uid: string;
+  /** Grows by one with every change but traffic. */
+  readonly version: number;
+  /** The handle, unique without regard to case. */
+  readonly name: string | null;
+  /** Free text, need not be unique. */
+  readonly label: string | null;
+  /** Free text for the operator. */
+  readonly note: string | null;
+  /** The admin who owns it. */
+  readonly owner: number | null;
+  /** Whether it may connect. */
+  readonly status: KeyStatus;
+  /** How much it may use; `null` is unlimited. */
+  readonly dataLimit: number | null;
+  /** Bytes that count against the limit. */
+  readonly used: number;
+  /** What is left of the limit; `null` is unlimited. */
+  readonly remaining: number | null;
+  /** Bytes over the whole life of the key; a reset of `used` leaves them. */
+  readonly traffic: Traffic;
+  /** When it ends; `null` is never. */
+  readonly expiresAt: Date | null;
+  /** On how many devices its subscription may be; `null` is as the settings say. */
+  readonly deviceLimit: number | null;
+  /** Grows when its links are revoked. */
+  readonly linkRevision: number;
+  /** Which inbounds it is on. */
+  readonly inbounds: readonly string[] | null;
+  /** What it connects with. */
+  readonly credentials: readonly Required<Credential>[];
+  /** When it was created. */
+  readonly createdAt: Date;
+  /** When it was last changed, traffic aside. */
+  readonly updatedAt: Date;
+  /** When traffic of it was last seen. */
+  readonly seenAt: Date | null;
+  /** This answer is that of an earlier call with the same idempotency key: nothing was created now. */
+  readonly replayed: boolean;
+}
+
+/** @internal */
+export const readKey = (json: Json): Key =>
+  Object.freeze({
+    id: json.id,
+    uid: json.uid,
+    version: json.version,
+    name: json.name ?? null,
+    label: json.label ?? null,
+    note: json.note ?? null,
+    owner: json.owner ?? null,
+    status: json.status,
+    dataLimit: json.data_limit ?? null,
+    used: json.used,
+    remaining: json.remaining ?? null,
+    traffic: readTraffic(json.traffic),
+    expiresAt: maybe(json.expires_at, (text: string) => new Date(text)),
+    deviceLimit: json.device_limit ?? null,
+    linkRevision: json.link_revision,
+    inbounds: json.inbounds ?? null,
+    credentials: json.credentials.map(readCredential),
+    createdAt: new Date(json.created_at),
+    updatedAt: new Date(json.updated_at),
+    seenAt: maybe(json.seen_at, (text: string) => new Date(text)),
+    replayed: json.replayed,
+  });
+
+/** A change of a key. Fields that are not named stay as they are. */
+export interface KeyPatch {
+  /** The handle. */
+  readonly name?: string | null | undefined;
+  /** Free text. */
+  readonly label?: string | null | undefined;
+  /** Free text for the operator. */
+  readonly note?: string | null | undefined;
+  /** The id of the owning admin. */
+  readonly owner?: number | null | undefined;
+  /** The data limit; `null` is unlimited. */
+  readonly dataLimit?: Size | null | undefined;
+  /** The expiry; `null` is never. A moment in the past ends the key at once. */
+  readonly expiresAt?: Date | null | undefined;
+  /** On how many devices its subscription may be; `null` is as the settings say. */
+  readonly deviceLimit?: number | null | undefined;
+  /** Tags of inbounds; `null` is all shared ones. */
+  readonly inbounds?: readonly string[] | null | undefined;
+  /** `false` switches it off by hand, `true` takes that back. */
+  readonly enabled?: boolean | null | undefined;
+  /** Sets `used` to nothing. */
+  readonly resetUsage?: boolean | undefined;
+  /** Makes every token and URL of its subscription that was given out worthless. */
+  readonly revokeLinks?: boolean | undefined;
+  /** Replaces the credentials of the same protocol and device, adds the others. */
+  readonly credentials?: readonly Credential[] | undefined;
+}
+
+/** @internal */
+export const writeKeyPatch = (operation: string, given: KeyPatch): Json => ({
+  ...others(operation, given, [
+    "name", "label", "note", "owner", "dataLimit", "expiresAt", "deviceLimit", "inbounds", "enabled", "resetUsage",
+    "revokeLinks", "credentials",
+  ]),
+  name: given.name,
+  label: given.label,
+  note: given.note,
+  owner: given.owner,
+  data_limit: put(given.dataLimit, (value) => sizeText(operation, "dataLimit", value)),
+  expires_at: put(given.expiresAt, (value) => momentText(operation, "expiresAt", value)),
+  device_limit: given.deviceLimit,
+  inbounds: put(given.inbounds, (value) => list(operation, "inbounds", value)),
+  enabled: given.enabled,
+  reset_usage: given.resetUsage,
+  revoke_links: given.revokeLinks,
+  credentials: put(given.credentials, (value) => list(operation, "credentials", value).map((value) => writeCredential(operation, value))),
+});
+
+/** By what keys are sorted. Ties are broken by id; keys without the value come last in ascending order. */
+export type Sort =
+  | "id"
+  | "name"
+  | "expiresAt"
+  | "used";
+
+/** Which keys. The default finds all, sorted by id, 100 a page. */
+export interface KeyQuery {
+  /** Only with one of these statuses; empty is any. */
+  readonly status?: KeyStatus | readonly KeyStatus[] | undefined;
+  /** Only with this text in name, label or note, without regard to case. */
+  readonly search?: string | null | undefined;
+  /** Only of this owner. */
+  readonly owner?: number | null | undefined;
+  /** Sorted by. Default: `id`. */
+  readonly sort?: Sort | undefined;
+  /** From the largest to the smallest. */
+  readonly descending?: boolean | undefined;
+  /** At most so many keys a page: 1 to 10,000. Default: 100. */
+  readonly limit?: number | undefined;
+  /** The `next` or `previous` of another page; without it the first page. */
+  readonly page?: string | null | undefined;
+}
+
+/** @internal */
+export const writeKeyQuery = (operation: string, given: KeyQuery): Json => ({
+  ...others(operation, given, ["status", "search", "owner", "sort", "descending", "limit", "page"]),
+  status: put(given.status, oneOrMany),
+  search: given.search,
+  owner: given.owner,
+  sort: put(given.sort, snake),
+  descending: given.descending,
+  limit: given.limit,
+  page: given.page,
+});
+
+/** A language that customers read. */
+export type Language =
+  | "en"
+  | "ru"
+  | "fa"
+  | "zh";
+
+/** How much Xray logs. */
+export type LogLevel =
+  | "debug"
+  | "info"
+  | "warning"
+  | "error";
+
+/**
+ * What a client shows instead of servers: lines with variables. An empty list is the text of the settings' language.
+ */
+export interface Notices {
+  /** The data limit is used up. */
+  readonly limited?: readonly string[] | undefined;
+  /** Its time is over. */
+  readonly expired?: readonly string[] | undefined;
+  /** Switched off. */
+  readonly disabled?: readonly string[] | undefined;
+  /** On too many devices. */
+  readonly devices?: readonly string[] | undefined;
+  /** No inbound or host yet. */
+  readonly empty?: readonly string[] | undefined;
+}
+
+/** @internal */
+export const readNotices = (json: Json): Required<Notices> =>
+  Object.freeze({
+    limited: json.limited,
+    expired: json.expired,
+    disabled: json.disabled,
+    devices: json.devices,
+    empty: json.empty,
+  });
+
+/** @internal */
+export const writeNotices = (operation: string, given: Notices): Json => ({
+  ...others(operation, given, ["limited", "expired", "disabled", "devices", "empty"]),
+  limited: put(given.limited, (value) => list(operation, "limited", value)),
+  expired: put(given.expired, (value) => list(operation, "expired", value)),
+  disabled: put(given.disabled, (value) => list(operation, "disabled", value)),
+  devices: put(given.devices, (value) => list(operation, "devices", value)),
+  empty: put(given.empty, (value) => list(operation, "empty", value)),
+});
+
+/** An address that a key is online from. */
+export interface OnlineAddress {
+  /** The address. */
+  readonly address: string;
+  /** When it opened its newest connection. */
+  readonly since: Date;
+}
+
+/** @internal */
+export const readOnlineAddress = (json: Json): OnlineAddress =>
+  Object.freeze({ address: json.address, since: new Date(json.since) });
 
 /** A key that has connections open. */
 export interface OnlineKey {
-  /** Its id. */
+  /** Which key. */
   readonly key: number;
-  /** From where, and when that address opened its newest connection. */
-  readonly addresses: readonly { readonly address: string; readonly since: Date }[];
+  /** From where. */
+  readonly addresses: readonly OnlineAddress[];
 }
 
-/** What a server can do. */
-export interface Capabilities {
-  /** Accounts come and go without a restart. */
-  readonly liveAccounts: boolean;
-  /** Inbounds come and go without a restart. */
-  readonly liveInbounds: boolean;
-  /** Counters follow open connections; otherwise some bytes appear only when a connection ends. */
-  readonly liveCounters: boolean;
-  /** Open connections of a key that may no longer connect are cut; otherwise they run to their end. */
-  readonly cutLive: boolean;
-  /** Says which addresses a key is online from. */
-  readonly onlineAddresses: boolean;
-  /** vpnkit starts, restarts and stops the server. */
-  readonly managed: boolean;
+/** @internal */
+export const readOnlineKey = (json: Json): OnlineKey =>
+  Object.freeze({ key: json.key, addresses: json.addresses.map(readOnlineAddress) });
+
+/** What a client asks for. */
+export interface RenderOptions {
+  /** Its `User-Agent`, or the beginning of it: `Happ/3`, `clash-verge`. */
+  readonly client?: string | null | undefined;
+  /** The format, whoever asks. */
+  readonly format?: string | null | undefined;
+  /** The language of the page. */
+  readonly language?: Language | null | undefined;
+}
+
+/** @internal */
+export const writeRenderOptions = (operation: string, given: RenderOptions): Json => ({
+  ...others(operation, given, ["client", "format", "language"]),
+  client: given.client,
+  format: given.format,
+  language: given.language,
+});
+
+/** Whether a server answers. */
+export type ServerCondition =
+  | "stopped"
+  | "up"
+  | "down";
+
+/** An Xray that vpnkit runs. */
+export interface ManagedXray {
+  readonly type: "managedXray";
+  /** Name or IP that clients dial. */
+  readonly address: string;
+  /** The machine it runs on. Default: `main`. */
+  readonly node?: string | undefined;
+  /** The program. Default: `xray` from the search path. */
+  readonly binary?: string | undefined;
+  /** A directory of its own, absolute: config, API socket, lock. Created with mode 0700. */
+  readonly directory: string;
+  /**
+   * Counters follow open connections: vision's splice is switched off (`XRAY_BUF_SPLICE=disable`). Without it the
+   * bytes of a vision connection are counted when it ends, so a limit can be overrun by a whole download. The price is
+   * CPU: bytes go through Xray instead of through the kernel.
+   */
+  readonly liveAccounting?: boolean | undefined;
+  /**
+   * Connections of a key that may no longer connect are cut, by closing the TCP connections from its addresses to
+   * vpnkit's inbounds in the kernel. Needs CAP_NET_ADMIN. The price: customers behind the same address are cut too
+   * (and reconnect), and behind a proxy or CDN that address is the proxy's, so leave it off there.
+   */
+  readonly cutConnections?: boolean | undefined;
+  /** How much Xray logs. Default: `warning`. */
+  readonly logLevel?: LogLevel | undefined;
+  /** The operator's own `outbounds`, `routing` and `dns`, as in Xray's config. */
+  readonly extra?: unknown | undefined;
+}
+
+/** @internal */
+export const writeManagedXray = (operation: string, given: ManagedXray): Json => ({
+  ...others(operation, given, [
+    "type", "address", "node", "binary", "directory", "liveAccounting", "cutConnections", "logLevel", "extra",
+  ]),
+  type: "managed_xray",
+  address: given.address,
+  node: given.node,
+  binary: given.binary,
+  directory: given.directory,
+  live_accounting: given.liveAccounting,
+  cut_connections: given.cutConnections,
+  log_level: given.logLevel,
+  extra: given.extra,
+});
+
+/** An Xray that somebody else runs. */
+export interface AttachedXray {
+  readonly type: "attachedXray";
+  /** Name or IP that clients dial. */
+  readonly address: string;
+  /** The machine it runs on. Default: `main`. */
+  readonly node?: string | undefined;
+  /** `host:port` or `unix:/path`. The API has no password: keep it on loopback or in a socket file. */
+  readonly api: string;
+  /** A binary of Xray, for `xray api adi`: with it inbounds can be added live. */
+  readonly binary?: string | null | undefined;
+  /** As with `ManagedXray.cut_connections`; only for an Xray on this machine, in this network namespace. */
+  readonly cutConnections?: boolean | undefined;
+  /** Say so when that Xray runs with `XRAY_BUF_SPLICE=disable`; vpnkit cannot see it. */
+  readonly liveAccounting?: boolean | undefined;
+}
+
+/** @internal */
+export const writeAttachedXray = (operation: string, given: AttachedXray): Json => ({
+  ...others(operation, given, ["type", "address", "node", "api", "binary", "cutConnections", "liveAccounting"]),
+  type: "attached_xray",
+  address: given.address,
+  node: given.node,
+  api: given.api,
+  binary: given.binary,
+  cut_connections: given.cutConnections,
+  live_accounting: given.liveAccounting,
+});
+
+/** A server to drive. */
+export type ServerConfig = ManagedXray | AttachedXray;
+
+/** @internal */
+export function writeServerConfig(operation: string, given: ServerConfig): Json {
+  switch (given?.type) {
+    case "managedXray":
+      return writeManagedXray(operation, given);
+    case "attachedXray":
+      return writeAttachedXray(operation, given);
+    default:
+      throw unknownType(operation, "serverConfig", "managedXray, attachedXray");
+  }
 }
 
 /** How a server does. */
 export interface ServerStatus {
   /** `node/program`. */
   readonly id: string;
+  /** Its node. */
   readonly node: string;
-  readonly state: "stopped" | "up" | "down";
+  /** Whether it answers. */
+  readonly state: ServerCondition;
   /** Why it is down, in one line. */
   readonly reason: string | null;
   /** How many of its lifetimes were seen, when it answers: grows with each restart that was noticed. */
   readonly lifetime: number | null;
+  /** What it can do. */
   readonly capabilities: Capabilities;
   /** The program's version, when it answers. */
   readonly version: string | null;
+  /** How long it has been running, when it answers. */
   readonly uptimeSeconds: number | null;
   /** Keys and inbounds that it has not taken over yet. */
   readonly pending: number;
 }
 
-/** What protects an endpoint, as the client needs it. */
-export type ClientSecurity =
-  | { readonly type: "none" }
-  | {
-      readonly type: "tls";
-      readonly sni: string;
-      readonly alpn: readonly string[];
-      readonly fingerprint: string;
-      readonly pinnedSha256: string | null;
-      readonly allowInsecure: boolean;
-    }
-  | {
-      readonly type: "reality";
-      readonly sni: string;
-      readonly publicKey: string;
-      readonly shortId: string;
-      readonly fingerprint: string;
-    };
+/** @internal */
+export const readServerStatus = (json: Json): ServerStatus =>
+  Object.freeze({
+    id: json.id,
+    node: json.node,
+    state: json.state,
+    reason: json.reason ?? null,
+    lifetime: json.lifetime ?? null,
+    capabilities: readCapabilities(json.capabilities),
+    version: json.version ?? null,
+    uptimeSeconds: maybe(json.uptime, lengthSeconds),
+    pending: json.pending,
+  });
 
-/** Credential, inbound and host, resolved. Neither `console.log` nor JSON shows the secret and the link. */
-export class Endpoint {
-  readonly key: number;
-  readonly inbound: string;
-  /** What the client shows. */
-  readonly remark: string;
-  /** Name or IP to dial. */
-  readonly address: string;
-  /** Port to dial. */
-  readonly port: number;
-  readonly protocol: "vless" | "vmess" | "trojan" | "shadowsocks" | "hysteria2" | "wireguard";
-  readonly transport: Transport;
-  readonly security: ClientSecurity;
-  /** Whether several streams share a connection. */
-  readonly mux: boolean;
-  /** How the first packets are cut into pieces. */
-  readonly fragment: string | null;
-  /** What is sent before the first packet of UDP. */
-  readonly noises: readonly string[];
-  /** What HTTP transports name as their user agent. */
-  readonly userAgent: string | null;
-  readonly #secret: string;
-  readonly #link: string;
-
-  /** @internal */
-  constructor(json: EndpointJson) {
-    this.key = json.key;
-    this.inbound = json.inbound;
-    this.remark = json.remark;
-    this.address = json.address;
-    this.port = json.port;
-    this.protocol = json.protocol;
-    this.transport = transportOf(json.transport);
-    this.security = renamed(json.security, camel) as unknown as ClientSecurity;
-    this.mux = json.mux;
-    this.fragment = json.fragment;
-    this.noises = json.noises;
-    this.userAgent = json.user_agent;
-    this.#secret = json.secret;
-    this.#link = json.link;
-  }
-
-  get secret(): string {
-    return this.#secret;
-  }
-
-  /** The share link. It contains the secret. */
-  get link(): string {
-    return this.#link;
-  }
-}
-
-interface EndpointJson {
-  key: number;
-  inbound: string;
-  remark: string;
-  address: string;
-  port: number;
-  protocol: Endpoint["protocol"];
-  transport: Record<string, unknown>;
-  security: Record<string, unknown>;
-  mux: boolean;
-  fragment: string | null;
-  noises: string[];
-  user_agent: string | null;
-  secret: string;
-  link: string;
-}
-
-interface EventJson {
-  cursor: number;
-  at: string;
-  kind: string;
-  key: number | null;
-  key_uid: string | null;
-  inbound: string | null;
-  server: string | null;
-  detail: string;
+/** What the operator says of all subscriptions. */
+export interface SubscriptionSettings {
+  /** Where subscriptions are served: a URL is this, `/` and the token. Without it there are tokens but no URLs. */
+  readonly baseUrl?: string | null | undefined;
+  /** The name that clients show: 1 to 100 characters, with variables. Default: `VPN`. */
+  readonly title?: string | undefined;
+  /** How often clients ask again, 1 to 720 hours. Default: 12. */
+  readonly updateIntervalHours?: number | undefined;
+  /** Where customers get help: a URL, `https:`, `tg:` or `mailto:`. */
+  readonly supportUrl?: string | null | undefined;
+  /** The service's own site. Default: the page of the subscription. */
+  readonly webPageUrl?: string | null | undefined;
+  /** A message that clients show: up to 200 characters, with variables. */
+  readonly announce?: string | null | undefined;
+  /** Where the message leads. */
+  readonly announceUrl?: string | null | undefined;
+  /** Routing rules of Happ, as it imports them: `happ://routing/onadd/…`. */
+  readonly routing?: string | null | undefined;
+  /**
+   * The language of notices, of `{STATUS_TEXT}`, and of the page for browsers that ask for no known one. Default:
+   * `en`.
+   */
+  readonly language?: Language | undefined;
+  /** The time zone of dates, in minutes east of UTC: 210 is Tehran. Default: 0. */
+  readonly utcOffsetMinutes?: number | undefined;
+  /** What a client shows instead of servers when a key may not connect. */
+  readonly notices?: Notices | undefined;
+  /** On how many devices a key without a limit of its own may be, as clients tell it by `x-hwid`. */
+  readonly deviceLimit?: number | null | undefined;
+  /** Whether a client that names no device gets nothing where there is a limit. Browsers always get their page. */
+  readonly requireDevice?: boolean | undefined;
+  /** Which client gets which format; comes before what is known of clients. */
+  readonly clients?: readonly ClientRule[] | undefined;
 }
 
 /** @internal */
-export function eventOf(json: EventJson): Event {
-  const { kind, detail } = json;
-  const happened = { cursor: json.cursor, at: new Date(json.at), kind, detail };
-  if (kind.startsWith("key.")) return { ...happened, key: json.key, keyUid: json.key_uid } as KeyEvent;
-  if (kind.startsWith("inbound.")) return { ...happened, inbound: json.inbound } as InboundEvent;
-  return { ...happened, server: json.server } as ServerEvent;
-}
+export const readSubscriptionSettings = (json: Json): Required<SubscriptionSettings> =>
+  Object.freeze({
+    baseUrl: json.base_url ?? null,
+    title: json.title,
+    updateIntervalHours: json.update_interval_hours,
+    supportUrl: json.support_url ?? null,
+    webPageUrl: json.web_page_url ?? null,
+    announce: json.announce ?? null,
+    announceUrl: json.announce_url ?? null,
+    routing: json.routing ?? null,
+    language: json.language,
+    utcOffsetMinutes: json.utc_offset_minutes,
+    notices: readNotices(json.notices),
+    deviceLimit: json.device_limit ?? null,
+    requireDevice: json.require_device,
+    clients: json.clients.map(readClientRule),
+  });
 
 /** @internal */
-export const eventsOf = (json: EventJson[]): Event[] => json.map(eventOf);
-
-/** @internal */
-export const batchOf = (json: { events: EventJson[]; next: number }): EventBatch => ({
-  events: eventsOf(json.events),
-  next: json.next,
+export const writeSubscriptionSettings = (operation: string, given: SubscriptionSettings): Json => ({
+  ...others(operation, given, [
+    "baseUrl", "title", "updateIntervalHours", "supportUrl", "webPageUrl", "announce", "announceUrl", "routing",
+    "language", "utcOffsetMinutes", "notices", "deviceLimit", "requireDevice", "clients",
+  ]),
+  base_url: given.baseUrl,
+  title: given.title,
+  update_interval_hours: given.updateIntervalHours,
+  support_url: given.supportUrl,
+  web_page_url: given.webPageUrl,
+  announce: given.announce,
+  announce_url: given.announceUrl,
+  routing: given.routing,
+  language: given.language,
+  utc_offset_minutes: given.utcOffsetMinutes,
+  notices: put(given.notices, (value) => writeNotices(operation, value)),
+  device_limit: given.deviceLimit,
+  require_device: given.requireDevice,
+  clients: put(given.clients, (value) => list(operation, "clients", value).map((value) => writeClientRule(operation, value))),
 });
 
-/** @internal */
-export const pointsOf = (json: { at: string; traffic: TrafficJson }[]): UsagePoint[] =>
-  json.map(({ at, traffic }) => ({ at: new Date(at), traffic: trafficOf(traffic) }));
-
-/** @internal */
-export const collectedOf = (
-  json: { keys_updated: number; traffic: TrafficJson; limited: number; counter_resets: number }[],
-): Collected[] =>
-  json.map(({ keys_updated, traffic, limited, counter_resets }) => ({
-    keysUpdated: keys_updated,
-    traffic: trafficOf(traffic),
-    limited,
-    counterResets: counter_resets,
-  }));
-
-interface OnlineJson {
-  key: number;
-  addresses: { address: string; since: string }[];
+/**
+ * A format of the operator's own, in the language of Jinja.
+ *
+ * It sees `title`, `url`, `now`, `notice` (lines, empty for a key that may connect), `key` (`id`, `name`, `label`,
+ * `status`, `used`, `dataLimit`, `remaining`, `percentage`, `expiresAt`) and `endpoints`, each with `remark`,
+ * `address`, `port`, `protocol`, `transport`, `security`, `secret`, `link`, and `xray`, `clash` and `singBox`: the
+ * objects that these programs read, `none` where they cannot use the endpoint. Filters besides Jinja's own: `tojson`,
+ * `urlencode`, `base64`. Sizes are bytes, moments seconds since 1970. A name that is not there is an error.
+ */
+export interface SubscriptionTemplate {
+  /** The media type of what it writes. */
+  readonly contentType: string;
+  /** Its text. */
+  readonly source: string;
 }
 
 /** @internal */
-export const onlineOf = ({ key, addresses }: OnlineJson): OnlineKey => ({
-  key,
-  addresses: addresses.map(({ address, since }) => ({ address, since: new Date(since) })),
+export const readSubscriptionTemplate = (json: Json): SubscriptionTemplate =>
+  Object.freeze({ contentType: json.content_type, source: json.source });
+
+/** @internal */
+export const writeSubscriptionTemplate = (operation: string, given: SubscriptionTemplate): Json => ({
+  ...others(operation, given, ["contentType", "source"]),
+  content_type: given.contentType,
+  source: given.source,
 });
 
-/** @internal */
-export const serversOf = (json: ServerJson[]): ServerStatus[] =>
-  json.map(({ id, node, state, reason, lifetime, capabilities: c, version, uptime, pending }) => ({
-    id,
-    node,
-    state,
-    reason,
-    lifetime,
-    capabilities: {
-      liveAccounts: c.live_accounts,
-      liveInbounds: c.live_inbounds,
-      liveCounters: c.live_counters,
-      cutLive: c.cut_live,
-      onlineAddresses: c.online_addresses,
-      managed: c.managed,
-    },
-    version,
-    uptimeSeconds: uptime === null ? null : native.parseDuration(uptime) / 1000,
-    pending,
-  }));
+/** Light or dark. */
+export type Theme =
+  | "light"
+  | "dark";
 
-interface ServerJson {
-  id: string;
-  node: string;
-  state: ServerStatus["state"];
-  reason: string | null;
-  lifetime: number | null;
-  capabilities: Record<
-    "live_accounts" | "live_inbounds" | "live_counters" | "cut_live" | "online_addresses" | "managed",
-    boolean
-  >;
-  version: string | null;
-  uptime: string | null;
-  pending: number;
+/** What passed in one step. Steps without traffic are left out. */
+export interface UsagePoint {
+  /** Start of the step. */
+  readonly at: Date;
+  /** Bytes in both directions. */
+  readonly traffic: Traffic;
 }
 
 /** @internal */
-export const endpointsOf = (json: EndpointJson[]): Endpoint[] => json.map((one) => new Endpoint(one));
+export const readUsagePoint = (json: Json): UsagePoint =>
+  Object.freeze({ at: new Date(json.at), traffic: readTraffic(json.traffic) });

@@ -88,6 +88,9 @@ export const lengthMillis = (operation: string, field: string, value: Length): n
   return attempt(() => native.parseDuration(text));
 };
 
+/** @internal The seconds of a length in JSON. */
+export const lengthSeconds = (text: string): number => native.parseDuration(text) / 1000;
+
 /** @internal */
 export function momentText(operation: string, field: string, value: Date): string {
   if (!(value instanceof Date) || Number.isNaN(value.getTime())) throw invalid(operation, field, "needs a valid Date");

@@ -2,7 +2,7 @@
 import { type CallOptions, begin, unless } from "./calls.js";
 import { ClosedError } from "./errors.js";
 import type { NativeStream } from "./native.js";
-import { type Event, eventsOf } from "./records.js";
+import { type Event, readEvent } from "./events.js";
 
 const BATCH = 1_000;
 
@@ -56,7 +56,7 @@ export class EventStream implements AsyncIterableIterator<Event> {
       if (error instanceof ClosedError) return "[]"; // Closed between two waits: the end, as when it is closed during one.
       throw error;
     });
-    this.#ready = eventsOf(JSON.parse(json) as Parameters<typeof eventsOf>[0]);
+    this.#ready = (JSON.parse(json) as unknown[]).map(readEvent);
     this.#taken = 0;
     this.#closed = this.#ready.length === 0;
   }

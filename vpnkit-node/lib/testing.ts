@@ -1,6 +1,7 @@
 /** For tests of what you build on vpnkit: a kit with a clock that you move and a server that does as you say. */
 import { type CallOptions } from "./calls.js";
-import { type KeyLike, keyRef } from "./keys.js";
+import type { Json } from "./convert.js";
+import { type KeyLike, keyRef } from "./key_like.js";
 import { Kit } from "./kit.js";
 import { opened } from "./opening.js";
 import { type Length, type Size, lengthMillis, momentText, sizeText } from "./sizes.js";
@@ -24,12 +25,12 @@ export class Sandbox extends Kit {
   /** Bytes pass for a key on the server; they are counted at the next `tick`. */
   async passTraffic(key: KeyLike, bytes: { readonly up?: Size; readonly down?: Size }): Promise<void> {
     const size = (way: "up" | "down"): string => sizeText("sandbox", way, bytes[way] ?? 0);
-    return this.#step({ step: "pass", key: keyRef("sandbox", key), up: size("up"), down: size("down") }, nothing);
+    return this.#step({ step: "pass", key: keyRef("sandbox", "key", key), up: size("up"), down: size("down") }, nothing);
   }
 
   /** Whether a client with this key could connect on an inbound. */
   async letsIn(key: KeyLike, tag: string): Promise<boolean> {
-    return this.#step({ step: "lets_in", key: keyRef("sandbox", key), tag }, (yes: boolean) => yes);
+    return this.#step({ step: "lets_in", key: keyRef("sandbox", "key", key), tag }, (yes: boolean) => yes);
   }
 
   /** The server stops answering. */
@@ -39,7 +40,7 @@ export class Sandbox extends Kit {
 
   /** The server refuses this key. */
   async refuse(key: KeyLike): Promise<void> {
-    return this.#step({ step: "refuse", key: keyRef("sandbox", key) }, nothing);
+    return this.#step({ step: "refuse", key: keyRef("sandbox", "key", key) }, nothing);
   }
 
   /** Nothing goes wrong any more, and the server has caught up. */
@@ -52,8 +53,8 @@ export class Sandbox extends Kit {
     return this.#step({ step: "restart" }, nothing);
   }
 
-  #step<J, T>(step: Record<string, unknown>, read: (json: J) => T): Promise<T> {
-    return this.door.call("sandbox", step, read);
+  #step<T>(step: Record<string, unknown>, read: (json: Json) => T): Promise<T> {
+    return this.calls.call("sandbox", step, read);
   }
 }
 

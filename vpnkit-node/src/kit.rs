@@ -63,13 +63,13 @@ impl NativeKit {
         })
     }
 
-    /// `keys.create_many` with arguments in JSON; brings a batch.
+    /// An operation that returns many keys, with arguments in JSON; brings a batch.
     #[napi]
-    pub fn create_many(&self, bridge: &NativeBridge, call: u32, arguments: String) -> Result<()> {
+    pub fn many(&self, bridge: &NativeBridge, call: u32, operation: String, arguments: String) -> Result<()> {
         let session = Arc::clone(&self.session);
         bridge.start(call, self.session.runtime(), false, async move {
             // Read by a worker: a hundred thousand requests take a while.
-            let request = Request::named("keys.create_many")?.read(&arguments)?;
+            let request = Request::named(&operation)?.read(&arguments)?;
             Ok(match session.call(request).await?.downcast() {
                 Ok(keys) => Outcome::Keys(keys),
                 Err(answer) => Outcome::Json(answer.to_json()),

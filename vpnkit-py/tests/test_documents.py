@@ -89,9 +89,7 @@ def test_the_package_readme(program: Callable[..., subprocess.CompletedProcess[s
 def test_the_module_docstrings() -> None:
     import doctest
 
-    import vpnkit.inbounds
     import vpnkit.sizes
 
-    for module in (vpnkit.sizes, vpnkit.inbounds):
-        result = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
-        assert result.attempted > 0 and result.failed == 0, module
+    result = doctest.testmod(vpnkit.sizes, optionflags=doctest.ELLIPSIS)
+    assert result.attempted > 0 and result.failed == 0

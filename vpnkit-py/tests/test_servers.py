@@ -13,10 +13,13 @@ from vpnkit import (
     HttpUpgrade,
     Inbound,
     NoSecurity,
+    Protocol,
     Reality,
+    Security,
     Shadowsocks,
     Tcp,
     Tls,
+    Transport,
     Trojan,
     Vless,
     Vmess,
@@ -25,7 +28,6 @@ from vpnkit import (
     errors,
     testing,
 )
-from vpnkit.inbounds import Protocol, Security, Transport
 
 KEY = "AAAAAAAAAAAAAAAAAAAAAA=="
 PROTOCOLS: list[Protocol] = [

@@ -40,7 +40,7 @@ async def test_everything_that_is_set_comes_back() -> None:
         )
         await kit.hosts.set("ws", [host, Host("plain", ["a.example"])])
         [held] = await kit.hosts.list()
-        assert held == vpnkit.InboundHosts("main", "ws", [host, Host("plain", ("a.example",))])
+        assert held == vpnkit.InboundHosts("main", "ws", (host, Host("plain", ("a.example",))))
         settings = SubscriptionSettings(
             base_url="https://sub.example/s",
             title="Сеть",

@@ -56,8 +56,10 @@ pub struct ManagedXray {
     pub node: NodeId,
     /// The program. Default: `xray` from the search path.
     #[serde(default = "default_binary")]
+    #[schemars(extend("format" = "path"))]
     pub binary: PathBuf,
     /// A directory of its own, absolute: config, API socket, lock. Created with mode 0700.
+    #[schemars(extend("format" = "path"))]
     pub directory: PathBuf,
     /// Counters follow open connections: vision's splice is switched off (`XRAY_BUF_SPLICE=disable`). Without it
     /// the bytes of a vision connection are counted when it ends, so a limit can be overrun by a whole download.
@@ -95,6 +97,7 @@ pub struct AttachedXray {
     pub api: String,
     /// A binary of Xray, for `xray api adi`: with it inbounds can be added live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "path"))]
     pub binary: Option<PathBuf>,
     /// As with [`ManagedXray::cut_connections`]; only for an Xray on this machine, in this network namespace.
     #[serde(default)]

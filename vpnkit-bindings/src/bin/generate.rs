@@ -1,11 +1,11 @@
-//! Writes the files of `vpnkit-bindings/surface`: `make generate`.
+//! Writes every generated file: `make generate`.
 
 use std::path::Path;
 
 fn main() -> std::io::Result<()> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("surface");
-    for (name, text) in vpnkit_bindings::surface() {
-        std::fs::write(directory.join(name), text)?;
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for (path, text) in vpnkit_bindings::surface() {
+        std::fs::write(repository.join(path), text)?;
     }
     Ok(())
 }

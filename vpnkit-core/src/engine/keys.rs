@@ -25,7 +25,7 @@ pub struct Keys {
 impl Keys {
     /// Creates a key with its credentials.
     ///
-    /// Returns once it is committed and the servers have it, or have had [`super::EngineOptions::apply_wait`] for it.
+    /// Returns once it is committed and the servers have it, or have had two seconds for it.
     ///
     /// Errors: `InvalidInput` with the `field`; `NotFound` for an inbound that does not exist; `AlreadyExists` when
     /// the name is taken.

@@ -119,17 +119,16 @@ impl Subscriptions {
     pub async fn render(
         &self,
         key: impl Into<KeyRef>,
-        #[arg(spread)] options: RenderOptions,
+        #[arg(spread)] target: RenderOptions,
     ) -> Result<SubscriptionResponse> {
         const OP: &str = "subscriptions.render";
         let shared = self.shared(OP)?;
         let key = shared.resolve(OP, &key.into()).await?;
         let cache = shared.fresh_subscriptions().await?;
-        let agent = options.client.as_deref().unwrap_or_default();
-        let format = options.format.unwrap_or_else(|| detect(&cache.settings.clients, agent, "").format);
+        let agent = target.client.as_deref().unwrap_or_default();
+        let format = target.format.unwrap_or_else(|| detect(&cache.settings.clients, agent, "").format);
         let token = shared.token(OP, &key).await?;
-        let asked =
-            Asked { format: &format, devices: Devices::Free, language: options.language, known: None };
+        let asked = Asked { format: &format, devices: Devices::Free, language: target.language, known: None };
         shared.respond(&cache, key, &token, asked).await
     }
 
@@ -286,7 +285,7 @@ impl Subscriptions {
     pub async fn forget_device(
         &self,
         key: impl Into<KeyRef>,
-        #[arg(positional)] id: Option<String>,
+        #[arg(required)] id: Option<String>,
     ) -> Result<()> {
         const OP: &str = "subscriptions.forget_device";
         let shared = self.shared(OP)?;

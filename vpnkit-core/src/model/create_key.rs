@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{Error, Result, Timestamp};
 
-/// What a caller asks for when creating a key. Everything is optional.
+/// A key to be created. Everything is optional: without a limit it is unlimited, without a time it never ends.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,31 +25,32 @@ use crate::{Error, Result, Timestamp};
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CreateKey {
-    /// The handle: see [`KeyName`].
+    /// The handle: 1 to 64 of `A-Z a-z 0-9 . _ @ + -`, unique without regard to case.
+    #[schemars(extend("x-positional" = true))]
     pub name: Option<String>,
     /// Free text, up to 256 characters.
     pub label: Option<String>,
     /// Free text, up to 4,000 characters.
     pub note: Option<String>,
-    /// The owning admin.
+    /// The id of the owning admin.
     pub owner: Option<AdminId>,
     /// At least one byte; `None` is unlimited.
     pub data_limit: Option<ByteSize>,
-    /// In the future; `None` is never. Not together with `expires_in`.
+    /// A time in the future; `None` is never. Not together with `expires_in`.
     pub expires_at: Option<Timestamp>,
-    /// From now on; in JSON a text with its unit ([`super::parse_duration`]). Not together with `expires_at`.
+    /// From the creation on. Not together with `expires_at`.
     #[serde(with = "super::span::optional")]
     #[schemars(with = "Option<super::DurationText>")]
     pub expires_in: Option<Duration>,
     /// On how many devices its subscription may be, at least 1; `None` is as the settings say.
     pub device_limit: Option<u32>,
-    /// Which inbounds.
+    /// Tags of inbounds; all shared ones by default, also those that come later.
     pub inbounds: InboundSelection,
     /// Existing credentials, for keys that move in from elsewhere; missing ones are made.
     pub credentials: Vec<Credential>,
     /// Created switched off.
     pub disabled: bool,
-    /// The same text again returns the first result instead of a second key: a payment id.
+    /// The same text again returns the first key instead of a second one: a payment id.
     pub idempotency_key: Option<String>,
 }
 

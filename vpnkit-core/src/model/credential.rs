@@ -17,9 +17,8 @@ macro_rules! protocols {
     ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
         /// A family of credentials.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-        #[serde(rename_all = "kebab-case")]
         #[non_exhaustive]
-        pub enum CredentialKind { $($(#[$doc])* $name,)* }
+        pub enum CredentialKind { $($(#[$doc])* #[serde(rename = $code)] $name,)* }
 
         impl CredentialKind {
             /// Every protocol.

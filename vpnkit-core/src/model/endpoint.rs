@@ -43,7 +43,7 @@ pub struct Endpoint {
     pub user_agent: Option<String>,
 }
 
-/// An endpoint as JSON has it.
+/// Credential, inbound and host, resolved: everything a client app needs to connect. It contains secrets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "Endpoint")]
 pub struct EndpointRecord {
@@ -268,6 +268,7 @@ impl Endpoint {
 /// The client's side of [`Security`]: no private keys, no files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[schemars(extend("x-prefix" = "Client"))]
 #[non_exhaustive]
 pub enum ClientSecurity {
     /// Nothing.

@@ -27,8 +27,10 @@ use crate::{Error, Result};
 #[serde(default, deny_unknown_fields)]
 pub struct Host {
     /// What the client shows: 1 to 256 characters.
+    #[schemars(extend("x-required" = true))]
     pub remark: String,
     /// Names or IPs to dial; at least one.
+    #[schemars(extend("x-required" = true))]
     pub addresses: Vec<String>,
     /// The port to dial.
     pub port: Option<u16>,

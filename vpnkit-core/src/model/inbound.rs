@@ -224,6 +224,7 @@ pub enum Transport {
     /// WebSocket.
     WebSocket {
         /// Starts with `/`.
+        #[serde(default = "root")]
         path: String,
         /// The `Host` header; the client's address without it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -237,6 +238,7 @@ pub enum Transport {
     /// HTTP upgrade.
     HttpUpgrade {
         /// Starts with `/`.
+        #[serde(default = "root")]
         path: String,
         /// The `Host` header.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -245,6 +247,7 @@ pub enum Transport {
     /// XHTTP (split HTTP).
     Xhttp {
         /// Starts with `/`.
+        #[serde(default = "root")]
         path: String,
         /// The `Host` header.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -253,6 +256,10 @@ pub enum Transport {
         #[serde(default)]
         mode: XhttpMode,
     },
+}
+
+fn root() -> String {
+    "/".to_owned()
 }
 
 impl Transport {
@@ -322,11 +329,13 @@ pub struct Tls {
     /// The name on the certificate, which clients send as SNI.
     pub server_name: String,
     /// PEM chain.
+    #[schemars(extend("format" = "path"))]
     pub certificate_file: PathBuf,
     /// PEM key.
+    #[schemars(extend("format" = "path"))]
     pub key_file: PathBuf,
     /// Offered protocols; empty leaves it to the server.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub alpn: Vec<String>,
     /// SHA-256 of the certificate in hex, which clients of a self-signed one pin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -387,10 +396,12 @@ impl Security {
 #[serde(deny_unknown_fields)]
 pub struct Inbound {
     /// The machine.
+    #[serde(default = "NodeId::main")]
     pub node: NodeId,
     /// The name, unique on its node.
     pub tag: InboundTag,
     /// The address to listen on.
+    #[serde(default = "every_address")]
     pub listen: IpAddr,
     /// The port to listen on.
     pub port: u16,
@@ -407,6 +418,10 @@ pub struct Inbound {
     pub dedicated_to: Option<KeyId>,
 }
 
+const fn every_address() -> IpAddr {
+    IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)
+}
+
 impl Inbound {
     /// A shared inbound of the local node on all addresses, over TCP, without protection.
     #[must_use]
@@ -414,7 +429,7 @@ impl Inbound {
         Self {
             node: NodeId::main(),
             tag,
-            listen: IpAddr::from([0, 0, 0, 0]),
+            listen: every_address(),
             port,
             protocol,
             transport: Transport::Tcp,

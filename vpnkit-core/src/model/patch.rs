@@ -59,7 +59,9 @@ impl<T: JsonSchema> JsonSchema for Patch<T> {
     }
 
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        <Option<T>>::json_schema(generator)
+        let mut schema = <Option<T>>::json_schema(generator);
+        schema.insert("x-patch".to_owned(), true.into());
+        schema
     }
 }
 
@@ -96,7 +98,7 @@ pub struct KeyPatch {
     /// Free text for the operator.
     #[serde(skip_serializing_if = "Patch::is_keep")]
     pub note: Patch<String>,
-    /// The owning admin.
+    /// The id of the owning admin.
     #[serde(skip_serializing_if = "Patch::is_keep")]
     pub owner: Patch<AdminId>,
     /// The data limit; [`Patch::Clear`] is unlimited.
@@ -108,7 +110,8 @@ pub struct KeyPatch {
     /// On how many devices its subscription may be; [`Patch::Clear`] is as the settings say.
     #[serde(skip_serializing_if = "Patch::is_keep")]
     pub device_limit: Patch<u32>,
-    /// Which inbounds; in JSON `null` is all shared ones.
+    /// Tags of inbounds; [`Patch::Clear`] is all shared ones.
+    #[schemars(extend("x-patch" = true))]
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub inbounds: Option<InboundSelection>,
     /// `false` switches it off by hand, `true` takes that back.

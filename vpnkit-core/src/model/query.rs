@@ -29,6 +29,7 @@ pub struct KeyQuery {
     #[serde(deserialize_with = "one_or_many")]
     pub status: Vec<KeyStatus>,
     /// Only with this text in name, label or note, without regard to case.
+    #[schemars(extend("x-positional" = true))]
     pub search: Option<String>,
     /// Only of this owner.
     pub owner: Option<AdminId>,

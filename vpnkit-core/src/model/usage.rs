@@ -11,13 +11,13 @@ use crate::Timestamp;
 #[serde(rename_all = "snake_case")]
 pub enum UsageStep {
     /// UTC hours.
-    #[default]
     Hour,
     /// UTC days.
+    #[default]
     Day,
 }
 
-/// Which traffic to sum, as callers ask for it. The default is everything, by hour.
+/// Which traffic to sum, as callers ask for it. The default is everything, by day.
 ///
 /// ```
 /// use vpnkit_core::model::{HistoryQuery, UsageStep};
@@ -28,6 +28,7 @@ pub enum UsageStep {
 #[serde(default, deny_unknown_fields)]
 pub struct HistoryQuery {
     /// Only of this key; without it of all.
+    #[schemars(extend("x-positional" = true))]
     pub key: Option<KeyRef>,
     /// Only through this node; without it through all.
     pub node: Option<NodeId>,

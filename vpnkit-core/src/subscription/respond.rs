@@ -23,9 +23,10 @@ pub struct SubscriptionResponse {
     pub status: u16,
     /// Names in lower case, each once; values are visible ASCII.
     #[serde(serialize_with = "as_map")]
-    #[schemars(with = "std::collections::BTreeMap<String, String>")]
+    #[schemars(with = "std::collections::BTreeMap<String, String>", extend("x-secret" = true))]
     pub headers: Vec<(String, String)>,
-    /// UTF-8.
+    /// UTF-8; it contains secrets.
+    #[schemars(extend("format" = "utf-8", "x-secret" = true))]
     pub body: String,
 }
 

@@ -13,54 +13,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from os import PathLike
 
-from . import errors, qr, sync, testing
-from ._kit_async import Events, Inbounds, Keys, Kit, Servers, TrafficView
+from . import errors, qr, records, sync, testing
+from ._kit_async import Kit
 from ._loop import EventStream
 from ._native import Credential, Event, Key
+from ._nouns_async import Events, Hosts, Inbounds, Keys, Servers, Subscriptions, TrafficView
 from ._opening import Opening
-from ._subscriptions_async import Hosts, Subscriptions
-from ._wire import KEEP, Keep, KeyLike, Length, Size
+from ._wire import KEEP, Headers, Keep, KeyLike, Length, Size
 from ._wire import parse_key as key_ref
-from .config import AttachedXray, ManagedXray, Server, to_json
+from .config import to_json
 from .errors import VpnkitError
-from .inbounds import (
-    Grpc,
-    HttpUpgrade,
-    Inbound,
-    NoSecurity,
-    Reality,
-    Shadowsocks,
-    Tcp,
-    Tls,
-    Trojan,
-    Vless,
-    Vmess,
-    WebSocket,
-    Xhttp,
-)
-from .keys import CreateKey, KeyStatus, Page
-from .records import (
-    Capabilities,
-    Collected,
-    Endpoint,
-    EventBatch,
-    EventKind,
-    OnlineAddress,
-    OnlineKey,
-    ServerStatus,
-    Traffic,
-    UsagePoint,
-)
-from .subscriptions import (
-    ClientDevice,
-    ClientRule,
-    Host,
-    InboundHosts,
-    Notices,
-    SubscriptionResponse,
-    SubscriptionSettings,
-    SubscriptionTemplate,
-)
+from .records import *
+from .records import ServerConfig
 from .sizes import GB, MB, TB, ByteSize, GiB, KiB, MiB, TiB
 
 __all__ = [
@@ -68,78 +32,44 @@ __all__ = [
     "KEEP",
     "MB",
     "TB",
-    "AttachedXray",
     "ByteSize",
-    "Capabilities",
-    "ClientDevice",
-    "ClientRule",
-    "Collected",
-    "CreateKey",
     "Credential",
-    "Endpoint",
     "Event",
-    "EventBatch",
-    "EventKind",
     "EventStream",
     "Events",
     "GiB",
-    "Grpc",
-    "Host",
+    "Headers",
     "Hosts",
-    "HttpUpgrade",
-    "Inbound",
-    "InboundHosts",
     "Inbounds",
     "Keep",
     "Key",
     "KeyLike",
-    "KeyStatus",
     "Keys",
     "KiB",
     "Kit",
     "Length",
-    "ManagedXray",
     "MiB",
-    "NoSecurity",
-    "Notices",
-    "OnlineAddress",
-    "OnlineKey",
     "Opening",
-    "Page",
-    "Reality",
-    "Server",
-    "ServerStatus",
     "Servers",
-    "Shadowsocks",
     "Size",
-    "SubscriptionResponse",
-    "SubscriptionSettings",
-    "SubscriptionTemplate",
     "Subscriptions",
-    "Tcp",
     "TiB",
-    "Tls",
-    "Traffic",
     "TrafficView",
-    "Trojan",
-    "UsagePoint",
-    "Vless",
-    "Vmess",
     "VpnkitError",
-    "WebSocket",
-    "Xhttp",
     "errors",
     "key_ref",
     "qr",
+    "records",
     "sync",
     "testing",
 ]
+__all__ += records.__all__
 
 
 def open(
     store: str | PathLike[str],
     *,
-    servers: Sequence[Server] = (),
+    servers: Sequence[ServerConfig] = (),
     passphrase: str | None = None,
     collect_every: Length | None = None,
     reconcile_every: Length | None = None,

@@ -1,18 +1,16 @@
-"""The door for asyncio: calls run on vpnkit's threads, their answers are fetched by the loop."""
+"""Calls for asyncio: they run on vpnkit's threads, their answers are fetched by the loop."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import weakref
 from collections import deque
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from . import _lifetime, _native
 from ._native import Event
 from .errors import ClosedError
-
-T = TypeVar("T")
 
 _BATCH = 1_000
 
@@ -67,7 +65,7 @@ async def arrive(pending: _native.Pending) -> Any:
         bridge.cancel(number)
 
 
-class Door:
+class Calls:
     """Calls of one kit."""
 
     __slots__ = ("native",)
@@ -75,8 +73,13 @@ class Door:
     def __init__(self, native: _native.Kit) -> None:
         self.native = native
 
-    async def call(self, operation: str, arguments: str, read: Callable[[Any], T]) -> T:
-        return read(await arrive(self.native.call(operation, arguments)))
+    async def call(self, operation: str, arguments: str) -> Any:
+        """Waits for what the native half returns."""
+        return await arrive(self.native.call(operation, arguments))
+
+    async def json(self, operation: str, arguments: str) -> Any:
+        """Waits for JSON."""
+        return json.loads(await arrive(self.native.call(operation, arguments)))
 
     def stream(self, after: int) -> EventStream:
         return EventStream(self.native.events(after))

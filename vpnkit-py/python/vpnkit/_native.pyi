@@ -3,8 +3,7 @@ from datetime import datetime
 from typing import Any, Literal, final
 from uuid import UUID
 
-from .keys import KeyStatus
-from .records import EventKind, Traffic
+from .records import EventKind, KeyStatus, Traffic
 from .sizes import ByteSize
 
 __all__ = [

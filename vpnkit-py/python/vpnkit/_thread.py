@@ -1,22 +1,20 @@
-"""The door for threads: a call waits without the GIL, and hears Ctrl-C."""
+"""Calls for threads: they wait without the GIL, and Ctrl-C interrupts them."""
 
 from __future__ import annotations
 
+import json
 from collections import deque
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from . import _lifetime, _native
 from ._native import Event
 from ._wire import Length, length
 from .errors import ClosedError, OperationTimeoutError
 
-T = TypeVar("T")
-
 _BATCH = 1_000
 
 
-class Door:
+class Calls:
     """Calls of one kit."""
 
     __slots__ = ("native",)
@@ -24,8 +22,13 @@ class Door:
     def __init__(self, native: _native.Kit) -> None:
         self.native = native
 
-    def call(self, operation: str, arguments: str, read: Callable[[Any], T]) -> T:
-        return read(self.native.call(operation, arguments).wait())
+    def call(self, operation: str, arguments: str) -> Any:
+        """Waits for what the native half returns."""
+        return self.native.call(operation, arguments).wait()
+
+    def json(self, operation: str, arguments: str) -> Any:
+        """Waits for JSON."""
+        return json.loads(self.native.call(operation, arguments).wait())
 
     def stream(self, after: int) -> EventStream:
         return EventStream(self.native.events(after))

@@ -1,18 +1,19 @@
-"""Arguments as the JSON that the native half reads. What is wrong with a value is told there; here only what JSON could
-not tell: a number without a unit, a moment without a time zone."""
+"""Values as the JSON of calls, and back. What is wrong with a value is told by the native half; here only what JSON could
+not tell: a number without a unit, a time without a zone, a text where a list belongs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, fields
 from datetime import datetime, timedelta, timezone
 from enum import Enum
-from typing import Any, Final, Literal, TypeAlias, cast
+from os import PathLike, fspath
+from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 from . import _native
-from ._native import Key
+from ._native import Credential, Key
 from .errors import invalid
 from .sizes import ByteSize
 
@@ -24,6 +25,17 @@ Size: TypeAlias = ByteSize | str
 
 Length: TypeAlias = timedelta | str
 """``timedelta(days=30)`` or ``"30 days"``. A bare number is refused."""
+
+Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
+"""The headers of an HTTP request, as every web framework has them."""
+
+Read: TypeAlias = Callable[[Any], Any]
+"""Makes a value of its JSON."""
+
+Write: TypeAlias = Callable[[str, str, Any], Any]
+"""Makes JSON of a value: the operation and the field are for the error."""
+
+R = TypeVar("R", bound="Record")
 
 
 class Keep(Enum):
@@ -37,24 +49,44 @@ KEEP: Final[Literal[Keep.KEEP]] = Keep.KEEP
 dumps = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def key_ref(operation: str, key: KeyLike) -> int | str:
-    if isinstance(key, Key):
-        return key.id
-    if isinstance(key, str):
-        return f"name:{key}"
-    if isinstance(key, UUID):
-        return f"uid:{key}"
-    if type(key) is int:
-        return key
-    raise invalid(operation, "key", f"cannot be {type(key).__name__}", "give an id, a name, a UUID or the key")
+class Record:
+    """What calls take and return: a dataclass that knows its JSON form."""
 
+    __slots__ = ()
 
-def key_id(operation: str, key: int | Key, field: str = "key") -> int:
-    if isinstance(key, Key):
-        return key.id
-    if type(key) is int:
-        return key
-    raise invalid(operation, field, f"cannot be {type(key).__name__}", "give the key or its id")
+    _type: ClassVar[str | None] = None
+    """What tells it from the other records of its union."""
+    _reads: ClassVar[Mapping[str, Read]] = {}
+    """How fields are made of JSON that are not their own JSON."""
+    _writes: ClassVar[Mapping[str, Write]] = {}
+    """How JSON is made of them."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as a dict that ``json.dumps`` takes. Fields with secrets are left out."""
+        shown = {one.name: plain(getattr(self, one.name)) for one in fields(self) if one.repr}  # type: ignore[arg-type]
+        return shown if self._type is None else {"type": self._type, **shown}
+
+    @classmethod
+    def _read(cls: type[R], given: dict[str, Any]) -> R:
+        values: dict[str, Any] = {}
+        for one in fields(cls):  # type: ignore[arg-type]
+            value = given.get(one.name)
+            if value is None and one.default is not MISSING:
+                continue
+            read = cls._reads.get(one.name)
+            values[one.name] = value if value is None or read is None else read(value)
+        make: Callable[..., R] = cls
+        return make(**values)
+
+    def _json(self, operation: str) -> dict[str, Any]:
+        given: dict[str, Any] = {} if self._type is None else {"type": self._type}
+        for one in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, one.name)
+            if value is KEEP:
+                continue
+            write = self._writes.get(one.name)
+            given[one.name] = value if value is None or write is None else write(operation, one.name, value)
+        return given
 
 
 def parse_key(text: str) -> int | str | UUID:
@@ -71,9 +103,37 @@ def parse_key(text: str) -> int | str | UUID:
 
 
 def of_key(operation: str, key: KeyLike) -> str:
+    """The arguments of a call that takes a key and nothing else."""
     if type(key) is int:
         return f'{{"key":{key}}}'
-    return dumps({"key": key_ref(operation, key)})
+    return dumps({"key": key_ref(operation, "key", key)})
+
+
+# From values to JSON.
+
+
+def same(operation: str, field: str, value: Any) -> Any:
+    return value
+
+
+def key_ref(operation: str, field: str, key: KeyLike) -> int | str:
+    if isinstance(key, Key):
+        return key.id
+    if isinstance(key, str):
+        return f"name:{key}"
+    if isinstance(key, UUID):
+        return f"uid:{key}"
+    if type(key) is int:
+        return key
+    raise invalid(operation, field, f"cannot be {type(key).__name__}", "give an id, a name, a UUID or the key")
+
+
+def key_id(operation: str, field: str, key: int | Key) -> int:
+    if isinstance(key, Key):
+        return key.id
+    if type(key) is int:
+        return key
+    raise invalid(operation, field, f"cannot be {type(key).__name__}", "give the key or its id")
 
 
 def size(operation: str, field: str, value: Size) -> int | str:
@@ -85,7 +145,7 @@ def size(operation: str, field: str, value: Size) -> int | str:
     raise invalid(operation, field, "a size needs its unit", hint)
 
 
-def moment(operation: str, field: str, value: datetime) -> str:
+def time(operation: str, field: str, value: datetime) -> str:
     if not isinstance(value, datetime) or value.tzinfo is None:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise invalid(operation, field, "needs an aware datetime", "datetime.now(timezone.utc) is one")
     try:
@@ -102,18 +162,71 @@ def length(operation: str, field: str, value: Length) -> str:
     raise invalid(operation, field, "a length of time needs its unit", 'write timedelta(days=30) or "30 days"')
 
 
+def path(operation: str, field: str, value: str | PathLike[str]) -> str:
+    return fspath(value)
+
+
+def record(operation: str, field: str, value: Record) -> dict[str, Any]:
+    if isinstance(value, Record):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return value._json(operation)
+    raise invalid(operation, field, f"cannot be {type(value).__name__}", "give a record of vpnkit")
+
+
+def credential(operation: str, field: str, value: Credential) -> Any:
+    if isinstance(value, Credential):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return json.loads(value._json())
+    raise invalid(operation, field, f"cannot be {type(value).__name__}", "give a vpnkit.Credential")
+
+
+def headers(operation: str, field: str, value: Headers) -> list[list[str]]:
+    pairs = cast("Mapping[str, str]", value).items() if isinstance(value, Mapping) else value
+    return [[name, one] for name, one in pairs]
+
+
+def many(write: Write) -> Write:
+    """A list of what ``write`` writes."""
+
+    def written(operation: str, field: str, value: Iterable[Any]) -> list[Any]:
+        if isinstance(value, str):
+            raise invalid(operation, field, "must be a list", f"write [{value!r}]")
+        return [write(operation, field, one) for one in value]
+
+    return written
+
+
+def one_or_many(operation: str, field: str, value: str | Iterable[str]) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
+
+
+# From JSON to values.
+
+
 def time_of(text: str) -> datetime:
     """RFC 3339 with milliseconds in UTC, as every answer has it."""
     # Python 3.10 does not read the Z.
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
-def days(operation: str, count: float) -> str:
-    if isinstance(count, bool) or not isinstance(count, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise invalid(operation, "days", "must be a number of days")
-    if not 0 < count < 3_650_000:
-        raise invalid(operation, "days", "must be more than 0")
-    return length(operation, "days", timedelta(days=count))
+def length_of(text: str) -> timedelta:
+    return timedelta(milliseconds=_native.parse_duration(text))
+
+
+def read_many(read: Read) -> Read:
+    return lambda given: tuple(read(one) for one in given)
+
+
+def read_map(read: Read) -> Read:
+    return lambda given: {name: read(one) for name, one in given.items()}
+
+
+def read_maybe(read: Read) -> Read:
+    return lambda given: None if given is None else read(given)
+
+
+def tagged(*classes: type[Record]) -> Read:
+    """Reads the record of a union that ``type`` names."""
+    by_type = {cls._type: cls for cls in classes}
+    return lambda given: by_type[given["type"]]._read(given)
 
 
 def plain(value: Any) -> Any:
@@ -131,13 +244,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, Iterable):
         return [plain(one) for one in cast("Iterable[Any]", value)]  # type: ignore[redundant-cast]
     return str(value)
-
-
-class Record:
-    """What calls return: a dataclass that knows its JSON form."""
-
-    __slots__ = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """The record as a dict that ``json.dumps`` takes. Fields with secrets are left out."""
-        return {one.name: plain(getattr(self, one.name)) for one in fields(self) if one.repr}  # type: ignore[arg-type]

@@ -1,23 +1,356 @@
-"""What calls return, keys and events aside."""
+"""Records: what calls take and return. Written by `make generate`: change the description in Rust."""
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any, Literal, TypeVar
+from os import PathLike
+from typing import Any, Literal, TypeAlias
 
-from ._native import Event, parse_duration
-from ._wire import Record, time_of
-from .inbounds import Inbound, Transport, inbound, transport
+from . import _sugar, _wire
+from ._native import Credential, Event, Key
+from ._wire import KEEP, Keep, KeyLike, Length, Record, Size
 from .sizes import ByteSize
 
-T = TypeVar("T")
-Read = Callable[[Any], T]
-"""Makes a record of an answer."""
+__all__ = [
+    "AttachedXray",
+    "Capabilities",
+    "ClientDevice",
+    "ClientReality",
+    "ClientRule",
+    "ClientSecurity",
+    "ClientTls",
+    "Collected",
+    "CreateKey",
+    "CredentialKind",
+    "Endpoint",
+    "EventBatch",
+    "EventKind",
+    "Grpc",
+    "HistoryQuery",
+    "Host",
+    "HostSecurity",
+    "HttpUpgrade",
+    "ImageFormat",
+    "Inbound",
+    "InboundHosts",
+    "KeyPatch",
+    "KeyQuery",
+    "KeyStatus",
+    "Language",
+    "LogLevel",
+    "ManagedXray",
+    "NoClientSecurity",
+    "NoSecurity",
+    "Notices",
+    "OnlineAddress",
+    "OnlineKey",
+    "Page",
+    "Protocol",
+    "Reality",
+    "RenderOptions",
+    "Security",
+    "ServerCondition",
+    "ServerConfig",
+    "ServerStatus",
+    "Shadowsocks",
+    "ShadowsocksMethod",
+    "Sort",
+    "SubscriptionResponse",
+    "SubscriptionSettings",
+    "SubscriptionTemplate",
+    "Tcp",
+    "Theme",
+    "Tls",
+    "Traffic",
+    "Transport",
+    "Trojan",
+    "UsagePoint",
+    "UsageStep",
+    "Vless",
+    "Vmess",
+    "WebSocket",
+    "Xhttp",
+    "XhttpMode",
+]
+
+
+@dataclass(frozen=True)
+class Capabilities(Record):
+    """What a server can do: data, constant for the instance."""
+
+    live_accounts: bool
+    """Accounts come and go without a restart."""
+    live_inbounds: bool
+    """Inbounds come and go without a restart."""
+    live_counters: bool
+    """Counters follow open connections; otherwise some bytes appear only when a connection ends."""
+    cut_live: bool
+    """Open connections of a key that may no longer connect are cut; otherwise they run to their end."""
+    online_addresses: bool
+    """Says which addresses a key is online from."""
+    managed: bool
+    """vpnkit starts, restarts and stops the server."""
+
+
+@dataclass(frozen=True)
+class ClientDevice(Record):
+    """A device that has fetched a key's subscription, as the client app names it (``x-hwid`` and its family). Apps say
+    what they like, so this keeps honest customers to what they paid for; it does not stop forgers."""
+
+    key: int
+    """Whose subscription."""
+    id: str
+    """``x-hwid``: unique for the key."""
+    os: str | None
+    """``x-device-os``: Android, iOS, Windows."""
+    os_version: str | None
+    """``x-ver-os``."""
+    model: str | None
+    """``x-device-model``."""
+    user_agent: str | None
+    """The app."""
+    first_seen: datetime
+    """When it came first."""
+    last_seen: datetime
+    """When it came last, to the hour."""
+    _reads = {"first_seen": _wire.time_of, "last_seen": _wire.time_of}
+
+
+@dataclass(frozen=True)
+class ClientRule(Record):
+    """A rule: who names itself so gets this."""
+
+    user_agent: str
+    """What the ``User-Agent`` begins with, without regard to case. A ``*`` in front: what it contains."""
+    format: str
+    """What it gets."""
+
+
+@dataclass(frozen=True)
+class NoClientSecurity(Record):
+    """Nothing."""
+
+    _type = "none"
+
+
+@dataclass(frozen=True)
+class ClientTls(Record):
+    """TLS."""
+
+    _type = "tls"
+    sni: str
+    """The name to ask for."""
+    alpn: Sequence[str]
+    """Protocols to offer; empty leaves it to the client."""
+    fingerprint: str
+    """The browser to look like."""
+    pinned_sha256: str | None
+    """SHA-256 of the certificate in hex, when it is self-signed."""
+    allow_insecure: bool
+    """Any certificate will do."""
+    _reads = {"alpn": tuple}
+
+
+@dataclass(frozen=True)
+class ClientReality(Record):
+    """REALITY."""
+
+    _type = "reality"
+    sni: str
+    """The name to ask for."""
+    public_key: str
+    """The server's X25519 key, base64url."""
+    short_id: str
+    """The short id."""
+    fingerprint: str
+    """The browser to look like."""
+
+
+ClientSecurity: TypeAlias = NoClientSecurity | ClientTls | ClientReality
+"""The client's side of ``Security``: no private keys, no files."""
+
+_ClientSecurity = _wire.tagged(NoClientSecurity, ClientTls, ClientReality)
+
+
+@dataclass(frozen=True)
+class Traffic(_sugar.Total, Record):
+    """Bytes in both directions."""
+
+    up: ByteSize
+    """Client to server."""
+    down: ByteSize
+    """Server to client."""
+    _reads = {"up": ByteSize, "down": ByteSize}
+
+
+@dataclass(frozen=True)
+class Collected(Record):
+    """What one reading added."""
+
+    keys_updated: int
+    """Keys whose traffic was updated."""
+    traffic: Traffic
+    """Bytes that were added."""
+    limited: int
+    """Keys that reached their limit."""
+    counter_resets: int
+    """Counters that somebody else reset: their first bytes after that may be lost."""
+    _reads = {"traffic": Traffic._read}
+
+
+CredentialKind = Literal[
+    "vless",
+    "vmess",
+    "trojan",
+    "shadowsocks",
+    "shadowsocks-2022",
+]
+"""A family of credentials."""
+
+
+@dataclass(frozen=True)
+class CreateKey(_sugar.Expiry, Record):
+    """A key to be created. Everything is optional: without a limit it is unlimited, without a time it never ends."""
+
+    name: str | None = None
+    """The handle: 1 to 64 of ``A-Z a-z 0-9 . _ @ + -``, unique without regard to case."""
+    _: KW_ONLY
+    label: str | None = None
+    """Free text, up to 256 characters."""
+    note: str | None = None
+    """Free text, up to 4,000 characters."""
+    owner: int | None = None
+    """The id of the owning admin."""
+    data_limit: Size | None = None
+    """At least one byte; None is unlimited."""
+    expires_at: datetime | None = None
+    """A time in the future; None is never. Not together with ``expires_in``."""
+    days: float | None = None
+    """So many times 24 hours from the creation on."""
+    expires_in: Length | None = None
+    """From the creation on. Not together with ``expires_at``."""
+    device_limit: int | None = None
+    """On how many devices its subscription may be, at least 1; None is as the settings say."""
+    inbounds: Sequence[str] | None = None
+    """Tags of inbounds; all shared ones by default, also those that come later."""
+    credentials: Sequence[Credential] = ()
+    """Existing credentials, for keys that move in from elsewhere; missing ones are made."""
+    disabled: bool = False
+    """Created switched off."""
+    idempotency_key: str | None = None
+    """The same text again returns the first key instead of a second one: a payment id."""
+    _writes = {
+        "data_limit": _wire.size,
+        "expires_at": _wire.time,
+        "expires_in": _wire.length,
+        "inbounds": _wire.many(_wire.same),
+        "credentials": _wire.many(_wire.credential),
+    }
+
+
+XhttpMode = Literal[
+    "auto",
+    "packet-up",
+    "stream-up",
+    "stream-one",
+]
+"""How XHTTP sends."""
+
+
+@dataclass(frozen=True)
+class Tcp(Record):
+    """Plain TCP (Xray calls it raw)."""
+
+    _type = "tcp"
+
+
+@dataclass(frozen=True)
+class WebSocket(Record):
+    """WebSocket."""
+
+    _type = "web_socket"
+    path: str = "/"
+    """Starts with ``/``."""
+    host: str | None = None
+    """The ``Host`` header; the client's address without it."""
+
+
+@dataclass(frozen=True)
+class Grpc(Record):
+    """gRPC."""
+
+    _type = "grpc"
+    service_name: str
+    """The service name."""
+
+
+@dataclass(frozen=True)
+class HttpUpgrade(Record):
+    """HTTP upgrade."""
+
+    _type = "http_upgrade"
+    path: str = "/"
+    """Starts with ``/``."""
+    host: str | None = None
+    """The ``Host`` header."""
+
+
+@dataclass(frozen=True)
+class Xhttp(Record):
+    """XHTTP (split HTTP)."""
+
+    _type = "xhttp"
+    path: str = "/"
+    """Starts with ``/``."""
+    host: str | None = None
+    """The ``Host`` header."""
+    mode: XhttpMode = "auto"
+    """How it sends."""
+
+
+Transport: TypeAlias = Tcp | WebSocket | Grpc | HttpUpgrade | Xhttp
+"""What carries the protocol."""
+
+_Transport = _wire.tagged(Tcp, WebSocket, Grpc, HttpUpgrade, Xhttp)
+
+
+@dataclass(frozen=True)
+class Endpoint(Record):
+    """Credential, inbound and host, resolved: everything a client app needs to connect. It contains secrets."""
+
+    key: int
+    """Whose it is."""
+    inbound: str
+    """The tag of the inbound behind it."""
+    remark: str
+    """What the client shows."""
+    address: str
+    """Name or IP to dial."""
+    port: int
+    """Port to dial."""
+    protocol: str
+    """``vless``, ``vmess``, ``trojan``, ``shadowsocks``, ``hysteria2`` or ``wireguard``."""
+    transport: Transport
+    """What to speak it over."""
+    security: ClientSecurity
+    """What protects it, as the client needs it."""
+    mux: bool
+    """Whether several streams share a connection."""
+    fragment: str | None
+    """How the first packets are cut into pieces."""
+    noises: Sequence[str]
+    """What is sent before the first packet of UDP."""
+    user_agent: str | None
+    """What HTTP transports name as their user agent."""
+    secret: str = field(repr=False)
+    """What identifies the customer: a UUID, a password, a private key."""
+    link: str = field(repr=False)
+    """The share link. It contains the secret."""
+    _reads = {"transport": _Transport, "security": _ClientSecurity, "noises": tuple}
+
 
 EventKind = Literal[
     "key.created",
@@ -38,40 +371,373 @@ EventKind = Literal[
 
 
 @dataclass(frozen=True)
-class Traffic(Record):
-    """Bytes in both directions."""
+class EventBatch(Record):
+    """Events after a cursor, oldest first."""
 
-    up: ByteSize
-    """Client to server."""
-    down: ByteSize
-    """Server to client."""
-
-    @property
-    def total(self) -> ByteSize:
-        """Both directions together."""
-        return self.up + self.down
+    events: Sequence[Event]
+    """At most as many as asked for."""
+    next: int
+    """Where to go on: the cursor of the last event, or the one that was asked for."""
+    _reads = {"events": tuple}
 
 
-@dataclass(frozen=True)
-class UsagePoint(Record):
-    """What passed in one hour or day. Steps without traffic are left out."""
-
-    at: datetime
-    """Start of the step."""
-    traffic: Traffic
+UsageStep = Literal[
+    "hour",
+    "day",
+]
+"""The width of one point."""
 
 
 @dataclass(frozen=True)
-class Collected(Record):
-    """What one reading of a server's counters added."""
+class HistoryQuery(Record):
+    """Which traffic to sum, as callers ask for it. The default is everything, by day."""
 
-    keys_updated: int
-    """Keys whose traffic was updated."""
-    traffic: Traffic
-    limited: int
-    """Keys that reached their limit."""
-    counter_resets: int
-    """Counters that somebody else reset: their first bytes after that may be lost."""
+    key: KeyLike | None = None
+    """Only of this key; without it of all."""
+    _: KW_ONLY
+    node: str | None = None
+    """Only through this node; without it through all."""
+    since: datetime | None = None
+    """From the hour of this time on; without it from the beginning."""
+    until: datetime | None = None
+    """Up to this time, exclusive; without it up to now."""
+    step: UsageStep = "day"
+    """The width of a point."""
+    _writes = {"key": _wire.key_ref, "since": _wire.time, "until": _wire.time}
+
+
+HostSecurity = Literal[
+    "inbound_default",
+    "none",
+    "tls",
+]
+"""What protects the connection to a host."""
+
+
+@dataclass(frozen=True)
+class Host(Record):
+    """How clients reach an inbound. An inbound may have several; each gives its keys one endpoint. What is left out is
+    the inbound's own.
+
+    Lists are choices: each key gets one of them, the same for a day. A ``*`` in ``addresses``, ``sni`` and ``host``
+    becomes eight random hexadecimal digits, the same for a day. Variables such as ``{USERNAME}`` are filled in in
+    ``remark``, ``addresses`` and ``path``: ``VARIABLES``.
+    """
+
+    remark: str
+    """What the client shows: 1 to 256 characters."""
+    addresses: Sequence[str]
+    """Names or IPs to dial; at least one."""
+    _: KW_ONLY
+    port: int | None = None
+    """The port to dial."""
+    sni: Sequence[str] = ()
+    """Names to ask for in TLS."""
+    host: Sequence[str] = ()
+    """Values of the HTTP header ``Host``."""
+    path: str | None = None
+    """The HTTP path, or the gRPC service name."""
+    security: HostSecurity = "inbound_default"
+    """What protects the connection up to whatever stands before the inbound: a CDN may end TLS."""
+    alpn: Sequence[str] = ()
+    """Protocols to offer in TLS."""
+    fingerprint: str | None = None
+    """The browser to look like: one of ``Host.FINGERPRINTS``."""
+    allow_insecure: bool = False
+    """Whether clients accept any certificate. Anybody on the way can then read and change what passes. Xray refuses it
+    since 26.1.31: pin the certificate of the inbound instead."""
+    mux: bool = False
+    """Whether several streams share a connection. Not with vision."""
+    fragment: str | None = None
+    """How the first packets are cut into pieces."""
+    noises: Sequence[str] = ()
+    """What is sent before the first packet of UDP."""
+    random_user_agent: bool = False
+    """Whether HTTP transports name a browser as their user agent."""
+    sni_as_host: bool = False
+    """Whether the name asked for in TLS is the ``Host`` header too."""
+    disabled: bool = False
+    """Left out of subscriptions."""
+    _reads = {"addresses": tuple, "sni": tuple, "host": tuple, "alpn": tuple, "noises": tuple}
+    _writes = {
+        "addresses": _wire.many(_wire.same),
+        "sni": _wire.many(_wire.same),
+        "host": _wire.many(_wire.same),
+        "alpn": _wire.many(_wire.same),
+        "noises": _wire.many(_wire.same),
+    }
+
+
+ImageFormat = Literal[
+    "png",
+    "svg",
+]
+"""What a picture is written as."""
+
+
+ShadowsocksMethod = Literal[
+    "aes-128-gcm",
+    "aes-256-gcm",
+    "chacha20-ietf-poly1305",
+    "2022-blake3-aes-128-gcm",
+    "2022-blake3-aes-256-gcm",
+]
+"""A Shadowsocks cipher."""
+
+
+@dataclass(frozen=True)
+class Vless(Record):
+    """VLESS."""
+
+    _type = "vless"
+    vision: bool = False
+    """The flow ``xtls-rprx-vision``: over TCP with TLS or REALITY only."""
+
+
+@dataclass(frozen=True)
+class Vmess(Record):
+    """VMess."""
+
+    _type = "vmess"
+
+
+@dataclass(frozen=True)
+class Trojan(Record):
+    """Trojan."""
+
+    _type = "trojan"
+
+
+@dataclass(frozen=True)
+class Shadowsocks(Record):
+    """Shadowsocks."""
+
+    _type = "shadowsocks"
+    method: ShadowsocksMethod
+    """The cipher."""
+    server_key: str | None = field(default=None, repr=False)
+    """The server's key of a 2022 method, in standard base64."""
+
+
+Protocol: TypeAlias = Vless | Vmess | Trojan | Shadowsocks
+"""What is spoken inside the transport."""
+
+_Protocol = _wire.tagged(Vless, Vmess, Trojan, Shadowsocks)
+
+
+@dataclass(frozen=True)
+class NoSecurity(Record):
+    """Nothing of its own."""
+
+    _type = "none"
+
+
+@dataclass(frozen=True)
+class Tls(Record):
+    """TLS."""
+
+    _type = "tls"
+    server_name: str
+    """The name on the certificate, which clients send as SNI."""
+    certificate_file: str | PathLike[str]
+    """PEM chain."""
+    key_file: str | PathLike[str]
+    """PEM key."""
+    alpn: Sequence[str] = ()
+    """Offered protocols; empty leaves it to the server."""
+    pinned_sha256: str | None = None
+    """SHA-256 of the certificate in hex, which clients of a self-signed one pin."""
+    _reads = {"alpn": tuple}
+    _writes = {"certificate_file": _wire.path, "key_file": _wire.path, "alpn": _wire.many(_wire.same)}
+
+
+@dataclass(frozen=True)
+class Reality(_sugar.NewKeys, Record):
+    """REALITY."""
+
+    _type = "reality"
+    dest: str
+    """The real TLS 1.3 site behind it: ``host:port``."""
+    server_names: Sequence[str]
+    """The names that clients may send; each key gets one of them."""
+    private_key: str = field(repr=False)
+    """X25519, base64url without padding."""
+    public_key: str
+    """Belongs to ``private_key``; goes into links."""
+    short_ids: Sequence[str]
+    """At least one; each key gets one of them."""
+    _reads = {"server_names": tuple, "short_ids": tuple}
+    _writes = {"server_names": _wire.many(_wire.same), "short_ids": _wire.many(_wire.same)}
+
+
+Security: TypeAlias = NoSecurity | Tls | Reality
+"""What protects the transport."""
+
+_Security = _wire.tagged(NoSecurity, Tls, Reality)
+
+
+@dataclass(frozen=True)
+class Inbound(Record):
+    """A listening endpoint of a server."""
+
+    tag: str
+    """The name, unique on its node."""
+    port: int
+    """The port to listen on."""
+    protocol: Protocol
+    """What is spoken."""
+    _: KW_ONLY
+    node: str = "main"
+    """The machine."""
+    listen: str = "0.0.0.0"
+    """The address to listen on."""
+    transport: Transport = Tcp()
+    """What carries it."""
+    security: Security = NoSecurity()
+    """What protects it."""
+    dedicated_to: int | None = None
+    """Only this key is on it, and it goes with the key."""
+    _reads = {"protocol": _Protocol, "transport": _Transport, "security": _Security}
+    _writes = {
+        "protocol": _wire.record,
+        "transport": _wire.record,
+        "security": _wire.record,
+        "dedicated_to": _wire.key_id,
+    }
+
+
+@dataclass(frozen=True)
+class InboundHosts(Record):
+    """The hosts of one inbound."""
+
+    node: str
+    """The inbound's machine."""
+    tag: str
+    """The inbound's name."""
+    hosts: Sequence[Host]
+    """Its hosts, in the order in which clients show them."""
+    _reads = {"hosts": _wire.read_many(Host._read)}
+
+
+KeyStatus = Literal[
+    "active",
+    "disabled",
+    "limited",
+    "expired",
+]
+"""Whether a key may connect, and if not, why. See ``lifecycle``."""
+
+
+@dataclass(frozen=True)
+class KeyPatch(Record):
+    """A change of a key. Fields that are not named stay as they are."""
+
+    _: KW_ONLY
+    name: str | None | Keep = KEEP
+    """The handle."""
+    label: str | None | Keep = KEEP
+    """Free text."""
+    note: str | None | Keep = KEEP
+    """Free text for the operator."""
+    owner: int | None | Keep = KEEP
+    """The id of the owning admin."""
+    data_limit: Size | None | Keep = KEEP
+    """The data limit; None is unlimited."""
+    expires_at: datetime | None | Keep = KEEP
+    """The expiry; None is never. A moment in the past ends the key at once."""
+    device_limit: int | None | Keep = KEEP
+    """On how many devices its subscription may be; None is as the settings say."""
+    inbounds: Sequence[str] | None | Keep = KEEP
+    """Tags of inbounds; None is all shared ones."""
+    enabled: bool | Keep = KEEP
+    """False switches it off by hand, True takes that back."""
+    reset_usage: bool = False
+    """Sets ``used`` to nothing."""
+    revoke_links: bool = False
+    """Makes every token and URL of its subscription that was given out worthless."""
+    credentials: Sequence[Credential] = ()
+    """Replaces the credentials of the same protocol and device, adds the others."""
+    _writes = {
+        "data_limit": _wire.size,
+        "expires_at": _wire.time,
+        "inbounds": _wire.many(_wire.same),
+        "credentials": _wire.many(_wire.credential),
+    }
+
+
+Sort = Literal[
+    "id",
+    "name",
+    "expires_at",
+    "used",
+]
+"""By what keys are sorted. Ties are broken by id; keys without the value come last in ascending order."""
+
+
+@dataclass(frozen=True)
+class KeyQuery(Record):
+    """Which keys. The default finds all, sorted by id, 100 a page."""
+
+    search: str | None = None
+    """Only with this text in name, label or note, without regard to case."""
+    _: KW_ONLY
+    status: KeyStatus | Sequence[KeyStatus] = ()
+    """Only with one of these statuses; empty is any."""
+    owner: int | None = None
+    """Only of this owner."""
+    sort: Sort = "id"
+    """Sorted by."""
+    descending: bool = False
+    """From the largest to the smallest."""
+    limit: int = 100
+    """At most so many keys a page: 1 to 10,000."""
+    page: str | None = None
+    """The ``next`` or ``previous`` of another page; without it the first page."""
+    _writes = {"status": _wire.one_or_many}
+
+
+Language = Literal[
+    "en",
+    "ru",
+    "fa",
+    "zh",
+]
+"""A language that customers read."""
+
+
+LogLevel = Literal[
+    "debug",
+    "info",
+    "warning",
+    "error",
+]
+"""How much Xray logs."""
+
+
+@dataclass(frozen=True)
+class Notices(Record):
+    """What a client shows instead of servers: lines with variables. An empty list is the text of the settings'
+    language."""
+
+    _: KW_ONLY
+    limited: Sequence[str] = ()
+    """The data limit is used up."""
+    expired: Sequence[str] = ()
+    """Its time is over."""
+    disabled: Sequence[str] = ()
+    """Switched off."""
+    devices: Sequence[str] = ()
+    """On too many devices."""
+    empty: Sequence[str] = ()
+    """No inbound or host yet."""
+    _reads = {"limited": tuple, "expired": tuple, "disabled": tuple, "devices": tuple, "empty": tuple}
+    _writes = {
+        "limited": _wire.many(_wire.same),
+        "expired": _wire.many(_wire.same),
+        "disabled": _wire.many(_wire.same),
+        "devices": _wire.many(_wire.same),
+        "empty": _wire.many(_wire.same),
+    }
 
 
 @dataclass(frozen=True)
@@ -79,8 +745,10 @@ class OnlineAddress(Record):
     """An address that a key is online from."""
 
     address: IPv4Address | IPv6Address
+    """The address."""
     since: datetime
     """When it opened its newest connection."""
+    _reads = {"address": ip_address, "since": _wire.time_of}
 
 
 @dataclass(frozen=True)
@@ -88,27 +756,96 @@ class OnlineKey(Record):
     """A key that has connections open."""
 
     key: int
-    """Its id."""
+    """Which key."""
     addresses: Sequence[OnlineAddress]
     """From where."""
+    _reads = {"addresses": _wire.read_many(OnlineAddress._read)}
 
 
 @dataclass(frozen=True)
-class Capabilities(Record):
-    """What a server can do."""
+class Page(_sugar.Keys, Record):
+    """A page of keys, and where the pages beside it begin."""
 
-    live_accounts: bool
-    """Accounts come and go without a restart."""
-    live_inbounds: bool
-    """Inbounds come and go without a restart."""
-    live_counters: bool
-    """Counters follow open connections; otherwise some bytes appear only when a connection ends."""
-    cut_live: bool
-    """Open connections of a key that may no longer connect are cut; otherwise they run to their end."""
-    online_addresses: bool
-    """Says which addresses a key is online from."""
-    managed: bool
-    """vpnkit starts, restarts and stops the server."""
+    keys: Sequence[Key]
+    """The keys of this page."""
+    next: str | None
+    """The page after it; None on the last one."""
+    previous: str | None
+    """The page before it; None on the first one."""
+    _reads = {"keys": tuple}
+
+
+@dataclass(frozen=True)
+class RenderOptions(Record):
+    """What a client asks for."""
+
+    _: KW_ONLY
+    client: str | None = None
+    """Its ``User-Agent``, or the beginning of it: ``Happ/3``, ``clash-verge``."""
+    format: str | None = None
+    """The format, whoever asks."""
+    language: Language | None = None
+    """The language of the page."""
+
+
+ServerCondition = Literal[
+    "stopped",
+    "up",
+    "down",
+]
+"""Whether a server answers."""
+
+
+@dataclass(frozen=True)
+class ManagedXray(Record):
+    """An Xray that vpnkit runs."""
+
+    _type = "managed_xray"
+    address: str
+    """Name or IP that clients dial."""
+    directory: str | PathLike[str]
+    """A directory of its own, absolute: config, API socket, lock. Created with mode 0700."""
+    node: str = "main"
+    """The machine it runs on. Default: ``main``."""
+    binary: str | PathLike[str] = "xray"
+    """The program. Default: ``xray`` from the search path."""
+    live_accounting: bool = False
+    """Counters follow open connections: vision's splice is switched off (``XRAY_BUF_SPLICE=disable``). Without it the
+    bytes of a vision connection are counted when it ends, so a limit can be overrun by a whole download. The price
+    is CPU: bytes go through Xray instead of through the kernel."""
+    cut_connections: bool = False
+    """Connections of a key that may no longer connect are cut, by closing the TCP connections from its addresses to
+    vpnkit's inbounds in the kernel. Needs CAP_NET_ADMIN. The price: customers behind the same address are cut too
+    (and reconnect), and behind a proxy or CDN that address is the proxy's, so leave it off there."""
+    log_level: LogLevel = "warning"
+    """How much Xray logs."""
+    extra: Any = None
+    """The operator's own ``outbounds``, ``routing`` and ``dns``, as in Xray's config."""
+    _writes = {"binary": _wire.path, "directory": _wire.path}
+
+
+@dataclass(frozen=True)
+class AttachedXray(Record):
+    """An Xray that somebody else runs."""
+
+    _type = "attached_xray"
+    address: str
+    """Name or IP that clients dial."""
+    api: str
+    """``host:port`` or ``unix:/path``. The API has no password: keep it on loopback or in a socket file."""
+    node: str = "main"
+    """The machine it runs on. Default: ``main``."""
+    binary: str | PathLike[str] | None = None
+    """A binary of Xray, for ``xray api adi``: with it inbounds can be added live."""
+    cut_connections: bool = False
+    """As with ``ManagedXray.cut_connections``; only for an Xray on this machine, in this network namespace."""
+    live_accounting: bool = False
+    """Say so when that Xray runs with ``XRAY_BUF_SPLICE=disable``; vpnkit cannot see it."""
+    _writes = {"binary": _wire.path}
+
+
+ServerConfig: TypeAlias = ManagedXray | AttachedXray
+"""A server to drive."""
 
 
 @dataclass(frozen=True)
@@ -118,146 +855,105 @@ class ServerStatus(Record):
     id: str
     """``node/program``."""
     node: str
-    state: Literal["stopped", "up", "down"]
+    """Its node."""
+    state: ServerCondition
+    """Whether it answers."""
     reason: str | None
     """Why it is down, in one line."""
     lifetime: int | None
     """How many of its lifetimes were seen, when it answers: grows with each restart that was noticed."""
     capabilities: Capabilities
+    """What it can do."""
     version: str | None
     """The program's version, when it answers."""
     uptime: timedelta | None
+    """How long it has been running, when it answers."""
     pending: int
     """Keys and inbounds that it has not taken over yet."""
+    _reads = {"capabilities": Capabilities._read, "uptime": _wire.length_of}
 
 
 @dataclass(frozen=True)
-class Endpoint(Record):
-    """Credential, inbound and host, resolved: everything a client app needs to connect."""
+class SubscriptionResponse(_sugar.Body, Record):
+    """What a subscription answers: any web framework can send it."""
 
-    key: int
-    inbound: str
-    remark: str
-    """What the client shows."""
-    address: str
-    """Name or IP to dial."""
-    port: int
-    protocol: str
-    """``vless``, ``vmess``, ``trojan``, ``shadowsocks``, ``hysteria2`` or ``wireguard``."""
-    transport: Transport
-    security: dict[str, Any]
-    """What protects it, as the client needs it: ``type`` and what belongs to it."""
-    mux: bool
-    """Several streams share a connection."""
-    fragment: str | None
-    """How the first packets are cut into pieces."""
-    noises: tuple[str, ...]
-    """What is sent before the first packet of UDP."""
-    user_agent: str | None
-    """What HTTP transports name as their user agent."""
-    secret: str = field(repr=False)
-    link: str = field(repr=False)
-    """The share link. It contains the secret."""
+    status: int
+    """200, 304 when the client has it already, 404 for a token that is not (or no longer) valid."""
+    headers: Mapping[str, str] = field(repr=False)
+    """Names in lower case, each once; values are visible ASCII."""
+    body: bytes = field(repr=False)
+    """UTF-8; it contains secrets."""
+    _reads = {"body": str.encode}
 
 
 @dataclass(frozen=True)
-class EventBatch(Record):
-    """Events after a cursor, oldest first."""
+class SubscriptionSettings(Record):
+    """What the operator says of all subscriptions."""
 
-    events: Sequence[Event]
-    next: int
-    """Where to go on."""
-
-
-def same(answer: Any) -> Any:
-    return answer
-
-
-def nothing(answer: Any) -> None:
-    return None
-
-
-def number(answer: str) -> int:
-    return int(json.loads(answer))
-
-
-def flag(answer: str) -> bool:
-    return bool(json.loads(answer))
-
-
-def lines(answer: str) -> list[str]:
-    return [str(line) for line in json.loads(answer)]
-
-
-
-
-def maybe_inbound(answer: str) -> Inbound | None:
-    given = json.loads(answer)
-    return None if given is None else inbound(given)
-
-
-def some_inbound(answer: str) -> Inbound:
-    return inbound(json.loads(answer))
+    _: KW_ONLY
+    base_url: str | None = None
+    """Where subscriptions are served: a URL is this, ``/`` and the token. Without it there are tokens but no URLs."""
+    title: str = "VPN"
+    """The name that clients show: 1 to 100 characters, with variables. Default: ``VPN``."""
+    update_interval_hours: int = 12
+    """How often clients ask again, 1 to 720 hours. Default: 12."""
+    support_url: str | None = None
+    """Where customers get help: a URL, ``https:``, ``tg:`` or ``mailto:``."""
+    web_page_url: str | None = None
+    """The service's own site. Default: the page of the subscription."""
+    announce: str | None = None
+    """A message that clients show: up to 200 characters, with variables."""
+    announce_url: str | None = None
+    """Where the message leads."""
+    routing: str | None = None
+    """Routing rules of Happ, as it imports them: ``happ://routing/onadd/…``."""
+    language: Language = "en"
+    """The language of notices, of ``{STATUS_TEXT}``, and of the page for browsers that ask for no known one."""
+    utc_offset_minutes: int = 0
+    """The time zone of dates, in minutes east of UTC: 210 is Tehran."""
+    notices: Notices = Notices()
+    """What a client shows instead of servers when a key may not connect."""
+    device_limit: int | None = None
+    """On how many devices a key without a limit of its own may be, as clients tell it by ``x-hwid``."""
+    require_device: bool = False
+    """Whether a client that names no device gets nothing where there is a limit. Browsers always get their page."""
+    clients: Sequence[ClientRule] = ()
+    """Which client gets which format; comes before what is known of clients."""
+    _reads = {"notices": Notices._read, "clients": _wire.read_many(ClientRule._read)}
+    _writes = {"notices": _wire.record, "clients": _wire.many(_wire.record)}
 
 
-def inbounds(answer: str) -> list[Inbound]:
-    return [inbound(given) for given in json.loads(answer)]
+@dataclass(frozen=True)
+class SubscriptionTemplate(Record):
+    """A format of the operator's own, in the language of Jinja.
+
+    It sees ``title``, ``url``, ``now``, ``notice`` (lines, empty for a key that may connect), ``key`` (``id``,
+    ``name``, ``label``, ``status``, ``used``, ``data_limit``, ``remaining``, ``percentage``, ``expires_at``) and
+    ``endpoints``, each with ``remark``, ``address``, ``port``, ``protocol``, ``transport``, ``security``,
+    ``secret``, ``link``, and ``xray``, ``clash`` and ``sing_box``: the objects that these programs read, ``none``
+    where they cannot use the endpoint. Filters besides Jinja's own: ``tojson``, ``urlencode``, ``base64``. Sizes
+    are bytes, moments seconds since 1970. A name that is not there is an error.
+    """
+
+    content_type: str
+    """The media type of what it writes."""
+    source: str
+    """Its text."""
 
 
-def line(answer: str) -> str:
-    text: str = json.loads(answer)
-    return text
+Theme = Literal[
+    "light",
+    "dark",
+]
+"""Light or dark."""
 
 
-def binary(answer: str) -> bytes:
-    return base64.b64decode(json.loads(answer))
+@dataclass(frozen=True)
+class UsagePoint(Record):
+    """What passed in one step. Steps without traffic are left out."""
 
-
-def endpoints(answer: str) -> list[Endpoint]:
-    return [
-        Endpoint(transport=transport(given.pop("transport")), noises=tuple(given.pop("noises")), **given)
-        for given in json.loads(answer)
-    ]
-
-
-def batch(answer: tuple[list[Event], int]) -> EventBatch:
-    return EventBatch(*answer)
-
-
-def points(answer: str) -> list[UsagePoint]:
-    return [UsagePoint(time_of(p["at"]), _traffic(p["traffic"])) for p in json.loads(answer)]
-
-
-def collected(answer: str) -> list[Collected]:
-    return [Collected(traffic=_traffic(given.pop("traffic")), **given) for given in json.loads(answer)]
-
-
-def online(answer: str) -> list[OnlineKey]:
-    return [_online(given) for given in json.loads(answer)]
-
-
-def maybe_online(answer: str) -> OnlineKey | None:
-    given = json.loads(answer)
-    return None if given is None else _online(given)
-
-
-def servers(answer: str) -> list[ServerStatus]:
-    return [_server(given) for given in json.loads(answer)]
-
-
-def _traffic(given: dict[str, int]) -> Traffic:
-    return Traffic(ByteSize(given["up"]), ByteSize(given["down"]))
-
-
-def _online(given: dict[str, Any]) -> OnlineKey:
-    addresses = [OnlineAddress(ip_address(one["address"]), time_of(one["since"])) for one in given["addresses"]]
-    return OnlineKey(given["key"], addresses)
-
-
-def _server(given: dict[str, Any]) -> ServerStatus:
-    uptime = given.pop("uptime")
-    return ServerStatus(
-        capabilities=Capabilities(**given.pop("capabilities")),
-        uptime=None if uptime is None else timedelta(milliseconds=parse_duration(uptime)),
-        **given,
-    )
+    at: datetime
+    """Start of the step."""
+    traffic: Traffic
+    """Bytes in both directions."""
+    _reads = {"at": _wire.time_of, "traffic": Traffic._read}

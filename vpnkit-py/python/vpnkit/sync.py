@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from os import PathLike
 
 from . import _native
-from ._kit_sync import Events, Inbounds, Keys, Kit, Servers, TrafficView
-from ._subscriptions_sync import Hosts, Subscriptions
+from ._kit_sync import Kit
+from ._nouns_sync import Events, Hosts, Inbounds, Keys, Servers, Subscriptions, TrafficView
 from ._thread import EventStream
 from ._wire import Length
-from .config import Server, to_json
+from .config import to_json
+from .records import ServerConfig
 
 __all__ = [
     "EventStream",
@@ -30,7 +31,7 @@ __all__ = [
 def open(
     store: str | PathLike[str],
     *,
-    servers: Sequence[Server] = (),
+    servers: Sequence[ServerConfig] = (),
     passphrase: str | None = None,
     collect_every: Length | None = None,
     reconcile_every: Length | None = None,

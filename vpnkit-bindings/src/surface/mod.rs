@@ -1,4 +1,12 @@
-//! The surface of the facade as data: what the files in `vpnkit-bindings/surface` hold.
+//! What is generated from the operations and records of the facade: the surface as data in `vpnkit-bindings/surface`, and
+//! the records and methods of Python and TypeScript.
+
+mod docs;
+mod model;
+mod python;
+mod python_nouns;
+mod typescript;
+mod typescript_nouns;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +14,38 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use vpnkit::operation::Operation;
-use vpnkit::{Config, ErrorKind, EventKind, KeyStatus};
+use vpnkit::{Config, ErrorKind, EventKind, KeyStatus, ServerConfig};
+
+use self::model::Surface;
+use self::python_nouns::Waiting;
+
+/// Each noun: its class in Python and TypeScript, and what the class says of itself.
+const NOUNS: &[(&str, &str, &str)] = &[
+    (
+        "keys",
+        "Keys",
+        "Creates, finds, changes and deletes keys. Every change is committed before a server hears of it; a server that is \
+         down delays a key, it never loses one.",
+    ),
+    ("inbounds", "Inbounds", "Adds, changes and removes inbounds."),
+    (
+        "hosts",
+        "Hosts",
+        "Says how clients reach inbounds. An inbound without hosts is reached at its server's own address.",
+    ),
+    (
+        "subscriptions",
+        "Subscriptions",
+        "Gives out subscriptions: URLs, answers for clients, settings, templates, devices.",
+    ),
+    ("traffic", "TrafficView", "Tells what passed, and who is online."),
+    (
+        "events",
+        "Events",
+        "Reads the outbox: everything that was committed, in order, also what happened while nobody listened.",
+    ),
+    ("servers", "Servers", "Tells how servers do, and compares them with the store."),
+];
 
 /// What every language writes by hand, since a call with JSON in and out is not what a person expects of it.
 const BY_HAND: &[(&str, &str)] = &[
@@ -23,18 +62,19 @@ const BY_HAND: &[(&str, &str)] = &[
     ("kit", "servers"),
 ];
 
-/// Returns the files of the surface, by name: `operations.json` lists every operation with its documentation, flags,
-/// parameters, errors and the JSON Schemas of arguments and result; `records.json` has the JSON Schema of every record;
-/// `config.json` is that of the configuration; `names.json` is what the tests of each language compare themselves with.
+/// Returns every generated file, by its path in the repository. In `vpnkit-bindings/surface`, `operations.json` lists every
+/// operation with its documentation, flags, parameters, errors and the JSON Schemas of arguments and result; `records.json`
+/// has the JSON Schema of every record; `config.json` is that of the configuration; `names.json` is what the tests of each
+/// language compare themselves with.
 #[must_use]
 pub fn surface() -> BTreeMap<&'static str, String> {
     let mut generator = generator();
     let operations: Vec<Value> =
         Operation::all().into_iter().map(|operation| described(operation, &mut generator)).collect();
+    generator.subschema_for::<ServerConfig>();
     let records = generator.take_definitions(true);
     let config = self::generator().into_root_schema_for::<Config>().to_value();
     let mut names = names(&records);
-    names.extend(names_of(config.get("$defs").and_then(Value::as_object)));
     names.insert("Config".to_owned(), fields(&config));
     let codes = |all: Vec<&'static str>| json!(all);
     let names = json!({
@@ -44,12 +84,18 @@ pub fn surface() -> BTreeMap<&'static str, String> {
         "event_kinds": codes(EventKind::ALL.iter().map(|kind| kind.code()).collect()),
         "key_statuses": codes(KeyStatus::ALL.iter().map(|status| status.code()).collect()),
     });
+    let surface = Surface::read(&operations, &records, &["ServerConfig"]);
     let text = |value: &Value| serde_json::to_string_pretty(value).unwrap_or_default() + "\n";
     BTreeMap::from([
-        ("config.json", text(&config)),
-        ("names.json", text(&names)),
-        ("operations.json", text(&Value::Array(operations))),
-        ("records.json", text(&json!({ "$defs": records }))),
+        ("vpnkit-bindings/surface/config.json", text(&config)),
+        ("vpnkit-bindings/surface/names.json", text(&names)),
+        ("vpnkit-bindings/surface/operations.json", text(&Value::Array(operations))),
+        ("vpnkit-bindings/surface/records.json", text(&json!({ "$defs": records }))),
+        ("vpnkit-py/python/vpnkit/records.py", python::records(&surface)),
+        ("vpnkit-py/python/vpnkit/_nouns_async.py", python_nouns::nouns(&surface, Waiting::Asyncio)),
+        ("vpnkit-py/python/vpnkit/_nouns_sync.py", python_nouns::nouns(&surface, Waiting::Threads)),
+        ("vpnkit-node/lib/records.ts", typescript::records(&surface)),
+        ("vpnkit-node/lib/nouns.ts", typescript_nouns::nouns(&surface)),
     ])
 }
 

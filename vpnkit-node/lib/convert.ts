@@ -1,0 +1,54 @@
+/** From values to JSON and back: what the generated records need. */
+import { invalid } from "./errors.js";
+
+/** @internal What `JSON.parse` gives. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any
+export type Json = any;
+
+/** Headers of a request: those of `node:http`, of Fetch, or pairs. */
+export type RequestHeaders =
+  | Readonly<Record<string, string | readonly string[] | undefined>>
+  | Iterable<readonly [string, string]>;
+
+/** @internal What is misspelled goes along: the native half tells where it stands. In JavaScript nobody else would. */
+export function others(operation: string, given: object, names: readonly string[]): Json {
+  if (typeof given !== "object" || given === null) throw invalid(operation, "request", "must be an object");
+  const others: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(given)) {
+    if (names.includes(name)) continue;
+    // The native half would take it for the field that JavaScript calls differently.
+    if (name.includes("_")) throw invalid(operation, name, "there is no such field");
+    others[name] = value ?? null;
+  }
+  return others;
+}
+
+/** @internal The error about a record of no known type. */
+export const unknownType = (operation: string, field: string, types: string): Error =>
+  invalid(operation, field, `type must be one of ${types}`);
+
+/** @internal A list of anything; a text is none. */
+export function list<T>(operation: string, field: string, value: Iterable<T>): T[] {
+  if (typeof value === "string" || typeof value?.[Symbol.iterator] !== "function") {
+    throw invalid(operation, field, "must be a list");
+  }
+  return Array.from(value);
+}
+
+/** @internal */
+export const oneOrMany = <T>(value: T | readonly T[]): readonly T[] => (Array.isArray(value) ? value : [value as T]);
+
+/** @internal What is there is written; `undefined` stays away, `null` is itself. */
+export const put = <T>(value: T | null | undefined, write: (value: T) => Json): Json =>
+  value === undefined || value === null ? value : write(value);
+
+/** @internal What is there is read. */
+export const maybe = <T>(json: Json, read: (json: Json) => T): T | null =>
+  json === undefined || json === null ? null : read(json);
+
+/** @internal */
+export function headerPairs(given: RequestHeaders): [string, string][] {
+  const all = Symbol.iterator in given ? [...(given as Iterable<readonly [string, string]>)] : Object.entries(given);
+  const text = (value: unknown): string => (Array.isArray(value) ? value.join(", ") : String(value));
+  return all.filter(([, value]) => value !== undefined).map(([name, value]) => [name, text(value)]);
+}

@@ -1,0 +1,48 @@
+/** What happened. */
+import type { Json } from "./convert.js";
+import type { EventKind } from "./records.js";
+
+type Of<Noun extends string> = Extract<EventKind, `${Noun}.${string}`>;
+
+interface Happened {
+  /** Its place in the stream: keep the one of the last event that you handled. */
+  readonly cursor: number;
+  /** When it was committed. */
+  readonly at: Date;
+  /** A short text for people; may be empty. Never a secret. */
+  readonly detail: string;
+}
+
+/** Something happened to a key; its identities are kept for when it is gone. */
+export interface KeyEvent extends Happened {
+  readonly kind: Of<"key">;
+  /** Its id. */
+  readonly key: number;
+  readonly keyUid: string;
+}
+
+/** Something happened to an inbound. */
+export interface InboundEvent extends Happened {
+  readonly kind: Of<"inbound">;
+  /** Its tag. */
+  readonly inbound: string;
+}
+
+/** Something happened to a server. */
+export interface ServerEvent extends Happened {
+  readonly kind: Of<"server">;
+  /** Its id. */
+  readonly server: string;
+}
+
+/** One entry of the outbox; `kind` tells which. */
+export type Event = KeyEvent | InboundEvent | ServerEvent;
+
+/** @internal */
+export function readEvent(json: Json): Event {
+  const { kind, detail } = json;
+  const happened = { cursor: json.cursor, at: new Date(json.at), kind, detail };
+  if (kind.startsWith("key.")) return { ...happened, key: json.key, keyUid: json.key_uid };
+  if (kind.startsWith("inbound.")) return { ...happened, inbound: json.inbound };
+  return { ...happened, server: json.server };
+}

@@ -1,0 +1,618 @@
+/** Every call. Written by `make generate`: change the description in Rust. */
+import { type CallOptions, type Calls } from "./calls.js";
+import { type Json, type RequestHeaders, headerPairs, list, maybe } from "./convert.js";
+import { attempt, invalid } from "./errors.js";
+import { KeyBatch } from "./key_batch.js";
+import { type KeyLike, keyId, keyRef } from "./key_like.js";
+import { type Length, lengthText } from "./sizes.js";
+import { EventStream } from "./stream.js";
+import { type Endpoint, readEndpoint } from "./endpoint.js";
+import { type Page, readPage } from "./page.js";
+import { type SubscriptionResponse, readSubscriptionResponse } from "./response.js";
+import {
+  type ClientDevice,
+  type Collected,
+  type CreateKey,
+  type EventBatch,
+  type HistoryQuery,
+  type Host,
+  type ImageFormat,
+  type Inbound,
+  type InboundHosts,
+  type Key,
+  type KeyPatch,
+  type KeyQuery,
+  type OnlineKey,
+  type RenderOptions,
+  type ServerStatus,
+  type SubscriptionSettings,
+  type SubscriptionTemplate,
+  type Theme,
+  type UsagePoint,
+  readClientDevice,
+  readCollected,
+  readEventBatch,
+  readInbound,
+  readInboundHosts,
+  readKey,
+  readOnlineKey,
+  readServerStatus,
+  readSubscriptionSettings,
+  readSubscriptionTemplate,
+  readUsagePoint,
+  writeCreateKey,
+  writeHistoryQuery,
+  writeHost,
+  writeInbound,
+  writeKeyPatch,
+  writeKeyQuery,
+  writeRenderOptions,
+  writeSubscriptionSettings,
+  writeSubscriptionTemplate,
+} from "./records.js";
+
+/**
+ * Creates, finds, changes and deletes keys. Every change is committed before a server hears of it; a server that is
+ * down delays a key, it never loses one.
+ */
+export class Keys {
+  readonly #calls: Calls;
+
+  /** @internal */
+  constructor(calls: Calls) {
+    this.#calls = calls;
+  }
+
+  /**
+   * Creates a key with its credentials.
+   *
+   * Returns once it is committed and the servers have it, or have had two seconds for it.
+   *
+   * Rejects with InvalidInputError with the `field`; NotFoundError for an inbound that does not exist;
+   * AlreadyExistsError when the name is taken.
+   */
+  async create(request: CreateKey = {}, options?: CallOptions): Promise<Key> {
+    const operation = "keys.create";
+    const args = { request: writeCreateKey(operation, request) };
+    return this.#calls.call(operation, args, readKey, options);
+  }
+
+  /**
+   * Creates many keys in one transaction: all of them or none. The result has the order of the requests.
+   *
+   * Rejects as with `create`, with the `index` of the request that is at fault. Idempotency keys of the single
+   * requests are refused; give the whole batch one.
+   */
+  async createMany(
+    requests: Iterable<CreateKey>,
+    options: CallOptions & { readonly idempotencyKey?: string | null | undefined } = {},
+  ): Promise<KeyBatch> {
+    const operation = "keys.create_many";
+    const args = {
+      requests: list(operation, "requests", requests).map((one) => writeCreateKey(operation, one)),
+      idempotency_key: options.idempotencyKey,
+    };
+    return new KeyBatch(await this.#calls.many(operation, args, options));
+  }
+
+  /** Returns the key, or `null`. */
+  async get(key: KeyLike, options?: CallOptions): Promise<Key | null> {
+    const operation = "keys.get";
+    const args = { key: keyRef(operation, "key", key) };
+    return this.#calls.call(operation, args, (json: Json) => maybe(json, readKey), options);
+  }
+
+  /**
+   * Returns the key.
+   *
+   * Rejects with NotFoundError.
+   */
+  async require(key: KeyLike, options?: CallOptions): Promise<Key> {
+    const operation = "keys.require";
+    const args = { key: keyRef(operation, "key", key) };
+    return this.#calls.call(operation, args, readKey, options);
+  }
+
+  /**
+   * Returns a page of keys: those with this text in name, label or note, with one of these statuses, of this owner.
+   *
+   * Rejects with InvalidInputError about `limit` or `page`.
+   */
+  async find(query: KeyQuery = {}, options?: CallOptions): Promise<Page> {
+    const operation = "keys.find";
+    const args = { query: writeKeyQuery(operation, query) };
+    return this.#calls.call(operation, args, readPage, options);
+  }
+
+  /** Walks through everything that `find` finds, over all pages; `limit` is the size of a page. */
+  async *iterate(query: KeyQuery = {}, options?: CallOptions): AsyncGenerator<Key, void, undefined> {
+    let page = query.page ?? null;
+    do {
+      const found: Page = await this.find({ limit: 1_000, ...query, page }, options);
+      yield* found.keys;
+      page = found.next;
+    } while (page !== null);
+  }
+
+  /**
+   * Changes a key. With `expectedVersion`, only if nobody changed it since.
+   *
+   * Rejects with NotFoundError, ConflictError, InvalidInputError, AlreadyExistsError (name).
+   */
+  async update(
+    key: KeyLike,
+    patch: KeyPatch,
+    options: CallOptions & { readonly expectedVersion?: number | null | undefined } = {},
+  ): Promise<Key> {
+    const operation = "keys.update";
+    const args = {
+      key: keyRef(operation, "key", key),
+      patch: writeKeyPatch(operation, patch),
+      expected_version: options.expectedVersion,
+    };
+    return this.#calls.call(operation, args, readKey, options);
+  }
+
+  /** Lets a key that was disabled connect again, unless its time or limit is over. */
+  async enable(key: KeyLike, options?: CallOptions): Promise<Key> {
+    const operation = "keys.enable";
+    const args = { key: keyRef(operation, "key", key) };
+    return this.#calls.call(operation, args, readKey, options);
+  }
+
+  /** Switches a key off by hand. */
+  async disable(key: KeyLike, options?: CallOptions): Promise<Key> {
+    const operation = "keys.disable";
+    const args = { key: keyRef(operation, "key", key) };
+    return this.#calls.call(operation, args, readKey, options);
+  }
+
+  /** Sets what counts against the limit to nothing; the key's total traffic stays. */
+  async resetUsage(key: KeyLike, options?: CallOptions): Promise<Key> {
+    const operation = "keys.reset_usage";
+    const args = { key: keyRef(operation, "key", key) };
+    return this.#calls.call(operation, args, readKey, options);
+  }
+
+  /**
+   * Deletes a key, its credentials and the inbounds that are dedicated to it. Its id is never used again.
+   *
+   * Rejects with NotFoundError, ConflictError.
+   */
+  async delete(
+    key: KeyLike,
+    options: CallOptions & { readonly expectedVersion?: number | null | undefined } = {},
+  ): Promise<void> {
+    const operation = "keys.delete";
+    const args = { key: keyRef(operation, "key", key), expected_version: options.expectedVersion };
+    return this.#calls.call(operation, args, () => undefined, options);
+  }
+
+  /**
+   * Deletes these keys in one transaction, all of them or none; returns how many.
+   *
+   * Rejects with NotFoundError with the first key that does not exist.
+   */
+  async deleteMany(ids: Iterable<number | Key>, options?: CallOptions): Promise<number> {
+    const operation = "keys.delete_many";
+    const args = { ids: Array.from(ids, (one) => keyId(operation, "ids", one)) };
+    return this.#calls.call(operation, args, (json: Json): number => json, options);
+  }
+
+  /**
+   * Everything a client needs to connect with this key: one endpoint for each credential, inbound and host. A key that
+   * may not connect has the same endpoints; they just do not work.
+   */
+  async endpoints(key: KeyLike, options?: CallOptions): Promise<Endpoint[]> {
+    const operation = "keys.endpoints";
+    const args = { key: keyRef(operation, "key", key) };
+    return this.#calls.call(operation, args, (json: Json): Endpoint[] => json.map(readEndpoint), options);
+  }
+
+  /** Share links, one for each endpoint. */
+  async links(key: KeyLike, options?: CallOptions): Promise<string[]> {
+    const operation = "keys.links";
+    const args = { key: keyRef(operation, "key", key) };
+    return this.#calls.call(operation, args, (json: Json): string[] => json, options);
+  }
+}
+
+/** Adds, changes and removes inbounds. */
+export class Inbounds {
+  readonly #calls: Calls;
+
+  /** @internal */
+  constructor(calls: Calls) {
+    this.#calls = calls;
+  }
+
+  /**
+   * Makes sure that the inbound exists as described: adds it, replaces the one of its tag, or does nothing. Keys that
+   * lack a credential for it get one.
+   *
+   * Rejects with InvalidInputError for what the server program does not allow; AlreadyExistsError when another inbound
+   * has the port; PortInUseError and RejectedError when the server refuses it, and then nothing is changed. When the
+   * server does not answer, the inbound is committed and comes with the next reconcile.
+   */
+  async ensure(inbound: Inbound, options?: CallOptions): Promise<Required<Inbound>> {
+    const operation = "inbounds.ensure";
+    const args = { inbound: writeInbound(operation, inbound) };
+    return this.#calls.call(operation, args, readInbound, options);
+  }
+
+  /** All inbounds, sorted by node and tag. */
+  async list(options?: CallOptions): Promise<Required<Inbound>[]> {
+    const operation = "inbounds.list";
+    return this.#calls.call(operation, {}, (json: Json): Required<Inbound>[] => json.map(readInbound), options);
+  }
+
+  /** The inbound, or `null`. */
+  async get(
+    tag: string,
+    options: CallOptions & { readonly node?: string | undefined } = {},
+  ): Promise<Required<Inbound> | null> {
+    const operation = "inbounds.get";
+    const args = { node: options.node, tag };
+    return this.#calls.call(operation, args, (json: Json) => maybe(json, readInbound), options);
+  }
+
+  /**
+   * Removes an inbound. Keys that were on it stay; nobody connects to it any more.
+   *
+   * Rejects with NotFoundError.
+   */
+  async remove(tag: string, options: CallOptions & { readonly node?: string | undefined } = {}): Promise<void> {
+    const operation = "inbounds.remove";
+    const args = { node: options.node, tag };
+    return this.#calls.call(operation, args, () => undefined, options);
+  }
+}
+
+/** Says how clients reach inbounds. An inbound without hosts is reached at its server's own address. */
+export class Hosts {
+  readonly #calls: Calls;
+
+  /** @internal */
+  constructor(calls: Calls) {
+    this.#calls = calls;
+  }
+
+  /** The hosts of every inbound that has some, sorted by node and tag. */
+  async list(options?: CallOptions): Promise<InboundHosts[]> {
+    const operation = "hosts.list";
+    return this.#calls.call(operation, {}, (json: Json): InboundHosts[] => json.map(readInboundHosts), options);
+  }
+
+  /**
+   * Replaces all hosts of an inbound; none gives it back its server's own address. To keep an inbound out of
+   * subscriptions, give it one host that is `disabled`.
+   *
+   * Rejects with NotFoundError for the inbound; InvalidInputError with the `field`, `hosts[1].port`.
+   */
+  async set(
+    tag: string,
+    hosts: Iterable<Host>,
+    options: CallOptions & { readonly node?: string | undefined } = {},
+  ): Promise<void> {
+    const operation = "hosts.set";
+    const args = {
+      node: options.node,
+      tag,
+      hosts: list(operation, "hosts", hosts).map((one) => writeHost(operation, one)),
+    };
+    return this.#calls.call(operation, args, () => undefined, options);
+  }
+
+  /**
+   * The endpoints that a key would have on an inbound with these hosts: variables filled in, choices made. Nothing is
+   * stored.
+   *
+   * Rejects with NotFoundError for the key or the inbound; InvalidInputError with the `field`.
+   */
+  async preview(
+    key: KeyLike,
+    tag: string,
+    hosts: Iterable<Host>,
+    options: CallOptions & { readonly node?: string | undefined } = {},
+  ): Promise<Endpoint[]> {
+    const operation = "hosts.preview";
+    const args = {
+      key: keyRef(operation, "key", key),
+      node: options.node,
+      tag,
+      hosts: list(operation, "hosts", hosts).map((one) => writeHost(operation, one)),
+    };
+    return this.#calls.call(operation, args, (json: Json): Endpoint[] => json.map(readEndpoint), options);
+  }
+}
+
+/** Gives out subscriptions: URLs, answers for clients, settings, templates, devices. */
+export class Subscriptions {
+  readonly #calls: Calls;
+
+  /** @internal */
+  constructor(calls: Calls) {
+    this.#calls = calls;
+  }
+
+  /** The settings. */
+  async settings(options?: CallOptions): Promise<Required<SubscriptionSettings>> {
+    const operation = "subscriptions.settings";
+    return this.#calls.call(operation, {}, readSubscriptionSettings, options);
+  }
+
+  /**
+   * Replaces the settings, for every process that uses this store.
+   *
+   * Rejects with InvalidInputError with the `field`.
+   */
+  async configure(settings: SubscriptionSettings, options?: CallOptions): Promise<void> {
+    const operation = "subscriptions.configure";
+    const args = { settings: writeSubscriptionSettings(operation, settings) };
+    return this.#calls.call(operation, args, () => undefined, options);
+  }
+
+  /**
+   * The token of a key: 28 letters, the same until its links are revoked or the signing secret is rotated.
+   *
+   * Rejects with NotFoundError.
+   */
+  async token(key: KeyLike, options?: CallOptions): Promise<string> {
+    const operation = "subscriptions.token";
+    const args = { key: keyRef(operation, "key", key) };
+    return this.#calls.call(operation, args, (json: Json): string => json, options);
+  }
+
+  /**
+   * The URL of a key's subscription.
+   *
+   * Rejects with NotFoundError; InvalidConfigError when the settings have no `baseUrl`.
+   */
+  async url(key: KeyLike, options?: CallOptions): Promise<string> {
+    const operation = "subscriptions.url";
+    const args = { key: keyRef(operation, "key", key) };
+    return this.#calls.call(operation, args, (json: Json): string => json, options);
+  }
+
+  /**
+   * A key's subscription as a client gets it, devices aside.
+   *
+   * Rejects with NotFoundError for the key or a template.
+   */
+  async render(key: KeyLike, target: RenderOptions = {}, options?: CallOptions): Promise<SubscriptionResponse> {
+    const operation = "subscriptions.render";
+    const args = { key: keyRef(operation, "key", key), target: writeRenderOptions(operation, target) };
+    return this.#calls.call(operation, args, readSubscriptionResponse, options);
+  }
+
+  /**
+   * The answer to an HTTP request for a subscription. `headers` are the request's, in any case and order; `format` is
+   * what stands after the token in the URL, if anything does.
+   *
+   * A token that is not valid, or no longer, is an answer with status 404, as is an unknown `format`; only a failure
+   * of the store is an error.
+   */
+  async forRequest(
+    token: string,
+    headers: RequestHeaders,
+    format: string | null = null,
+    options?: CallOptions,
+  ): Promise<SubscriptionResponse> {
+    const operation = "subscriptions.for_request";
+    const args = { token, headers: headerPairs(headers), format };
+    return this.#calls.call(operation, args, readSubscriptionResponse, options);
+  }
+
+  /**
+   * Makes every token and URL of the key that was given out worthless, at once. With `newCredentials` whoever has its
+   * share links is out too.
+   *
+   * Rejects with NotFoundError.
+   */
+  async revoke(
+    key: KeyLike,
+    options: CallOptions & { readonly newCredentials?: boolean | undefined } = {},
+  ): Promise<Key> {
+    const operation = "subscriptions.revoke";
+    const args = { key: keyRef(operation, "key", key), new_credentials: options.newCredentials };
+    return this.#calls.call(operation, args, readKey, options);
+  }
+
+  /**
+   * A new secret signs from now on. Tokens of those before are honoured for `keep` longer: clients that fetch in that
+   * time need nothing new only while their URL is valid, so send out the new URLs. Zero ends all of them at once, as
+   * after a leak.
+   *
+   * Rejects with ConflictError when another process does the same.
+   */
+  async rotateSecret(keep: Length, options?: CallOptions): Promise<void> {
+    const operation = "subscriptions.rotate_secret";
+    const args = { keep: lengthText(operation, "keep", keep) };
+    return this.#calls.call(operation, args, () => undefined, options);
+  }
+
+  /** The operator's templates, by name. */
+  async templates(options?: CallOptions): Promise<Record<string, SubscriptionTemplate>> {
+    const operation = "subscriptions.templates";
+    return this.#calls.call(operation, {}, (json: Json) => Object.fromEntries(Object.entries(json).map(([name, one]) => [name, readSubscriptionTemplate(one)])), options);
+  }
+
+  /**
+   * Adds a template, or replaces the one of its name (1 to 32 of `a-z 0-9 _ -`). It is checked first.
+   *
+   * Rejects with InvalidInputError about `name`, `contentType` or `source`, with the `line`.
+   */
+  async putTemplate(name: string, template: SubscriptionTemplate, options?: CallOptions): Promise<void> {
+    const operation = "subscriptions.put_template";
+    const args = { name, template: writeSubscriptionTemplate(operation, template) };
+    return this.#calls.call(operation, args, () => undefined, options);
+  }
+
+  /**
+   * Removes a template.
+   *
+   * Rejects with NotFoundError; ConflictError while a rule of the settings uses it.
+   */
+  async removeTemplate(name: string, options?: CallOptions): Promise<void> {
+    const operation = "subscriptions.remove_template";
+    const args = { name };
+    return this.#calls.call(operation, args, () => undefined, options);
+  }
+
+  /**
+   * The devices that have fetched a key's subscription, the one that came first first.
+   *
+   * Rejects with NotFoundError.
+   */
+  async devices(key: KeyLike, options?: CallOptions): Promise<ClientDevice[]> {
+    const operation = "subscriptions.devices";
+    const args = { key: keyRef(operation, "key", key) };
+    return this.#calls.call(operation, args, (json: Json): ClientDevice[] => json.map(readClientDevice), options);
+  }
+
+  /**
+   * Forgets a device of a key, or with `null` all of them: there is room for another one.
+   *
+   * Rejects with NotFoundError.
+   */
+  async forgetDevice(key: KeyLike, id: string | null, options?: CallOptions): Promise<void> {
+    const operation = "subscriptions.forget_device";
+    const args = { key: keyRef(operation, "key", key), id };
+    return this.#calls.call(operation, args, () => undefined, options);
+  }
+}
+
+/** Tells what passed, and who is online. */
+export class TrafficView {
+  readonly #calls: Calls;
+
+  /** @internal */
+  constructor(calls: Calls) {
+    this.#calls = calls;
+  }
+
+  /**
+   * Returns traffic over time, oldest first; steps without traffic are left out.
+   *
+   * Rejects with NotFoundError for the key.
+   */
+  async history(query: HistoryQuery = {}, options?: CallOptions): Promise<UsagePoint[]> {
+    const operation = "traffic.history";
+    const args = { query: writeHistoryQuery(operation, query) };
+    return this.#calls.call(operation, args, (json: Json): UsagePoint[] => json.map(readUsagePoint), options);
+  }
+
+  /**
+   * Draws a chart of a key's traffic over the last `days` (1 to 366, today included), for bots to send. `width` is in
+   * pixels, 200 to 4,096.
+   *
+   * Rejects with NotFoundError; InvalidInputError about `days` or `width`.
+   */
+  async chart(
+    key: KeyLike,
+    options: CallOptions & { readonly days?: number | undefined; readonly theme?: Theme | undefined; readonly format?: ImageFormat | undefined; readonly width?: number | undefined } = {},
+  ): Promise<Buffer> {
+    const operation = "traffic.chart";
+    const args = {
+      key: keyRef(operation, "key", key),
+      days: options.days,
+      theme: options.theme,
+      format: options.format,
+      width: options.width,
+    };
+    return this.#calls.call(operation, args, (text: string) => Buffer.from(text, "base64"), options);
+  }
+
+  /** Reads every server that answers now, instead of at the next interval. */
+  async collect(options?: CallOptions): Promise<Collected[]> {
+    const operation = "traffic.collect";
+    return this.#calls.call(operation, {}, (json: Json): Collected[] => json.map(readCollected), options);
+  }
+
+  /** Returns the keys with open connections on any server that answers, sorted by id. */
+  async online(options?: CallOptions): Promise<OnlineKey[]> {
+    const operation = "traffic.online";
+    return this.#calls.call(operation, {}, (json: Json): OnlineKey[] => json.map(readOnlineKey), options);
+  }
+
+  /**
+   * Returns where one key is online from; `null` when it is not.
+   *
+   * Rejects with NotFoundError.
+   */
+  async onlineKey(key: KeyLike, options?: CallOptions): Promise<OnlineKey | null> {
+    const operation = "traffic.online_key";
+    const args = { key: keyRef(operation, "key", key) };
+    return this.#calls.call(operation, args, (json: Json) => maybe(json, readOnlineKey), options);
+  }
+}
+
+/** Reads the outbox: everything that was committed, in order, also what happened while nobody listened. */
+export class Events {
+  readonly #calls: Calls;
+
+  /** @internal */
+  constructor(calls: Calls) {
+    this.#calls = calls;
+  }
+
+  /**
+   * At most `max` events after a cursor; does not wait.
+   *
+   * Rejects with CursorExpiredError when some of them are no longer kept.
+   */
+  async read(after: number, max: number = 1_000, options?: CallOptions): Promise<EventBatch> {
+    const operation = "events.read";
+    const args = { after, max };
+    return this.#calls.call(operation, args, readEventBatch, options);
+  }
+
+  /** The cursor of the newest event: from here on only what happens next. */
+  async newest(options?: CallOptions): Promise<number> {
+    const operation = "events.newest";
+    return this.#calls.call(operation, {}, (json: Json): number => json, options);
+  }
+
+  /**
+   * Everything after a cursor (0: from the beginning), then whatever comes. Keep the cursor of the last event that you
+   * handled, and go on from there.
+   */
+  stream(after = 0, options: CallOptions = {}): EventStream {
+    if (!Number.isSafeInteger(after)) throw invalid("events.stream", "after", "is no cursor", "give the `cursor` of an event");
+    return new EventStream(attempt(() => this.#calls.native.events(after)), options);
+  }
+}
+
+/** Tells how servers do, and compares them with the store. */
+export class Servers {
+  readonly #calls: Calls;
+
+  /** @internal */
+  constructor(calls: Calls) {
+    this.#calls = calls;
+  }
+
+  /** How every server does. */
+  async status(options?: CallOptions): Promise<ServerStatus[]> {
+    const operation = "servers.status";
+    return this.#calls.call(operation, {}, (json: Json): ServerStatus[] => json.map(readServerStatus), options);
+  }
+
+  /**
+   * Compares a server with the store now and applies the difference; returns how many steps that took.
+   *
+   * Rejects with NotFoundError; UnavailableError when it does not answer; RejectedError when it refuses some of it.
+   */
+  async reconcile(id: string, options?: CallOptions): Promise<number> {
+    const operation = "servers.reconcile";
+    const args = { id };
+    return this.#calls.call(operation, args, (json: Json): number => json, options);
+  }
+
+  /** The newest lines of a managed server's log, oldest first. */
+  async log(id: string, lines: number = 100, options?: CallOptions): Promise<string[]> {
+    const operation = "servers.log";
+    const args = { id, lines };
+    return this.#calls.call(operation, args, (json: Json): string[] => json, options);
+  }
+}

@@ -1,0 +1,596 @@
+"""Every call, for threads. Written by `make generate`: change the description in Rust."""
+
+from __future__ import annotations
+
+import builtins
+from base64 import b64decode
+from collections.abc import Iterator, Iterable, Sequence
+from datetime import datetime
+
+from . import _wire
+from ._native import Credential, Key
+from ._thread import Calls, EventStream
+from ._wire import KEEP, Headers, Keep, KeyLike, Length, Size
+from .records import (
+    ClientDevice,
+    Collected,
+    CreateKey,
+    Endpoint,
+    EventBatch,
+    HistoryQuery,
+    Host,
+    ImageFormat,
+    Inbound,
+    InboundHosts,
+    KeyPatch,
+    KeyQuery,
+    KeyStatus,
+    Language,
+    OnlineKey,
+    Page,
+    RenderOptions,
+    ServerStatus,
+    Sort,
+    SubscriptionResponse,
+    SubscriptionSettings,
+    SubscriptionTemplate,
+    Theme,
+    UsagePoint,
+    UsageStep,
+)
+
+
+class Keys:
+    """Creates, finds, changes and deletes keys. Every change is committed before a server hears of it; a server that
+    is down delays a key, it never loses one."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def create(
+        self,
+        name: str | None = None,
+        *,
+        label: str | None = None,
+        note: str | None = None,
+        owner: int | None = None,
+        data_limit: Size | None = None,
+        expires_at: datetime | None = None,
+        days: float | None = None,
+        expires_in: Length | None = None,
+        device_limit: int | None = None,
+        inbounds: Sequence[str] | None = None,
+        credentials: Sequence[Credential] = (),
+        disabled: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Key:
+        """Creates a key with its credentials.
+
+        Returns once it is committed and the servers have it, or have had two seconds for it.
+
+        The arguments are the fields of ``CreateKey``.
+
+        Raises InvalidInputError with the ``field``; NotFoundError for an inbound that does not exist;
+        AlreadyExistsError when the name is taken.
+        """
+        request = CreateKey(
+            name=name,
+            label=label,
+            note=note,
+            owner=owner,
+            data_limit=data_limit,
+            expires_at=expires_at,
+            days=days,
+            expires_in=expires_in,
+            device_limit=device_limit,
+            inbounds=inbounds,
+            credentials=credentials,
+            disabled=disabled,
+            idempotency_key=idempotency_key,
+        )
+        arguments = {"request": request._json("keys.create")}
+        answer: Key = self._calls.call("keys.create", _wire.dumps(arguments))
+        return answer
+
+    def create_many(self, requests: Iterable[CreateKey], *, idempotency_key: str | None = None) -> list[Key]:
+        """Creates many keys in one transaction: all of them or none. The result has the order of the requests.
+
+        Raises as with :meth:`create`, with the ``index`` of the request that is at fault. Idempotency keys of the
+        single requests are refused; give the whole batch one.
+        """
+        arguments = {
+            "requests": _wire.many(_wire.record)("keys.create_many", "requests", requests),
+            "idempotency_key": idempotency_key,
+        }
+        answer: list[Key] = self._calls.call("keys.create_many", _wire.dumps(arguments))
+        return answer
+
+    def get(self, key: KeyLike) -> Key | None:
+        """Returns the key, or None."""
+        answer: Key | None = self._calls.call("keys.get", _wire.of_key("keys.get", key))
+        return answer
+
+    def require(self, key: KeyLike) -> Key:
+        """Returns the key.
+
+        Raises NotFoundError.
+        """
+        answer: Key = self._calls.call("keys.require", _wire.of_key("keys.require", key))
+        return answer
+
+    def find(
+        self,
+        search: str | None = None,
+        *,
+        status: KeyStatus | Sequence[KeyStatus] = (),
+        owner: int | None = None,
+        sort: Sort = "id",
+        descending: bool = False,
+        limit: int = 100,
+        page: str | None = None,
+    ) -> Page:
+        """Returns a page of keys: those with this text in name, label or note, with one of these statuses, of this
+        owner.
+
+        The arguments are the fields of ``KeyQuery``.
+
+        Raises InvalidInputError about ``limit`` or ``page``.
+        """
+        query = KeyQuery(
+            status=status,
+            search=search,
+            owner=owner,
+            sort=sort,
+            descending=descending,
+            limit=limit,
+            page=page,
+        )
+        arguments = {"query": query._json("keys.find")}
+        return Page(*self._calls.call("keys.find", _wire.dumps(arguments)))
+
+    def iterate(
+        self,
+        search: str | None = None,
+        *,
+        status: KeyStatus | Sequence[KeyStatus] = (),
+        owner: int | None = None,
+        sort: Sort = "id",
+        descending: bool = False,
+        limit: int = 1_000,
+    ) -> Iterator[Key]:
+        """Walks through everything that :meth:`find` finds, over all pages; ``limit`` is the size of a page."""
+        page: str | None = None
+        while True:
+            found = self.find(
+                search=search,
+                status=status,
+                owner=owner,
+                sort=sort,
+                descending=descending,
+                limit=limit,
+                page=page,
+            )
+            for key in found.keys:
+                yield key
+            page = found.next
+            if page is None:
+                return
+
+    def update(
+        self,
+        key: KeyLike,
+        *,
+        name: str | None | Keep = KEEP,
+        label: str | None | Keep = KEEP,
+        note: str | None | Keep = KEEP,
+        owner: int | None | Keep = KEEP,
+        data_limit: Size | None | Keep = KEEP,
+        expires_at: datetime | None | Keep = KEEP,
+        device_limit: int | None | Keep = KEEP,
+        inbounds: Sequence[str] | None | Keep = KEEP,
+        enabled: bool | Keep = KEEP,
+        reset_usage: bool = False,
+        revoke_links: bool = False,
+        credentials: Sequence[Credential] = (),
+        expected_version: int | None = None,
+    ) -> Key:
+        """Changes a key. With ``expected_version``, only if nobody changed it since.
+
+        The arguments are the fields of ``KeyPatch``.
+
+        Raises NotFoundError, ConflictError, InvalidInputError, AlreadyExistsError (name).
+        """
+        patch = KeyPatch(
+            name=name,
+            label=label,
+            note=note,
+            owner=owner,
+            data_limit=data_limit,
+            expires_at=expires_at,
+            device_limit=device_limit,
+            inbounds=inbounds,
+            enabled=enabled,
+            reset_usage=reset_usage,
+            revoke_links=revoke_links,
+            credentials=credentials,
+        )
+        arguments = {
+            "key": _wire.key_ref("keys.update", "key", key),
+            "patch": patch._json("keys.update"),
+            "expected_version": expected_version,
+        }
+        answer: Key = self._calls.call("keys.update", _wire.dumps(arguments))
+        return answer
+
+    def enable(self, key: KeyLike) -> Key:
+        """Lets a key that was disabled connect again, unless its time or limit is over."""
+        answer: Key = self._calls.call("keys.enable", _wire.of_key("keys.enable", key))
+        return answer
+
+    def disable(self, key: KeyLike) -> Key:
+        """Switches a key off by hand."""
+        answer: Key = self._calls.call("keys.disable", _wire.of_key("keys.disable", key))
+        return answer
+
+    def reset_usage(self, key: KeyLike) -> Key:
+        """Sets what counts against the limit to nothing; the key's total traffic stays."""
+        answer: Key = self._calls.call("keys.reset_usage", _wire.of_key("keys.reset_usage", key))
+        return answer
+
+    def delete(self, key: KeyLike, *, expected_version: int | None = None) -> None:
+        """Deletes a key, its credentials and the inbounds that are dedicated to it. Its id is never used again.
+
+        Raises NotFoundError, ConflictError.
+        """
+        arguments = {"key": _wire.key_ref("keys.delete", "key", key), "expected_version": expected_version}
+        self._calls.call("keys.delete", _wire.dumps(arguments))
+
+    def delete_many(self, ids: Iterable[int | Key]) -> int:
+        """Deletes these keys in one transaction, all of them or none; returns how many.
+
+        Raises NotFoundError with the first key that does not exist.
+        """
+        arguments = {"ids": _wire.many(_wire.key_id)("keys.delete_many", "ids", ids)}
+        answer: int = self._calls.json("keys.delete_many", _wire.dumps(arguments))
+        return answer
+
+    def endpoints(self, key: KeyLike) -> list[Endpoint]:
+        """Everything a client needs to connect with this key: one endpoint for each credential, inbound and host. A
+        key that may not connect has the same endpoints; they just do not work."""
+        answer = self._calls.json("keys.endpoints", _wire.of_key("keys.endpoints", key))
+        return [Endpoint._read(one) for one in answer]
+
+    def links(self, key: KeyLike) -> list[str]:
+        """Share links, one for each endpoint."""
+        answer: list[str] = self._calls.json("keys.links", _wire.of_key("keys.links", key))
+        return answer
+
+
+class Inbounds:
+    """Adds, changes and removes inbounds."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def ensure(self, inbound: Inbound) -> Inbound:
+        """Makes sure that the inbound exists as described: adds it, replaces the one of its tag, or does nothing. Keys
+        that lack a credential for it get one.
+
+        Raises InvalidInputError for what the server program does not allow; AlreadyExistsError when another inbound
+        has the port; PortInUseError and RejectedError when the server refuses it, and then nothing is changed. When
+        the server does not answer, the inbound is committed and comes with the next reconcile.
+        """
+        arguments = {"inbound": _wire.record("inbounds.ensure", "inbound", inbound)}
+        return Inbound._read(self._calls.json("inbounds.ensure", _wire.dumps(arguments)))
+
+    def list(self) -> builtins.list[Inbound]:
+        """All inbounds, sorted by node and tag."""
+        answer = self._calls.json("inbounds.list", "{}")
+        return [Inbound._read(one) for one in answer]
+
+    def get(self, tag: str, *, node: str = "main") -> Inbound | None:
+        """The inbound, or None."""
+        arguments = {"node": node, "tag": tag}
+        answer = self._calls.json("inbounds.get", _wire.dumps(arguments))
+        return None if answer is None else Inbound._read(answer)
+
+    def remove(self, tag: str, *, node: str = "main") -> None:
+        """Removes an inbound. Keys that were on it stay; nobody connects to it any more.
+
+        Raises NotFoundError.
+        """
+        arguments = {"node": node, "tag": tag}
+        self._calls.call("inbounds.remove", _wire.dumps(arguments))
+
+
+class Hosts:
+    """Says how clients reach inbounds. An inbound without hosts is reached at its server's own address."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def list(self) -> builtins.list[InboundHosts]:
+        """The hosts of every inbound that has some, sorted by node and tag."""
+        answer = self._calls.json("hosts.list", "{}")
+        return [InboundHosts._read(one) for one in answer]
+
+    def set(self, tag: str, hosts: Iterable[Host], *, node: str = "main") -> None:
+        """Replaces all hosts of an inbound; none gives it back its server's own address. To keep an inbound out of
+        subscriptions, give it one host that is ``disabled``.
+
+        Raises NotFoundError for the inbound; InvalidInputError with the ``field``, ``hosts[1].port``.
+        """
+        arguments = {"node": node, "tag": tag, "hosts": _wire.many(_wire.record)("hosts.set", "hosts", hosts)}
+        self._calls.call("hosts.set", _wire.dumps(arguments))
+
+    def preview(self, key: KeyLike, tag: str, hosts: Iterable[Host], *, node: str = "main") -> builtins.list[Endpoint]:
+        """The endpoints that a key would have on an inbound with these hosts: variables filled in, choices made.
+        Nothing is stored.
+
+        Raises NotFoundError for the key or the inbound; InvalidInputError with the ``field``.
+        """
+        arguments = {
+            "key": _wire.key_ref("hosts.preview", "key", key),
+            "node": node,
+            "tag": tag,
+            "hosts": _wire.many(_wire.record)("hosts.preview", "hosts", hosts),
+        }
+        answer = self._calls.json("hosts.preview", _wire.dumps(arguments))
+        return [Endpoint._read(one) for one in answer]
+
+
+class Subscriptions:
+    """Gives out subscriptions: URLs, answers for clients, settings, templates, devices."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def settings(self) -> SubscriptionSettings:
+        """The settings."""
+        return SubscriptionSettings._read(self._calls.json("subscriptions.settings", "{}"))
+
+    def configure(self, settings: SubscriptionSettings) -> None:
+        """Replaces the settings, for every process that uses this store.
+
+        Raises InvalidInputError with the ``field``.
+        """
+        arguments = {"settings": _wire.record("subscriptions.configure", "settings", settings)}
+        self._calls.call("subscriptions.configure", _wire.dumps(arguments))
+
+    def token(self, key: KeyLike) -> str:
+        """The token of a key: 28 letters, the same until its links are revoked or the signing secret is rotated.
+
+        Raises NotFoundError.
+        """
+        answer: str = self._calls.json("subscriptions.token", _wire.of_key("subscriptions.token", key))
+        return answer
+
+    def url(self, key: KeyLike) -> str:
+        """The URL of a key's subscription.
+
+        Raises NotFoundError; InvalidConfigError when the settings have no ``base_url``.
+        """
+        answer: str = self._calls.json("subscriptions.url", _wire.of_key("subscriptions.url", key))
+        return answer
+
+    def render(
+        self,
+        key: KeyLike,
+        *,
+        client: str | None = None,
+        format: str | None = None,
+        language: Language | None = None,
+    ) -> SubscriptionResponse:
+        """A key's subscription as a client gets it, devices aside.
+
+        The arguments are the fields of ``RenderOptions``.
+
+        Raises NotFoundError for the key or a template.
+        """
+        target = RenderOptions(
+            client=client,
+            format=format,
+            language=language,
+        )
+        arguments = {
+            "key": _wire.key_ref("subscriptions.render", "key", key),
+            "target": target._json("subscriptions.render"),
+        }
+        return SubscriptionResponse._read(self._calls.json("subscriptions.render", _wire.dumps(arguments)))
+
+    def for_request(self, token: str, headers: Headers, format: str | None = None) -> SubscriptionResponse:
+        """The answer to an HTTP request for a subscription. ``headers`` are the request's, in any case and order;
+        ``format`` is what stands after the token in the URL, if anything does.
+
+        A token that is not valid, or no longer, is an answer with status 404, as is an unknown ``format``; only a
+        failure of the store is an error.
+        """
+        arguments = {
+            "token": token,
+            "headers": _wire.headers("subscriptions.for_request", "headers", headers),
+            "format": format,
+        }
+        return SubscriptionResponse._read(self._calls.json("subscriptions.for_request", _wire.dumps(arguments)))
+
+    def revoke(self, key: KeyLike, *, new_credentials: bool = False) -> Key:
+        """Makes every token and URL of the key that was given out worthless, at once. With ``new_credentials`` whoever
+        has its share links is out too.
+
+        Raises NotFoundError.
+        """
+        arguments = {"key": _wire.key_ref("subscriptions.revoke", "key", key), "new_credentials": new_credentials}
+        answer: Key = self._calls.call("subscriptions.revoke", _wire.dumps(arguments))
+        return answer
+
+    def rotate_secret(self, keep: Length) -> None:
+        """A new secret signs from now on. Tokens of those before are honoured for ``keep`` longer: clients that fetch
+        in that time need nothing new only while their URL is valid, so send out the new URLs. Zero ends all of them
+        at once, as after a leak.
+
+        Raises ConflictError when another process does the same.
+        """
+        arguments = {"keep": _wire.length("subscriptions.rotate_secret", "keep", keep)}
+        self._calls.call("subscriptions.rotate_secret", _wire.dumps(arguments))
+
+    def templates(self) -> dict[str, SubscriptionTemplate]:
+        """The operator's templates, by name."""
+        answer = self._calls.json("subscriptions.templates", "{}")
+        return {name: SubscriptionTemplate._read(one) for name, one in answer.items()}
+
+    def put_template(self, name: str, template: SubscriptionTemplate) -> None:
+        """Adds a template, or replaces the one of its name (1 to 32 of ``a-z 0-9 _ -``). It is checked first.
+
+        Raises InvalidInputError about ``name``, ``content_type`` or ``source``, with the ``line``.
+        """
+        arguments = {"name": name, "template": _wire.record("subscriptions.put_template", "template", template)}
+        self._calls.call("subscriptions.put_template", _wire.dumps(arguments))
+
+    def remove_template(self, name: str) -> None:
+        """Removes a template.
+
+        Raises NotFoundError; ConflictError while a rule of the settings uses it.
+        """
+        arguments = {"name": name}
+        self._calls.call("subscriptions.remove_template", _wire.dumps(arguments))
+
+    def devices(self, key: KeyLike) -> list[ClientDevice]:
+        """The devices that have fetched a key's subscription, the one that came first first.
+
+        Raises NotFoundError.
+        """
+        answer = self._calls.json("subscriptions.devices", _wire.of_key("subscriptions.devices", key))
+        return [ClientDevice._read(one) for one in answer]
+
+    def forget_device(self, key: KeyLike, id: str | None) -> None:
+        """Forgets a device of a key, or with None all of them: there is room for another one.
+
+        Raises NotFoundError.
+        """
+        arguments = {"key": _wire.key_ref("subscriptions.forget_device", "key", key), "id": id}
+        self._calls.call("subscriptions.forget_device", _wire.dumps(arguments))
+
+
+class TrafficView:
+    """Tells what passed, and who is online."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def history(
+        self,
+        key: KeyLike | None = None,
+        *,
+        node: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        step: UsageStep = "day",
+    ) -> list[UsagePoint]:
+        """Returns traffic over time, oldest first; steps without traffic are left out.
+
+        The arguments are the fields of ``HistoryQuery``.
+
+        Raises NotFoundError for the key.
+        """
+        query = HistoryQuery(
+            key=key,
+            node=node,
+            since=since,
+            until=until,
+            step=step,
+        )
+        arguments = {"query": query._json("traffic.history")}
+        answer = self._calls.json("traffic.history", _wire.dumps(arguments))
+        return [UsagePoint._read(one) for one in answer]
+
+    def chart(
+        self,
+        key: KeyLike,
+        days: int = 30,
+        *,
+        theme: Theme = "light",
+        format: ImageFormat = "png",
+        width: int = 1_080,
+    ) -> bytes:
+        """Draws a chart of a key's traffic over the last ``days`` (1 to 366, today included), for bots to send.
+        ``width`` is in pixels, 200 to 4,096.
+
+        Raises NotFoundError; InvalidInputError about ``days`` or ``width``.
+        """
+        arguments = {
+            "key": _wire.key_ref("traffic.chart", "key", key),
+            "days": days,
+            "theme": theme,
+            "format": format,
+            "width": width,
+        }
+        return b64decode(self._calls.json("traffic.chart", _wire.dumps(arguments)))
+
+    def collect(self) -> list[Collected]:
+        """Reads every server that answers now, instead of at the next interval."""
+        answer = self._calls.json("traffic.collect", "{}")
+        return [Collected._read(one) for one in answer]
+
+    def online(self) -> list[OnlineKey]:
+        """Returns the keys with open connections on any server that answers, sorted by id."""
+        answer = self._calls.json("traffic.online", "{}")
+        return [OnlineKey._read(one) for one in answer]
+
+    def online_key(self, key: KeyLike) -> OnlineKey | None:
+        """Returns where one key is online from; None when it is not.
+
+        Raises NotFoundError.
+        """
+        answer = self._calls.json("traffic.online_key", _wire.of_key("traffic.online_key", key))
+        return None if answer is None else OnlineKey._read(answer)
+
+
+class Events:
+    """Reads the outbox: everything that was committed, in order, also what happened while nobody listened."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def read(self, after: int, max: int = 1_000) -> EventBatch:
+        """At most ``max`` events after a cursor; does not wait.
+
+        Raises CursorExpiredError when some of them are no longer kept.
+        """
+        arguments = {"after": after, "max": max}
+        return EventBatch(*self._calls.call("events.read", _wire.dumps(arguments)))
+
+    def newest(self) -> int:
+        """The cursor of the newest event: from here on only what happens next."""
+        answer: int = self._calls.json("events.newest", "{}")
+        return answer
+
+    def stream(self, after: int = 0) -> EventStream:
+        """Everything after a cursor (0: from the beginning), then whatever comes. Keep the cursor of the last event that
+        you handled, and go on from there."""
+        return self._calls.stream(after)
+
+
+class Servers:
+    """Tells how servers do, and compares them with the store."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def status(self) -> list[ServerStatus]:
+        """How every server does."""
+        answer = self._calls.json("servers.status", "{}")
+        return [ServerStatus._read(one) for one in answer]
+
+    def reconcile(self, id: str) -> int:
+        """Compares a server with the store now and applies the difference; returns how many steps that took.
+
+        Raises NotFoundError; UnavailableError when it does not answer; RejectedError when it refuses some of it.
+        """
+        arguments = {"id": id}
+        answer: int = self._calls.json("servers.reconcile", _wire.dumps(arguments))
+        return answer
+
+    def log(self, id: str, lines: int = 100) -> list[str]:
+        """The newest lines of a managed server's log, oldest first."""
+        arguments = {"id": id, "lines": lines}
+        answer: list[str] = self._calls.json("servers.log", _wire.dumps(arguments))
+        return answer
