@@ -20,6 +20,7 @@ import {
   type Inbound,
   type InboundHosts,
   type Key,
+  type KeyCounts,
   type KeyPatch,
   type KeyQuery,
   type OnlineKey,
@@ -35,6 +36,7 @@ import {
   readInbound,
   readInboundHosts,
   readKey,
+  readKeyCounts,
   readOnlineKey,
   readServerStatus,
   readSubscriptionSettings,
@@ -132,6 +134,13 @@ export class Keys {
       yield* found.keys;
       page = found.next;
     } while (page !== null);
+  }
+
+  /** Counts the keys that a query finds on all its pages, by their status; order and size of pages do not matter. */
+  async count(query: KeyQuery = {}, options?: CallOptions): Promise<KeyCounts> {
+    const operation = "keys.count";
+    const args = { query: writeKeyQuery(operation, query) };
+    return this.#calls.call(operation, args, readKeyCounts, options);
   }
 
   /**

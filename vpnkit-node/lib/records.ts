@@ -828,6 +828,30 @@ export const readKey = (json: Json): Key =>
     replayed: json.replayed,
   });
 
+/** How many keys a query finds on all its pages, by their status. */
+export interface KeyCounts {
+  /** All of them. */
+  readonly total: number;
+  /** Those that may connect. */
+  readonly active: number;
+  /** Those that were switched off by hand. */
+  readonly disabled: number;
+  /** Those that have used up their data limit. */
+  readonly limited: number;
+  /** Those whose time is over. */
+  readonly expired: number;
+}
+
+/** @internal */
+export const readKeyCounts = (json: Json): KeyCounts =>
+  Object.freeze({
+    total: json.total,
+    active: json.active,
+    disabled: json.disabled,
+    limited: json.limited,
+    expired: json.expired,
+  });
+
 /** A change of a key. Fields that are not named stay as they are. */
 export interface KeyPatch {
   /** The handle. */

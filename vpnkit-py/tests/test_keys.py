@@ -18,6 +18,16 @@ from vpnkit import ByteSize, CreateKey, Credential, GiB, errors
 SECRET = "11111111-2222-4333-8444-555555555555"
 
 
+async def test_counts_by_status() -> None:
+    async with vpnkit.open("memory:") as kit:
+        await kit.keys.create_many([CreateKey(f"k{i}", disabled=i == 2, owner=i % 2) for i in range(5)])
+        assert await kit.keys.count() == vpnkit.KeyCounts(total=5, active=4, disabled=1, limited=0, expired=0)
+        assert (await kit.keys.count(owner=1)).to_dict()["active"] == 2
+        assert (await kit.keys.count("K2", status="active")).total == 0
+    with vpnkit.sync.open("memory:") as twin:
+        assert twin.keys.count().total == 0
+
+
 async def test_a_key_from_its_creation_to_its_end() -> None:
     async with vpnkit.open("memory:") as kit:
         key = await kit.keys.create("alice", data_limit="50 GiB", days=30, label="Алиса", note="vip")

@@ -9,8 +9,8 @@ use vpnkit_core::accounting::Moved;
 use vpnkit_core::backend::Fingerprint;
 use vpnkit_core::model::{
     AdminId, ByteSize, ClientDevice, CreateKey, Credential, CredentialKind, CredentialSecret, Cursor,
-    EventKind, EventSubject, Inbound, InboundTag, Key, KeyId, KeyName, KeyPatch, KeyQuery, KeyRef, KeyStatus,
-    NewEvent, NodeId, PageToken, Patch, Protocol, ServerId, Sort, Traffic, UsageQuery, UsageStep,
+    EventKind, EventSubject, Inbound, InboundTag, Key, KeyCounts, KeyId, KeyName, KeyPatch, KeyQuery, KeyRef,
+    KeyStatus, NewEvent, NodeId, PageToken, Patch, Protocol, ServerId, Sort, Traffic, UsageQuery, UsageStep,
 };
 use vpnkit_core::store::{KeyStore, Receipt, Request, StoreOp, StoreTxn, TrafficBatch};
 use vpnkit_core::traffic::Epoch;
@@ -380,6 +380,14 @@ pub async fn find_filters_searches_and_sorts(s: Subject) {
     }
     let both = KeyQuery { status: vec![KeyStatus::Disabled], search: Some("second".into()), ..all() };
     assert_eq!(find(both).await, [1]);
+    let counted = async |query: KeyQuery| {
+        let KeyCounts { total, active, disabled, .. } = s.store.count(&query).await.unwrap();
+        (total, active, disabled)
+    };
+    assert_eq!(counted(all()).await, (4, 3, 1));
+    assert_eq!(counted(KeyQuery { owner: Some(AdminId(1)), limit: 1, ..all() }).await, (3, 3, 0));
+    assert_eq!(counted(KeyQuery { search: Some("ВТОР".into()), ..all() }).await, (0, 0, 0));
+    assert_eq!(counted(KeyQuery { status: vec![KeyStatus::Disabled], ..all() }).await, (1, 0, 1));
     // What comes back is whole, whatever the order.
     let page = s.store.find(&KeyQuery { sort: Sort::Name, ..all() }).await.unwrap();
     for key in page.keys {

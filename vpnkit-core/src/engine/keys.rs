@@ -8,8 +8,8 @@ use super::inbounds::forget_hosts;
 use super::{Engine, Shared};
 use crate::backend::Fingerprint;
 use crate::model::{
-    CreateKey, Credential, CredentialKind, CredentialSecret, Endpoint, InboundSelection, Key, KeyId,
-    KeyPatch, KeyQuery, KeyRef, NewKey, Page,
+    CreateKey, Credential, CredentialKind, CredentialSecret, Endpoint, InboundSelection, Key, KeyCounts,
+    KeyId, KeyPatch, KeyQuery, KeyRef, NewKey, Page,
 };
 use crate::store::{Receipt, Request, StoreOp, StoreTxn};
 use crate::{Error, ErrorKind, Result, Secret};
@@ -127,6 +127,13 @@ impl Keys {
     pub async fn find(&self, #[arg(spread)] query: KeyQuery) -> Result<Page> {
         const OP: &str = "keys.find";
         self.shared(OP)?.store.find(&query).await.map_err(|e| e.during(OP))
+    }
+
+    /// Counts the keys that a query finds on all its pages, by their status; order and size of pages do not matter.
+    #[operation(read)]
+    pub async fn count(&self, #[arg(spread)] query: KeyQuery) -> Result<KeyCounts> {
+        const OP: &str = "keys.count";
+        self.shared(OP)?.store.count(&query).await.map_err(|e| e.during(OP))
     }
 
     /// Walks through all keys that a query finds, page by page from [`KeyQuery::page`] on; [`KeyQuery::limit`] is the size

@@ -32,7 +32,7 @@ pub use key::{InboundSelection, Key, KeyStatus, Traffic};
 pub use name::KeyName;
 pub use page::{Direction, Page, PageToken, Place};
 pub use patch::{KeyPatch, Patch};
-pub use query::{KeyQuery, Sort, SortValue};
+pub use query::{KeyCounts, KeyQuery, Sort, SortValue};
 pub use size::ByteSize;
 pub(crate) use span::optional as optional_duration_text;
 pub use span::{DurationText, duration_text, format_duration, parse_duration};

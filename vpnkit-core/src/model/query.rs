@@ -131,6 +131,35 @@ impl KeyQuery {
     }
 }
 
+/// How many keys a query finds on all its pages, by their status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct KeyCounts {
+    /// All of them.
+    pub total: u64,
+    /// Those that may connect.
+    pub active: u64,
+    /// Those that were switched off by hand.
+    pub disabled: u64,
+    /// Those that have used up their data limit.
+    pub limited: u64,
+    /// Those whose time is over.
+    pub expired: u64,
+}
+
+impl KeyCounts {
+    /// Adds keys of one status.
+    pub fn add(&mut self, status: KeyStatus, keys: u64) {
+        let count = match status {
+            KeyStatus::Active => &mut self.active,
+            KeyStatus::Disabled => &mut self.disabled,
+            KeyStatus::Limited => &mut self.limited,
+            KeyStatus::Expired => &mut self.expired,
+        };
+        *count += keys;
+        self.total += keys;
+    }
+}
+
 /// What a key is sorted by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SortValue {

@@ -12,8 +12,8 @@ use crate::accounting::Baseline;
 use crate::backend::Fingerprint;
 use crate::model::{
     ClientDevice, Credential, CredentialKind, Cursor, Document, Event, EventBatch, EventKind, EventSubject,
-    Inbound, InboundTag, Key, KeyId, KeyName, KeyQuery, KeyRef, KeyStatus, NewEvent, NewKey, NodeId, Page,
-    Place, ServerId, Traffic, UsagePoint, UsageQuery, UsageStep,
+    Inbound, InboundTag, Key, KeyCounts, KeyId, KeyName, KeyQuery, KeyRef, KeyStatus, NewEvent, NewKey,
+    NodeId, Page, Place, ServerId, Traffic, UsagePoint, UsageQuery, UsageStep,
 };
 use crate::traffic::Counter;
 use crate::{Result, Secret, Timestamp, lifecycle};
@@ -377,6 +377,13 @@ impl KeyStore for MemoryStore {
         }
         let most = usize::try_from(query.limit).unwrap_or(usize::MAX).saturating_add(1);
         Ok(query.page(resume.as_ref(), keys.into_iter().take(most).cloned().collect()))
+    }
+
+    async fn count(&self, query: &KeyQuery) -> Result<KeyCounts> {
+        let mut counts = KeyCounts::default();
+        let state = self.state("store.count")?;
+        state.keys.values().filter(|key| query.matches(key)).for_each(|key| counts.add(key.status, 1));
+        Ok(counts)
     }
 
     async fn commit(&self, txn: StoreTxn) -> Result<Receipt> {

@@ -16,8 +16,8 @@ pub use txn::{Receipt, Request, StoreOp, StoreTxn, TrafficBatch, Transition};
 
 use crate::accounting::Baseline;
 use crate::model::{
-    ClientDevice, Cursor, Document, EventBatch, Inbound, Key, KeyId, KeyQuery, KeyRef, Page, ServerId,
-    UsagePoint, UsageQuery,
+    ClientDevice, Cursor, Document, EventBatch, Inbound, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page,
+    ServerId, UsagePoint, UsageQuery,
 };
 use crate::{Result, Timestamp};
 
@@ -36,6 +36,9 @@ pub trait KeyStore: Debug + Send + Sync {
 
     /// A page of keys. Pages go on by key, not by offset: a key that stays is seen once whatever is written meanwhile.
     async fn find(&self, query: &KeyQuery) -> Result<Page>;
+
+    /// Counts the keys that the query finds on all its pages.
+    async fn count(&self, query: &KeyQuery) -> Result<KeyCounts>;
 
     /// One atomic batch: all of it or nothing. Once it returns, the batch survives `kill -9` and, on durable
     /// stores, a power cut.

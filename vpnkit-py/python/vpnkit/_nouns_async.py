@@ -22,6 +22,7 @@ from .records import (
     ImageFormat,
     Inbound,
     InboundHosts,
+    KeyCounts,
     KeyPatch,
     KeyQuery,
     KeyStatus,
@@ -175,6 +176,33 @@ class Keys:
             page = found.next
             if page is None:
                 return
+
+    async def count(
+        self,
+        search: str | None = None,
+        *,
+        status: KeyStatus | Sequence[KeyStatus] = (),
+        owner: int | None = None,
+        sort: Sort = "id",
+        descending: bool = False,
+        limit: int = 100,
+        page: str | None = None,
+    ) -> KeyCounts:
+        """Counts the keys that a query finds on all its pages, by their status; order and size of pages do not matter.
+
+        The arguments are the fields of ``KeyQuery``.
+        """
+        query = KeyQuery(
+            status=status,
+            search=search,
+            owner=owner,
+            sort=sort,
+            descending=descending,
+            limit=limit,
+            page=page,
+        )
+        arguments = {"query": query._json("keys.count")}
+        return KeyCounts._read(await self._calls.json("keys.count", _wire.dumps(arguments)))
 
     async def update(
         self,

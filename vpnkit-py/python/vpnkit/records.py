@@ -36,6 +36,7 @@ __all__ = [
     "ImageFormat",
     "Inbound",
     "InboundHosts",
+    "KeyCounts",
     "KeyPatch",
     "KeyQuery",
     "KeyStatus",
@@ -626,6 +627,22 @@ KeyStatus = Literal[
     "expired",
 ]
 """Whether a key may connect, and if not, why. See ``lifecycle``."""
+
+
+@dataclass(frozen=True)
+class KeyCounts(Record):
+    """How many keys a query finds on all its pages, by their status."""
+
+    total: int
+    """All of them."""
+    active: int
+    """Those that may connect."""
+    disabled: int
+    """Those that were switched off by hand."""
+    limited: int
+    """Those that have used up their data limit."""
+    expired: int
+    """Those whose time is over."""
 
 
 @dataclass(frozen=True)

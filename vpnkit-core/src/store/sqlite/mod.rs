@@ -24,8 +24,8 @@ use self::worker::{Readers, Writer};
 use super::{KeyStore, Receipt, Request, StoreTxn};
 use crate::accounting::Baseline;
 use crate::model::{
-    ClientDevice, Cursor, Document, EventBatch, Inbound, Key, KeyId, KeyQuery, KeyRef, Page, ServerId,
-    UsagePoint, UsageQuery,
+    ClientDevice, Cursor, Document, EventBatch, Inbound, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page,
+    ServerId, UsagePoint, UsageQuery,
 };
 use crate::{Result, Secret, Timestamp};
 
@@ -93,6 +93,11 @@ impl KeyStore for SqliteStore {
         let resume = query.resume()?;
         let query = query.clone();
         self.readers.run("store.find", move |c, vault| query::find(c, vault, &query, resume)).await
+    }
+
+    async fn count(&self, query: &KeyQuery) -> Result<KeyCounts> {
+        let query = query.clone();
+        self.readers.run("store.count", move |c, _| query::count(c, &query)).await
     }
 
     async fn commit(&self, txn: StoreTxn) -> Result<Receipt> {

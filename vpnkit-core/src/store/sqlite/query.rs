@@ -9,8 +9,8 @@ use super::row::{self, KEY_COLUMNS, KEY_TABLES, KEY_WIDTH};
 use super::vault::Vault;
 use crate::accounting::Baseline;
 use crate::model::{
-    ClientDevice, Cursor, Document, Event, EventBatch, EventSubject, Inbound, Key, KeyId, KeyQuery, KeyRef,
-    Page, Place, ServerId, Sort, SortValue, Traffic, UsagePoint, UsageQuery, UsageStep,
+    ClientDevice, Cursor, Document, Event, EventBatch, EventSubject, Inbound, Key, KeyCounts, KeyId,
+    KeyQuery, KeyRef, Page, Place, ServerId, Sort, SortValue, Traffic, UsagePoint, UsageQuery, UsageStep,
 };
 use crate::store::errors::cursor_expired;
 use crate::traffic::{Counter, Epoch};
@@ -90,24 +90,11 @@ pub(super) fn find(
         false => ("ASC", ">"),
         true => ("DESC", "<"),
     };
-    let mut conditions = vec!["TRUE".to_owned()];
-    let mut values: Vec<Value> = Vec::new();
+    let (mut conditions, mut values) = conditions(query);
     let mut bind = |value: Value| {
         values.push(value);
         format!("?{}", values.len())
     };
-    if !query.status.is_empty() {
-        let places: Vec<String> = query.status.iter().map(|s| bind(s.code().to_owned().into())).collect();
-        conditions.push(format!("k.status IN ({})", places.join(", ")));
-    }
-    if let Some(owner) = query.owner {
-        conditions.push(format!("k.owner = {}", bind(owner.0.into())));
-    }
-    if let Some(needle) = &query.search {
-        let place = bind(needle.to_lowercase().into());
-        conditions
-            .push(format!("(holds(k.name, {place}) OR holds(k.label, {place}) OR holds(k.note, {place}))"));
-    }
     match &resume {
         // A plain comparison of ids lets SQLite start at the row; the pair would make it skip to it.
         Some(place) if query.sort == Sort::Id => {
@@ -130,6 +117,48 @@ pub(super) fn find(
     let mut keys = collect(connection, &text, &values)?;
     with_credentials(connection, vault, &mut keys)?;
     Ok(query.page(resume.as_ref(), keys))
+}
+
+/// What a key must be, its page aside, and the values that this names.
+fn conditions(query: &KeyQuery) -> (Vec<String>, Vec<Value>) {
+    let mut conditions = vec!["TRUE".to_owned()];
+    let mut values: Vec<Value> = Vec::new();
+    let mut bind = |value: Value| {
+        values.push(value);
+        format!("?{}", values.len())
+    };
+    if !query.status.is_empty() {
+        let places: Vec<String> = query.status.iter().map(|s| bind(s.code().to_owned().into())).collect();
+        conditions.push(format!("k.status IN ({})", places.join(", ")));
+    }
+    if let Some(owner) = query.owner {
+        conditions.push(format!("k.owner = {}", bind(owner.0.into())));
+    }
+    if let Some(needle) = &query.search {
+        let place = bind(needle.to_lowercase().into());
+        conditions
+            .push(format!("(holds(k.name, {place}) OR holds(k.label, {place}) OR holds(k.note, {place}))"));
+    }
+    (conditions, values)
+}
+
+/// The keys of each status.
+pub(super) fn count(connection: &Connection, query: &KeyQuery) -> Result<KeyCounts> {
+    let (conditions, values) = conditions(query);
+    let text =
+        format!("SELECT k.status, count(*) FROM keys k WHERE {} GROUP BY k.status", conditions.join(" AND "));
+    let mut counts = KeyCounts::default();
+    let mut statement = connection.prepare_cached(&text).map_err(sql)?;
+    let rows = statement.query_map(params_from_iter(values), |r| Ok((r.get(0)?, r.get(1)?))).map_err(sql)?;
+    for row in rows {
+        let (status, keys): (String, i64) = row.map_err(sql)?;
+        match status.parse() {
+            Ok(status) => counts.add(status, keys.unsigned_abs()),
+            // Of a newer program.
+            Err(_) => counts.total += keys.unsigned_abs(),
+        }
+    }
+    Ok(counts)
 }
 
 /// Credentials of keys in any order, which is kept.
