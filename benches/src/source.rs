@@ -22,8 +22,7 @@ impl BenchSource {
     pub(crate) fn move_all(&self, keys: usize) {
         let mut counters = self.counters.lock().unwrap();
         let known = counters.len();
-        counters
-            .extend((known..keys).map(|i| Counter { key: KeyId(i as i64 + 1), traffic: Traffic::default() }));
+        counters.extend((known..keys).map(|i| Counter::of(KeyId(i as i64 + 1), Traffic::default())));
         for counter in counters.iter_mut() {
             counter.traffic = counter.traffic.plus(Traffic { up: 1_000, down: 9_000 });
         }
@@ -36,7 +35,7 @@ impl TrafficSource for BenchSource {
         &self.server
     }
 
-    async fn read(&self, _last: Option<&Epoch>) -> Result<Reading> {
+    async fn read(&self, _last: Option<Epoch>) -> Result<Reading> {
         let epoch = Epoch { id: "one".into(), evidence: String::new() };
         Ok(Reading { epoch, counters: self.counters.lock().unwrap().clone(), foreign: 0 })
     }

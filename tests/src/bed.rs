@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 use vpnkit::{
-    Config, Endpoint, Inbound, InboundTag, KeyId, Protocol, RealityKeys, Security, Tls, VpnKit, XrayConfig,
+    Config, Endpoint, Inbound, InboundTag, KeyId, NodeId, Protocol, RealityKeys, Security, ServerId, Tls,
+    VpnKit, XrayConfig,
 };
 
 use crate::{Certificate, Site, XrayClient, free_ports, xray_binary};
@@ -105,5 +106,6 @@ impl Bed {
 /// An inbound on a free port of loopback.
 pub fn inbound(tag: &str, protocol: Protocol) -> Inbound {
     let [port] = free_ports();
-    Inbound::new(InboundTag::new(tag).unwrap(), port, protocol).listen("127.0.0.1".parse().unwrap())
+    let inbound = Inbound::new(InboundTag::new(tag).unwrap(), port, protocol);
+    inbound.on(ServerId::new(&NodeId::main(), "xray")).listen("127.0.0.1".parse().unwrap())
 }

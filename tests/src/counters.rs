@@ -59,7 +59,7 @@ impl TrafficSource for CounterClient {
         &self.server
     }
 
-    async fn read(&self, _last: Option<&Epoch>) -> Result<Reading> {
+    async fn read(&self, _last: Option<Epoch>) -> Result<Reading> {
         let fault =
             |e: std::io::Error| Error::new(ErrorKind::Unavailable, "fake.read", "no answer").caused_by(e);
         let mut stream = UnixStream::connect(&self.socket).await.map_err(fault)?;
@@ -67,10 +67,7 @@ impl TrafficSource for CounterClient {
         stream.read_to_string(&mut text).await.map_err(fault)?;
         let counters = text.lines().zip(1..).map(|(line, key)| {
             let (up, down) = line.split_once(' ').unwrap();
-            Counter {
-                key: KeyId(key),
-                traffic: Traffic { up: up.parse().unwrap(), down: down.parse().unwrap() },
-            }
+            Counter::of(KeyId(key), Traffic { up: up.parse().unwrap(), down: down.parse().unwrap() })
         });
         let epoch = Epoch { id: "one".into(), evidence: String::new() };
         Ok(Reading { epoch, counters: counters.collect(), foreign: 0 })

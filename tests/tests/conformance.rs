@@ -116,10 +116,9 @@ impl XrayWire {
     }
 
     async fn install(&self) {
-        let accounts = [1, 2].map(|key| Account {
-            key: KeyId(key),
-            device: DeviceName::default(),
-            secret: self.credentials[usize::try_from(key).unwrap() - 1].secret.clone(),
+        let accounts = [1, 2].map(|key| {
+            let secret = self.credentials[usize::try_from(key).unwrap() - 1].secret.clone();
+            Account::of(KeyId(key), DeviceName::default(), secret)
         });
         let change = Change::PutInbound(Arc::clone(&self.inbound), accounts.into());
         for outcome in self.xray.apply(&[change]).await.unwrap() {
@@ -133,7 +132,7 @@ impl Wire for XrayWire {
     async fn pass(&self, key: KeyId, traffic: Traffic) {
         let reach = ResolvedHost::at("127.0.0.1");
         let credential = &self.credentials[usize::try_from(key.0).unwrap() - 1];
-        let endpoint = self.xray.endpoint(key, credential, &self.inbound, &reach).unwrap();
+        let endpoint = self.xray.rules().endpoint(key, credential, &self.inbound, &reach).unwrap();
         let client = XrayClient::start(&endpoint).await;
         client.tunnel.download(&self.site, usize::try_from(traffic.down).unwrap()).await.unwrap();
         client.tunnel.upload(&self.site, usize::try_from(traffic.up).unwrap()).await.unwrap();

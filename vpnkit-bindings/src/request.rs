@@ -64,7 +64,7 @@ impl Request {
         if operation == SANDBOX {
             Ok(Found(None))
         } else {
-            Operation::named(operation).map(|o| Found(Some(o)))
+            operation::named(operation).map(|o| Found(Some(o)))
         }
     }
 

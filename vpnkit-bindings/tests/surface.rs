@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use vpnkit::operation::Operation;
+use vpnkit::operation;
 
 #[test]
 fn the_committed_surface_is_the_facade_s() {
@@ -24,7 +24,7 @@ fn the_committed_surface_is_the_facade_s() {
 #[test]
 fn every_operation_is_described() {
     let mut names = BTreeSet::new();
-    for operation in Operation::all() {
+    for operation in operation::all() {
         assert!(names.insert(operation.name), "{} is there twice", operation.name);
         let summary = operation.docs.lines().next().unwrap_or_default();
         assert!(summary.ends_with(['.', ',']) || summary.len() > 40, "{}: {summary:?}", operation.name);
@@ -37,7 +37,7 @@ fn every_operation_is_described() {
 #[test]
 fn the_errors_of_an_operation_are_those_that_its_documentation_names() {
     let codes =
-        |name| Operation::named(name).unwrap().errors().iter().map(|k| k.code()).collect::<BTreeSet<_>>();
+        |name| operation::named(name).unwrap().errors().iter().map(|k| k.code()).collect::<BTreeSet<_>>();
     assert_eq!(
         codes("keys.update"),
         BTreeSet::from(["not_found", "conflict", "invalid_input", "already_exists"])

@@ -16,7 +16,6 @@ use crate::{Error, ErrorKind, Result, Secret};
 
 /// One operation.
 #[derive(Debug)]
-#[non_exhaustive]
 pub struct Operation {
     /// Noun and verb: `keys.create`.
     pub name: &'static str,
@@ -40,7 +39,6 @@ pub struct Operation {
 
 /// What the schema of the arguments does not say of a parameter.
 #[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
 pub struct Parameter {
     /// Its name.
     pub name: &'static str,
@@ -59,7 +57,7 @@ pub type Call = Box<dyn FnOnce(&Engine) -> Running + Send>;
 pub type Running = Pin<Box<dyn Future<Output = Result<Answer>> + Send>>;
 
 impl Operation {
-    /// Returns every operation.
+    /// Returns every operation of the engine; the facade has some of its own.
     #[must_use]
     pub fn all() -> Vec<&'static Self> {
         crate::engine::OPERATIONS.iter().copied().flatten().collect()

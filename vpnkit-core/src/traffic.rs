@@ -1,7 +1,8 @@
-//! The seam to whatever counts bytes.
+//! The interface to what counts bytes.
 
 use std::fmt::Debug;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
@@ -15,25 +16,69 @@ use crate::{Result, Timestamp};
 pub struct Epoch {
     /// Equal ids mean: the same lifetime, so counters can be compared.
     pub id: String,
-    /// What the source needs to recognise this lifetime again after a restart of vpnkit; only it reads this.
+    /// What the source needs to recognise this lifetime again after a restart of vpnkit, and to know which of its readings
+    /// was the last one to be stored; only it reads this.
     pub evidence: String,
 }
 
-/// One key's cumulative counter within an epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a counter counts where a key has several at once: a session, a peer. Unique within an epoch of its server.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Series(Arc<str>);
+
+impl Series {
+    /// Names a series. The empty name is that of a key's one counter: `None`.
+    #[must_use]
+    pub fn new(name: &str) -> Option<Self> {
+        (!name.is_empty()).then(|| Self(Arc::from(name)))
+    }
+
+    /// Returns the name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A cumulative counter of one key within an epoch.
+///
+/// Servers that count by account have one a key. Servers that count by session or by peer name each, and say once that it
+/// has ended, with its last count; they may go on saying so until they know that a reading that says it was stored (see
+/// [`Epoch::evidence`]): it is counted once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counter {
     /// Whose bytes.
     pub key: KeyId,
-    /// Bytes since the epoch began.
+    /// Which of the key's counters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series: Option<Series>,
+    /// Bytes since it began.
     pub traffic: Traffic,
+    /// It never moves again.
+    #[serde(default)]
+    pub ended: bool,
+}
+
+impl Counter {
+    /// Makes the one counter of a key.
+    #[must_use]
+    pub const fn of(key: KeyId, traffic: Traffic) -> Self {
+        Self { key, series: None, traffic, ended: false }
+    }
+
+    /// Returns what tells it from the others of its server.
+    #[must_use]
+    pub fn place(&self) -> (KeyId, Option<&Series>) {
+        (self.key, self.series.as_ref())
+    }
 }
 
 /// One look at cumulative counters.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
     /// The lifetime that the counters belong to.
     pub epoch: Epoch,
-    /// In any order; several counters of one key are summed.
+    /// In any order; several of one key and series are summed.
     pub counters: Vec<Counter>,
     /// Counters on the server that are not vpnkit's: reported, never billed.
     pub foreign: usize,
@@ -61,6 +106,7 @@ pub struct OnlineAddress {
 ///
 /// Counters are cumulative and are never reset by reading. No method has a default body: a wrapper that forgets
 /// one does not compile.
+#[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait TrafficSource: Debug + Send + Sync {
     /// The server it reads.
@@ -68,7 +114,7 @@ pub trait TrafficSource: Debug + Send + Sync {
 
     /// Reads all counters. `last` is the epoch of the newest reading that was stored; the source answers with an
     /// equal epoch id exactly when its counters go on from there.
-    async fn read(&self, last: Option<&Epoch>) -> Result<Reading>;
+    async fn read(&self, last: Option<Epoch>) -> Result<Reading>;
 
     /// Who has connections open now.
     async fn online(&self) -> Result<Vec<OnlineKey>>;

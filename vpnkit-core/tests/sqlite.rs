@@ -14,9 +14,10 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use vpnkit_core::backend::Fingerprint;
-use vpnkit_core::model::{CreateKey, Cursor, EventKind, KeyQuery, KeyRef};
+use vpnkit_core::model::{CreateKey, Cursor, EventKind, KeyQuery, KeyRef, NodeId, ServerId, Traffic};
 use vpnkit_core::store::sqlite::{SqliteOptions, SqliteStore};
 use vpnkit_core::store::{KeyStore as _, Request, StoreOp, StoreTxn};
+use vpnkit_core::traffic::Counter;
 use vpnkit_core::{Clock as _, ErrorKind, ManualClock};
 
 fn create(name: &str) -> StoreTxn {
@@ -80,7 +81,11 @@ async fn an_older_schema_is_brought_up_to_date() {
          INSERT INTO meters VALUES (7, 50, 20, 15, 5, 1500);
          INSERT INTO credentials VALUES (7, 'trojan', 'default', 'password', x'00');
          INSERT INTO events VALUES (1, 1000, 'server.refused', 7, NULL, x'0198c5d5aaaa7bbb8cccddddeeeeffff', 'why');
-         INSERT INTO requests VALUES ('keys.create:pay:1', 1000, '[7]', 1);"
+         INSERT INTO requests VALUES ('keys.create:pay:1', 1000, '[7]', 1);
+         INSERT INTO inbounds VALUES ('main', 'ws', 443, NULL,
+           '{{\"node\":\"main\",\"tag\":\"ws\",\"listen\":\"0.0.0.0\",\"port\":443,\"protocol\":{{\"type\":\"vmess\"}}}}');
+         INSERT INTO sources VALUES (1, 'main/xray', 'e', '{{}}', 4);
+         INSERT INTO counters VALUES (1, 7, 15, 5);"
     ))
     .unwrap();
     drop(old);
@@ -90,6 +95,12 @@ async fn an_older_schema_is_brought_up_to_date() {
     assert_eq!((key.id.0, key.version, key.used, key.note.as_deref()), (7, 3, 20, Some("n")));
     assert_eq!((key.device_limit, key.link_revision, key.credentials.len()), (None, 0, 1));
     assert_eq!(store.documents().await.unwrap(), []);
+    // A node had one server, an Xray.
+    let xray = ServerId::new(&NodeId::main(), "xray");
+    let [inbound] = &store.inbounds().await.unwrap()[..] else { panic!("one inbound") };
+    assert_eq!((inbound.server.as_ref(), inbound.port), (Some(&xray), 443));
+    let baseline = store.baseline(&xray).await.unwrap().unwrap();
+    assert_eq!(baseline.counters, [Counter::of(key.id, Traffic { up: 15, down: 5 })]);
     let events = store.events(Cursor::START, 10).await.unwrap().events;
     assert_eq!(events.iter().map(|event| event.kind).collect::<Vec<_>>(), [EventKind::KeyRejected]);
     // What was asked for then is not known, so nothing of it is refused.

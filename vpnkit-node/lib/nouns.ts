@@ -25,6 +25,7 @@ import {
   type KeyQuery,
   type OnlineKey,
   type RenderOptions,
+  type ServerConfig,
   type ServerStatus,
   type SubscriptionSettings,
   type SubscriptionTemplate,
@@ -49,6 +50,7 @@ import {
   writeKeyPatch,
   writeKeyQuery,
   writeRenderOptions,
+  writeServerConfig,
   writeSubscriptionSettings,
   writeSubscriptionTemplate,
 } from "./records.js";
@@ -601,10 +603,22 @@ export class Servers {
     this.#calls = calls;
   }
 
-  /** How every server does. */
+  /** Tells how every server of this process does. */
   async status(options?: CallOptions): Promise<ServerStatus[]> {
     const operation = "servers.status";
     return this.#calls.call(operation, {}, (json: Json): ServerStatus[] => json.map(readServerStatus), options);
+  }
+
+  /**
+   * Reads the counters of a server a last time and stops driving it; a managed one ends. Its inbounds stay in the
+   * store, and nobody is told of them until the server is added again.
+   *
+   * Rejects with NotFoundError.
+   */
+  async remove(id: string, options?: CallOptions): Promise<void> {
+    const operation = "servers.remove";
+    const args = { id };
+    return this.#calls.call(operation, args, () => undefined, options);
   }
 
   /**
@@ -623,5 +637,19 @@ export class Servers {
     const operation = "servers.log";
     const args = { id, lines };
     return this.#calls.call(operation, args, (json: Json): string[] => json, options);
+  }
+
+  /**
+   * Takes a server in and starts it. One that does not start is `down`, and tried again.
+   *
+   * It belongs to this kit until it is removed or the kit is closed; what the configuration lists is what a kit begins
+   * with.
+   *
+   * Rejects with InvalidConfigError with the `field`, or when there is a server of this node and name.
+   */
+  async add(server: ServerConfig, options?: CallOptions): Promise<ServerStatus> {
+    const operation = "servers.add";
+    const args = { server: writeServerConfig(operation, server) };
+    return this.#calls.call(operation, args, readServerStatus, options);
   }
 }

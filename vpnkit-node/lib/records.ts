@@ -167,6 +167,8 @@ export const readTraffic = (json: Json): Traffic =>
 
 /** What one reading added. */
 export interface Collected {
+  /** Of which server. */
+  readonly server: string;
   /** Keys whose traffic was updated. */
   readonly keysUpdated: number;
   /** Bytes that were added. */
@@ -180,6 +182,7 @@ export interface Collected {
 /** @internal */
 export const readCollected = (json: Json): Collected =>
   Object.freeze({
+    server: json.server,
     keysUpdated: json.keys_updated,
     traffic: readTraffic(json.traffic),
     limited: json.limited,
@@ -690,7 +693,12 @@ export function writeSecurity(operation: string, given: Security): Json {
 export interface Inbound {
   /** The machine. Default: `main`. */
   readonly node?: string | undefined;
-  /** The name, unique on its node. */
+  /**
+   * The server that runs it: `node/name`. Without it, `ensure` keeps the one that it has, or chooses the first server
+   * of the node that can run it.
+   */
+  readonly server?: string | null | undefined;
+  /** The name, unique on its node: 1 to 64 of `A-Z a-z 0-9 . _ -`. */
   readonly tag: string;
   /** The address to listen on. Default: `0.0.0.0`. */
   readonly listen?: string | undefined;
@@ -710,6 +718,7 @@ export interface Inbound {
 export const readInbound = (json: Json): Required<Inbound> =>
   Object.freeze({
     node: json.node,
+    server: json.server ?? null,
     tag: json.tag,
     listen: json.listen,
     port: json.port,
@@ -721,8 +730,11 @@ export const readInbound = (json: Json): Required<Inbound> =>
 
 /** @internal */
 export const writeInbound = (operation: string, given: Inbound): Json => ({
-  ...others(operation, given, ["node", "tag", "listen", "port", "protocol", "transport", "security", "dedicatedTo"]),
+  ...others(operation, given, [
+    "node", "server", "tag", "listen", "port", "protocol", "transport", "security", "dedicatedTo",
+  ]),
   node: given.node,
+  server: given.server,
   tag: given.tag,
   listen: given.listen,
   port: given.port,
@@ -1042,6 +1054,8 @@ export interface ManagedXray {
   readonly address: string;
   /** The machine it runs on. Default: `main`. */
   readonly node?: string | undefined;
+  /** Its name on the machine. A second Xray there needs one of its own. Default: `xray`. */
+  readonly name?: string | undefined;
   /** The program. Default: `xray` from the search path. */
   readonly binary?: string | undefined;
   /** A directory of its own, absolute: config, API socket, lock. Created with mode 0700. */
@@ -1067,11 +1081,13 @@ export interface ManagedXray {
 /** @internal */
 export const writeManagedXray = (operation: string, given: ManagedXray): Json => ({
   ...others(operation, given, [
-    "type", "address", "node", "binary", "directory", "liveAccounting", "cutConnections", "logLevel", "extra",
+    "type", "address", "node", "name", "binary", "directory", "liveAccounting", "cutConnections", "logLevel",
+    "extra",
   ]),
   type: "managed_xray",
   address: given.address,
   node: given.node,
+  name: given.name,
   binary: given.binary,
   directory: given.directory,
   live_accounting: given.liveAccounting,
@@ -1087,6 +1103,8 @@ export interface AttachedXray {
   readonly address: string;
   /** The machine it runs on. Default: `main`. */
   readonly node?: string | undefined;
+  /** Its name on the machine. A second Xray there needs one of its own. Default: `xray`. */
+  readonly name?: string | undefined;
   /** `host:port` or `unix:/path`. The API has no password: keep it on loopback or in a socket file. */
   readonly api: string;
   /** A binary of Xray, for `xray api adi`: with it inbounds can be added live. */
@@ -1099,10 +1117,11 @@ export interface AttachedXray {
 
 /** @internal */
 export const writeAttachedXray = (operation: string, given: AttachedXray): Json => ({
-  ...others(operation, given, ["type", "address", "node", "api", "binary", "cutConnections", "liveAccounting"]),
+  ...others(operation, given, ["type", "address", "node", "name", "api", "binary", "cutConnections", "liveAccounting"]),
   type: "attached_xray",
   address: given.address,
   node: given.node,
+  name: given.name,
   api: given.api,
   binary: given.binary,
   cut_connections: given.cutConnections,
@@ -1126,10 +1145,14 @@ export function writeServerConfig(operation: string, given: ServerConfig): Json 
 
 /** How a server does. */
 export interface ServerStatus {
-  /** `node/program`. */
+  /** `node/name`. */
   readonly id: string;
   /** Its node. */
   readonly node: string;
+  /** Its program: `xray`. */
+  readonly program: string;
+  /** Name or IP that clients dial, unless an inbound has hosts of its own. */
+  readonly address: string;
   /** Whether it answers. */
   readonly state: ServerCondition;
   /** Why it is down, in one line. */
@@ -1151,6 +1174,8 @@ export const readServerStatus = (json: Json): ServerStatus =>
   Object.freeze({
     id: json.id,
     node: json.node,
+    program: json.program,
+    address: json.address,
     state: json.state,
     reason: json.reason ?? null,
     lifetime: json.lifetime ?? null,

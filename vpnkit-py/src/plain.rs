@@ -96,5 +96,5 @@ pub(crate) fn event_kinds() -> Vec<&'static str> {
 /// Every operation of the facade.
 #[pyfunction]
 pub(crate) fn operations() -> Vec<&'static str> {
-    vpnkit::operation::Operation::all().into_iter().map(|operation| operation.name).collect()
+    vpnkit::operation::all().into_iter().map(|operation| operation.name).collect()
 }

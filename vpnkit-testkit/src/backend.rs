@@ -55,7 +55,7 @@ pub async fn started(backend: Arc<dyn ProtocolBackend>) -> Arc<dyn ProtocolBacke
 async fn account(s: &Subject, key: i64) -> Account {
     let protocol = s.inbound.protocol.credential();
     let secret = s.backend.issue(protocol, &DeviceName::default()).await.unwrap();
-    Account { key: KeyId(key), device: DeviceName::default(), secret }
+    Account::of(KeyId(key), DeviceName::default(), secret)
 }
 
 async fn apply(s: &Subject, changes: &[Change]) {
@@ -100,11 +100,11 @@ pub async fn what_was_applied_is_observed(s: Subject) {
     apply(&s, &puts).await;
     let seen = observed(&s).await;
     let held = &seen.inbounds[&inbound.tag];
-    assert_eq!(held.fingerprint, Some(s.backend.inbound_fingerprint(&inbound)));
+    assert_eq!(held.fingerprint, Some(s.backend.rules().inbound_fingerprint(&inbound)));
     assert_eq!(held.accounts.len(), 3);
     for account in [&a, &b, &phone] {
         let id = (account.key, account.device.clone());
-        assert_eq!(held.accounts[&id], s.backend.account_fingerprint(&inbound, account));
+        assert_eq!(held.accounts[&id], s.backend.rules().account_fingerprint(&inbound, account));
     }
     apply(&s, &[Change::RemoveAccount(inbound.tag.clone(), KeyId(2), DeviceName::default())]).await;
     assert_eq!(observed(&s).await.inbounds[&inbound.tag].accounts.len(), 2);
@@ -139,8 +139,14 @@ pub async fn a_replaced_account_has_another_fingerprint(s: Subject) {
     apply(&s, &[Change::PutAccount(Arc::clone(&inbound), old.clone())]).await;
     apply(&s, &[Change::PutAccount(Arc::clone(&inbound), new.clone())]).await;
     let held = observed(&s).await.inbounds[&inbound.tag].accounts.clone();
-    assert_eq!(held.into_values().collect::<Vec<_>>(), [s.backend.account_fingerprint(&inbound, &new)]);
-    assert_ne!(s.backend.account_fingerprint(&inbound, &old), s.backend.account_fingerprint(&inbound, &new));
+    assert_eq!(
+        held.into_values().collect::<Vec<_>>(),
+        [s.backend.rules().account_fingerprint(&inbound, &new)]
+    );
+    assert_ne!(
+        s.backend.rules().account_fingerprint(&inbound, &old),
+        s.backend.rules().account_fingerprint(&inbound, &new)
+    );
 }
 
 /// A credential of another protocol is refused, the server survives, the neighbours are installed.
@@ -179,13 +185,13 @@ pub async fn applying_the_difference_leaves_none(s: Subject) {
         accounts[..4].iter().map(|a| Change::PutAccount(Arc::clone(&inbound), a.clone())).collect();
     apply(&s, &start).await;
     let wanted = vec![account(&s, 1).await, accounts[1].clone(), accounts[4].clone(), accounts[5].clone()];
-    let full = DesiredState { inbounds: vec![(Arc::clone(&inbound), wanted)] };
+    let full = DesiredState { inbounds: vec![(Arc::clone(&inbound), wanted)], ..DesiredState::default() };
     for desired in [full.clone(), DesiredState::default(), full] {
-        let steps = difference(s.backend.as_ref(), &desired, &observed(&s).await);
+        let steps = difference(s.backend.rules().as_ref(), &desired, &observed(&s).await);
         assert!(!steps.is_empty());
         apply(&s, &steps.inbounds).await;
         apply(&s, &steps.accounts).await;
-        let left = difference(s.backend.as_ref(), &desired, &observed(&s).await);
+        let left = difference(s.backend.rules().as_ref(), &desired, &observed(&s).await);
         assert!(left.is_empty(), "{left:?}");
     }
 }
@@ -197,7 +203,7 @@ pub async fn issued_secrets_differ_and_do_not_print(s: Subject) {
     let inbound = with_inbound(&s).await;
     let credential = vpnkit_core::model::Credential { device: a.device.clone(), secret: a.secret.clone() };
     let host = ResolvedHost::at("192.0.2.1");
-    let endpoint = s.backend.endpoint(a.key, &credential, &inbound, &host).unwrap();
+    let endpoint = s.backend.rules().endpoint(a.key, &credential, &inbound, &host).unwrap();
     assert_eq!((endpoint.port, endpoint.address.as_str()), (inbound.port, "192.0.2.1"));
     let change = Change::PutAccount(inbound, a.clone());
     for text in [format!("{a:?}"), format!("{change:?}"), format!("{endpoint:?}"), format!("{:?}", s.backend)]

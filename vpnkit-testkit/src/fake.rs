@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use vpnkit_core::backend::{
     Account, Capabilities, Change, Desired, Fingerprint, Health, Observed, ObservedInbound, ProtocolBackend,
-    ServerState,
+    ServerRules, ServerState,
 };
 use vpnkit_core::model::{
     Credential, CredentialKind, CredentialSecret, DeviceName, Endpoint, Inbound, InboundTag, KeyId, NodeId,
@@ -23,6 +23,8 @@ use vpnkit_core::{Error, ErrorKind, Result, Secret, async_trait};
 pub enum Fault {
     /// Every call fails as if nobody answered.
     Down,
+    /// It does not start.
+    Start,
     /// Changes are carried out, but the answer is lost.
     AnswerLost,
     /// Accounts of this key are refused.
@@ -54,21 +56,22 @@ pub struct FakeServer {
 
 impl Default for FakeServer {
     fn default() -> Self {
-        let node = NodeId::main();
-        Self {
-            id: ServerId::new(&node, "fake"),
-            node,
-            state: Mutex::default(),
-            signal: watch::channel(ServerState::Stopped).0,
-        }
+        Self::named(ServerId::new(&NodeId::main(), "fake"))
     }
 }
 
 impl FakeServer {
-    /// A server of the local node that is not started yet.
+    /// Makes a server of the local node that is not started yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Makes a server with this id.
+    #[must_use]
+    pub fn named(id: ServerId) -> Self {
+        let node = id.node();
+        Self { id, node, state: Mutex::default(), signal: watch::channel(ServerState::Stopped).0 }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -184,6 +187,41 @@ impl State {
     }
 }
 
+/// What is known of every [`FakeServer`]: it runs any inbound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FakeRules;
+
+impl ServerRules for FakeRules {
+    fn program(&self) -> &'static str {
+        "fake"
+    }
+
+    fn check(&self, inbound: &Inbound) -> Result<()> {
+        match inbound.port {
+            0 => Err(Error::invalid("fake.check", "port", "must not be 0")),
+            _ => Ok(()),
+        }
+    }
+
+    fn account_fingerprint(&self, _inbound: &Inbound, account: &Account) -> Fingerprint {
+        Fingerprint::of([account.secret.expose()])
+    }
+
+    fn inbound_fingerprint(&self, inbound: &Inbound) -> Fingerprint {
+        Fingerprint::of([Secret::reveal(|| serde_json::to_string(inbound)).unwrap_or_default()])
+    }
+
+    fn endpoint(
+        &self,
+        key: KeyId,
+        credential: &Credential,
+        inbound: &Inbound,
+        host: &ResolvedHost,
+    ) -> Result<Endpoint> {
+        Endpoint::of(key, credential, inbound, host)
+    }
+}
+
 #[async_trait]
 impl ProtocolBackend for FakeServer {
     fn id(&self) -> &ServerId {
@@ -192,6 +230,10 @@ impl ProtocolBackend for FakeServer {
 
     fn node(&self) -> &NodeId {
         &self.node
+    }
+
+    fn rules(&self) -> Arc<dyn ServerRules> {
+        Arc::new(FakeRules)
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -203,18 +245,14 @@ impl ProtocolBackend for FakeServer {
         capabilities
     }
 
-    fn check(&self, inbound: &Inbound) -> Result<()> {
-        match inbound.port {
-            0 => Err(Error::invalid("fake.check", "port", "must not be 0")),
-            _ => Ok(()),
-        }
-    }
-
     async fn issue(&self, protocol: CredentialKind, _device: &DeviceName) -> Result<CredentialSecret> {
         Ok(CredentialSecret::generate(protocol))
     }
 
     async fn start(&self, desired: Arc<dyn Desired>) -> Result<()> {
+        if self.state().faults.contains(&Fault::Start) {
+            return Err(Error::new(ErrorKind::BinaryMissing, "fake.start", "told not to start"));
+        }
         self.state().desired = Some(desired);
         self.restart().await;
         Ok(())
@@ -237,20 +275,14 @@ impl ProtocolBackend for FakeServer {
         let state = self.answer("fake.observe")?;
         let mut observed = Observed::default();
         for (tag, (inbound, accounts)) in &state.inbounds {
-            let accounts =
-                accounts.iter().map(|(id, a)| (id.clone(), self.account_fingerprint(inbound, a))).collect();
-            let fingerprint = Some(self.inbound_fingerprint(inbound));
+            let accounts = accounts
+                .iter()
+                .map(|(id, a)| (id.clone(), FakeRules.account_fingerprint(inbound, a)))
+                .collect();
+            let fingerprint = Some(FakeRules.inbound_fingerprint(inbound));
             observed.inbounds.insert(tag.clone(), ObservedInbound { fingerprint, accounts });
         }
         Ok(observed)
-    }
-
-    fn account_fingerprint(&self, _inbound: &Inbound, account: &Account) -> Fingerprint {
-        Fingerprint::of([account.secret.expose()])
-    }
-
-    fn inbound_fingerprint(&self, inbound: &Inbound) -> Fingerprint {
-        Fingerprint::of([Secret::reveal(|| serde_json::to_string(inbound)).unwrap_or_default()])
     }
 
     async fn disconnect(&self, keys: &[KeyId], _inbounds: &[Arc<Inbound>]) -> Result<usize> {
@@ -258,16 +290,6 @@ impl ProtocolBackend for FakeServer {
         let cut: Vec<KeyId> = keys.iter().copied().filter(|key| state.online.remove(key)).collect();
         state.cut.extend(&cut);
         Ok(cut.len())
-    }
-
-    fn endpoint(
-        &self,
-        key: KeyId,
-        credential: &Credential,
-        inbound: &Inbound,
-        host: &ResolvedHost,
-    ) -> Result<Endpoint> {
-        Endpoint::of(key, credential, inbound, host)
     }
 
     async fn health(&self) -> Result<Health> {
@@ -291,10 +313,9 @@ impl TrafficSource for FakeServer {
         &self.id
     }
 
-    async fn read(&self, _last: Option<&Epoch>) -> Result<Reading> {
+    async fn read(&self, _last: Option<Epoch>) -> Result<Reading> {
         let state = self.answer("fake.read")?;
-        let counters =
-            state.counters.iter().map(|(key, traffic)| Counter { key: *key, traffic: *traffic }).collect();
+        let counters = state.counters.iter().map(|(key, traffic)| Counter::of(*key, *traffic)).collect();
         let epoch = Epoch { id: state.lifetime.to_string(), evidence: String::new() };
         Ok(Reading { epoch, counters, foreign: 0 })
     }

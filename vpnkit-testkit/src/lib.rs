@@ -23,7 +23,7 @@ pub mod scenario;
 pub mod store;
 pub mod traffic;
 
-pub use fake::{FakeServer, Fault};
+pub use fake::{FakeRules, FakeServer, Fault};
 pub use vpnkit_core::ManualClock;
 
 /// Declares the case list of a suite once: as names, and as a macro that makes a test of each.

@@ -13,7 +13,7 @@ use vpnkit_core::model::{
     KeyStatus, NewEvent, NodeId, PageToken, Patch, Protocol, ServerId, Sort, Traffic, UsageQuery, UsageStep,
 };
 use vpnkit_core::store::{KeyStore, Receipt, Request, StoreOp, StoreTxn, TrafficBatch};
-use vpnkit_core::traffic::Epoch;
+use vpnkit_core::traffic::{Counter, Epoch, Series};
 use vpnkit_core::{Clock as _, ErrorKind, ManualClock, Result, Secret, Timestamp};
 
 /// An empty store, and whatever must live as long as it (a temporary directory).
@@ -45,6 +45,7 @@ crate::suite!($ store_conformance, store, "Tests that the stores of an `async fn
     a_reading_is_counted_in_one_step,
     a_reading_on_an_old_baseline_is_refused,
     a_new_epoch_voids_old_counters,
+    sessions_of_a_key_are_kept_apart_and_forgotten,
     a_reading_that_reaches_the_limit_limits_the_key,
     counters_of_unknown_keys_are_passed_over,
     usage_is_summed_by_hour_and_day,
@@ -99,12 +100,13 @@ fn batch(after: u64, epoch: &str, new_epoch: bool, moved: Vec<Moved>) -> StoreOp
         epoch: Epoch { id: epoch.into(), evidence: "e".into() },
         new_epoch,
         moved,
+        forgotten: Vec::new(),
     }))
 }
 
 fn moved(key: KeyId, counter: (u64, u64), delta: (u64, u64)) -> Moved {
     let traffic = |(up, down)| Traffic { up, down };
-    Moved { key, counter: traffic(counter), delta: traffic(delta) }
+    Moved { key, series: None, counter: traffic(counter), ended: false, delta: traffic(delta) }
 }
 
 async fn kinds(s: &Subject, after: Cursor) -> Vec<EventKind> {
@@ -536,6 +538,30 @@ pub async fn a_new_epoch_voids_old_counters(s: Subject) {
     assert_eq!((get(&s, a.id).await.unwrap().used, get(&s, b.id).await.unwrap().used), (12, 14));
 }
 
+/// A key may have several counters; one that has ended is remembered until it is forgotten.
+pub async fn sessions_of_a_key_are_kept_apart_and_forgotten(s: Subject) {
+    let key = created(&s, CreateKey::default()).await;
+    let session =
+        |name: &str, up, ended| Moved { series: Series::new(name), ended, ..moved(key.id, (up, 0), (up, 0)) };
+    let both = vec![session("a", 5, false), session("b", 7, true)];
+    commit(&s, vec![batch(0, "1", true, both)]).await.unwrap();
+    assert_eq!(get(&s, key.id).await.unwrap().used, 12);
+    let counters = async || {
+        let baseline = s.store.baseline(&server()).await.unwrap().unwrap();
+        let shown = |c: &Counter| (c.series.as_ref().map(|s| s.as_str().to_owned()), c.traffic.up, c.ended);
+        baseline.counters.iter().map(shown).collect::<Vec<_>>()
+    };
+    assert_eq!(counters().await, [(Some("a".into()), 5, false), (Some("b".into()), 7, true)]);
+    let StoreOp::Traffic(mut forgetting) = batch(1, "1", false, vec![session("a", 6, true)]) else {
+        unreachable!()
+    };
+    forgetting.forgotten.extend(Series::new("b").map(|series| (key.id, series)));
+    commit(&s, vec![StoreOp::Traffic(forgetting)]).await.unwrap();
+    assert_eq!(counters().await, [(Some("a".into()), 6, true)]);
+    commit(&s, vec![StoreOp::Delete { key: key.id, expected: None }]).await.unwrap();
+    assert_eq!(counters().await, []);
+}
+
 /// In the same batch, exactly at the limit, and a disabled key stays disabled.
 pub async fn a_reading_that_reaches_the_limit_limits_the_key(s: Subject) {
     let limit = ByteSize::from_bytes(100);
@@ -614,6 +640,20 @@ pub async fn inbounds_are_kept_and_ports_are_unique(s: Subject) {
     let moved = Inbound { port: 1003, ..a.clone() };
     commit(&s, put(&moved)).await.unwrap();
     commit(&s, put(&clash)).await.unwrap();
+    // A port may be shared by nodes, by addresses, and by TCP and UDP; not where one address is all.
+    let on = |t: &str, address: [u8; 4]| Inbound::new(tag(t), 1005, Protocol::Vmess).listen(address.into());
+    let (one, two) = (on("one", [192, 0, 2, 1]), on("two", [192, 0, 2, 2]));
+    commit(&s, put(&one)).await.unwrap();
+    commit(&s, put(&two)).await.unwrap();
+    let taken = commit(&s, put(&on("all", [0, 0, 0, 0]))).await.unwrap_err();
+    assert_eq!((taken.kind(), taken.get("field")), (ErrorKind::AlreadyExists, Some("port")));
+    let elsewhere = on("all", [0, 0, 0, 0]).on(ServerId::new(&NodeId::new("other").unwrap(), "fake"));
+    commit(&s, put(&elsewhere)).await.unwrap();
+    assert_eq!(s.store.inbounds().await.unwrap().last(), Some(&elsewhere));
+    for gone in [&one, &two, &elsewhere] {
+        let remove = StoreOp::RemoveInbound(gone.node.clone(), gone.tag.clone());
+        commit(&s, vec![remove]).await.unwrap();
+    }
     let orphan = Inbound::new(tag("d"), 1004, Protocol::Vmess).dedicated_to(KeyId(999));
     assert_eq!(commit(&s, put(&orphan)).await.unwrap_err().kind(), ErrorKind::NotFound);
     let remove = || vec![StoreOp::RemoveInbound(NodeId::main(), tag("b"))];

@@ -38,7 +38,7 @@ crate::suite!($ traffic_conformance, traffic, "Tests that the sources of an `asy
 const SOME: Traffic = Traffic { up: 20_000, down: 50_000 };
 
 async fn read(s: &Subject, last: Option<&Reading>) -> Reading {
-    s.source.read(last.map(|r| &r.epoch)).await.unwrap()
+    s.source.read(last.map(|r| r.epoch.clone())).await.unwrap()
 }
 
 fn counter(reading: &Reading, key: i64) -> Traffic {
@@ -86,5 +86,5 @@ pub async fn an_epoch_is_recognised_from_what_was_stored(s: Subject) {
     let first = read(&s, None).await;
     let stored = serde_json::to_string(&first.epoch).unwrap();
     let epoch = serde_json::from_str(&stored).unwrap();
-    assert_eq!(s.source.read(Some(&epoch)).await.unwrap().epoch.id, first.epoch.id);
+    assert_eq!(s.source.read(Some(epoch)).await.unwrap().epoch.id, first.epoch.id);
 }

@@ -169,11 +169,8 @@ mod tests {
     #[test]
     fn messages_have_the_published_bytes() {
         let inbound = Inbound::new(InboundTag::new("vl").unwrap(), 1, Protocol::Vless { vision: true });
-        let account = Account {
-            key: KeyId(1),
-            device: DeviceName::default(),
-            secret: CredentialSecret::Vless("11111111-2222-4333-8444-555555555555".parse().unwrap()),
-        };
+        let secret = CredentialSecret::Vless("11111111-2222-4333-8444-555555555555".parse().unwrap());
+        let account = Account::of(KeyId(1), DeviceName::default(), secret);
         let mut user = user(&inbound, &account).unwrap();
         user.email = "u1".into();
         let add = AddUserOperation { user: Some(user) }.encode_to_vec();
@@ -196,7 +193,7 @@ mod tests {
     fn a_credential_of_another_protocol_is_never_sent() {
         let inbound = Inbound::new(InboundTag::new("vl").unwrap(), 1, Protocol::Vless { vision: true });
         let secret = CredentialSecret::generate(vpnkit_core::model::CredentialKind::Trojan);
-        let account = Account { key: KeyId(1), device: DeviceName::default(), secret };
+        let account = Account::of(KeyId(1), DeviceName::default(), secret);
         assert_eq!(user(&inbound, &account).unwrap_err().kind(), ErrorKind::Rejected);
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use vpnkit_core::model::NodeId;
+use vpnkit_core::model::{NodeId, ServerId, check_server_name};
 use vpnkit_core::{Error, Result};
 
 use crate::api::ApiAddress;
@@ -54,6 +54,9 @@ pub struct ManagedXray {
     /// The machine it runs on. Default: `main`.
     #[serde(default = "NodeId::main")]
     pub node: NodeId,
+    /// Its name on the machine. A second Xray there needs one of its own.
+    #[serde(default = "default_name")]
+    pub name: String,
     /// The program. Default: `xray` from the search path.
     #[serde(default = "default_binary")]
     #[schemars(extend("format" = "path"))]
@@ -79,6 +82,10 @@ pub struct ManagedXray {
     pub extra: Option<Value>,
 }
 
+fn default_name() -> String {
+    "xray".to_owned()
+}
+
 fn default_binary() -> PathBuf {
     PathBuf::from("xray")
 }
@@ -93,6 +100,9 @@ pub struct AttachedXray {
     /// The machine it runs on. Default: `main`.
     #[serde(default = "NodeId::main")]
     pub node: NodeId,
+    /// Its name on the machine. A second Xray there needs one of its own.
+    #[serde(default = "default_name")]
+    pub name: String,
     /// `host:port` or `unix:/path`. The API has no password: keep it on loopback or in a socket file.
     pub api: String,
     /// A binary of Xray, for `xray api adi`: with it inbounds can be added live.
@@ -113,6 +123,7 @@ impl XrayConfig {
         Self::Managed(ManagedXray {
             address: address.into(),
             node: NodeId::main(),
+            name: default_name(),
             binary: default_binary(),
             directory: directory.into(),
             live_accounting: false,
@@ -127,11 +138,21 @@ impl XrayConfig {
         Self::Attached(AttachedXray {
             address: address.into(),
             node: NodeId::main(),
+            name: default_name(),
             api: api.into(),
             binary: None,
             cut_connections: false,
             live_accounting: false,
         })
+    }
+
+    /// Returns what it is called: its node and its name there.
+    #[must_use]
+    pub fn id(&self) -> ServerId {
+        match self {
+            Self::Managed(managed) => ServerId::new(&managed.node, &managed.name),
+            Self::Attached(attached) => ServerId::new(&attached.node, &attached.name),
+        }
     }
 
     /// Returns the machine it runs on.
@@ -150,6 +171,16 @@ impl XrayConfig {
             Self::Managed(managed) => &managed.address,
             Self::Attached(attached) => &attached.address,
         }
+    }
+
+    /// Sets its name on the machine.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        match &mut self {
+            Self::Managed(managed) => managed.name = name.into(),
+            Self::Attached(attached) => attached.name = name.into(),
+        }
+        self
     }
 
     /// Sets the machine it runs on.
@@ -199,6 +230,10 @@ impl XrayConfig {
         let mut fault = |path: &str, message: String| faults.push((path.to_owned(), message));
         if self.address().is_empty() || self.address().chars().any(|c| c.is_whitespace() || c == '/') {
             fault("address", "must be a name or an IP".to_owned());
+        }
+        let (Self::Managed(ManagedXray { name, .. }) | Self::Attached(AttachedXray { name, .. })) = self;
+        if let Err(e) = check_server_name(name) {
+            fault("name", e.message().to_owned());
         }
         match self {
             Self::Managed(managed) => {

@@ -29,6 +29,7 @@ mod xray;
 
 pub use config::{AttachedXray, LogLevel, ManagedXray, XrayConfig};
 pub use reality::RealityKeys;
+pub use rules::XrayRules;
 pub use xray::Xray;
 
 /// An inbound without accounts as Xray's config has it: to look at, or to carry into a config of your own.

@@ -1,11 +1,46 @@
 //! Which inbounds Xray can run. `tests/combinations` holds this to `xray run -test`.
 
-use vpnkit_core::model::{Inbound, Protocol, Security, Transport};
-use vpnkit_core::{Error, Result};
+use vpnkit_core::backend::{Account, Fingerprint, ServerRules};
+use vpnkit_core::model::{Credential, Endpoint, Inbound, KeyId, Protocol, Security, Transport};
+use vpnkit_core::subscription::ResolvedHost;
+use vpnkit_core::{Error, Result, Secret};
 
+use crate::account;
 use crate::reality::RealityKeys;
 
 const OP: &str = "xray.check";
+
+/// What is known of every Xray.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct XrayRules;
+
+impl ServerRules for XrayRules {
+    fn program(&self) -> &'static str {
+        "xray"
+    }
+
+    fn check(&self, inbound: &Inbound) -> Result<()> {
+        check(inbound)
+    }
+
+    fn account_fingerprint(&self, inbound: &Inbound, wanted: &Account) -> Fingerprint {
+        account::user(inbound, wanted).map_or(Fingerprint(0), |user| account::fingerprint(&user))
+    }
+
+    fn inbound_fingerprint(&self, inbound: &Inbound) -> Fingerprint {
+        Fingerprint::of([Secret::reveal(|| serde_json::to_string(inbound)).unwrap_or_default()])
+    }
+
+    fn endpoint(
+        &self,
+        key: KeyId,
+        credential: &Credential,
+        inbound: &Inbound,
+        host: &ResolvedHost,
+    ) -> Result<Endpoint> {
+        Endpoint::of(key, credential, inbound, host)
+    }
+}
 
 /// Refuses what Xray refuses, with the field that is at fault.
 pub(crate) fn check(inbound: &Inbound) -> Result<()> {

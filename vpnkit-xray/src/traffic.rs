@@ -20,7 +20,7 @@ impl TrafficSource for Xray {
         &self.inner.id
     }
 
-    async fn read(&self, last: Option<&Epoch>) -> Result<Reading> {
+    async fn read(&self, last: Option<Epoch>) -> Result<Reading> {
         // Xray may be restarted between two calls: then the counters are of another epoch than the rest.
         for _ in 0..3 {
             let before = Look::take(&self.inner).await?;
@@ -29,7 +29,7 @@ impl TrafficSource for Xray {
             if !before.continues(&after) {
                 continue;
             }
-            let epoch = self.inner.epoch(last, &before);
+            let epoch = self.inner.epoch(last.as_ref(), &before);
             let (counters, foreign) = sum(stats.into_iter().map(|stat| (stat.name, stat.value)));
             return Ok(Reading { epoch, counters, foreign });
         }
@@ -124,7 +124,7 @@ fn sum(stats: impl Iterator<Item = (String, i64)>) -> (Vec<Counter>, usize) {
             _ => {}
         }
     }
-    (keys.into_iter().map(|(key, traffic)| Counter { key, traffic }).collect(), foreign)
+    (keys.into_iter().map(|(key, traffic)| Counter::of(key, traffic)).collect(), foreign)
 }
 
 #[cfg(test)]
@@ -143,10 +143,8 @@ mod tests {
         ];
         let (mut counters, foreign) = sum(stats.into_iter().map(|(n, v)| (n.to_owned(), v)));
         counters.sort_by_key(|c| c.key);
-        let expected = [
-            Counter { key: KeyId(7), traffic: Traffic { up: 1, down: 110 } },
-            Counter { key: KeyId(8), traffic: Traffic::default() },
-        ];
+        let expected =
+            [Counter::of(KeyId(7), Traffic { up: 1, down: 110 }), Counter::of(KeyId(8), Traffic::default())];
         assert_eq!(counters, expected);
         assert_eq!(foreign, 1);
     }

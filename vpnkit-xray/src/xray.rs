@@ -12,15 +12,13 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vpnkit_core::backend::{
-    Account, Capabilities, Change, Desired, Fingerprint, Health, Observed, ObservedInbound, ProtocolBackend,
+    Capabilities, Change, Desired, Health, Observed, ObservedInbound, ProtocolBackend, ServerRules,
     ServerState,
 };
 use vpnkit_core::model::{
-    Credential, CredentialKind, CredentialSecret, DeviceName, Endpoint, Inbound, InboundTag, KeyId, NodeId,
-    ServerId,
+    CredentialKind, CredentialSecret, DeviceName, Inbound, InboundTag, KeyId, NodeId, ServerId,
 };
-use vpnkit_core::subscription::ResolvedHost;
-use vpnkit_core::{Error, ErrorKind, Result, Secret};
+use vpnkit_core::{Error, ErrorKind, Result};
 
 use crate::account::{self, parse_email};
 use crate::api::{Api, ApiAddress};
@@ -29,7 +27,8 @@ use crate::config::{AttachedXray, XrayConfig};
 use crate::inner::Inner;
 use crate::loaded::Loaded;
 use crate::managed::{self, Home};
-use crate::{attached, cut, rules, version};
+use crate::rules::XrayRules;
+use crate::{attached, cut, version};
 
 /// One Xray: backend and traffic source.
 #[derive(Debug)]
@@ -50,7 +49,7 @@ impl Xray {
             XrayConfig::Attached(attached) => ApiAddress::parse(&attached.api)?,
         };
         let inner = Inner {
-            id: ServerId::new(config.node(), "xray"),
+            id: config.id(),
             managed: matches!(config, XrayConfig::Managed(_)),
             instance: uuid::Uuid::new_v4(),
             api: Mutex::new(Api::new(&address)?),
@@ -120,6 +119,10 @@ impl ProtocolBackend for Xray {
         self.config.node()
     }
 
+    fn rules(&self) -> Arc<dyn ServerRules> {
+        Arc::new(XrayRules)
+    }
+
     fn capabilities(&self) -> Capabilities {
         let live_counters = match &self.config {
             XrayConfig::Managed(managed) => managed.live_accounting,
@@ -133,10 +136,6 @@ impl ProtocolBackend for Xray {
         capabilities.online_addresses = true;
         capabilities.managed = self.inner.managed;
         capabilities
-    }
-
-    fn check(&self, inbound: &Inbound) -> Result<()> {
-        rules::check(inbound)
     }
 
     async fn issue(&self, protocol: CredentialKind, _device: &DeviceName) -> Result<CredentialSecret> {
@@ -220,18 +219,10 @@ impl ProtocolBackend for Xray {
                 .iter()
                 .filter_map(|user| Some((parse_email(&user.email)?, account::fingerprint(user))))
                 .collect();
-            let fingerprint = loaded.ours.map(|inbound| self.inbound_fingerprint(&inbound));
+            let fingerprint = loaded.ours.map(|inbound| XrayRules.inbound_fingerprint(&inbound));
             observed.inbounds.insert(tag, ObservedInbound { fingerprint, accounts });
         }
         Ok(observed)
-    }
-
-    fn account_fingerprint(&self, inbound: &Inbound, wanted: &Account) -> Fingerprint {
-        account::user(inbound, wanted).map_or(Fingerprint(0), |user| account::fingerprint(&user))
-    }
-
-    fn inbound_fingerprint(&self, inbound: &Inbound) -> Fingerprint {
-        Fingerprint::of([Secret::reveal(|| serde_json::to_string(inbound)).unwrap_or_default()])
     }
 
     async fn disconnect(&self, keys: &[KeyId], inbounds: &[Arc<Inbound>]) -> Result<usize> {
@@ -251,16 +242,6 @@ impl ProtocolBackend for Xray {
             Ok(Ok(Err(e))) => Err(fault("the kernel does not close connections").caused_by(e)),
             Ok(Err(_)) | Err(_) => Err(fault("closing connections did not end in time")),
         }
-    }
-
-    fn endpoint(
-        &self,
-        key: KeyId,
-        credential: &Credential,
-        inbound: &Inbound,
-        host: &ResolvedHost,
-    ) -> Result<Endpoint> {
-        Endpoint::of(key, credential, inbound, host)
     }
 
     async fn health(&self) -> Result<Health> {

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use vpnkit_core::engine::{
-    Engine, Events, Hosts, Inbounds, Keys, ServerParts, Servers, Subscriptions, TrafficView,
-};
+use vpnkit_core::engine::{Engine, Events, Hosts, Inbounds, Keys, ServerParts, Subscriptions, TrafficView};
 use vpnkit_core::store::{KeyStore, memory::MemoryStore};
 use vpnkit_core::{Clock, Result, Secret, SystemClock, Timestamp};
 
-use crate::config::{Config, ServerConfig, StoreConfig};
+use crate::config::{Config, StoreConfig};
+use crate::servers::{Servers, parts};
 
 /// Keys, limits, traffic and servers in this process. Clones share it.
 ///
@@ -22,8 +21,10 @@ pub struct VpnKit {
 impl VpnKit {
     /// Opens the store, starts the servers and the background work.
     ///
-    /// Errors: `InvalidConfig`; those of the store (`StoreLocked`, `StoreTooNew`, `StoreNotRecognized`, …); those of
-    /// starting a server (`BinaryMissing`, `VersionUnsupported`, `PortInUse`, `InUse`, `Rejected`).
+    /// A server that does not start is no error: it is `down`, [`Self::servers`] and an event tell why, and it is tried
+    /// again. A kit that has been opened serves keys and subscriptions whatever its servers do.
+    ///
+    /// Errors: `InvalidConfig`; those of the store (`StoreLocked`, `StoreTooNew`, `StoreNotRecognized`, …).
     pub async fn open(config: Config) -> Result<Self> {
         Self::open_with_clock(config, Arc::new(SystemClock)).await
     }
@@ -36,7 +37,11 @@ impl VpnKit {
     /// The same with servers of your own too: programs that vpnkit does not know, or fakes.
     pub async fn open_with(config: Config, clock: Arc<dyn Clock>, servers: Vec<ServerParts>) -> Result<Self> {
         config.validate()?;
-        let options = config.options();
+        let mut options = config.options();
+        #[cfg(feature = "xray")]
+        options.programs.push(Arc::new(vpnkit_xray::XrayRules));
+        // A server that comes with its backend brings its rules; another process may drive one of the same program.
+        options.programs.extend(servers.iter().map(|parts| parts.backend.rules()));
         let known = config.servers.into_iter().map(parts);
         let servers = known.chain(servers.into_iter().map(Ok)).collect::<Result<Vec<_>>>()?;
         let store: Arc<dyn KeyStore> = match config.store {
@@ -211,7 +216,7 @@ impl VpnKit {
         self.engine.events()
     }
 
-    /// Servers: status, log, reconcile.
+    /// Servers: add, remove, status, log, reconcile.
     ///
     /// ```
     /// use vpnkit::{Config, ServerCondition, VpnKit, XrayConfig};
@@ -230,7 +235,7 @@ impl VpnKit {
     /// ```
     #[must_use]
     pub fn servers(&self) -> Servers {
-        self.engine.servers()
+        Servers::of(&self.engine)
     }
 
     /// Returns the engine: for servers and bindings that call operations by name.
@@ -268,17 +273,4 @@ async fn open_sqlite(path: std::path::PathBuf, passphrase: Option<Secret>) -> Re
 async fn open_sqlite(_path: std::path::PathBuf, _passphrase: Option<Secret>) -> Result<Arc<dyn KeyStore>> {
     use vpnkit_core::{Error, ErrorKind};
     Err(Error::new(ErrorKind::Unsupported, "open", "this vpnkit was built without the feature `sqlite`"))
-}
-
-#[cfg(feature = "xray")]
-fn parts(config: ServerConfig) -> Result<ServerParts> {
-    let config = vpnkit_xray::XrayConfig::from(config);
-    let address = config.address().to_owned();
-    let xray = Arc::new(vpnkit_xray::Xray::new(config)?);
-    Ok(ServerParts { backend: xray.clone(), source: xray, address })
-}
-
-#[cfg(not(feature = "xray"))]
-fn parts(config: ServerConfig) -> Result<ServerParts> {
-    match config {}
 }

@@ -26,12 +26,15 @@
 
 mod config;
 mod kit;
+pub mod operation;
+mod servers;
 
 pub use config::{Config, ServerConfig, StoreConfig};
 pub use kit::VpnKit;
+pub use servers::Servers;
 pub use vpnkit_core::engine::{
     Collected, EventStream, Events, Hosts, Image, ImageFormat, InboundHosts, Inbounds, KeyIterator, Keys,
-    RenderOptions, ServerCondition, ServerStatus, Servers, Subscriptions, TrafficView,
+    Placement, PlacementState, RenderOptions, ServerCondition, ServerStatus, Subscriptions, TrafficView,
 };
 pub use vpnkit_core::model::*;
 pub use vpnkit_core::subscription::{self, Qr};
@@ -40,7 +43,7 @@ pub use vpnkit_core::{
     Clock, Error, ErrorKind, ManualClock, Result, Retry, Secret, SystemClock, Timestamp, Unreadable,
     async_trait, read_json,
 };
-pub use vpnkit_core::{backend, engine, operation, store, traffic};
+pub use vpnkit_core::{backend, engine, store, traffic};
 #[cfg(feature = "xray")]
 pub use vpnkit_xray as xray;
 #[cfg(feature = "xray")]

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
-use vpnkit::operation::Operation;
+use vpnkit::operation::{self, Operation};
 use vpnkit::{Config, ErrorKind, EventKind, KeyStatus, ServerConfig};
 
 use self::model::Surface;
@@ -70,7 +70,7 @@ const BY_HAND: &[(&str, &str)] = &[
 pub fn surface() -> BTreeMap<&'static str, String> {
     let mut generator = generator();
     let operations: Vec<Value> =
-        Operation::all().into_iter().map(|operation| described(operation, &mut generator)).collect();
+        operation::all().into_iter().map(|operation| described(operation, &mut generator)).collect();
     generator.subschema_for::<ServerConfig>();
     let records = generator.take_definitions(true);
     let config = self::generator().into_root_schema_for::<Config>().to_value();
@@ -133,7 +133,7 @@ fn described(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
 
 fn calls() -> BTreeMap<String, BTreeSet<String>> {
     let mut calls: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let named = Operation::all().into_iter().map(|o| o.name.split_once('.').unwrap_or(("kit", o.name)));
+    let named = operation::all().into_iter().map(|o| o.name.split_once('.').unwrap_or(("kit", o.name)));
     for (noun, verb) in named.chain(BY_HAND.iter().copied()) {
         calls.entry(noun.to_owned()).or_default().insert(verb.to_owned());
     }

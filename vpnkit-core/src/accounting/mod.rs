@@ -6,9 +6,13 @@
 //! | same epoch | larger | the difference |
 //! | same epoch | smaller: somebody reset the counter | all of it, and the tally says so |
 //! | another epoch: the server was restarted | anything | all of it |
+//! | the series has ended | anything | nothing: its end was counted when it was first told |
+//!
+//! "Reading" is that of one counter: of a key, and where the server has several of a key, of a series. A series that has
+//! ended is remembered for as long as the server tells of it, and forgotten then.
 
 use crate::model::{KeyId, Traffic};
-use crate::traffic::{Counter, Epoch, Reading};
+use crate::traffic::{Counter, Epoch, Reading, Series};
 
 /// The newest stored reading of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,17 +21,21 @@ pub struct Baseline {
     pub epoch: Epoch,
     /// How many readings were stored. A reading is stored only on top of the one it was computed from.
     pub sequence: u64,
-    /// Sorted by key, one a key.
+    /// Sorted by key and series, one each.
     pub counters: Vec<Counter>,
 }
 
 /// A counter that moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moved {
     /// Whose bytes.
     pub key: KeyId,
+    /// Which of the key's counters.
+    pub series: Option<Series>,
     /// The cumulative counter now.
     pub counter: Traffic,
+    /// It never moves again.
+    pub ended: bool,
     /// What it adds.
     pub delta: Traffic,
 }
@@ -35,13 +43,15 @@ pub struct Moved {
 /// What a reading adds to what was known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tally {
-    /// Counters that moved, sorted by key.
+    /// Counters that moved or ended, sorted by key and series.
     pub moved: Vec<Moved>,
-    /// The server's counters began anew: older ones are void.
+    /// Series that had ended and that the server no longer tells of.
+    pub forgotten: Vec<(KeyId, Series)>,
+    /// The server began a new epoch: older counters are void.
     pub new_epoch: bool,
-    /// Counters that went counter_resets within one epoch: somebody else resets them.
+    /// Counters that went backwards within one epoch: somebody else resets them.
     pub counter_resets: usize,
-    /// All counters now, sorted by key: the next baseline.
+    /// All counters now, sorted by key and series: the next baseline.
     pub counters: Vec<Counter>,
 }
 
@@ -51,17 +61,21 @@ pub fn account(last: Option<&Baseline>, reading: Reading) -> Tally {
     let counters = normalise(reading.counters);
     let new_epoch = last.is_none_or(|last| last.epoch.id != reading.epoch.id);
     let mut before = match last {
-        Some(last) if !new_epoch => last.counters.iter().copied().peekable(),
-        _ => [].iter().copied().peekable(),
+        Some(last) if !new_epoch => last.counters.iter().peekable(),
+        _ => [].iter().peekable(),
     };
     let first_sight = last.is_none();
     let mut moved = Vec::new();
     let mut counter_resets = 0;
     for counter in &counters {
-        while before.next_if(|b| b.key < counter.key).is_some() {}
-        let old = before.next_if(|b| b.key == counter.key).map_or_else(Traffic::default, |b| b.traffic);
+        while before.next_if(|b| b.place() < counter.place()).is_some() {}
+        let held = before.next_if(|b| b.place() == counter.place());
+        if held.is_some_and(|held| held.ended) {
+            continue;
+        }
+        let old = held.map_or_else(Traffic::default, |b| b.traffic);
         let now = counter.traffic;
-        if now == old {
+        if now == old && !counter.ended {
             continue;
         }
         if now.up < old.up || now.down < old.down {
@@ -73,38 +87,58 @@ pub fn account(last: Option<&Baseline>, reading: Reading) -> Tally {
         } else {
             Traffic { up: step(now.up, old.up), down: step(now.down, old.down) }
         };
-        moved.push(Moved { key: counter.key, counter: now, delta });
+        moved.push(Moved {
+            key: counter.key,
+            series: counter.series.clone(),
+            counter: now,
+            ended: counter.ended,
+            delta,
+        });
     }
-    // A counter that is no longer listed keeps its last value: it may be listed again within the epoch.
+    let mut forgotten = Vec::new();
     let counters = match last {
-        Some(last) if !new_epoch => union(&last.counters, counters),
+        Some(last) if !new_epoch => union(&last.counters, counters, &mut forgotten),
         _ => counters,
     };
-    Tally { moved, new_epoch, counter_resets, counters }
+    Tally { moved, forgotten, new_epoch, counter_resets, counters }
 }
 
 fn normalise(mut counters: Vec<Counter>) -> Vec<Counter> {
-    counters.sort_unstable_by_key(|c| c.key);
+    counters.sort_unstable_by(|a, b| a.place().cmp(&b.place()));
     counters.dedup_by(|later, first| {
-        let same = later.key == first.key;
+        let same = later.place() == first.place();
         if same {
             first.traffic = first.traffic.plus(later.traffic);
+            first.ended &= later.ended;
         }
         same
     });
     counters
 }
 
-fn union(old: &[Counter], new: Vec<Counter>) -> Vec<Counter> {
-    let missing: Vec<Counter> =
-        old.iter().filter(|o| new.binary_search_by_key(&o.key, |n| n.key).is_err()).copied().collect();
-    if missing.is_empty() {
-        return new;
+/// The counters of both. One that is no longer listed keeps its last value, since it may be listed again within the epoch;
+/// one that has ended keeps its end for as long as it is listed.
+fn union(old: &[Counter], mut new: Vec<Counter>, forgotten: &mut Vec<(KeyId, Series)>) -> Vec<Counter> {
+    let mut missing = Vec::new();
+    for counter in old {
+        match new.binary_search_by(|n| n.place().cmp(&counter.place())) {
+            Ok(place) if counter.ended => {
+                if let Some(listed) = new.get_mut(place) {
+                    listed.clone_from(counter);
+                }
+            }
+            Ok(_) => {}
+            Err(_) => match &counter.series {
+                Some(series) if counter.ended => forgotten.push((counter.key, series.clone())),
+                _ => missing.push(counter.clone()),
+            },
+        }
     }
-    let mut all = new;
-    all.extend(missing);
-    all.sort_unstable_by_key(|c| c.key);
-    all
+    if !missing.is_empty() {
+        new.extend(missing);
+        new.sort_unstable_by(|a, b| a.place().cmp(&b.place()));
+    }
+    new
 }
 
 #[cfg(test)]
@@ -118,7 +152,7 @@ mod tests {
     fn reading(epoch: u32, counters: &BTreeMap<i64, Traffic>) -> Reading {
         Reading {
             epoch: Epoch { id: epoch.to_string(), evidence: String::new() },
-            counters: counters.iter().map(|(k, t)| Counter { key: KeyId(*k), traffic: *t }).collect(),
+            counters: counters.iter().map(|(k, t)| Counter::of(KeyId(*k), *t)).collect(),
             foreign: 0,
         }
     }
@@ -228,12 +262,41 @@ mod tests {
 
     #[test]
     fn several_counters_of_one_key_are_one() {
-        let one = |up| Counter { key: KeyId(1), traffic: Traffic { up, down: 0 } };
+        let one = |up| Counter::of(KeyId(1), Traffic { up, down: 0 });
         let reading = Reading {
             epoch: Epoch { id: "1".into(), evidence: String::new() },
             counters: vec![one(1), one(2), one(4)],
             foreign: 0,
         };
         assert_eq!(account(None, reading).counters, vec![one(7)]);
+    }
+
+    fn session(key: i64, series: &str, up: u64, ended: bool) -> Counter {
+        Counter { key: KeyId(key), series: Series::new(series), traffic: Traffic { up, down: 0 }, ended }
+    }
+
+    fn added(last: &mut Option<Baseline>, counters: Vec<Counter>) -> (Vec<(i64, u64)>, usize) {
+        let epoch = Epoch { id: "1".into(), evidence: String::new() };
+        let tally = account(last.as_ref(), Reading { epoch: epoch.clone(), counters, foreign: 0 });
+        let sequence = last.as_ref().map_or(0, |l| l.sequence) + 1;
+        *last = Some(Baseline { epoch, sequence, counters: tally.counters });
+        (tally.moved.iter().map(|m| (m.key.0, m.delta.up)).collect(), tally.forgotten.len())
+    }
+
+    #[test]
+    fn a_session_ends_once() {
+        let mut last = None;
+        added(&mut last, Vec::new());
+        // Two sessions of one key, one of another.
+        let open = vec![session(1, "a", 5, false), session(1, "b", 7, false), session(2, "c", 1, false)];
+        assert_eq!(added(&mut last, open), (vec![(1, 5), (1, 7), (2, 1)], 0));
+        // One ends with more than was seen; a new one came and went between two readings.
+        let ended = vec![session(1, "a", 9, true), session(1, "b", 7, false), session(2, "d", 3, true)];
+        assert_eq!(added(&mut last, ended.clone()), (vec![(1, 4), (2, 3)], 0));
+        // The server does not know that this was stored, and says it again.
+        assert_eq!(added(&mut last, ended), (vec![], 0));
+        // Now it knows.
+        assert_eq!(added(&mut last, vec![session(1, "b", 8, false)]), (vec![(1, 1)], 2));
+        assert_eq!(last.unwrap().counters.len(), 2, "b, and c, which was not said to have ended");
     }
 }

@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use schemars::JsonSchema;
-use serde::Serialize;
-use tokio::time::MissedTickBehavior;
-
-use super::Shared;
+use super::drive::spread;
 use super::server::Server;
+use super::{Shared, side_by_side};
 use crate::accounting::{self, Baseline};
-use crate::model::Traffic;
+use crate::model::{ServerId, Traffic};
 use crate::store::{StoreOp, StoreTxn, TrafficBatch};
 use crate::{ErrorKind, Result};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 /// What one reading added.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Collected {
+    /// Of which server.
+    pub server: ServerId,
     /// Keys whose traffic was updated.
     pub keys_updated: usize,
     /// Bytes that were added.
@@ -28,19 +29,28 @@ pub struct Collected {
 
 /// Reads the server in its interval until the engine stops.
 pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>) {
-    let mut ticks = tokio::time::interval(shared.options.collect_every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks.tick().await;
     loop {
         tokio::select! {
-            () = shared.stop.cancelled() => return,
-            _ = ticks.tick() => {}
+            () = server.stop.cancelled() => return,
+            () = tokio::time::sleep(spread(shared.options.collect_every)) => {}
         }
         // Not raced against the stop: a commit that is under way is waited for, so that its receipt is not lost.
         if server.is_up()
             && let Err(e) = shared.collect(&server).await
         {
             tracing::warn!(server = %server.id(), error = %e, "a reading failed; the next one makes up for it");
+        }
+    }
+}
+
+impl Collected {
+    fn of(server: &Server) -> Self {
+        Self {
+            server: server.id().clone(),
+            keys_updated: 0,
+            traffic: Traffic::default(),
+            limited: 0,
+            counter_resets: 0,
         }
     }
 }
@@ -55,17 +65,17 @@ impl Shared {
                 *last = Some(self.store.baseline(server.id()).await?);
             }
             let baseline = last.as_ref().and_then(Option::as_ref);
-            let reading = server.source.read(baseline.map(|b| &b.epoch)).await?;
+            let reading = server.source.read(baseline.map(|b| b.epoch.clone())).await?;
             let epoch = reading.epoch.clone();
             let tally = accounting::account(baseline, reading);
-            if tally.moved.is_empty() && !tally.new_epoch {
-                return Ok(Collected::default());
+            if tally.moved.is_empty() && tally.forgotten.is_empty() && !tally.new_epoch {
+                return Ok(Collected::of(server));
             }
             let after = baseline.map_or(0, |b| b.sequence);
             let mut collected = Collected {
-                keys_updated: tally.moved.len(),
+                keys_updated: tally.moved.chunk_by(|a, b| a.key == b.key).count(),
                 counter_resets: tally.counter_resets,
-                ..Collected::default()
+                ..Collected::of(server)
             };
             for moved in &tally.moved {
                 collected.traffic = collected.traffic.plus(moved.delta);
@@ -80,15 +90,14 @@ impl Shared {
                 epoch: epoch.clone(),
                 new_epoch: tally.new_epoch,
                 moved: tally.moved,
+                forgotten: tally.forgotten,
             };
             let txn = StoreTxn::new(self.clock.now(), vec![StoreOp::Traffic(Box::new(batch))]);
             match self.store.commit(txn).await {
                 Ok(receipt) => {
                     *last = Some(Some(Baseline { epoch, sequence: after + 1, counters: tally.counters }));
                     collected.limited = receipt.transitions.len();
-                    for server in &self.servers {
-                        server.queue.keys(receipt.transitions.iter().map(|t| t.key));
-                    }
+                    self.queue_keys(receipt.transitions.iter().map(|t| t.key));
                     return Ok(collected);
                 }
                 Err(e) => {
@@ -100,6 +109,24 @@ impl Shared {
                 }
             }
         }
-        Ok(Collected::default())
+        Ok(Collected::of(server))
+    }
+
+    /// Reads every server that answers, several at a time. One that fails does not keep the others; its error is returned
+    /// when none else was read.
+    pub(super) async fn collect_all(&self) -> Result<Vec<Collected>> {
+        let readings = side_by_side(self.up(), |server| async move {
+            let read = self.collect(&server).await;
+            if let Err(e) = &read {
+                tracing::warn!(server = %server.id(), error = %e, "a reading failed; the next one makes up for it");
+            }
+            read
+        });
+        let readings = readings.await;
+        let (good, bad): (Vec<_>, Vec<_>) = readings.into_iter().partition(Result::is_ok);
+        match bad.into_iter().next() {
+            Some(Err(e)) if good.is_empty() => Err(e),
+            _ => Ok(good.into_iter().flatten().collect()),
+        }
     }
 }

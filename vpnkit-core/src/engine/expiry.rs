@@ -49,9 +49,7 @@ impl Shared {
             let ops = due.into_iter().map(StoreOp::RefreshStatus).collect();
             let receipt = self.store.commit(StoreTxn::new(now, ops)).await?;
             ended += receipt.transitions.len();
-            for server in &self.servers {
-                server.queue.keys(receipt.transitions.iter().map(|t| t.key));
-            }
+            self.queue_keys(receipt.transitions.iter().map(|t| t.key));
             if !full || receipt.transitions.is_empty() {
                 return Ok(ended);
             }

@@ -7,7 +7,8 @@ use vpnkit_macros::operations;
 
 use super::subscription_cache::SubscriptionCache;
 use super::{Engine, Shared};
-use crate::model::{Endpoint, Host, InboundTag, Key, KeyRef, NodeId};
+use crate::backend::ServerRules;
+use crate::model::{Endpoint, Host, Inbound, InboundTag, Key, KeyRef, NodeId};
 use crate::subscription::{ResolvedHost, Seed, Variables};
 use crate::{Error, ErrorKind, Result, Timestamp};
 
@@ -118,29 +119,44 @@ impl Shared {
     ) -> Result<Vec<Endpoint>> {
         let mut endpoints = Vec::new();
         for inbound in self.inbounds().iter().filter(|i| i.serves(key.id, &key.inbounds)) {
-            let server = self.servers.iter().find(|s| s.backend.node() == &inbound.node);
-            let Some(server) = server.filter(|s| s.backend.check(inbound).is_ok()) else { continue };
+            let Some((address, rules)) = self.described(inbound, cache) else { continue };
             let variables = Variables {
                 key,
                 now,
                 utc_offset_minutes: cache.settings.utc_offset_minutes,
                 language: cache.settings.language,
-                server: &server.address,
+                server: &address,
                 protocol: inbound.protocol.code(),
                 transport: inbound.transport.code(),
             };
             let seed = Seed::of(key, &inbound.tag, now);
-            let default = std::slice::from_ref(&server.host);
-            let hosts =
-                cache.hosts.get(&(inbound.node.clone(), inbound.tag.clone())).map_or(default, Vec::as_slice);
+            let own = cache.hosts.get(&(inbound.node.clone(), inbound.tag.clone()));
+            let default =
+                own.is_none().then(|| Host::new("{SERVER_IP} {PROTOCOL} {TRANSPORT}", address.as_str()));
+            let hosts = own.map_or(default.as_slice(), Vec::as_slice);
             for (place, host) in hosts.iter().enumerate().filter(|(_, host)| !host.disabled) {
                 let host = ResolvedHost::of(host, place, &variables, seed);
                 let fitting = |c: &&crate::model::Credential| c.protocol() == inbound.protocol.credential();
                 for credential in key.credentials.iter().filter(fitting) {
-                    endpoints.push(server.backend.endpoint(key.id, credential, inbound, &host)?);
+                    endpoints.push(rules.endpoint(key.id, credential, inbound, &host)?);
                 }
             }
         }
         Ok(endpoints)
+    }
+
+    /// The address of an inbound's server and what is known of its program: of this process, or as another one has told.
+    fn described(
+        &self,
+        inbound: &Inbound,
+        cache: &SubscriptionCache,
+    ) -> Option<(String, Arc<dyn ServerRules>)> {
+        let id = inbound.server.as_ref()?;
+        if let Some(server) = self.servers().iter().find(|server| server.id() == id) {
+            return Some((server.address.clone(), Arc::clone(&server.rules)));
+        }
+        let told = cache.servers.get(id)?;
+        let rules = self.options.programs.iter().find(|rules| rules.program() == told.program)?;
+        Some((told.address.clone(), Arc::clone(rules)))
     }
 }

@@ -1,9 +1,11 @@
 //! Inbounds.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use vpnkit_macros::operations;
 
+use super::server::Server;
 use super::subscription_cache::hosts_name;
 use super::{Engine, Shared};
 use crate::model::{Credential, Inbound, InboundTag, KeyPatch, KeyQuery, NodeId};
@@ -30,34 +32,40 @@ impl Inbounds {
         self.engine.run_to_completion("inbounds.ensure", async move { inbounds.put(inbound).await }).await
     }
 
-    async fn put(&self, inbound: Inbound) -> Result<Inbound> {
+    async fn put(&self, mut inbound: Inbound) -> Result<Inbound> {
         const OP: &str = "inbounds.ensure";
         let shared = self.shared(OP)?;
-        let server = shared.servers.iter().find(|s| *s.backend.node() == inbound.node).ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, OP, "no server on this node").with("node", &inbound.node)
-        })?;
         if inbound.port == 0 {
             return Err(Error::invalid(OP, "port", "must be 1 to 65535"));
         }
-        server.backend.check(&inbound).map_err(|e| e.during(OP))?;
+        shared.reload_inbounds().await?;
         let before =
             shared.inbounds().iter().find(|i| i.node == inbound.node && i.tag == inbound.tag).cloned();
+        let server = shared.server_for(OP, &inbound, before.as_deref())?;
+        inbound.server = Some(server.id().clone());
         shared.commit(OP, StoreOp::PutInbound(Box::new(inbound.clone()))).await?;
         shared.reload_inbounds().await?;
         shared.give_credentials(&inbound).await?;
-        if before.as_ref() == Some(&inbound) {
+        if before.as_deref() == Some(&inbound) {
             return Ok(inbound);
         }
+        if let Some(old) = before.as_deref().filter(|before| before.server != inbound.server) {
+            // Its port must be free before another server takes it.
+            shared.apply_inbound(old).await;
+        }
         let applied = server.queue.inbound(inbound.tag.clone());
-        match tokio::time::timeout(shared.options.apply_wait.max(super::inbounds::APPLY), applied).await {
+        match tokio::time::timeout(shared.options.apply_wait.max(APPLY), applied).await {
             Ok(Ok(Err(e))) if matches!(e.kind(), ErrorKind::PortInUse | ErrorKind::Rejected) => {
-                let undo = match before {
-                    Some(before) => StoreOp::PutInbound(Box::new(before)),
+                let undo = match &before {
+                    Some(before) => StoreOp::PutInbound(Box::new(Inbound::clone(before))),
                     None => StoreOp::RemoveInbound(inbound.node.clone(), inbound.tag.clone()),
                 };
                 shared.commit(OP, undo).await?;
                 shared.reload_inbounds().await?;
                 drop(server.queue.inbound(inbound.tag.clone()));
+                if let Some(before) = before.as_deref() {
+                    shared.apply_inbound(before).await;
+                }
                 Err(e.during(OP))
             }
             _ => Ok(inbound),
@@ -100,14 +108,15 @@ impl Inbounds {
         const OP: &str = "inbounds.remove";
         let shared = self.shared(OP)?;
         let hosts = forget_hosts(node, tag);
+        shared.reload_inbounds().await?;
+        let removed = shared.inbounds().iter().find(|i| i.node == *node && i.tag == *tag).cloned();
         let txn =
             StoreTxn::new(shared.clock.now(), vec![StoreOp::RemoveInbound(node.clone(), tag.clone()), hosts]);
         shared.store.commit(txn).await.map_err(|e| e.during(OP))?;
         shared.reload_inbounds().await?;
         shared.reload_subscriptions().await?;
-        for server in shared.servers.iter().filter(|s| s.backend.node() == node) {
-            let applied = server.queue.inbound(tag.clone());
-            let _ = tokio::time::timeout(shared.options.apply_wait, applied).await;
+        if let Some(removed) = removed {
+            shared.apply_inbound(&removed).await;
         }
         Ok(())
     }
@@ -127,6 +136,54 @@ pub(super) fn forget_hosts(node: &NodeId, tag: &InboundTag) -> StoreOp {
 }
 
 impl Shared {
+    /// The server that is to run the inbound: the one that it names, the one that has it, or the first one that can.
+    fn server_for(
+        &self,
+        op: &'static str,
+        inbound: &Inbound,
+        before: Option<&Inbound>,
+    ) -> Result<Arc<Server>> {
+        let servers = self.servers();
+        let named = inbound.server.as_ref();
+        if let Some(id) = named
+            && id.node() != inbound.node
+        {
+            return Err(Error::invalid(op, "server", "is on another node")
+                .with("server", id)
+                .with("node", &inbound.node));
+        }
+        let held = before.and_then(|before| before.server.as_ref()).filter(|_| named.is_none());
+        let candidates: Vec<&Arc<Server>> = servers
+            .iter()
+            .filter(|server| *server.backend.node() == inbound.node)
+            .filter(|server| named.is_none_or(|id| id == server.id()))
+            .collect();
+        let mut fault = None;
+        let first = candidates.iter().find(|server| held == Some(server.id()));
+        for server in first.into_iter().chain(&candidates) {
+            match server.rules.check(inbound) {
+                Ok(()) => return Ok(Arc::clone(server)),
+                Err(e) => fault = fault.or(Some(e)),
+            }
+        }
+        Err(match (fault, named) {
+            (Some(e), _) => e.during(op),
+            (None, Some(id)) => Error::new(ErrorKind::NotFound, op, "no such server").with("server", id),
+            (None, None) => {
+                Error::new(ErrorKind::NotFound, op, "no server on this node").with("node", &inbound.node)
+            }
+        })
+    }
+
+    /// Waits until the server of an inbound has applied what the store says of it, or for as long as a call waits.
+    async fn apply_inbound(&self, inbound: &Inbound) {
+        let servers = self.servers();
+        if let Some(server) = servers.iter().find(|server| inbound.runs_on(server.id())) {
+            let applied = server.queue.inbound(inbound.tag.clone());
+            let _ = tokio::time::timeout(self.options.apply_wait, applied).await;
+        }
+    }
+
     async fn commit(&self, op: &'static str, step: StoreOp) -> Result<()> {
         let txn = StoreTxn::new(self.clock.now(), vec![step]);
         self.store.commit(txn).await.map(drop).map_err(|e| e.during(op))

@@ -1,15 +1,17 @@
 //! Keys.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use vpnkit_macros::operations;
 
 use super::inbounds::forget_hosts;
-use super::{Engine, Shared};
+use super::server::Server;
+use super::{Engine, Placement, Shared};
 use crate::backend::Fingerprint;
 use crate::model::{
-    CreateKey, Credential, CredentialKind, CredentialSecret, Endpoint, InboundSelection, Key, KeyCounts,
-    KeyId, KeyPatch, KeyQuery, KeyRef, NewKey, Page,
+    CreateKey, Credential, CredentialKind, CredentialSecret, Endpoint, Inbound, InboundSelection, Key,
+    KeyCounts, KeyId, KeyPatch, KeyQuery, KeyRef, NewKey, Page,
 };
 use crate::store::{Receipt, Request, StoreOp, StoreTxn};
 use crate::{Error, ErrorKind, Result, Secret};
@@ -48,8 +50,7 @@ impl Keys {
         let txn = StoreTxn { at: now, request: made, ops: vec![StoreOp::Create(Box::new(key))] };
         let receipt = shared.store.commit(txn).await.map_err(|e| e.during(OP))?;
         if !receipt.replayed {
-            let ids: Vec<KeyId> = receipt.keys.iter().map(|key| key.id).collect();
-            shared.applied(&ids).await;
+            shared.applied(&receipt.keys, false).await;
         }
         only_key(OP, id.as_deref(), receipt)
     }
@@ -98,8 +99,7 @@ impl Keys {
         let txn = StoreTxn { at: now, request: made, ops };
         let receipt = shared.store.commit(txn).await.map_err(|e| e.during(OP))?;
         if !receipt.replayed {
-            let ids: Vec<KeyId> = receipt.keys.iter().map(|k| k.id).collect();
-            shared.applied(&ids).await;
+            shared.applied(&receipt.keys, false).await;
         }
         keys_of(OP, id.as_deref(), receipt, count)
     }
@@ -231,6 +231,17 @@ impl Keys {
         Ok(self.endpoints(key).await?.iter().map(crate::subscription::link).collect())
     }
 
+    /// Tells which servers a key belongs on, and whether they have taken it over. A change of a key is committed before its
+    /// servers hear of it, so a server that is down, or slow, has it later.
+    ///
+    /// Errors: `NotFound`.
+    #[operation(read)]
+    pub async fn placement(&self, key: impl Into<KeyRef>) -> Result<Vec<Placement>> {
+        const OP: &str = "keys.placement";
+        let shared = self.shared(OP)?;
+        Ok(shared.placement(&shared.resolve(OP, &key.into()).await?))
+    }
+
     fn shared(&self, operation: &'static str) -> Result<&Shared> {
         self.engine.shared.open(operation)?;
         Ok(&self.engine.shared)
@@ -269,12 +280,12 @@ impl Keys {
                 key.id
             }
         };
-        let touches_servers = patch.touches_servers();
+        let (touches_servers, moved) = (patch.touches_servers(), patch.inbounds.is_some());
         let op_ = StoreOp::Patch { key, expected, patch: Box::new(patch) };
         let receipt = shared.store.commit(StoreTxn::new(shared.clock.now(), vec![op_])).await;
         let Receipt { keys, transitions, .. } = receipt.map_err(|e| e.during(op))?;
         if touches_servers || !transitions.is_empty() {
-            shared.applied(&[key]).await;
+            shared.applied(&keys, moved).await;
         }
         keys.into_iter().next().ok_or_else(|| Error::new(ErrorKind::Unexpected, op, "the store lost the key"))
     }
@@ -405,24 +416,30 @@ impl Shared {
                 .with("field", "inbounds")
                 .with("inbound", tag));
         }
-        let mut needed: BTreeSet<CredentialKind> = inbounds
-            .iter()
-            .filter(|i| i.dedicated_to.is_none() && i.serves(KeyId(0), selection))
-            .map(|i| i.protocol.credential())
-            .collect();
-        if needed.is_empty() && given.is_empty() {
-            // Nothing to connect to yet: most keys will want this one.
-            needed.insert(CredentialKind::Vless);
-        }
+        let mut had = given.clone();
         let mut credentials = Vec::new();
-        for protocol in needed.difference(given) {
-            credentials.push(Credential { device: Default::default(), secret: self.issue(*protocol).await? });
+        for inbound in inbounds.iter().filter(|i| i.dedicated_to.is_none() && i.serves(KeyId(0), selection)) {
+            let protocol = inbound.protocol.credential();
+            if had.insert(protocol) {
+                let secret = self.issue(protocol).await?;
+                credentials.push(Credential { device: Default::default(), secret });
+            }
+        }
+        if had.is_empty() {
+            // Nothing to connect to yet: most keys will want this one.
+            credentials.push(Credential::generate(CredentialKind::Vless));
         }
         Ok(credentials)
     }
 
+    /// New secret material, from the server of the first inbound that takes it.
     pub(super) async fn issue(&self, protocol: CredentialKind) -> Result<CredentialSecret> {
-        match self.servers.first() {
+        let (servers, inbounds) = (self.servers(), self.inbounds());
+        let takes = |server: &&Arc<Server>| {
+            let own = |i: &&Arc<Inbound>| i.protocol.credential() == protocol && i.runs_on(server.id());
+            inbounds.iter().any(|inbound| own(&inbound))
+        };
+        match servers.iter().find(takes) {
             Some(server) => server.backend.issue(protocol, &Default::default()).await,
             None => Ok(CredentialSecret::generate(protocol)),
         }
@@ -435,7 +452,7 @@ impl Shared {
         for inbound in self.inbounds().iter() {
             if inbound.dedicated_to.is_some_and(|owner| keys.iter().any(|k| k.id == owner)) {
                 ops.push(forget_hosts(&inbound.node, &inbound.tag));
-                own_inbounds.push((inbound.node.clone(), inbound.tag.clone()));
+                own_inbounds.push(Arc::clone(inbound));
             }
         }
         self.store.commit(StoreTxn::new(self.clock.now(), ops)).await.map_err(|e| e.during(op))?;
@@ -443,41 +460,42 @@ impl Shared {
             self.reload_inbounds().await?;
             self.reload_subscriptions().await?;
         }
-        for server in &self.servers {
+        for server in self.servers().iter() {
             for key in &keys {
                 server.queue.deleted(key);
             }
-            for (node, tag) in &own_inbounds {
-                if server.backend.node() == node {
-                    drop(server.queue.inbound(tag.clone()));
-                }
+            for inbound in own_inbounds.iter().filter(|inbound| inbound.runs_on(server.id())) {
+                drop(server.queue.inbound(inbound.tag.clone()));
             }
         }
         self.settled().await;
         Ok(())
     }
 
-    /// Queues these keys on every server and waits until they were applied, or for as long as a call waits.
-    async fn applied(&self, ids: &[KeyId]) {
-        let mut applied = Vec::new();
-        for server in &self.servers {
-            match ids {
-                [id] => applied.push(server.queue.key(*id)),
-                ids => {
-                    server.queue.keys(ids.iter().copied());
-                }
+    /// Queues these keys on the servers that they belong on, and waits until they were applied, or for as long as a call
+    /// waits. `moved`: they may have belonged on other servers before, which are queued and not waited for.
+    async fn applied(&self, keys: &[Key], moved: bool) {
+        let servers = self.servers();
+        let concerned: Vec<Vec<Arc<Server>>> = match keys {
+            [key] => vec![self.servers_of(key)],
+            _ => Vec::new(),
+        };
+        let [concerned] = concerned.as_slice() else {
+            for server in servers.iter() {
+                server.queue.keys(keys.iter().map(|key| key.id));
             }
-        }
-        if ids.len() > 1 {
             self.settled().await;
             return;
-        }
-        let all = async {
-            for applied in applied {
-                // What failed is in the server's status and is tried again; the change itself is committed.
-                let _ = applied.await;
-            }
         };
+        let Some(key) = keys.first() else { return };
+        let applied: Vec<_> = concerned.iter().map(|server| server.queue.key(key.id)).collect();
+        if moved {
+            for server in servers.iter().filter(|s| !concerned.iter().any(|c| Arc::ptr_eq(c, s))) {
+                server.queue.keys([key.id]);
+            }
+        }
+        // What failed is in the server's status and is tried again; the change itself is committed.
+        let all = futures_util::future::join_all(applied);
         let _ = tokio::time::timeout(self.options.apply_wait, all).await;
     }
 }

@@ -1,11 +1,13 @@
 //! The only place with side effects: commits to the store, then brings servers to what the store says.
 
 mod collect;
+mod drive;
 mod events;
 mod expiry;
 mod hosts;
 mod inbounds;
 mod keys;
+mod placement;
 mod plan;
 mod queue;
 mod server;
@@ -19,6 +21,8 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use vpnkit_macros::operations;
@@ -28,21 +32,22 @@ pub use events::{EventStream, Events};
 pub use hosts::{Hosts, InboundHosts};
 pub use inbounds::Inbounds;
 pub use keys::{KeyIterator, Keys};
+pub use placement::{Placement, PlacementState};
 pub use plan::{Difference, difference};
 pub use servers::{ServerCondition, ServerStatus, Servers};
 pub use subscriptions::{RenderOptions, Subscriptions};
 pub use traffic::{Image, ImageFormat, TrafficView};
 
 use self::server::Server;
-use crate::backend::ProtocolBackend;
-use crate::model::Inbound;
+use crate::backend::{ProtocolBackend, ServerRules};
+use crate::model::{Inbound, Key};
 use crate::operation::Operation;
 use crate::store::KeyStore;
 use crate::traffic::TrafficSource;
 use crate::{Clock, Error, ErrorKind, Result, Timestamp};
 
-/// How often the engine does what by itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How often the engine does what by itself, and what it knows.
+#[derive(Clone, Debug)]
 pub struct EngineOptions {
     /// Between two readings of a server's counters. A limit can be overrun by what passes in this time.
     pub collect_every: Duration,
@@ -54,8 +59,12 @@ pub struct EngineOptions {
     pub apply_wait: Duration,
     /// How long events and idempotency keys are kept.
     pub keep_events: Duration,
+    /// How long opening waits for servers to start. Those that need longer go on, those that fail are tried again.
+    pub start_wait: Duration,
     /// Whether background work runs. Without it nothing happens but what [`Engine::tick`] does: for tests.
     pub background: bool,
+    /// The programs whose endpoints it can tell, beside those of its own servers: other processes drive them.
+    pub programs: Vec<Arc<dyn ServerRules>>,
 }
 
 impl Default for EngineOptions {
@@ -66,7 +75,9 @@ impl Default for EngineOptions {
             reconcile_every: Duration::from_secs(300),
             apply_wait: Duration::from_secs(2),
             keep_events: Duration::from_secs(30 * 86_400),
+            start_wait: Duration::from_secs(30),
             background: true,
+            programs: Vec::new(),
         }
     }
 }
@@ -92,7 +103,8 @@ pub struct Engine {
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let servers: Vec<_> = self.shared.servers.iter().map(|s| s.id().as_str()).collect();
+        let servers = self.shared.servers();
+        let servers: Vec<_> = servers.iter().map(|s| s.id().as_str()).collect();
         f.debug_struct("Engine").field("servers", &servers).finish_non_exhaustive()
     }
 }
@@ -101,78 +113,72 @@ pub(crate) struct Shared {
     store: Arc<dyn KeyStore>,
     clock: Arc<dyn Clock>,
     options: EngineOptions,
-    servers: Vec<Arc<Server>>,
-    inbounds: RwLock<Arc<Vec<Inbound>>>,
+    servers: RwLock<Arc<Vec<Arc<Server>>>>,
+    inbounds: RwLock<Arc<Vec<Arc<Inbound>>>>,
     cache: RwLock<subscription_cache::Held>,
     reloading: tokio::sync::Mutex<()>,
+    starting: Semaphore,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
 
+/// Servers that are asked, started or stopped at the same time.
+const AT_ONCE: usize = 16;
+
+/// Does the same for every server, [`AT_ONCE`] at a time; the answers are in the order of the servers.
+async fn side_by_side<T, F: Future<Output = T>>(
+    servers: impl IntoIterator<Item = Arc<Server>>,
+    work: impl Fn(Arc<Server>) -> F,
+) -> Vec<T> {
+    futures_util::stream::iter(servers.into_iter().map(work)).buffered(AT_ONCE).collect().await
+}
+
 impl Engine {
-    /// Starts the servers and the background work.
+    /// Starts the servers and the background work, and waits [`EngineOptions::start_wait`] for the servers.
     ///
-    /// Errors: those of [`ProtocolBackend::start`] (a missing binary, a port in use), after everything that had
-    /// been started was stopped again. A server elsewhere that does not answer is no error: it is found later.
+    /// A server that does not start is no error: it is `down`, [`Servers::status`] and an event tell why, and it is tried
+    /// again.
+    ///
+    /// Errors: `InvalidConfig` when two servers have one id; those of the store.
     pub async fn open(
         store: Arc<dyn KeyStore>,
         clock: Arc<dyn Clock>,
         options: EngineOptions,
         servers: Vec<ServerParts>,
     ) -> Result<Self> {
-        for (i, server) in servers.iter().enumerate() {
-            if servers.iter().skip(i + 1).any(|s| s.backend.id() == server.backend.id()) {
-                return Err(Error::new(
-                    ErrorKind::InvalidConfig,
-                    "open",
-                    "two servers of one node and program",
-                )
-                .with("server", server.backend.id()));
-            }
-        }
-        let inbounds = Arc::new(store.inbounds().await?);
+        let inbounds = store.inbounds().await?.into_iter().map(Arc::new).collect();
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
             store,
             clock,
             options,
-            servers: servers.into_iter().map(|parts| Arc::new(Server::new(parts))).collect(),
-            inbounds: RwLock::new(inbounds),
+            servers: RwLock::default(),
+            inbounds: RwLock::new(Arc::new(inbounds)),
             cache: RwLock::default(),
             reloading: tokio::sync::Mutex::new(()),
+            starting: Semaphore::new(AT_ONCE),
             stop: stop.clone(),
             tasks: TaskTracker::new(),
         });
         let engine = Self { shared, _stop: Arc::new(stop.drop_guard()) };
         engine.shared.reload_subscriptions().await?;
-        if let Err(e) = engine.start().await {
-            engine.stop_everything().await;
-            return Err(e);
+        let mut starting = Vec::new();
+        for parts in servers {
+            match engine.shared.take_server("open", parts) {
+                Ok((_, first)) => starting.push(first),
+                Err(e) => {
+                    engine.stop_everything().await;
+                    return Err(e);
+                }
+            }
         }
+        engine.shared.remember_addresses("open").await?;
+        if engine.shared.options.background {
+            engine.shared.tasks.spawn(expiry::run(Arc::clone(&engine.shared)));
+        }
+        let all = futures_util::future::join_all(starting);
+        let _ = tokio::time::timeout(engine.shared.options.start_wait, all).await;
         Ok(engine)
-    }
-
-    async fn start(&self) -> Result<()> {
-        let shared = &self.shared;
-        for server in &shared.servers {
-            server.backend.start(Arc::new(server.desired(&shared.store))).await?;
-            // The first sight of a server is the baseline: taken before any account is added.
-            if server.is_up()
-                && let Err(e) = shared.collect(server).await
-            {
-                tracing::warn!(server = %server.id(), error = %e, "the first reading failed");
-            }
-            shared.tasks.spawn(work::run(Arc::clone(shared), Arc::clone(server)));
-            server.queue.reconcile();
-            if shared.options.background {
-                shared.tasks.spawn(server::watch(Arc::clone(shared), Arc::clone(server)));
-                shared.tasks.spawn(collect::run(Arc::clone(shared), Arc::clone(server)));
-            }
-        }
-        if shared.options.background {
-            shared.tasks.spawn(expiry::run(Arc::clone(shared)));
-        }
-        Ok(())
     }
 
     /// Keys: create, find, change, delete.
@@ -244,24 +250,11 @@ impl Engine {
     }
 
     async fn stop_everything(&self) {
-        const LAST_READING: Duration = Duration::from_secs(5);
         self.shared.stop.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
-        for server in &self.shared.servers {
-            if server.is_up() {
-                match tokio::time::timeout(LAST_READING, self.shared.collect(server)).await {
-                    Ok(Ok(_)) => {}
-                    Ok(Err(e)) => {
-                        tracing::warn!(server = %server.id(), error = %e, "the last reading failed")
-                    }
-                    Err(_) => tracing::warn!(server = %server.id(), "the last reading took too long"),
-                }
-            }
-            if let Err(e) = server.backend.close().await {
-                tracing::warn!(server = %server.id(), error = %e, "closing failed");
-            }
-        }
+        let servers = self.shared.servers().to_vec();
+        side_by_side(servers, |server| async move { server.finish(&self.shared).await }).await;
     }
 }
 
@@ -279,12 +272,10 @@ impl Engine {
     /// ends keys whose time is over, and waits until servers have taken the changes over. For tests and scripts.
     #[operation(change)]
     pub async fn tick(&self) -> Result<()> {
-        for server in self.shared.servers.iter().filter(|server| server.is_up()) {
-            self.shared.collect(server).await?;
-        }
+        let read = self.shared.collect_all().await;
         self.shared.check_expiry().await?;
         self.shared.settled().await;
-        Ok(())
+        read.map(drop)
     }
 }
 
@@ -301,14 +292,23 @@ pub(crate) const OPERATIONS: &[&[Operation]] = &[
 ];
 
 impl Shared {
-    fn inbounds(&self) -> Arc<Vec<Inbound>> {
+    fn inbounds(&self) -> Arc<Vec<Arc<Inbound>>> {
         Arc::clone(&self.inbounds.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn servers(&self) -> Arc<Vec<Arc<Server>>> {
+        Arc::clone(&self.servers.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The servers that take work.
+    fn up(&self) -> Vec<Arc<Server>> {
+        self.servers().iter().filter(|server| server.is_up()).cloned().collect()
     }
 
     async fn reload_inbounds(&self) -> Result<()> {
         // One after the other: a list that was read earlier must not replace one that was read later.
         let _turn = self.reloading.lock().await;
-        let inbounds = Arc::new(self.store.inbounds().await?);
+        let inbounds = Arc::new(self.store.inbounds().await?.into_iter().map(Arc::new).collect());
         *self.inbounds.write().unwrap_or_else(PoisonError::into_inner) = inbounds;
         Ok(())
     }
@@ -320,13 +320,44 @@ impl Shared {
         Ok(())
     }
 
+    /// Takes a server in and begins to start it; the receiver hears when that was tried for the first time.
+    fn take_server(
+        self: &Arc<Self>,
+        op: &'static str,
+        parts: ServerParts,
+    ) -> Result<(Arc<Server>, oneshot::Receiver<()>)> {
+        let server = Arc::new(Server::new(parts, self.stop.child_token()));
+        {
+            let mut servers = self.servers.write().unwrap_or_else(PoisonError::into_inner);
+            if servers.iter().any(|other| other.id() == server.id()) {
+                return Err(Error::new(ErrorKind::InvalidConfig, op, "two servers of one node and name")
+                    .with("server", server.id())
+                    .hint("give the second one a `name`"));
+            }
+            Arc::make_mut(&mut servers).push(Arc::clone(&server));
+        }
+        let (first, heard) = oneshot::channel();
+        server.tasks.spawn(drive::run(Arc::clone(self), Arc::clone(&server), first));
+        Ok((server, heard))
+    }
+
+    /// Queues keys whose accounts may have changed on the servers that they belong on.
+    fn queue_keys(&self, keys: impl Iterator<Item = crate::model::KeyId> + Clone) {
+        for server in self.servers().iter() {
+            server.queue.keys(keys.clone());
+        }
+    }
+
     /// Waits until every server's queue is empty, at most [`EngineOptions::apply_wait`].
     async fn settled(&self) {
-        let all = async {
-            for server in &self.servers {
-                server.queue.idle().await;
-            }
-        };
+        let servers = self.servers();
+        let all = futures_util::future::join_all(servers.iter().map(|server| server.queue.idle()));
         let _ = tokio::time::timeout(self.options.apply_wait, all).await;
+    }
+
+    /// The servers that a key belongs on.
+    fn servers_of(&self, key: &Key) -> Vec<Arc<Server>> {
+        let inbounds = self.inbounds();
+        self.servers().iter().filter(|server| server.serves(key, &inbounds)).cloned().collect()
     }
 }

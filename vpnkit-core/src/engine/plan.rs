@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::backend::{Account, Change, DesiredState, Observed, ProtocolBackend};
+use crate::backend::{Account, Change, DesiredState, Observed, ServerRules};
 use crate::model::{DeviceName, Inbound, Key, KeyId, KeyStatus};
 
 /// The accounts that `key` should have on `inbound`.
@@ -14,6 +14,8 @@ pub(super) fn accounts<'a>(key: &'a Key, inbound: &'a Inbound) -> impl Iterator<
         key: key.id,
         device: c.device.clone(),
         secret: c.secret.clone(),
+        expires_at: key.expires_at,
+        remaining: key.remaining(),
     })
 }
 
@@ -45,7 +47,7 @@ pub(super) fn sync(
 }
 
 /// What differs between what a server should hold and what it holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Difference {
     /// Inbounds to add, replace or remove, in the order to do it.
     pub inbounds: Vec<Change>,
@@ -69,7 +71,7 @@ impl Difference {
 
 /// The steps from `observed` to `desired`. Applying them all makes the next difference empty.
 #[must_use]
-pub fn difference(backend: &dyn ProtocolBackend, desired: &DesiredState, observed: &Observed) -> Difference {
+pub fn difference(rules: &dyn ServerRules, desired: &DesiredState, observed: &Observed) -> Difference {
     let mut removals = Vec::new();
     let mut additions = Vec::new();
     let mut inbounds = Vec::new();
@@ -82,7 +84,7 @@ pub fn difference(backend: &dyn ProtocolBackend, desired: &DesiredState, observe
         let tag = &inbound.tag;
         let held = observed.inbounds.get(tag);
         let same = held.is_some_and(|held| {
-            held.fingerprint.is_none_or(|fingerprint| fingerprint == backend.inbound_fingerprint(inbound))
+            held.fingerprint.is_none_or(|fingerprint| fingerprint == rules.inbound_fingerprint(inbound))
         });
         let Some(held) = held.filter(|_| same) else {
             inbounds.push(Change::PutInbound(Arc::clone(inbound), accounts.clone()));
@@ -97,7 +99,7 @@ pub fn difference(backend: &dyn ProtocolBackend, desired: &DesiredState, observe
         }
         for account in accounts {
             let installed = held.accounts.get(&(account.key, account.device.clone()));
-            if installed != Some(&backend.account_fingerprint(inbound, account)) {
+            if installed != Some(&rules.account_fingerprint(inbound, account)) {
                 additions.push(Change::PutAccount(Arc::clone(inbound), account.clone()));
             }
         }

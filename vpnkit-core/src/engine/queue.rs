@@ -89,6 +89,12 @@ impl Queue {
         applied
     }
 
+    /// Whether a key, or everything, waits or is being done.
+    pub(super) fn awaits(&self, key: KeyId) -> bool {
+        let waiting = self.waiting();
+        waiting.busy || waiting.reconcile.is_some() || waiting.keys.contains_key(&key)
+    }
+
     /// How many keys and inbounds wait.
     pub(super) fn len(&self) -> usize {
         let waiting = self.waiting();

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::Shared;
-use crate::model::{Document, Host, InboundTag, NodeId};
+use crate::model::{Document, Host, InboundTag, NodeId, ServerId};
 use crate::store::{StoreOp, StoreTxn};
 use crate::subscription::token::SigningKeys;
 use crate::subscription::{SubscriptionSettings, SubscriptionTemplate, Templates};
@@ -19,6 +19,7 @@ const SETTINGS: &str = "settings";
 const SIGNING: &str = "signing";
 const HOSTS: &str = "hosts/";
 const TEMPLATE: &str = "template/";
+const SERVER: &str = "server/";
 /// How old the cache may be when it is used: after that time the store is asked again.
 const FRESH: Duration = Duration::from_secs(5);
 
@@ -27,11 +28,19 @@ const FRESH: Duration = Duration::from_secs(5);
 pub(super) struct SubscriptionCache {
     pub(super) settings: Arc<SubscriptionSettings>,
     pub(super) hosts: BTreeMap<(NodeId, InboundTag), Vec<Host>>,
+    pub(super) servers: BTreeMap<ServerId, ToldServer>,
     pub(super) sources: BTreeMap<String, SubscriptionTemplate>,
     pub(super) templates: Arc<Templates>,
     pub(super) signing: SigningKeys,
     /// 0 before there are secrets.
     pub(super) signing_version: u64,
+}
+
+/// What a process that drives a server tells the others: they write its links.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ToldServer {
+    pub(super) address: String,
+    pub(super) program: String,
 }
 
 /// The cache and when it was read.
@@ -65,6 +74,8 @@ impl SubscriptionCache {
             } else if let Some((node, tag)) = name.strip_prefix(HOSTS).and_then(|place| place.split_once('/'))
             {
                 cache.hosts.insert((NodeId::new(node)?, InboundTag::new(tag)?), parsed(&document)?);
+            } else if let Some(id) = name.strip_prefix(SERVER) {
+                cache.servers.insert(id.parse()?, parsed(&document)?);
             } else if let Some(name) = name.strip_prefix(TEMPLATE) {
                 let template: SubscriptionTemplate = parsed(&document)?;
                 if let Err(e) = templates.add(name, &template) {
@@ -138,6 +149,23 @@ impl Shared {
         let put = StoreOp::PutDocument { name, expected, body: body.map(Secret::new) };
         self.store.commit(StoreTxn::new(self.clock.now(), vec![put])).await.map_err(|e| e.during(op))?;
         self.reload_subscriptions().await.map(drop)
+    }
+
+    /// Tells other processes where this one's servers are reached.
+    pub(super) async fn remember_addresses(&self, op: &'static str) -> Result<()> {
+        for server in self.servers().iter() {
+            let told =
+                ToldServer { address: server.address.clone(), program: server.rules.program().to_owned() };
+            if self.cache().servers.get(server.id()) != Some(&told) {
+                self.put_document(op, format!("{SERVER}{}", server.id()), None, Some(&told)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes other processes forget a server.
+    pub(super) async fn forget_address(&self, op: &'static str, id: &ServerId) -> Result<()> {
+        self.put_document::<ToldServer>(op, format!("{SERVER}{id}"), None, None).await
     }
 
     pub(super) async fn put_settings(&self, op: &'static str, settings: &SubscriptionSettings) -> Result<()> {

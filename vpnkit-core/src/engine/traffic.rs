@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, Serializer};
 use vpnkit_macros::operations;
 
-use super::{Collected, Engine};
+use super::{Collected, Engine, side_by_side};
 use crate::model::{HistoryQuery, KeyId, KeyRef, UsagePoint, UsageQuery, UsageStep};
 use crate::subscription::{Theme, UsageChart};
 use crate::traffic::OnlineKey;
@@ -125,11 +125,7 @@ impl TrafficView {
     pub async fn collect(&self) -> Result<Vec<Collected>> {
         const OP: &str = "traffic.collect";
         self.engine.shared.open(OP)?;
-        let mut all = Vec::new();
-        for server in self.engine.shared.servers.iter().filter(|s| s.is_up()) {
-            all.push(self.engine.shared.collect(server).await.map_err(|e| e.during(OP))?);
-        }
-        Ok(all)
+        self.engine.shared.collect_all().await.map_err(|e| e.during(OP))
     }
 
     /// Returns the keys with open connections on any server that answers, sorted by id.
@@ -138,14 +134,18 @@ impl TrafficView {
         const OP: &str = "traffic.online";
         self.engine.shared.open(OP)?;
         let mut all: BTreeMap<KeyId, OnlineKey> = BTreeMap::new();
-        for server in self.engine.shared.servers.iter().filter(|s| s.is_up()) {
-            for online in server.source.online().await.map_err(|e| e.during(OP))? {
-                let known = all.entry(online.key);
-                known
-                    .or_insert_with(|| OnlineKey { key: online.key, addresses: Vec::new() })
-                    .addresses
-                    .extend(online.addresses);
-            }
+        let asked = side_by_side(self.engine.shared.up(), |server| async move {
+            server.source.online().await.unwrap_or_else(|e| {
+                tracing::warn!(server = %server.id(), error = %e, "who is online is not known");
+                Vec::new()
+            })
+        });
+        for online in asked.await.into_iter().flatten() {
+            let known = all.entry(online.key);
+            known
+                .or_insert_with(|| OnlineKey { key: online.key, addresses: Vec::new() })
+                .addresses
+                .extend(online.addresses);
         }
         Ok(all.into_values().collect())
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use super::drive::spread;
 use super::queue::{KeyWork, Taken};
 use super::server::Server;
 use super::{Shared, plan};
@@ -23,15 +24,15 @@ pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>) {
         if taken.is_empty() {
             server.queue.tell_idle();
             tokio::select! {
-                () = shared.stop.cancelled() => return,
+                () = server.stop.cancelled() => return,
                 () = server.queue.wake.notified() => {}
-                () = tokio::time::sleep(retry.next(shared.options.reconcile_every)) => drop(server.queue.reconcile()),
+                () = tokio::time::sleep(spread(retry.next(shared.options.reconcile_every))) => drop(server.queue.reconcile()),
             }
             continue;
         }
         // Stopping in the middle of a step is fine: the store is the truth, the next start compares.
         let step = tokio::select! {
-            () = shared.stop.cancelled() => return,
+            () = server.stop.cancelled() => return,
             step = work(&shared, &server, taken) => step,
         };
         match step {
@@ -91,9 +92,7 @@ fn down(server: &Server) -> Error {
 }
 
 fn own_inbounds(shared: &Shared, server: &Server) -> Vec<Arc<Inbound>> {
-    let all = shared.inbounds();
-    let node = server.backend.node();
-    all.iter().filter(|i| i.node == *node && server.backend.check(i).is_ok()).cloned().map(Arc::new).collect()
+    server.own(&shared.inbounds())
 }
 
 /// Applies what the store says of these keys now.
@@ -182,7 +181,10 @@ async fn tell_refused(
         for key in changes.iter().filter_map(plan::key_of).filter(|key| !failed.contains_key(key)) {
             refused.remove(&key);
         }
-        failed.keys().copied().filter(|key| refused.insert(*key)).collect()
+        let insert = |(key, e): (&KeyId, &Error)| {
+            refused.insert(*key, e.message().to_owned()).is_none().then_some(*key)
+        };
+        failed.iter().filter_map(insert).collect()
     };
     if fresh.is_empty() {
         return Ok(());
@@ -233,7 +235,7 @@ async fn reconcile(shared: &Shared, server: &Server) -> Result<usize> {
     shared.reload_subscriptions().await?;
     let desired = server.desired(&shared.store).desired().await?;
     let observed = server.backend.observe().await?;
-    let difference = plan::difference(server.backend.as_ref(), &desired, &observed);
+    let difference = plan::difference(server.rules.as_ref(), &desired, &observed);
     drop((desired, observed));
     let steps = difference.len();
     if steps == 0 {

@@ -129,12 +129,22 @@ pub enum CredentialSecret {
     /// Shadowsocks password.
     Shadowsocks(Secret),
     /// Shadowsocks 2022 key: 32 bytes in standard base64.
+    #[serde(rename = "shadowsocks-2022")]
     Shadowsocks2022(Secret),
 }
 
 impl fmt::Debug for CredentialSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:[secret]", self.protocol())
+    }
+}
+
+impl Serialize for CredentialSecret {
+    fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut fields = s.serialize_struct("CredentialSecret", 2)?;
+        fields.serialize_field("protocol", self.protocol().code())?;
+        fields.serialize_field("secret", Secret::shown(&self.expose()))?;
+        fields.end()
     }
 }
 

@@ -203,16 +203,29 @@ impl fmt::Display for NodeId {
     }
 }
 
-/// One server program on one node: `main/xray`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// One server of a node: `main/xray`. The second part is the name of its program unless its configuration names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct ServerId(String);
 
 impl ServerId {
-    /// The server that runs `program` on `node`.
+    /// The server `name` of `node`.
     #[must_use]
-    pub fn new(node: &NodeId, program: &str) -> Self {
-        Self(format!("{node}/{program}"))
+    pub fn new(node: &NodeId, name: &str) -> Self {
+        Self(format!("{node}/{name}"))
+    }
+
+    /// Returns its node.
+    ///
+    /// ```
+    /// use vpnkit_core::model::{NodeId, ServerId};
+    /// let server = ServerId::new(&NodeId::new("de-1")?, "xray");
+    /// assert_eq!(server.node(), NodeId::new("de-1")?);
+    /// # Ok::<(), vpnkit_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        NodeId(self.0.split_once('/').map_or(self.0.as_str(), |(node, _)| node).to_owned())
     }
 
     /// As text.
@@ -220,6 +233,34 @@ impl ServerId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+impl FromStr for ServerId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let fault = || Error::invalid("server.id", "server", "must be `node/name`").with("value", text);
+        let (node, name) = text.split_once('/').ok_or_else(fault)?;
+        check_server_name(name).map_err(|_| fault())?;
+        Ok(Self::new(&NodeId::new(node)?, name))
+    }
+}
+
+impl<'de> Deserialize<'de> for ServerId {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(|e: Error| de::Error::custom(e.message()))
+    }
+}
+
+/// Checks the name of a server on its node: 1 to 32 of `a-z 0-9 _ -`.
+///
+/// Errors: `InvalidInput` about `name`.
+pub fn check_server_name(name: &str) -> Result<()> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+    if name.is_empty() || name.len() > 32 || !name.chars().all(allowed) {
+        return Err(Error::invalid("server.name", "name", "1 to 32 of a-z 0-9 _ - are allowed"));
+    }
+    Ok(())
 }
 
 impl fmt::Display for ServerId {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CredentialKind, KeyId, NodeId};
+use super::{CredentialKind, KeyId, NodeId, ServerId};
 use crate::{Error, Result, Secret};
 
 /// The name of an inbound on its node: 1 to 64 of `A-Z a-z 0-9 . _ -`.
@@ -398,7 +398,11 @@ pub struct Inbound {
     /// The machine.
     #[serde(default = "NodeId::main")]
     pub node: NodeId,
-    /// The name, unique on its node.
+    /// The server that runs it: `node/name`. Without it, `ensure` keeps the one that it has, or chooses the first server of
+    /// the node that can run it.
+    #[serde(default)]
+    pub server: Option<ServerId>,
+    /// The name, unique on its node: 1 to 64 of `A-Z a-z 0-9 . _ -`.
     pub tag: InboundTag,
     /// The address to listen on.
     #[serde(default = "every_address")]
@@ -418,6 +422,16 @@ pub struct Inbound {
     pub dedicated_to: Option<KeyId>,
 }
 
+/// What a port belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
 const fn every_address() -> IpAddr {
     IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)
 }
@@ -428,6 +442,7 @@ impl Inbound {
     pub fn new(tag: InboundTag, port: u16, protocol: Protocol) -> Self {
         Self {
             node: NodeId::main(),
+            server: None,
             tag,
             listen: every_address(),
             port,
@@ -436,6 +451,14 @@ impl Inbound {
             security: Security::None,
             dedicated_to: None,
         }
+    }
+
+    /// Puts it on a server, and on its node.
+    #[must_use]
+    pub fn on(mut self, server: ServerId) -> Self {
+        self.node = server.node();
+        self.server = Some(server);
+        self
     }
 
     /// Listens on this address only.
@@ -464,6 +487,55 @@ impl Inbound {
     pub fn dedicated_to(mut self, key: KeyId) -> Self {
         self.dedicated_to = Some(key);
         self
+    }
+
+    /// Whether a server runs it.
+    #[must_use]
+    pub fn runs_on(&self, server: &ServerId) -> bool {
+        self.server.as_ref() == Some(server)
+    }
+
+    /// What it listens with: TCP, UDP or both.
+    #[must_use]
+    pub fn networks(&self) -> &'static [Network] {
+        match (&self.protocol, &self.security) {
+            (Protocol::Shadowsocks { .. }, _) => &[Network::Tcp, Network::Udp],
+            // XHTTP over HTTP/3 alone is QUIC.
+            (_, Security::Tls(tls))
+                if matches!(self.transport, Transport::Xhttp { .. }) && tls.alpn == ["h3"] =>
+            {
+                &[Network::Udp]
+            }
+            _ => &[Network::Tcp],
+        }
+    }
+
+    /// Whether both cannot listen at once: on one node, on the same port of an address that they share, over TCP or over
+    /// UDP.
+    ///
+    /// ```
+    /// use vpnkit_core::model::{Inbound, InboundTag, Protocol};
+    /// let vless = |tag| Ok::<_, vpnkit_core::Error>(Inbound::new(InboundTag::new(tag)?, 443, Protocol::Vless { vision: false }));
+    /// let (all, one, two) = (vless("all")?, vless("one")?, vless("two")?);
+    /// let (one, two) = (one.listen([192, 0, 2, 1].into()), two.listen([192, 0, 2, 2].into()));
+    /// assert!(all.collides_with(&one) && all.collides_with(&two) && !one.collides_with(&two));
+    /// # Ok::<(), vpnkit_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn collides_with(&self, other: &Self) -> bool {
+        // `::` takes IPv4 too, unless the system says otherwise.
+        let covers = |a: IpAddr, b: IpAddr| match a {
+            IpAddr::V6(address) => address.is_unspecified(),
+            IpAddr::V4(address) => {
+                address.is_unspecified() && (b.is_ipv4() || b == IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED))
+            }
+        };
+        self.node == other.node
+            && self.port == other.port
+            && (self.listen == other.listen
+                || covers(self.listen, other.listen)
+                || covers(other.listen, self.listen))
+            && self.networks().iter().any(|network| other.networks().contains(network))
     }
 
     /// Whether a key with this id and selection is on it.

@@ -24,9 +24,10 @@ pub use credential::{Credential, CredentialKind, CredentialSecret, DeviceName};
 pub use endpoint::{ClientSecurity, Endpoint, EndpointRecord, Proxy, WireGuardPeer};
 pub use event::{Cursor, Event, EventBatch, EventKind, EventRecord, EventSubject, NewEvent};
 pub use host::{Bounds, Fragment, Host, HostSecurity, Noise};
-pub use id::{AdminId, KeyId, KeyRef, NodeId, ServerId};
+pub use id::{AdminId, KeyId, KeyRef, NodeId, ServerId, check_server_name};
 pub use inbound::{
-    Inbound, InboundTag, Protocol, Reality, Security, ShadowsocksMethod, ShortId, Tls, Transport, XhttpMode,
+    Inbound, InboundTag, Network, Protocol, Reality, Security, ShadowsocksMethod, ShortId, Tls, Transport,
+    XhttpMode,
 };
 pub use key::{InboundSelection, Key, KeyStatus, Traffic};
 pub use name::KeyName;

@@ -8,14 +8,14 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{KeyStore, Receipt, Request, StoreOp, StoreTxn, TrafficBatch, consequence, errors};
-use crate::accounting::Baseline;
+use crate::accounting::{Baseline, Moved};
 use crate::backend::Fingerprint;
 use crate::model::{
     ClientDevice, Credential, CredentialKind, Cursor, Document, Event, EventBatch, EventKind, EventSubject,
     Inbound, InboundTag, Key, KeyCounts, KeyId, KeyName, KeyQuery, KeyRef, KeyStatus, NewEvent, NewKey,
     NodeId, Page, Place, ServerId, Traffic, UsagePoint, UsageQuery, UsageStep,
 };
-use crate::traffic::Counter;
+use crate::traffic::{Counter, Series};
 use crate::{Result, Secret, Timestamp, lifecycle};
 
 /// Keeps everything in memory, atomically and with the same answers as every other store. Every commit copies the
@@ -228,10 +228,8 @@ impl State {
         if let Some(owner) = inbound.dedicated_to {
             self.key(owner, None)?;
         }
-        let taken = self
-            .inbounds
-            .values()
-            .find(|i| i.node == inbound.node && i.port == inbound.port && i.tag != inbound.tag);
+        let taken =
+            self.inbounds.values().find(|other| other.tag != inbound.tag && other.collides_with(&inbound));
         if let Some(other) = taken {
             return Err(errors::port_taken(inbound.port, other.tag.as_str()));
         }
@@ -248,13 +246,19 @@ impl State {
         if last.map_or(0, |b| b.sequence) != batch.after {
             return Err(errors::reading_outdated(&batch.server));
         }
-        let mut counters: BTreeMap<KeyId, Traffic> = match last {
-            Some(last) if !batch.new_epoch => last.counters.iter().map(|c| (c.key, c.traffic)).collect(),
+        let mut counters: BTreeMap<(KeyId, Option<Series>), Counter> = match last {
+            Some(last) if !batch.new_epoch => {
+                last.counters.iter().map(|c| ((c.key, c.series.clone()), c.clone())).collect()
+            }
             _ => BTreeMap::new(),
         };
+        for (key, series) in batch.forgotten {
+            counters.remove(&(key, Some(series)));
+        }
         for moved in batch.moved {
             let Some(before) = self.keys.get(&moved.key).cloned() else { continue };
-            counters.insert(moved.key, moved.counter);
+            let Moved { key, series, counter: traffic, ended, .. } = moved.clone();
+            counters.insert((key, series.clone()), Counter { key, series, traffic, ended });
             if moved.delta == Traffic::default() {
                 continue;
             }
@@ -270,7 +274,7 @@ impl State {
             }
             self.replace(&counted, after, at, receipt);
         }
-        let counters = counters.into_iter().map(|(key, traffic)| Counter { key, traffic }).collect();
+        let counters = counters.into_values().collect();
         self.baselines
             .insert(batch.server, Baseline { epoch: batch.epoch, sequence: batch.after + 1, counters });
         Ok(())

@@ -26,6 +26,7 @@ use crate::{Result, Timestamp};
 /// All writing goes through [`Self::commit`]: one atomic batch, idempotent by request id. There is no transaction
 /// object, so nothing is held over an await. `vpnkit-testkit` has the suite that every implementation must pass.
 /// No method has a default body: a wrapper that forgets one does not compile.
+#[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait KeyStore: Debug + Send + Sync {
     /// One key by id, UUID or name.

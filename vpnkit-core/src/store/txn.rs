@@ -6,7 +6,7 @@ use crate::model::{
     ClientDevice, Cursor, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyStatus, NewEvent, NewKey, NodeId,
     ServerId,
 };
-use crate::traffic::Epoch;
+use crate::traffic::{Epoch, Series};
 use crate::{Secret, Timestamp};
 
 /// One step of a batch. Steps say what is meant; the store reads, applies the pure rules of
@@ -82,8 +82,10 @@ pub struct TrafficBatch {
     pub epoch: Epoch,
     /// Counters of the lifetime before are void.
     pub new_epoch: bool,
-    /// Counters that moved, sorted by key. Keys that are gone are passed over.
+    /// Counters that moved or ended, sorted by key. Keys that are gone are passed over.
     pub moved: Vec<Moved>,
+    /// Series that had ended and that are no longer told of.
+    pub forgotten: Vec<(KeyId, Series)>,
 }
 
 /// Makes a batch idempotent.

@@ -30,6 +30,7 @@ from .records import (
     OnlineKey,
     Page,
     RenderOptions,
+    ServerConfig,
     ServerStatus,
     Sort,
     SubscriptionResponse,
@@ -611,9 +612,18 @@ class Servers:
         self._calls = calls
 
     async def status(self) -> list[ServerStatus]:
-        """How every server does."""
+        """Tells how every server of this process does."""
         answer = await self._calls.json("servers.status", "{}")
         return [ServerStatus._read(one) for one in answer]
+
+    async def remove(self, id: str) -> None:
+        """Reads the counters of a server a last time and stops driving it; a managed one ends. Its inbounds stay in
+        the store, and nobody is told of them until the server is added again.
+
+        Raises NotFoundError.
+        """
+        arguments = {"id": id}
+        await self._calls.call("servers.remove", _wire.dumps(arguments))
 
     async def reconcile(self, id: str) -> int:
         """Compares a server with the store now and applies the difference; returns how many steps that took.
@@ -629,3 +639,14 @@ class Servers:
         arguments = {"id": id, "lines": lines}
         answer: list[str] = await self._calls.json("servers.log", _wire.dumps(arguments))
         return answer
+
+    async def add(self, server: ServerConfig) -> ServerStatus:
+        """Takes a server in and starts it. One that does not start is ``down``, and tried again.
+
+        It belongs to this kit until it is removed or the kit is closed; what the configuration lists is what a kit
+        begins with.
+
+        Raises InvalidConfigError with the ``field``, or when there is a server of this node and name.
+        """
+        arguments = {"server": _wire.record("servers.add", "server", server)}
+        return ServerStatus._read(await self._calls.json("servers.add", _wire.dumps(arguments)))

@@ -30,6 +30,7 @@ from .records import (
     OnlineKey,
     Page,
     RenderOptions,
+    ServerConfig,
     ServerStatus,
     Sort,
     SubscriptionResponse,
@@ -604,9 +605,18 @@ class Servers:
         self._calls = calls
 
     def status(self) -> list[ServerStatus]:
-        """How every server does."""
+        """Tells how every server of this process does."""
         answer = self._calls.json("servers.status", "{}")
         return [ServerStatus._read(one) for one in answer]
+
+    def remove(self, id: str) -> None:
+        """Reads the counters of a server a last time and stops driving it; a managed one ends. Its inbounds stay in
+        the store, and nobody is told of them until the server is added again.
+
+        Raises NotFoundError.
+        """
+        arguments = {"id": id}
+        self._calls.call("servers.remove", _wire.dumps(arguments))
 
     def reconcile(self, id: str) -> int:
         """Compares a server with the store now and applies the difference; returns how many steps that took.
@@ -622,3 +632,14 @@ class Servers:
         arguments = {"id": id, "lines": lines}
         answer: list[str] = self._calls.json("servers.log", _wire.dumps(arguments))
         return answer
+
+    def add(self, server: ServerConfig) -> ServerStatus:
+        """Takes a server in and starts it. One that does not start is ``down``, and tried again.
+
+        It belongs to this kit until it is removed or the kit is closed; what the configuration lists is what a kit
+        begins with.
+
+        Raises InvalidConfigError with the ``field``, or when there is a server of this node and name.
+        """
+        arguments = {"server": _wire.record("servers.add", "server", server)}
+        return ServerStatus._read(self._calls.json("servers.add", _wire.dumps(arguments)))

@@ -191,6 +191,8 @@ class Traffic(_sugar.Total, Record):
 class Collected(Record):
     """What one reading added."""
 
+    server: str
+    """Of which server."""
     keys_updated: int
     """Keys whose traffic was updated."""
     traffic: Traffic
@@ -582,7 +584,7 @@ class Inbound(Record):
     """A listening endpoint of a server."""
 
     tag: str
-    """The name, unique on its node."""
+    """The name, unique on its node: 1 to 64 of ``A-Z a-z 0-9 . _ -``."""
     port: int
     """The port to listen on."""
     protocol: Protocol
@@ -590,6 +592,9 @@ class Inbound(Record):
     _: KW_ONLY
     node: str = "main"
     """The machine."""
+    server: str | None = None
+    """The server that runs it: ``node/name``. Without it, ``ensure`` keeps the one that it has, or chooses the first
+    server of the node that can run it."""
     listen: str = "0.0.0.0"
     """The address to listen on."""
     transport: Transport = Tcp()
@@ -824,6 +829,8 @@ class ManagedXray(Record):
     """A directory of its own, absolute: config, API socket, lock. Created with mode 0700."""
     node: str = "main"
     """The machine it runs on. Default: ``main``."""
+    name: str = "xray"
+    """Its name on the machine. A second Xray there needs one of its own."""
     binary: str | PathLike[str] = "xray"
     """The program. Default: ``xray`` from the search path."""
     live_accounting: bool = False
@@ -852,6 +859,8 @@ class AttachedXray(Record):
     """``host:port`` or ``unix:/path``. The API has no password: keep it on loopback or in a socket file."""
     node: str = "main"
     """The machine it runs on. Default: ``main``."""
+    name: str = "xray"
+    """Its name on the machine. A second Xray there needs one of its own."""
     binary: str | PathLike[str] | None = None
     """A binary of Xray, for ``xray api adi``: with it inbounds can be added live."""
     cut_connections: bool = False
@@ -870,9 +879,13 @@ class ServerStatus(Record):
     """How a server does."""
 
     id: str
-    """``node/program``."""
+    """``node/name``."""
     node: str
     """Its node."""
+    program: str
+    """Its program: ``xray``."""
+    address: str
+    """Name or IP that clients dial, unless an inbound has hosts of its own."""
     state: ServerCondition
     """Whether it answers."""
     reason: str | None

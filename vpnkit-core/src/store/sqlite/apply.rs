@@ -9,10 +9,11 @@ use super::vault::Vault;
 use crate::model::Cursor;
 use crate::model::{
     ClientDevice, Credential, EventKind, EventSubject, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyRef,
-    NewEvent, NewKey, NodeId, Traffic,
+    NewEvent, NewKey, NodeId, ServerId, Traffic,
 };
 use crate::store::errors as answer;
 use crate::store::{Receipt, Request, StoreOp, StoreTxn, TrafficBatch, consequence};
+use crate::traffic::Series;
 use crate::{Error, Result, Secret, Timestamp, lifecycle};
 
 const OP: &str = "store.commit";
@@ -268,29 +269,41 @@ impl Batch<'_> {
             self.key(owner, None)?;
         }
         let (node, tag, port) = (inbound.node.as_str(), inbound.tag.as_str(), i64::from(inbound.port));
-        let other: Option<String> = self
+        let others: Vec<(Option<String>, String)> = self
             .connection
-            .prepare_cached("SELECT tag FROM inbounds WHERE node = ?1 AND port = ?2 AND tag <> ?3")
-            .and_then(|mut s| s.query_row(params![node, port, tag], |r| r.get(0)).optional())
+            .prepare_cached("SELECT server, spec FROM inbounds WHERE node = ?1 AND port = ?2 AND tag <> ?3")
+            .and_then(|mut s| {
+                s.query_map(params![node, port, tag], |r| Ok((r.get(0)?, r.get(1)?)))?.collect()
+            })
             .map_err(sql)?;
-        if let Some(other) = other {
-            return Err(answer::port_taken(inbound.port, &other));
+        for (server, spec) in others {
+            let other = self.vault.open_inbound(&spec, server)?;
+            if other.collides_with(inbound) {
+                return Err(answer::port_taken(inbound.port, other.tag.as_str()));
+            }
         }
-        let held: Option<String> = self
+        let held: Option<(Option<String>, String)> = self
             .connection
-            .prepare_cached("SELECT spec FROM inbounds WHERE node = ?1 AND tag = ?2")
-            .and_then(|mut s| s.query_row(params![node, tag], |r| r.get(0)).optional())
+            .prepare_cached("SELECT server, spec FROM inbounds WHERE node = ?1 AND tag = ?2")
+            .and_then(|mut s| s.query_row(params![node, tag], |r| Ok((r.get(0)?, r.get(1)?))).optional())
             .map_err(sql)?;
-        if let Some(held) = held
-            && self.vault.open_inbound(&held)? == *inbound
+        if let Some((server, spec)) = held
+            && self.vault.open_inbound(&spec, server)? == *inbound
         {
             return Ok(());
         }
         self.run(
-            "INSERT INTO inbounds (node, tag, port, dedicated_to, spec) VALUES (?1, ?2, ?3, ?4, ?5)
+            "INSERT INTO inbounds (node, tag, port, dedicated_to, spec, server) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (node, tag) DO UPDATE SET port = excluded.port, dedicated_to = excluded.dedicated_to,
-             spec = excluded.spec",
-            params![node, tag, port, inbound.dedicated_to.map(|k| k.0), self.vault.seal_inbound(inbound)?],
+             spec = excluded.spec, server = excluded.server",
+            params![
+                node,
+                tag,
+                port,
+                inbound.dedicated_to.map(|k| k.0),
+                self.vault.seal_inbound(inbound)?,
+                inbound.server.as_ref().map(ServerId::as_str),
+            ],
         )
         .map_err(sql)?;
         self.inbound_event(EventKind::InboundChanged, tag)
@@ -400,8 +413,8 @@ impl Batch<'_> {
                  WHERE key_id = ?1",
             )?;
             let mut counter = prepare(
-                "INSERT INTO counters (source, key_id, up, down) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT DO UPDATE SET up = excluded.up, down = excluded.down",
+                "INSERT INTO counters (source, key_id, series, up, down, ended) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT DO UPDATE SET up = excluded.up, down = excluded.down, ended = excluded.ended",
             )?;
             let mut bucket = prepare(
                 "INSERT INTO usage_hours (hour, node, key_id, up, down) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -415,7 +428,14 @@ impl Batch<'_> {
                     meter.query_row([key, delta], |r| r.get(0)).optional().map_err(sql)?;
                 let Some(reached) = reached else { continue };
                 counter
-                    .execute([source, key, number(moved.counter.up), number(moved.counter.down)])
+                    .execute(params![
+                        source,
+                        key,
+                        moved.series.as_ref().map_or("", Series::as_str),
+                        number(moved.counter.up),
+                        number(moved.counter.down),
+                        moved.ended,
+                    ])
                     .map_err(sql)?;
                 if counted {
                     count.execute([key, up, down, at]).map_err(sql)?;
@@ -425,6 +445,13 @@ impl Batch<'_> {
                     over.push(moved.key);
                 }
             }
+        }
+        for (key, series) in &batch.forgotten {
+            self.run(
+                "DELETE FROM counters WHERE source = ?1 AND key_id = ?2 AND series = ?3",
+                params![source, key.0, series.as_str()],
+            )
+            .map_err(sql)?;
         }
         for key in over {
             self.refresh_status(key)?;

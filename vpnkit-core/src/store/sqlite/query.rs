@@ -13,7 +13,7 @@ use crate::model::{
     KeyQuery, KeyRef, Page, Place, ServerId, Sort, SortValue, Traffic, UsagePoint, UsageQuery, UsageStep,
 };
 use crate::store::errors::cursor_expired;
-use crate::traffic::{Counter, Epoch};
+use crate::traffic::{Counter, Epoch, Series};
 use crate::{Error, Result, Timestamp};
 
 fn sql(error: rusqlite::Error) -> Error {
@@ -197,11 +197,11 @@ pub(super) fn due(connection: &Connection, now: Timestamp, limit: usize) -> Resu
 
 /// All inbounds.
 pub(super) fn inbounds(connection: &Connection, vault: &Vault) -> Result<Vec<Inbound>> {
-    let specs: Vec<String> = connection
-        .prepare_cached("SELECT spec FROM inbounds ORDER BY node, tag")
-        .and_then(|mut s| s.query_map([], |r| r.get(0))?.collect())
+    let specs: Vec<(Option<String>, String)> = connection
+        .prepare_cached("SELECT server, spec FROM inbounds ORDER BY node, tag")
+        .and_then(|mut s| s.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect())
         .map_err(sql)?;
-    specs.iter().map(|spec| vault.open_inbound(spec)).collect()
+    specs.into_iter().map(|(server, spec)| vault.open_inbound(&spec, server)).collect()
 }
 
 /// All documents.
@@ -255,9 +255,15 @@ pub(super) fn baseline(connection: &Connection, server: &ServerId) -> Result<Opt
         .map_err(sql)?;
     let Some((id, epoch, sequence)) = found else { return Ok(None) };
     let counters = connection
-        .prepare_cached("SELECT key_id, up, down FROM counters WHERE source = ?1 ORDER BY key_id")
+        .prepare_cached(
+            "SELECT key_id, up, down, series, ended FROM counters WHERE source = ?1 ORDER BY key_id, series",
+        )
         .and_then(|mut s| {
-            s.query_map([id], |r| Ok(Counter { key: KeyId(r.get(0)?), traffic: traffic(r, 1)? }))?.collect()
+            let counter = |r: &rusqlite::Row<'_>| {
+                let series = Series::new(r.get_ref(3)?.as_str()?);
+                Ok(Counter { key: KeyId(r.get(0)?), series, traffic: traffic(r, 1)?, ended: r.get(4)? })
+            };
+            s.query_map([id], counter)?.collect()
         })
         .map_err(sql)?;
     Ok(Some(Baseline { epoch, sequence: sequence.unsigned_abs(), counters }))

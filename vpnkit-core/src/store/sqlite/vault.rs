@@ -148,9 +148,15 @@ impl Vault {
         self.seal("inbound", &text)
     }
 
-    pub(super) fn open_inbound(&self, text: &str) -> Result<Inbound> {
+    /// `server` is what stands beside it: older programs knew of none.
+    pub(super) fn open_inbound(&self, text: &str, server: Option<String>) -> Result<Inbound> {
         let text = self.unseal("inbound", text)?;
-        serde_json::from_str(&text).map_err(|_| damaged("inbounds.spec"))
+        let mut inbound: Inbound = serde_json::from_str(&text).map_err(|_| damaged("inbounds.spec"))?;
+        inbound.server = match server {
+            Some(server) => Some(server.parse().map_err(|_| damaged("inbounds.server"))?),
+            None => inbound.server,
+        };
+        Ok(inbound)
     }
 
     pub(super) fn seal_document(&self, name: &str, body: &Secret) -> Result<String> {

@@ -1,0 +1,128 @@
+//! What goes between the engine and a server: what it should hold, steps towards that, what it holds. All of it has a stable
+//! JSON form, since the server may be on another machine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Fingerprint;
+use crate::Timestamp;
+use crate::model::{CredentialSecret, Cursor, DeviceName, Inbound, InboundTag, KeyId};
+
+/// One credential as it is installed on an inbound.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Whose it is.
+    pub key: KeyId,
+    /// Which of the key's devices.
+    pub device: DeviceName,
+    /// The secret.
+    pub secret: CredentialSecret,
+    /// When its key ends: for servers that must end it without being told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// The bytes that were left to its key when this was read; `None` is unlimited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<u64>,
+}
+
+impl Account {
+    /// Makes an account without an end.
+    #[must_use]
+    pub const fn of(key: KeyId, device: DeviceName, secret: CredentialSecret) -> Self {
+        Self { key, device, secret, expires_at: None, remaining: None }
+    }
+}
+
+/// Everything that a server should hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DesiredState {
+    /// Grows with every change of the store that may have changed this state: the cursor of its newest event.
+    pub revision: Cursor,
+    /// Inbounds, each with its accounts sorted by key and device.
+    pub inbounds: Vec<(Arc<Inbound>, Vec<Account>)>,
+}
+
+/// One step towards the desired state. Every step is idempotent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// Add the inbound, or replace the one of its tag, with these accounts.
+    PutInbound(Arc<Inbound>, Vec<Account>),
+    /// Remove the inbound with all its accounts.
+    RemoveInbound(InboundTag),
+    /// Install the account on the inbound, or replace the one of its key and device.
+    PutAccount(Arc<Inbound>, Account),
+    /// Remove the account; removing what is not there is fine.
+    RemoveAccount(InboundTag, KeyId, DeviceName),
+}
+
+/// What a server holds on one inbound.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedInbound {
+    /// Of the inbound's settings; `None` where the server does not tell. Such an inbound is not vpnkit's: it is
+    /// neither replaced nor removed.
+    pub fingerprint: Option<Fingerprint>,
+    /// vpnkit's accounts. Accounts of others are left alone and not listed.
+    #[serde(with = "pairs")]
+    pub accounts: BTreeMap<(KeyId, DeviceName), Fingerprint>,
+}
+
+/// What a server really holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// By tag; only inbounds that vpnkit may touch.
+    pub inbounds: BTreeMap<InboundTag, ObservedInbound>,
+}
+
+/// Whether a server answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum ServerState {
+    /// Not started yet, or closed.
+    Stopped,
+    /// It answers; the number grows with each restart that was noticed.
+    Up {
+        /// How many lifetimes were seen.
+        lifetime: u64,
+    },
+    /// It does not answer.
+    Down {
+        /// Why, in one line.
+        reason: String,
+    },
+}
+
+/// A server's own account of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Health {
+    /// The program's version.
+    pub version: String,
+    /// How long it has been running.
+    #[serde(with = "crate::model::duration_text")]
+    #[schemars(with = "crate::model::DurationText")]
+    pub uptime: Duration,
+}
+
+/// A map whose keys are pairs, as a list: the keys of JSON's objects are texts.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use super::{DeviceName, Fingerprint, KeyId};
+
+    type Accounts = BTreeMap<(KeyId, DeviceName), Fingerprint>;
+
+    pub(super) fn serialize<S: Serializer>(accounts: &Accounts, s: S) -> Result<S::Ok, S::Error> {
+        accounts.iter().map(|((key, device), print)| (key, device, print)).collect::<Vec<_>>().serialize(s)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Accounts, D::Error> {
+        let all = Vec::<(KeyId, DeviceName, Fingerprint)>::deserialize(d)?;
+        Ok(all.into_iter().map(|(key, device, print)| ((key, device), print)).collect())
+    }
+}

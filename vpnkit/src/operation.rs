@@ -1,0 +1,35 @@
+//! The facade's methods as data: what can be called by name, with JSON arguments.
+
+pub use vpnkit_core::operation::{Answer, Call, Operation, Parameter, Running, read};
+use vpnkit_core::{Error, ErrorKind, Result};
+
+use crate::Servers;
+
+/// Returns every operation.
+#[must_use]
+pub fn all() -> Vec<&'static Operation> {
+    let mut all = Operation::all();
+    // Beside the others of its noun.
+    let place =
+        all.iter().rposition(|operation| operation.name.starts_with("servers.")).map_or(0, |last| last + 1);
+    all.splice(place..place, Servers::OPERATIONS);
+    all
+}
+
+/// Finds an operation by its name.
+///
+/// Errors: `Unsupported`.
+///
+/// ```
+/// use vpnkit::operation;
+/// assert!(operation::named("servers.add")?.changes);
+/// assert!(operation::named("servers.steal").is_err());
+/// # Ok::<(), vpnkit::Error>(())
+/// ```
+pub fn named(name: &str) -> Result<&'static Operation> {
+    if let Some(own) = Servers::OPERATIONS.iter().find(|operation| operation.name == name) {
+        return Ok(own);
+    }
+    Operation::named(name)
+        .map_err(|_| Error::new(ErrorKind::Unsupported, "call", "no such operation").with("name", name))
+}
