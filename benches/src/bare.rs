@@ -11,7 +11,14 @@ pub(crate) struct Store(Connection);
 impl Store {
     pub(crate) fn create(path: &Path) -> Self {
         let store = Self::open(path);
-        store.0.execute_batch(include_str!("../../vpnkit-core/migrations/0001_initial.sql")).unwrap();
+        for step in [
+            include_str!("../../vpnkit-sqlite/migrations/0001_initial.sql"),
+            include_str!("../../vpnkit-sqlite/migrations/0002_subscriptions.sql"),
+            include_str!("../../vpnkit-sqlite/migrations/0003_servers.sql"),
+            include_str!("../../vpnkit-sqlite/migrations/0004_many_servers.sql"),
+        ] {
+            store.0.execute_batch(step).unwrap();
+        }
         store
     }
 
@@ -89,7 +96,7 @@ impl Store {
                 .unwrap();
             let mut counter = txn
                 .prepare_cached(
-                    "INSERT INTO counters (source, key_id, up, down) VALUES (1, ?1, ?2, ?3)
+                    "INSERT INTO counters (source, key_id, series, up, down, ended) VALUES (1, ?1, '', ?2, ?3, 0)
                      ON CONFLICT DO UPDATE SET up = excluded.up, down = excluded.down",
                 )
                 .unwrap();

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use source::BenchSource;
 use testbed::Bed;
 use vpnkit::engine::{Engine, EngineOptions, ServerParts};
-use vpnkit::store::sqlite::{SqliteOptions, SqliteStore};
+use vpnkit::sqlite::{SqliteOptions, SqliteStore};
 use vpnkit::{Config, CreateKey, SystemClock, VpnKit};
 use vpnkit_testkit::FakeServer;
 

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use testbed::inbound;
 use vpnkit::engine::{Engine, EngineOptions, ServerParts};
+use vpnkit::sqlite::{SqliteOptions, SqliteStore};
 use vpnkit::store::KeyStore;
 use vpnkit::store::memory::MemoryStore;
-use vpnkit::store::sqlite::{SqliteOptions, SqliteStore};
 use vpnkit::subscription::Format;
 use vpnkit::{
     ByteSize, CreateKey, Host, KeyId, Protocol, RealityKeys, RenderOptions, Security, SystemClock, Transport,

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use testbed::{CounterClient, CounterServer, alive, children_of, eventually};
 use vpnkit::engine::{Engine, EngineOptions, ServerParts};
+use vpnkit::sqlite::{SqliteOptions, SqliteStore};
 use vpnkit::store::KeyStore;
-use vpnkit::store::sqlite::{SqliteOptions, SqliteStore};
 use vpnkit::{CreateKey, KeyRef, SystemClock, Traffic};
 use vpnkit_testkit::FakeServer;
 

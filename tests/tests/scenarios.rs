@@ -10,9 +10,9 @@
 
 use std::sync::Arc;
 
+use vpnkit::sqlite::{SqliteOptions, SqliteStore};
 use vpnkit::store::KeyStore;
 use vpnkit::store::memory::MemoryStore;
-use vpnkit::store::sqlite::{SqliteOptions, SqliteStore};
 
 fn files() -> Vec<std::path::PathBuf> {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");

@@ -15,7 +15,8 @@ use vpnkit_core::{Error, ErrorKind, SystemClock};
 async fn a_store_that_is_full_is_told_to_the_caller() {
     let mut store = MockKeyStore::new();
     store.expect_inbounds().returning(|| Ok(Vec::new()));
-    store.expect_documents().returning(|| Ok(Vec::new()));
+    store.expect_records().returning(|_| Ok(Vec::new()));
+    store.expect_revision().returning(|| Ok(0));
     store.expect_key().returning(|_| Err(Error::new(ErrorKind::StoreFull, "store.key", "the disk is full")));
     let options = EngineOptions { background: false, ..EngineOptions::default() };
     let engine = Engine::open(Arc::new(store), Arc::new(SystemClock), options, Vec::new()).await.unwrap();

@@ -106,7 +106,7 @@ async fn what_was_looked_up_is_told_and_pages_are_walked() {
 /// Two stores with connections of their own on one file, as two processes have it: a webhook that reaches both at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_payment_that_two_engines_get_at_once_is_one_key() {
-    use vpnkit_core::store::sqlite::{SqliteOptions, SqliteStore};
+    use vpnkit_sqlite::{SqliteOptions, SqliteStore};
 
     let directory = tempfile::tempdir().unwrap();
     let clock = ManualClock::default();

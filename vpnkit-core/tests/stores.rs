@@ -23,9 +23,8 @@ mod memory {
     vpnkit_testkit::store_conformance!(subject);
 }
 
-#[cfg(feature = "sqlite")]
 mod sqlite {
-    use vpnkit_core::store::sqlite::{SqliteOptions, SqliteStore};
+    use vpnkit_sqlite::{SqliteOptions, SqliteStore};
 
     use super::{Arc, Subject};
 

@@ -18,7 +18,7 @@ use vpnkit_core::model::{
     ShadowsocksMethod, Traffic, Transport,
 };
 use vpnkit_core::store::memory::MemoryStore;
-use vpnkit_core::store::{KeyStore, StoreOp, StoreTxn};
+use vpnkit_core::store::{KeyStore, RecordOp, StoreTxn};
 use vpnkit_core::subscription::{
     ClientRule, Format, Language, SubscriptionResponse, SubscriptionSettings, SubscriptionTemplate,
 };
@@ -318,8 +318,8 @@ async fn a_document_that_cannot_be_read_does_not_end_subscriptions() {
     engine.subscriptions().configure(settings).await.unwrap();
     engine.keys().create(CreateKey::named("alice")).await.unwrap();
     let token = engine.subscriptions().token("alice").await.unwrap();
-    let newer = Some(Secret::new("{\"title\": \"After\", \"unheard_of\": 1}"));
-    let put = StoreOp::PutDocument { name: "settings".into(), expected: None, body: newer };
+    let body = Secret::new("{\"title\": \"After\", \"unheard_of\": 1}");
+    let put = RecordOp::Put { place: ("settings".into(), String::new()), expected: None, index: None, body };
     store.commit(StoreTxn::new(clock.now(), vec![put])).await.unwrap();
     tokio::time::advance(Duration::from_secs(5)).await;
     let answer = engine.subscriptions().for_request(&token, &[], None).await.unwrap();
@@ -329,10 +329,9 @@ async fn a_document_that_cannot_be_read_does_not_end_subscriptions() {
 }
 
 /// Another program holds the write lock: what would be written can wait, the customer cannot.
-#[cfg(feature = "sqlite")]
 #[tokio::test]
 async fn a_store_that_cannot_be_written_still_serves_subscriptions() {
-    use vpnkit_core::store::sqlite::{SqliteOptions, SqliteStore};
+    use vpnkit_sqlite::{SqliteOptions, SqliteStore};
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("keys.db");
     let options = SqliteOptions { busy_timeout: Duration::from_millis(100), ..SqliteOptions::default() };

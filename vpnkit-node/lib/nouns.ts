@@ -24,6 +24,7 @@ import {
   type KeyPatch,
   type KeyQuery,
   type OnlineKey,
+  type Placement,
   type RenderOptions,
   type ServerConfig,
   type ServerStatus,
@@ -39,6 +40,7 @@ import {
   readKey,
   readKeyCounts,
   readOnlineKey,
+  readPlacement,
   readServerStatus,
   readSubscriptionSettings,
   readSubscriptionTemplate,
@@ -225,6 +227,18 @@ export class Keys {
     const operation = "keys.links";
     const args = { key: keyRef(operation, "key", key) };
     return this.#calls.call(operation, args, (json: Json): string[] => json, options);
+  }
+
+  /**
+   * Tells which servers a key belongs on, and whether they have taken it over. A change of a key is committed before
+   * its servers hear of it, so a server that is down, or slow, has it later.
+   *
+   * Rejects with NotFoundError.
+   */
+  async placement(key: KeyLike, options?: CallOptions): Promise<Placement[]> {
+    const operation = "keys.placement";
+    const args = { key: keyRef(operation, "key", key) };
+    return this.#calls.call(operation, args, (json: Json): Placement[] => json.map(readPlacement), options);
   }
 }
 

@@ -1023,6 +1023,34 @@ export interface OnlineKey {
 export const readOnlineKey = (json: Json): OnlineKey =>
   Object.freeze({ key: json.key, addresses: json.addresses.map(readOnlineAddress) });
 
+/** Whether a server has taken a key over. */
+export type PlacementState =
+  | "installed"
+  | "pending"
+  | "rejected"
+  | "unknown";
+
+/** A server that a key belongs on, and whether it has taken the key over. */
+export interface Placement {
+  /** The server. */
+  readonly server: string;
+  /** The key's inbounds there. */
+  readonly inbounds: readonly string[];
+  /** Whether it has taken the key over. */
+  readonly state: PlacementState;
+  /** Why it has not, in one line. */
+  readonly reason: string | null;
+}
+
+/** @internal */
+export const readPlacement = (json: Json): Placement =>
+  Object.freeze({
+    server: json.server,
+    inbounds: json.inbounds,
+    state: json.state,
+    reason: json.reason ?? null,
+  });
+
 /** What a client asks for. */
 export interface RenderOptions {
   /** Its `User-Agent`, or the beginning of it: `Happ/3`, `clash-verge`. */

@@ -79,7 +79,13 @@ test("an Xray that nobody runs is down and no reason not to open", async () => {
 
 test("a missing Xray is told", async () => {
   const servers = [{ type: "managedXray", address: "127.0.0.1", directory: "/nonexistent/xray", binary: "/nonexistent/bin" }];
-  await assert.rejects(open({ store: "memory:", servers }), (e) => ["binary_missing", "permission_denied"].includes(e.code));
+  const kit = await open({ store: "memory:", servers });
+  const [status] = await kit.servers.status();
+  assert.equal(status.state, "down");
+  assert.match(status.reason, /nonexistent/u);
+  const { events } = await kit.events.read(0);
+  assert.deepEqual(events.map((event) => event.kind), ["server.down"]);
+  await kit.close();
 });
 
 test("a request for a subscription is answered, whatever the headers came in", async () => {
@@ -108,5 +114,24 @@ test("a request for a subscription is answered, whatever the headers came in", a
   assert.equal((await kit.subscriptions.forRequest(token, {})).status, 200);
   assert.equal((await kit.subscriptions.revoke(key)).linkRevision, 1);
   assert.equal((await kit.subscriptions.forRequest(token, {})).status, 404);
+  await kit.close();
+});
+
+test("servers come and go", async () => {
+  const kit = await open({ store: "memory:" });
+  const bad = { type: "managedXray", address: "vpn.example", directory: "not/absolute" };
+  await assert.rejects(kit.servers.add(bad), (e) => e.code === "invalid_config" && e.field === "directory");
+  // Nobody answers there: it is down, tried again, and no reason not to go on.
+  const far = { type: "attachedXray", address: "vpn.example", api: "127.0.0.1:1", name: "far" };
+  const status = await kit.servers.add(far);
+  assert.deepEqual([status.id, status.state, status.address], ["main/far", "down", "vpn.example"]);
+  const inbound = await kit.inbounds.ensure({ tag: "a", port: 443, protocol: { type: "vless" } });
+  assert.equal(inbound.server, "main/far");
+  const key = await kit.keys.create({ name: "alice" });
+  const [placed] = await kit.keys.placement(key);
+  assert.deepEqual([placed.server, placed.inbounds, placed.state], ["main/far", ["a"], "pending"]);
+  await kit.servers.remove("main/far");
+  assert.deepEqual([await kit.servers.status(), await kit.keys.links(key)], [[], []]);
+  await assert.rejects(kit.servers.remove("main/far"), NotFoundError);
   await kit.close();
 });

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use vpnkit::store::sqlite::fork;
+use vpnkit::sqlite::fork;
 use vpnkit::{ByteSize, ErrorKind, EventKind, KeyRef, Qr, RealityKeys, ShortId};
 
 use crate::errors::exception;

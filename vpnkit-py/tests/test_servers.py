@@ -106,6 +106,28 @@ async def test_an_xray_that_nobody_runs_is_down_and_no_reason_not_to_open() -> N
 
 async def test_a_missing_xray_is_told() -> None:
     server = vpnkit.ManagedXray("127.0.0.1", "/nonexistent/xray", binary="/nonexistent/bin")
-    with pytest.raises(errors.VpnkitError) as caught:
-        await vpnkit.open("memory:", servers=[server])
-    assert caught.value.code in ("binary_missing", "permission_denied")
+    async with vpnkit.open("memory:", servers=[server]) as kit:
+        [status] = await kit.servers.status()
+        assert status.state == "down" and status.reason is not None and "/nonexistent" in status.reason
+        kinds = [event.kind for event in (await kit.events.read(0)).events]
+        assert kinds == ["server.down"]
+
+
+async def test_servers_come_and_go() -> None:
+    async with vpnkit.open("memory:") as kit:
+        with pytest.raises(errors.InvalidConfigError) as fault:
+            await kit.servers.add(vpnkit.ManagedXray("vpn.example", "not/absolute"))
+        assert fault.value.field == "directory"
+        # Nobody answers there: it is down, tried again, and no reason not to go on.
+        status = await kit.servers.add(AttachedXray("vpn.example", "127.0.0.1:1", name="far"))
+        assert (status.id, status.state, status.address) == ("main/far", "down", "vpn.example")
+        inbound = await kit.inbounds.ensure(Inbound("a", 443, Vless()))
+        assert inbound.server == "main/far"
+        key = await kit.keys.create("alice")
+        [placed] = await kit.keys.placement(key)
+        assert (placed.server, placed.inbounds, placed.state) == ("main/far", ("a",), "pending")
+        assert placed.reason and placed.to_dict()["state"] == "pending"
+        await kit.servers.remove("main/far")
+        assert await kit.servers.status() == [] and await kit.keys.links(key) == []
+        with pytest.raises(errors.NotFoundError):
+            await kit.servers.remove("main/far")

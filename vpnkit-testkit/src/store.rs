@@ -10,9 +10,12 @@ use vpnkit_core::backend::Fingerprint;
 use vpnkit_core::model::{
     AdminId, ByteSize, ClientDevice, CreateKey, Credential, CredentialKind, CredentialSecret, Cursor,
     EventKind, EventSubject, Inbound, InboundTag, Key, KeyCounts, KeyId, KeyName, KeyPatch, KeyQuery, KeyRef,
-    KeyStatus, NewEvent, NodeId, PageToken, Patch, Protocol, ServerId, Sort, Traffic, UsageQuery, UsageStep,
+    KeyStatus, NewEvent, NodeId, PageToken, Patch, Protocol, RecordQuery, ServerId, Sort, Traffic,
+    UsageQuery, UsageStep,
 };
-use vpnkit_core::store::{KeyStore, Receipt, Request, StoreOp, StoreTxn, TrafficBatch};
+use vpnkit_core::store::{
+    DeviceOp, InboundOp, KeyOp, KeyStore, Made, Receipt, RecordOp, Request, StoreOp, StoreTxn, TrafficBatch,
+};
 use vpnkit_core::traffic::{Counter, Epoch, Series};
 use vpnkit_core::{Clock as _, ErrorKind, ManualClock, Result, Secret, Timestamp};
 
@@ -50,7 +53,8 @@ crate::suite!($ store_conformance, store, "Tests that the stores of an `async fn
     counters_of_unknown_keys_are_passed_over,
     usage_is_summed_by_hour_and_day,
     inbounds_are_kept_and_ports_are_unique,
-    documents_are_replaced_by_version,
+    records_are_replaced_by_version,
+    a_revision_grows_with_inbounds_and_records,
     devices_are_bound_up_to_a_limit,
     events_tell_what_was_committed_in_order,
     pruned_events_expire_their_cursors,
@@ -68,24 +72,24 @@ fn server() -> ServerId {
     ServerId::new(&NodeId::main(), "fake")
 }
 
-async fn commit(s: &Subject, ops: Vec<StoreOp>) -> Result<Receipt> {
+async fn commit<S: Into<StoreOp>>(s: &Subject, ops: impl IntoIterator<Item = S>) -> Result<Receipt> {
     s.store.commit(StoreTxn::new(at(), ops)).await
 }
 
-fn create(request: CreateKey) -> StoreOp {
+fn create(request: CreateKey) -> KeyOp {
     let mut new = request.validate(at()).unwrap();
     if new.credentials.is_empty() {
         new.credentials.push(Credential::generate(CredentialKind::Vless));
     }
-    StoreOp::Create(Box::new(new))
+    KeyOp::Create(Box::new(new))
 }
 
 async fn created(s: &Subject, request: CreateKey) -> Key {
     commit(s, vec![create(request)]).await.unwrap().keys.remove(0)
 }
 
-fn patch(key: KeyId, patch: KeyPatch) -> StoreOp {
-    StoreOp::Patch { key, expected: None, patch: Box::new(patch) }
+fn patch(key: KeyId, patch: KeyPatch) -> KeyOp {
+    KeyOp::Patch { key, expected: None, patch: Box::new(patch) }
 }
 
 async fn get(s: &Subject, id: KeyId) -> Option<Key> {
@@ -163,9 +167,9 @@ pub async fn uids_and_secrets_are_unique(s: Subject) {
     let alike = CredentialSecret::Vless(uuid::Uuid::from_bytes(bytes));
     let alike = Credential { device: secret.device.clone(), secret: alike };
     assert_eq!(commit(&s, vec![create(with(&alike))]).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
-    let StoreOp::Create(mut twin) = create(CreateKey::default()) else { panic!("a create") };
+    let KeyOp::Create(mut twin) = create(CreateKey::default()) else { panic!("a create") };
     twin.uid = first.uid;
-    let clash = commit(&s, vec![StoreOp::Create(twin)]).await.unwrap_err();
+    let clash = commit(&s, vec![KeyOp::Create(twin)]).await.unwrap_err();
     assert_eq!((clash.kind(), clash.get("field")), (ErrorKind::AlreadyExists, Some("uid")));
     // Given up, it may be used again.
     let other =
@@ -194,7 +198,7 @@ pub async fn the_same_request_commits_once(s: Subject) {
     let txn = |name: &str| StoreTxn {
         at: at(),
         request: Some(request("pay:1", "one")),
-        ops: vec![create(CreateKey::named(name))],
+        ops: vec![create(CreateKey::named(name)).into()],
     };
     assert_eq!(s.store.receipt(&request("pay:1", "one")).await.unwrap(), None);
     let first = s.store.commit(txn("one")).await.unwrap();
@@ -246,14 +250,14 @@ pub async fn an_expected_version_that_is_old_writes_nothing(s: Subject) {
     let key = created(&s, CreateKey::named("k")).await;
     commit(&s, vec![patch(key.id, KeyPatch::enabled(false))]).await.unwrap();
     let old = Some(key.version);
-    let patch = StoreOp::Patch { key: key.id, expected: old, patch: Box::new(KeyPatch::enabled(true)) };
-    for op in [patch, StoreOp::Delete { key: key.id, expected: old }] {
+    let patch = KeyOp::Patch { key: key.id, expected: old, patch: Box::new(KeyPatch::enabled(true)) };
+    for op in [patch, KeyOp::Delete { key: key.id, expected: old }] {
         let error = commit(&s, vec![create(CreateKey::named("other")), op]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict);
     }
     assert_eq!(get(&s, key.id).await.unwrap().status, KeyStatus::Disabled);
     assert_eq!(s.store.key(&KeyRef::Name("other".into())).await.unwrap(), None);
-    let missing = commit(&s, vec![StoreOp::Delete { key: KeyId(999), expected: None }]).await.unwrap_err();
+    let missing = commit(&s, vec![KeyOp::Delete { key: KeyId(999), expected: None }]).await.unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::NotFound);
 }
 
@@ -284,19 +288,24 @@ pub async fn statuses_follow_limit_time_and_hand(s: Subject) {
     let limit = ByteSize::from_bytes(100);
     let key = created(&s, CreateKey::default().data_limit(limit).expires_in(Duration::from_secs(10))).await;
     let cursor = s.store.newest_event().await.unwrap();
-    let run = async |ops| s.store.commit(StoreTxn::new(clock.now(), ops)).await.unwrap().transitions;
+    let run =
+        async |ops: Vec<StoreOp>| s.store.commit(StoreTxn::new(clock.now(), ops)).await.unwrap().transitions;
     let used = vec![batch(0, "1", true, vec![moved(key.id, (60, 40), (60, 40))])];
     let transitions = run(used).await;
     assert_eq!((transitions[0].from, transitions[0].to), (KeyStatus::Active, KeyStatus::Limited));
     clock.advance(Duration::from_secs(10));
-    assert_eq!(run(vec![StoreOp::RefreshStatus(key.id)]).await[0].to, KeyStatus::Expired);
-    assert!(run(vec![StoreOp::RefreshStatus(key.id), StoreOp::RefreshStatus(KeyId(999))]).await.is_empty());
+    assert_eq!(run(vec![KeyOp::RefreshStatus(key.id).into()]).await[0].to, KeyStatus::Expired);
+    assert!(
+        run(vec![KeyOp::RefreshStatus(key.id).into(), KeyOp::RefreshStatus(KeyId(999)).into()])
+            .await
+            .is_empty()
+    );
     let longer = KeyPatch { expires_at: Patch::Clear, ..KeyPatch::default() };
-    assert_eq!(run(vec![patch(key.id, longer)]).await[0].to, KeyStatus::Limited);
+    assert_eq!(run(vec![patch(key.id, longer).into()]).await[0].to, KeyStatus::Limited);
     let reset = KeyPatch { reset_usage: true, ..KeyPatch::default() };
-    assert_eq!(run(vec![patch(key.id, reset)]).await[0].to, KeyStatus::Active);
-    assert_eq!(run(vec![patch(key.id, KeyPatch::enabled(false))]).await[0].to, KeyStatus::Disabled);
-    assert_eq!(run(vec![patch(key.id, KeyPatch::enabled(true))]).await[0].to, KeyStatus::Active);
+    assert_eq!(run(vec![patch(key.id, reset).into()]).await[0].to, KeyStatus::Active);
+    assert_eq!(run(vec![patch(key.id, KeyPatch::enabled(false)).into()]).await[0].to, KeyStatus::Disabled);
+    assert_eq!(run(vec![patch(key.id, KeyPatch::enabled(true)).into()]).await[0].to, KeyStatus::Active);
     let key = get(&s, key.id).await.unwrap();
     assert_eq!((key.used, key.traffic.total()), (0, 100));
     use EventKind::{KeyActivated, KeyDisabled, KeyExpired, KeyLimited, KeyUpdated};
@@ -311,10 +320,10 @@ pub async fn a_deleted_key_is_gone_with_all_that_belongs_to_it(s: Subject) {
     let tag = |t: &str| InboundTag::new(t).unwrap();
     let own = Inbound::new(tag("own"), 1001, Protocol::Trojan).dedicated_to(key.id);
     let shared = Inbound::new(tag("shared"), 1002, Protocol::Trojan);
-    let put = [own, shared].map(|i| StoreOp::PutInbound(Box::new(i))).into();
+    let put = [own, shared].map(|i| InboundOp::Put(Box::new(i)));
     commit(&s, put).await.unwrap();
     commit(&s, vec![batch(0, "1", true, vec![moved(key.id, (1, 1), (1, 1))])]).await.unwrap();
-    commit(&s, vec![StoreOp::Delete { key: key.id, expected: Some(1) }]).await.unwrap();
+    commit(&s, vec![KeyOp::Delete { key: key.id, expected: Some(1) }]).await.unwrap();
     assert_eq!(get(&s, key.id).await, None);
     let left: Vec<_> = s.store.inbounds().await.unwrap().into_iter().map(|i| i.tag).collect();
     assert_eq!(left, vec![tag("shared")]);
@@ -330,7 +339,7 @@ pub async fn ids_are_never_used_again(s: Subject) {
         let key = created(&s, CreateKey::default()).await;
         assert!(seen.insert(key.id));
         assert!(seen.iter().all(|id| *id <= key.id));
-        commit(&s, vec![StoreOp::Delete { key: key.id, expected: None }]).await.unwrap();
+        commit(&s, vec![KeyOp::Delete { key: key.id, expected: None }]).await.unwrap();
     }
 }
 
@@ -399,7 +408,7 @@ pub async fn find_filters_searches_and_sorts(s: Subject) {
 
 /// Keys that stay are seen once, in both directions and every order, while others come and go.
 pub async fn pages_see_each_key_once_under_writes(s: Subject) {
-    let ops = (0..50).map(|i| create(CreateKey::named(format!("k{:02}", i * 7 % 50)))).collect();
+    let ops = (0..50).map(|i| create(CreateKey::named(format!("k{:02}", i * 7 % 50))));
     let stay: BTreeSet<KeyId> = commit(&s, ops).await.unwrap().keys.iter().map(|k| k.id).collect();
     for (n, (sort, descending)) in [Sort::Id, Sort::Name, Sort::ExpiresAt, Sort::Used]
         .into_iter()
@@ -413,7 +422,7 @@ pub async fn pages_see_each_key_once_under_writes(s: Subject) {
             seen.extend(page.keys.iter().map(|k| k.id).filter(|id| stay.contains(id)));
             let other = created(&s, CreateKey::named(format!("k{i:02}x{n}"))).await;
             if i % 2 == 0 {
-                commit(&s, vec![StoreOp::Delete { key: other.id, expected: None }]).await.unwrap();
+                commit(&s, vec![KeyOp::Delete { key: other.id, expected: None }]).await.unwrap();
             }
             match page.next {
                 // A token survives being written down.
@@ -429,7 +438,7 @@ pub async fn pages_see_each_key_once_under_writes(s: Subject) {
 /// Forward to the last page and back to the first one, the same keys; names longer than a token can carry too.
 pub async fn pages_lead_back(s: Subject) {
     let long = "n".repeat(40);
-    let ops = (0..23).map(|i| create(CreateKey::named(format!("{long}{i:02}")))).collect();
+    let ops = (0..23).map(|i| create(CreateKey::named(format!("{long}{i:02}"))));
     commit(&s, ops).await.unwrap();
     for (sort, descending) in [Sort::Id, Sort::Name, Sort::ExpiresAt, Sort::Used]
         .into_iter()
@@ -488,10 +497,8 @@ pub async fn due_lists_what_is_over_and_only_that(s: Subject) {
     assert_eq!(due(10).await, [ids[1]]);
     assert_eq!(due(50).await, [ids[1], ids[2], ids[0]]);
     assert_eq!(s.store.due(at().plus(Duration::from_secs(50)), 2).await.unwrap(), [ids[1], ids[2]]);
-    let later = StoreTxn::new(
-        at().plus(Duration::from_secs(50)),
-        ids.iter().map(|id| StoreOp::RefreshStatus(*id)).collect(),
-    );
+    let later =
+        StoreTxn::new(at().plus(Duration::from_secs(50)), ids.iter().map(|id| KeyOp::RefreshStatus(*id)));
     assert_eq!(s.store.commit(later).await.unwrap().transitions.len(), 3);
     assert!(due(50).await.is_empty());
 }
@@ -558,7 +565,7 @@ pub async fn sessions_of_a_key_are_kept_apart_and_forgotten(s: Subject) {
     forgetting.forgotten.extend(Series::new("b").map(|series| (key.id, series)));
     commit(&s, vec![StoreOp::Traffic(forgetting)]).await.unwrap();
     assert_eq!(counters().await, [(Some("a".into()), 6, true)]);
-    commit(&s, vec![StoreOp::Delete { key: key.id, expected: None }]).await.unwrap();
+    commit(&s, vec![KeyOp::Delete { key: key.id, expected: None }]).await.unwrap();
     assert_eq!(counters().await, []);
 }
 
@@ -626,7 +633,7 @@ pub async fn usage_is_summed_by_hour_and_day(s: Subject) {
 /// The same inbound again is no event.
 pub async fn inbounds_are_kept_and_ports_are_unique(s: Subject) {
     let tag = |t: &str| InboundTag::new(t).unwrap();
-    let put = |inbound: &Inbound| vec![StoreOp::PutInbound(Box::new(inbound.clone()))];
+    let put = |inbound: &Inbound| vec![InboundOp::Put(Box::new(inbound.clone()))];
     let a = Inbound::new(tag("a"), 1001, Protocol::Vless { vision: false });
     let b = Inbound::new(tag("b"), 1002, Protocol::Vmess);
     commit(&s, put(&b)).await.unwrap();
@@ -651,39 +658,80 @@ pub async fn inbounds_are_kept_and_ports_are_unique(s: Subject) {
     commit(&s, put(&elsewhere)).await.unwrap();
     assert_eq!(s.store.inbounds().await.unwrap().last(), Some(&elsewhere));
     for gone in [&one, &two, &elsewhere] {
-        let remove = StoreOp::RemoveInbound(gone.node.clone(), gone.tag.clone());
+        let remove = InboundOp::Remove(gone.node.clone(), gone.tag.clone());
         commit(&s, vec![remove]).await.unwrap();
     }
     let orphan = Inbound::new(tag("d"), 1004, Protocol::Vmess).dedicated_to(KeyId(999));
     assert_eq!(commit(&s, put(&orphan)).await.unwrap_err().kind(), ErrorKind::NotFound);
-    let remove = || vec![StoreOp::RemoveInbound(NodeId::main(), tag("b"))];
+    let remove = || vec![InboundOp::Remove(NodeId::main(), tag("b"))];
     commit(&s, remove()).await.unwrap();
     assert_eq!(commit(&s, remove()).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(s.store.inbounds().await.unwrap(), [moved, clash]);
 }
 
-/// A name that nobody has written has version 0.
-pub async fn documents_are_replaced_by_version(s: Subject) {
-    let put = |expected, body: Option<&str>| {
-        vec![StoreOp::PutDocument { name: "hosts/main/a".into(), expected, body: body.map(Secret::new) }]
+/// A record that nobody has written has version 0. It is found by its kind and by its index.
+pub async fn records_are_replaced_by_version(s: Subject) {
+    let place = |kind: &str, id: &str| (kind.to_owned(), id.to_owned());
+    let put = |expected, body: Option<&str>| match body {
+        Some(body) => {
+            let (index, body) = (Some("i".to_owned()), Secret::new(body));
+            RecordOp::Put { place: place("hosts", "main/a"), expected, index, body }
+        }
+        None => RecordOp::Remove { place: place("hosts", "main/a"), expected },
     };
-    assert_eq!(s.store.documents().await.unwrap(), []);
-    assert_eq!(commit(&s, put(Some(1), Some("x"))).await.unwrap_err().kind(), ErrorKind::Conflict);
-    commit(&s, put(Some(0), Some("1"))).await.unwrap();
-    assert_eq!(commit(&s, put(Some(0), Some("x"))).await.unwrap_err().kind(), ErrorKind::Conflict);
-    commit(&s, put(Some(1), Some("2"))).await.unwrap();
-    commit(&s, put(None, Some("3"))).await.unwrap();
-    let other = StoreOp::PutDocument { name: "a".into(), expected: None, body: Some(Secret::new("é")) };
-    commit(&s, vec![other]).await.unwrap();
-    let all = s.store.documents().await.unwrap();
-    let seen: Vec<_> = all.iter().map(|d| (d.name.as_str(), d.version, d.body.expose())).collect();
-    assert_eq!(seen, [("a", 1, "é"), ("hosts/main/a", 3, "3")]);
-    commit(&s, put(None, None)).await.unwrap();
-    commit(&s, put(None, None)).await.unwrap();
-    assert_eq!(s.store.documents().await.unwrap().len(), 1);
-    let half = vec![put(None, Some("4")).remove(0), StoreOp::Delete { key: KeyId(999), expected: None }];
+    let records = async |query: RecordQuery| s.store.records(&query).await.unwrap();
+    let all = RecordQuery::default;
+    assert_eq!(records(all()).await, []);
+    assert_eq!(commit(&s, [put(Some(1), Some("x"))]).await.unwrap_err().kind(), ErrorKind::Conflict);
+    let receipt = commit(&s, [put(Some(0), Some("1"))]).await.unwrap();
+    assert_eq!(receipt.made, [Made { kind: "hosts".into(), id: "main/a".into() }]);
+    assert_eq!(commit(&s, [put(Some(0), Some("x"))]).await.unwrap_err().kind(), ErrorKind::Conflict);
+    commit(&s, [put(Some(1), Some("2"))]).await.unwrap();
+    commit(&s, [put(None, Some("3"))]).await.unwrap();
+    let other = RecordOp::Put { place: place("a", ""), expected: None, index: None, body: Secret::new("é") };
+    commit(&s, [other]).await.unwrap();
+    let held = records(all()).await;
+    let seen: Vec<_> =
+        held.iter().map(|r| (r.kind.as_str(), r.id.as_str(), r.version, r.body.expose())).collect();
+    assert_eq!(seen, [("a", "", 1, "é"), ("hosts", "main/a", 3, "3")]);
+    assert_eq!(records(RecordQuery::of("a")).await, held[..1]);
+    assert_eq!(records(RecordQuery { index: Some("i".into()), ..all() }).await, held[1..]);
+    assert_eq!(records(RecordQuery { index: Some("i".into()), ..RecordQuery::of("a") }).await, []);
+    commit(&s, [put(None, None)]).await.unwrap();
+    commit(&s, [put(None, None)]).await.unwrap();
+    assert_eq!(records(all()).await.len(), 1);
+    let half: [StoreOp; 2] =
+        [put(None, Some("4")).into(), KeyOp::Delete { key: KeyId(999), expected: None }.into()];
     commit(&s, half).await.unwrap_err();
-    assert_eq!(s.store.documents().await.unwrap().len(), 1);
+    assert_eq!(records(all()).await.len(), 1);
+}
+
+/// It stays while nothing is changed that it stands for, and grows with what is.
+pub async fn a_revision_grows_with_inbounds_and_records(s: Subject) {
+    let revision = async || s.store.revision().await.unwrap();
+    let first = revision().await;
+    let key = created(&s, CreateKey::default()).await;
+    commit(&s, [batch(0, "1", true, vec![moved(key.id, (1, 1), (1, 1))])]).await.unwrap();
+    assert_eq!(revision().await, first, "keys and traffic are told by events");
+    let own = Inbound::new(InboundTag::new("own").unwrap(), 1001, Protocol::Vmess).dedicated_to(key.id);
+    let mut last = first;
+    let put = RecordOp::Put {
+        place: ("a".into(), "b".into()),
+        expected: None,
+        index: None,
+        body: Secret::new("{}"),
+    };
+    let steps: [StoreOp; 3] = [
+        InboundOp::Put(Box::new(own)).into(),
+        put.into(),
+        KeyOp::Delete { key: key.id, expected: None }.into(),
+    ];
+    for step in steps {
+        commit(&s, [step]).await.unwrap();
+        let now = revision().await;
+        assert!(now > last);
+        last = now;
+    }
 }
 
 /// A known one may always come again; they go with their key.
@@ -702,7 +750,7 @@ pub async fn devices_are_bound_up_to_a_limit(s: Subject) {
             first_seen: now,
             last_seen: now,
         };
-        vec![StoreOp::SeeDevice { device: Box::new(device), limit }]
+        vec![DeviceOp::See { device: Box::new(device), limit }]
     };
     commit(&s, see(key.id, "b", 1, Some(2))).await.unwrap();
     commit(&s, see(key.id, "a", 2, Some(2))).await.unwrap();
@@ -716,14 +764,14 @@ pub async fn devices_are_bound_up_to_a_limit(s: Subject) {
         .collect();
     assert_eq!(seen, [("b", 4, Some("app/4")), ("a", 2, Some("app/2"))]);
     assert_eq!(devices[0].first_seen, at().plus(Duration::from_secs(1)));
-    let forget = |id: Option<&str>| vec![StoreOp::ForgetDevice { key: key.id, id: id.map(str::to_owned) }];
+    let forget = |id: Option<&str>| vec![DeviceOp::Forget { key: key.id, id: id.map(str::to_owned) }];
     assert_eq!(commit(&s, forget(Some("c"))).await.unwrap_err().kind(), ErrorKind::NotFound);
     commit(&s, forget(Some("b"))).await.unwrap();
     commit(&s, see(key.id, "c", 5, None)).await.unwrap();
     commit(&s, forget(None)).await.unwrap();
     assert_eq!(s.store.devices(key.id).await.unwrap(), []);
     commit(&s, see(key.id, "d", 6, None)).await.unwrap();
-    commit(&s, vec![StoreOp::Delete { key: key.id, expected: None }]).await.unwrap();
+    commit(&s, vec![KeyOp::Delete { key: key.id, expected: None }]).await.unwrap();
     assert_eq!(s.store.devices(key.id).await.unwrap(), []);
     assert_eq!(commit(&s, see(key.id, "d", 7, None)).await.unwrap_err().kind(), ErrorKind::NotFound);
 }
@@ -736,7 +784,7 @@ pub async fn events_tell_what_was_committed_in_order(s: Subject) {
     let subject = EventSubject::Server(server());
     let down = NewEvent { kind: EventKind::ServerDown, subject: subject.clone(), detail: "why".into() };
     commit(&s, vec![StoreOp::Emit(down)]).await.unwrap();
-    let receipt = commit(&s, vec![StoreOp::Delete { key: key.id, expected: None }]).await.unwrap();
+    let receipt = commit(&s, vec![KeyOp::Delete { key: key.id, expected: None }]).await.unwrap();
     use EventKind::{KeyCreated, KeyDeleted, KeyDisabled, KeyUpdated, ServerDown};
     let expected = [KeyCreated, KeyUpdated, KeyDisabled, ServerDown, KeyDeleted];
     assert_eq!(kinds(&s, Cursor::START).await, expected);
@@ -759,8 +807,11 @@ pub async fn events_tell_what_was_committed_in_order(s: Subject) {
 
 /// And request ids with them.
 pub async fn pruned_events_expire_their_cursors(s: Subject) {
-    let old =
-        StoreTxn { at: at(), request: Some(request("r", "one")), ops: vec![create(CreateKey::named("old"))] };
+    let old = StoreTxn {
+        at: at(),
+        request: Some(request("r", "one")),
+        ops: vec![create(CreateKey::named("old")).into()],
+    };
     let old = s.store.commit(old).await.unwrap();
     let later = at().plus(Duration::from_secs(100));
     let new = s.store.commit(StoreTxn::new(later, vec![create(CreateKey::named("new"))])).await.unwrap();
@@ -772,7 +823,7 @@ pub async fn pruned_events_expire_their_cursors(s: Subject) {
     let again = StoreTxn {
         at: later,
         request: Some(request("r", "one")),
-        ops: vec![create(CreateKey::named("again"))],
+        ops: vec![create(CreateKey::named("again")).into()],
     };
     assert!(!s.store.commit(again).await.unwrap().replayed);
 }

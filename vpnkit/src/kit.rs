@@ -264,7 +264,7 @@ impl VpnKit {
 
 #[cfg(feature = "sqlite")]
 async fn open_sqlite(path: std::path::PathBuf, passphrase: Option<Secret>) -> Result<Arc<dyn KeyStore>> {
-    use vpnkit_core::store::sqlite::{SqliteOptions, SqliteStore};
+    use vpnkit_sqlite::{SqliteOptions, SqliteStore};
     Ok(Arc::new(SqliteStore::open(path, SqliteOptions { passphrase, ..SqliteOptions::default() }).await?))
 }
 

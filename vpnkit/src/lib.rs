@@ -44,6 +44,8 @@ pub use vpnkit_core::{
     async_trait, read_json,
 };
 pub use vpnkit_core::{backend, engine, store, traffic};
+#[cfg(feature = "sqlite")]
+pub use vpnkit_sqlite as sqlite;
 #[cfg(feature = "xray")]
 pub use vpnkit_xray as xray;
 #[cfg(feature = "xray")]

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use testbed::{CounterClient, inbound, xray_binary};
 use vpnkit::engine::{Engine, EngineOptions, ServerParts};
-use vpnkit::store::sqlite::{SqliteOptions, SqliteStore};
+use vpnkit::sqlite::{SqliteOptions, SqliteStore};
 use vpnkit::{Config, CreateKey, Protocol, SystemClock, VpnKit, XrayConfig};
 use vpnkit_testkit::FakeServer;
 

@@ -7,7 +7,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::Shared;
 use crate::Result;
-use crate::store::{StoreOp, StoreTxn};
+use crate::store::{KeyOp, StoreTxn};
 
 /// Keys that are judged in one transaction.
 const BATCH: usize = 1_000;
@@ -46,7 +46,7 @@ impl Shared {
                 return Ok(ended);
             }
             let full = due.len() == BATCH;
-            let ops = due.into_iter().map(StoreOp::RefreshStatus).collect();
+            let ops = due.into_iter().map(KeyOp::RefreshStatus);
             let receipt = self.store.commit(StoreTxn::new(now, ops)).await?;
             ended += receipt.transitions.len();
             self.queue_keys(receipt.transitions.iter().map(|t| t.key));

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use vpnkit_macros::operations;
 
 use super::server::Server;
-use super::subscription_cache::hosts_name;
+use super::subscription_cache::hosts_place;
 use super::{Engine, Shared};
 use crate::model::{Credential, Inbound, InboundTag, KeyPatch, KeyQuery, NodeId};
-use crate::store::{StoreOp, StoreTxn};
+use crate::store::{InboundOp, KeyOp, RecordOp, StoreOp, StoreTxn};
 use crate::{Error, ErrorKind, Result};
 
 /// Adds, changes and removes inbounds.
@@ -43,7 +43,7 @@ impl Inbounds {
             shared.inbounds().iter().find(|i| i.node == inbound.node && i.tag == inbound.tag).cloned();
         let server = shared.server_for(OP, &inbound, before.as_deref())?;
         inbound.server = Some(server.id().clone());
-        shared.commit(OP, StoreOp::PutInbound(Box::new(inbound.clone()))).await?;
+        shared.commit(OP, InboundOp::Put(Box::new(inbound.clone()))).await?;
         shared.reload_inbounds().await?;
         shared.give_credentials(&inbound).await?;
         if before.as_deref() == Some(&inbound) {
@@ -57,8 +57,8 @@ impl Inbounds {
         match tokio::time::timeout(shared.options.apply_wait.max(APPLY), applied).await {
             Ok(Ok(Err(e))) if matches!(e.kind(), ErrorKind::PortInUse | ErrorKind::Rejected) => {
                 let undo = match &before {
-                    Some(before) => StoreOp::PutInbound(Box::new(Inbound::clone(before))),
-                    None => StoreOp::RemoveInbound(inbound.node.clone(), inbound.tag.clone()),
+                    Some(before) => InboundOp::Put(Box::new(Inbound::clone(before))),
+                    None => InboundOp::Remove(inbound.node.clone(), inbound.tag.clone()),
                 };
                 shared.commit(OP, undo).await?;
                 shared.reload_inbounds().await?;
@@ -111,7 +111,7 @@ impl Inbounds {
         shared.reload_inbounds().await?;
         let removed = shared.inbounds().iter().find(|i| i.node == *node && i.tag == *tag).cloned();
         let txn =
-            StoreTxn::new(shared.clock.now(), vec![StoreOp::RemoveInbound(node.clone(), tag.clone()), hosts]);
+            StoreTxn::new(shared.clock.now(), [InboundOp::Remove(node.clone(), tag.clone()).into(), hosts]);
         shared.store.commit(txn).await.map_err(|e| e.during(OP))?;
         shared.reload_inbounds().await?;
         shared.reload_subscriptions().await?;
@@ -132,7 +132,7 @@ const APPLY: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// An inbound's hosts go with it.
 pub(super) fn forget_hosts(node: &NodeId, tag: &InboundTag) -> StoreOp {
-    StoreOp::PutDocument { name: hosts_name(node, tag), expected: None, body: None }
+    RecordOp::Remove { place: hosts_place(node, tag), expected: None }.into()
 }
 
 impl Shared {
@@ -184,7 +184,7 @@ impl Shared {
         }
     }
 
-    async fn commit(&self, op: &'static str, step: StoreOp) -> Result<()> {
+    async fn commit(&self, op: &'static str, step: InboundOp) -> Result<()> {
         let txn = StoreTxn::new(self.clock.now(), vec![step]);
         self.store.commit(txn).await.map(drop).map_err(|e| e.during(op))
     }
@@ -202,7 +202,7 @@ impl Shared {
                     let credential =
                         Credential { device: Default::default(), secret: self.issue(protocol).await? };
                     let patch = KeyPatch { credentials: vec![credential], ..KeyPatch::default() };
-                    ops.push(StoreOp::Patch {
+                    ops.push(KeyOp::Patch {
                         key: key.id,
                         expected: Some(key.version),
                         patch: Box::new(patch),

@@ -13,7 +13,7 @@ use crate::model::{
     CreateKey, Credential, CredentialKind, CredentialSecret, Endpoint, Inbound, InboundSelection, Key,
     KeyCounts, KeyId, KeyPatch, KeyQuery, KeyRef, NewKey, Page,
 };
-use crate::store::{Receipt, Request, StoreOp, StoreTxn};
+use crate::store::{KeyOp, Receipt, Request, StoreOp, StoreTxn};
 use crate::{Error, ErrorKind, Result, Secret};
 
 /// Creates, finds, changes and deletes keys. Every change is committed before a server hears of it; a server that
@@ -47,7 +47,7 @@ impl Keys {
             return only_key(OP, id.as_deref(), replay);
         }
         let key = shared.complete(request.validate(now)?).await?;
-        let txn = StoreTxn { at: now, request: made, ops: vec![StoreOp::Create(Box::new(key))] };
+        let txn = StoreTxn { at: now, request: made, ops: vec![KeyOp::Create(Box::new(key)).into()] };
         let receipt = shared.store.commit(txn).await.map_err(|e| e.during(OP))?;
         if !receipt.replayed {
             shared.applied(&receipt.keys, false).await;
@@ -94,7 +94,7 @@ impl Keys {
                 )));
             }
             let key = shared.complete(request.validate(now).map_err(fault)?).await.map_err(fault)?;
-            ops.push(StoreOp::Create(Box::new(key)));
+            ops.push(KeyOp::Create(Box::new(key)).into());
         }
         let txn = StoreTxn { at: now, request: made, ops };
         let receipt = shared.store.commit(txn).await.map_err(|e| e.during(OP))?;
@@ -281,7 +281,7 @@ impl Keys {
             }
         };
         let (touches_servers, moved) = (patch.touches_servers(), patch.inbounds.is_some());
-        let op_ = StoreOp::Patch { key, expected, patch: Box::new(patch) };
+        let op_ = KeyOp::Patch { key, expected, patch: Box::new(patch) };
         let receipt = shared.store.commit(StoreTxn::new(shared.clock.now(), vec![op_])).await;
         let Receipt { keys, transitions, .. } = receipt.map_err(|e| e.during(op))?;
         if touches_servers || !transitions.is_empty() {
@@ -447,7 +447,7 @@ impl Shared {
 
     async fn delete(&self, op: &'static str, keys: Vec<Key>, expected: Option<u64>) -> Result<()> {
         let mut ops: Vec<StoreOp> =
-            keys.iter().map(|key| StoreOp::Delete { key: key.id, expected }).collect();
+            keys.iter().map(|key| KeyOp::Delete { key: key.id, expected }.into()).collect();
         let mut own_inbounds = Vec::new();
         for inbound in self.inbounds().iter() {
             if inbound.dedicated_to.is_some_and(|owner| keys.iter().any(|k| k.id == owner)) {

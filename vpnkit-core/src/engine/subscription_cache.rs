@@ -9,17 +9,17 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::Shared;
-use crate::model::{Document, Host, InboundTag, NodeId, ServerId};
-use crate::store::{StoreOp, StoreTxn};
+use crate::model::{Host, InboundTag, NodeId, Record, RecordQuery, ServerId};
+use crate::store::{RecordOp, StoreTxn};
 use crate::subscription::token::SigningKeys;
 use crate::subscription::{SubscriptionSettings, SubscriptionTemplate, Templates};
 use crate::{Error, ErrorKind, Result, Secret};
 
 const SETTINGS: &str = "settings";
 const SIGNING: &str = "signing";
-const HOSTS: &str = "hosts/";
-const TEMPLATE: &str = "template/";
-const SERVER: &str = "server/";
+const HOSTS: &str = "hosts";
+const TEMPLATE: &str = "template";
+const SERVER: &str = "server";
 /// How old the cache may be when it is used: after that time the store is asked again.
 const FRESH: Duration = Duration::from_secs(5);
 
@@ -47,53 +47,71 @@ pub(super) struct ToldServer {
 #[derive(Debug)]
 pub(super) struct Held {
     cache: Arc<SubscriptionCache>,
+    /// The store's when it was read; `None` before that.
+    revision: Option<u64>,
+    /// When the store was asked last.
     read: Instant,
 }
 
 impl Default for Held {
     fn default() -> Self {
-        Self { cache: Arc::default(), read: Instant::now() }
+        Self { cache: Arc::default(), revision: None, read: Instant::now() }
     }
 }
 
-/// A document of this name.
-pub(super) fn hosts_name(node: &NodeId, tag: &InboundTag) -> String {
-    format!("{HOSTS}{node}/{tag}")
+/// Where the hosts of an inbound stand.
+pub(super) fn hosts_place(node: &NodeId, tag: &InboundTag) -> (String, String) {
+    (HOSTS.to_owned(), format!("{node}/{tag}"))
 }
 
 impl SubscriptionCache {
-    fn read(documents: Vec<Document>) -> Result<Self> {
+    /// The one record of its kind that cannot be read does not keep the others; what makes every answer, settings and
+    /// signing secrets, must be right.
+    fn read(records: Vec<Record>) -> Result<Self> {
         let mut cache = Self::default();
         let mut templates = Templates::default();
-        for document in documents {
-            let name = document.name.as_str();
-            if name == SETTINGS {
-                cache.settings = Arc::new(parsed(&document)?);
-            } else if name == SIGNING {
-                (cache.signing, cache.signing_version) = (parsed(&document)?, document.version);
-            } else if let Some((node, tag)) = name.strip_prefix(HOSTS).and_then(|place| place.split_once('/'))
-            {
-                cache.hosts.insert((NodeId::new(node)?, InboundTag::new(tag)?), parsed(&document)?);
-            } else if let Some(id) = name.strip_prefix(SERVER) {
-                cache.servers.insert(id.parse()?, parsed(&document)?);
-            } else if let Some(name) = name.strip_prefix(TEMPLATE) {
-                let template: SubscriptionTemplate = parsed(&document)?;
-                if let Err(e) = templates.add(name, &template) {
-                    tracing::warn!(template = name, error = %e, "a template of this store cannot be used");
+        for record in records {
+            match record.kind.as_str() {
+                SETTINGS => cache.settings = Arc::new(parsed(&record)?),
+                SIGNING => (cache.signing, cache.signing_version) = (parsed(&record)?, record.version),
+                kind => {
+                    if let Err(e) = cache.take(kind, &record, &mut templates) {
+                        tracing::warn!(kind, id = record.id, error = %e, "a record of this store cannot be used");
+                    }
                 }
-                cache.sources.insert(name.to_owned(), template);
             }
         }
         cache.templates = Arc::new(templates);
         Ok(cache)
     }
+
+    fn take(&mut self, kind: &str, record: &Record, templates: &mut Templates) -> Result<()> {
+        let id = record.id.as_str();
+        match kind {
+            HOSTS => {
+                let (node, tag) = id.split_once('/').unwrap_or_default();
+                self.hosts.insert((NodeId::new(node)?, InboundTag::new(tag)?), parsed(record)?);
+            }
+            SERVER => drop(self.servers.insert(id.parse()?, parsed(record)?)),
+            TEMPLATE => {
+                let template: SubscriptionTemplate = parsed(record)?;
+                let added = templates.add(id, &template);
+                self.sources.insert(id.to_owned(), template);
+                added?;
+            }
+            // Of somebody else, or of a newer vpnkit.
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
-fn parsed<T: DeserializeOwned>(document: &Document) -> Result<T> {
-    serde_json::from_str(document.body.expose()).map_err(|_| {
+fn parsed<T: DeserializeOwned>(record: &Record) -> Result<T> {
+    serde_json::from_str(record.body.expose()).map_err(|_| {
         // Not the fault's own words: they may repeat what stands there.
-        Error::new(ErrorKind::StoreCorrupt, "store.documents", "a document cannot be read")
-            .with("document", &document.name)
+        Error::new(ErrorKind::StoreCorrupt, "store.records", "a record cannot be read")
+            .with("kind", &record.kind)
+            .with("id", &record.id)
     })
 }
 
@@ -105,40 +123,49 @@ impl Shared {
     pub(super) async fn reload_subscriptions(&self) -> Result<Arc<SubscriptionCache>> {
         // One after the other, as with inbounds.
         let _turn = self.reloading.lock().await;
-        let cache = Arc::new(SubscriptionCache::read(self.store.documents().await?)?);
+        // Before they are read: what is changed meanwhile is read again.
+        let revision = self.store.revision().await?;
+        let cache = Arc::new(SubscriptionCache::read(self.store.records(&RecordQuery::default()).await?)?);
         *self.cache.write().unwrap_or_else(PoisonError::into_inner) =
-            Held { cache: Arc::clone(&cache), read: Instant::now() };
+            Held { cache: Arc::clone(&cache), revision: Some(revision), read: Instant::now() };
         Ok(cache)
     }
 
     /// The cache, at most some seconds old: another process may have changed it. What cannot be read again is served as it
     /// was: customers do not pay for a store that is busy, or for a document that a newer vpnkit has written.
     pub(super) async fn fresh_subscriptions(&self) -> Result<Arc<SubscriptionCache>> {
-        {
-            let held = self.cache.read().unwrap_or_else(PoisonError::into_inner);
+        let known = {
+            let mut held = self.cache.write().unwrap_or_else(PoisonError::into_inner);
             if held.read.elapsed() < FRESH {
                 return Ok(Arc::clone(&held.cache));
             }
-        }
-        // Whoever comes while somebody else reads it takes what there is.
-        if self.reloading.try_lock().map(drop).is_err() {
-            return Ok(self.cache());
-        }
-        match self.reload_subscriptions().await {
+            // Other callers take what there is while this one asks.
+            held.read = Instant::now();
+            held.revision
+        };
+        match self.refreshed(known).await {
             Err(e) if e.kind() != ErrorKind::Closed => {
-                tracing::warn!(error = %e, "settings, hosts and templates could not be read anew");
-                self.cache.write().unwrap_or_else(PoisonError::into_inner).read = Instant::now();
+                tracing::warn!(error = %e, "settings, hosts and templates could not be read again");
                 Ok(self.cache())
             }
             outcome => outcome,
         }
     }
 
-    /// Writes the document `name`, or removes it, and reads all of them anew.
-    pub(super) async fn put_document<T: Serialize>(
+    /// The cache, read again if the store is another than it was at the revision `known`; inbounds with it.
+    async fn refreshed(&self, known: Option<u64>) -> Result<Arc<SubscriptionCache>> {
+        if known.is_some() && known == Some(self.store.revision().await?) {
+            return Ok(self.cache());
+        }
+        self.reload_inbounds().await?;
+        self.reload_subscriptions().await
+    }
+
+    /// Writes a record, or removes it, and reads all of them again.
+    async fn put_record<T: Serialize>(
         &self,
         op: &'static str,
-        name: String,
+        place: (String, String),
         expected: Option<u64>,
         value: Option<&T>,
     ) -> Result<()> {
@@ -146,8 +173,11 @@ impl Shared {
             .map(|value| Secret::reveal(|| serde_json::to_string(value)))
             .transpose()
             .map_err(|e| Error::new(ErrorKind::Unexpected, op, "it cannot be written").caused_by(e))?;
-        let put = StoreOp::PutDocument { name, expected, body: body.map(Secret::new) };
-        self.store.commit(StoreTxn::new(self.clock.now(), vec![put])).await.map_err(|e| e.during(op))?;
+        let put = match body {
+            Some(body) => RecordOp::Put { place, expected, index: None, body: Secret::new(body) },
+            None => RecordOp::Remove { place, expected },
+        };
+        self.store.commit(StoreTxn::new(self.clock.now(), [put])).await.map_err(|e| e.during(op))?;
         self.reload_subscriptions().await.map(drop)
     }
 
@@ -157,7 +187,7 @@ impl Shared {
             let told =
                 ToldServer { address: server.address.clone(), program: server.rules.program().to_owned() };
             if self.cache().servers.get(server.id()) != Some(&told) {
-                self.put_document(op, format!("{SERVER}{}", server.id()), None, Some(&told)).await?;
+                self.put_record(op, (SERVER.to_owned(), server.id().to_string()), None, Some(&told)).await?;
             }
         }
         Ok(())
@@ -165,11 +195,11 @@ impl Shared {
 
     /// Makes other processes forget a server.
     pub(super) async fn forget_address(&self, op: &'static str, id: &ServerId) -> Result<()> {
-        self.put_document::<ToldServer>(op, format!("{SERVER}{id}"), None, None).await
+        self.put_record::<ToldServer>(op, (SERVER.to_owned(), id.to_string()), None, None).await
     }
 
     pub(super) async fn put_settings(&self, op: &'static str, settings: &SubscriptionSettings) -> Result<()> {
-        self.put_document(op, SETTINGS.to_owned(), None, Some(settings)).await
+        self.put_record(op, (SETTINGS.to_owned(), String::new()), None, Some(settings)).await
     }
 
     pub(super) async fn put_hosts(
@@ -178,8 +208,8 @@ impl Shared {
         place: (&NodeId, &InboundTag),
         hosts: &[Host],
     ) -> Result<()> {
-        let name = hosts_name(place.0, place.1);
-        self.put_document(op, name, None, (!hosts.is_empty()).then_some(&hosts)).await
+        let place = hosts_place(place.0, place.1);
+        self.put_record(op, place, None, (!hosts.is_empty()).then_some(&hosts)).await
     }
 
     pub(super) async fn put_template(
@@ -188,7 +218,7 @@ impl Shared {
         name: &str,
         template: Option<&SubscriptionTemplate>,
     ) -> Result<()> {
-        self.put_document(op, format!("{TEMPLATE}{name}"), None, template).await
+        self.put_record(op, (TEMPLATE.to_owned(), name.to_owned()), None, template).await
     }
 
     /// Replaces the signing secrets that `cache` has. `Conflict` when somebody else has done so.
@@ -198,7 +228,8 @@ impl Shared {
         cache: &SubscriptionCache,
         keys: &SigningKeys,
     ) -> Result<()> {
-        self.put_document(op, SIGNING.to_owned(), Some(cache.signing_version), Some(keys)).await
+        self.put_record(op, (SIGNING.to_owned(), String::new()), Some(cache.signing_version), Some(keys))
+            .await
     }
 
     /// The cache, with secrets to sign with: made when they are needed first.

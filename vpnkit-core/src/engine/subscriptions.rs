@@ -11,7 +11,7 @@ use vpnkit_macros::operations;
 use super::subscription_cache::SubscriptionCache;
 use super::{Engine, Shared};
 use crate::model::{ClientDevice, Credential, Key, KeyPatch, KeyRef, KeyStatus, UsageQuery, UsageStep};
-use crate::store::{StoreOp, StoreTxn};
+use crate::store::{DeviceOp, StoreTxn};
 use crate::subscription::respond::{Devices, Subject};
 use crate::subscription::token::Claim;
 use crate::subscription::{
@@ -290,7 +290,7 @@ impl Subscriptions {
         const OP: &str = "subscriptions.forget_device";
         let shared = self.shared(OP)?;
         let key = shared.resolve(OP, &key.into()).await?.id;
-        let forget = StoreOp::ForgetDevice { key, id };
+        let forget = DeviceOp::Forget { key, id };
         let txn = StoreTxn::new(shared.clock.now(), vec![forget]);
         shared.store.commit(txn).await.map(drop).map_err(|e| e.during(OP))
     }
@@ -379,7 +379,7 @@ impl Shared {
             return Ok(held);
         }
         let at = device.last_seen;
-        let see = StoreOp::SeeDevice { device: Box::new(device), limit: Some(limit.unwrap_or(REMEMBERED)) };
+        let see = DeviceOp::See { device: Box::new(device), limit: Some(limit.unwrap_or(REMEMBERED)) };
         match self.store.commit(StoreTxn::new(at, vec![see])).await {
             Ok(_) => Ok(held),
             Err(e) if e.kind() == ErrorKind::Closed => Err(e),

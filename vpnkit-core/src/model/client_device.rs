@@ -27,14 +27,3 @@ pub struct ClientDevice {
     /// When it came last, to the hour.
     pub last_seen: Timestamp,
 }
-
-/// A small thing that the engine reads and replaces as a whole, by name: settings, hosts, templates, secrets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Document {
-    /// `settings`, `hosts/main/vless`.
-    pub name: String,
-    /// 1 for the first; grows by one with each that replaces it.
-    pub version: u64,
-    /// JSON. It may hold secrets.
-    pub body: crate::Secret,
-}

@@ -3,8 +3,9 @@
 use super::Transition;
 use crate::model::{EventKind, Key, KeyStatus, NewEvent};
 
-/// The events that follow when `before` became `after`.
-pub(super) fn of_change(before: &Key, after: &Key) -> Vec<NewEvent> {
+/// Returns the events that follow when `before` became `after`.
+#[must_use]
+pub fn of_change(before: &Key, after: &Key) -> Vec<NewEvent> {
     let mut events = Vec::new();
     let same_but_status =
         Key { status: after.status, version: after.version, updated_at: after.updated_at, ..before.clone() };
@@ -21,8 +22,9 @@ pub(super) fn of_change(before: &Key, after: &Key) -> Vec<NewEvent> {
     events
 }
 
-/// The event that tells of the status that `key` has come to.
-pub(super) fn of_status(key: &Key) -> NewEvent {
+/// Returns the event that tells of the status that `key` has come to.
+#[must_use]
+pub fn of_status(key: &Key) -> NewEvent {
     let kind = match key.status {
         KeyStatus::Active => EventKind::KeyActivated,
         KeyStatus::Disabled => EventKind::KeyDisabled,
@@ -32,7 +34,8 @@ pub(super) fn of_status(key: &Key) -> NewEvent {
     NewEvent { kind, subject: key.subject(), detail: String::new() }
 }
 
-/// The transition from `before` to `after`, if there is one.
-pub(super) fn transition(before: KeyStatus, after: &Key) -> Option<Transition> {
+/// Returns the transition from `before` to `after`, if there is one.
+#[must_use]
+pub fn transition(before: KeyStatus, after: &Key) -> Option<Transition> {
     (before != after.status).then_some(Transition { key: after.id, from: before, to: after.status })
 }

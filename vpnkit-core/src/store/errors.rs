@@ -3,17 +3,24 @@
 use crate::model::{CredentialKind, Cursor, InboundTag, KeyId};
 use crate::{Error, ErrorKind};
 
-pub(super) const COMMIT: &str = "store.commit";
+/// The operation that errors of a commit name.
+pub const COMMIT: &str = "store.commit";
 
-pub(super) fn no_key(id: KeyId) -> Error {
+/// Returns `NotFound`: there is no key with this id.
+#[must_use]
+pub fn no_key(id: KeyId) -> Error {
     Error::new(ErrorKind::NotFound, COMMIT, "no such key").with("key", id)
 }
 
-pub(super) fn no_inbound(tag: &InboundTag) -> Error {
+/// Returns `NotFound`: there is no inbound with this tag.
+#[must_use]
+pub fn no_inbound(tag: &InboundTag) -> Error {
     Error::new(ErrorKind::NotFound, COMMIT, "no such inbound").with("inbound", tag)
 }
 
-pub(super) fn version(id: KeyId, expected: u64, found: u64) -> Error {
+/// Returns `Conflict`: the key has another version than the caller expects.
+#[must_use]
+pub fn version(id: KeyId, expected: u64, found: u64) -> Error {
     Error::new(ErrorKind::Conflict, COMMIT, "the key was changed meanwhile")
         .with("key", id)
         .with("expected_version", expected)
@@ -21,29 +28,40 @@ pub(super) fn version(id: KeyId, expected: u64, found: u64) -> Error {
         .hint("get the key again and decide anew")
 }
 
-pub(super) fn name_taken(name: &str) -> Error {
+/// Returns `AlreadyExists`: another key has the name.
+#[must_use]
+pub fn name_taken(name: &str) -> Error {
     Error::new(ErrorKind::AlreadyExists, COMMIT, "the name is taken").with("field", "name").with("name", name)
 }
 
-pub(super) fn document(name: &str, expected: u64, found: u64) -> Error {
+/// Returns `Conflict`: the record has another version than the caller expects.
+#[must_use]
+pub fn record(kind: &str, id: &str, expected: u64, found: u64) -> Error {
     Error::new(ErrorKind::Conflict, COMMIT, "it was changed meanwhile")
-        .with("document", name)
+        .with("kind", kind)
+        .with("id", id)
         .with("expected_version", expected)
         .with("version", found)
         .hint("read it again and decide anew")
 }
 
-pub(super) fn too_many_devices(key: KeyId, limit: u32) -> Error {
+/// Returns `LimitReached`: the key is on as many devices as it may be.
+#[must_use]
+pub fn too_many_devices(key: KeyId, limit: u32) -> Error {
     Error::new(ErrorKind::LimitReached, COMMIT, "the key is on as many devices as it may be")
         .with("key", key)
         .with("limit", limit)
 }
 
-pub(super) fn no_device(key: KeyId) -> Error {
+/// Returns `NotFound`: the key has no such device.
+#[must_use]
+pub fn no_device(key: KeyId) -> Error {
     Error::new(ErrorKind::NotFound, COMMIT, "no such device").with("key", key)
 }
 
-pub(super) fn another_request(id: &str) -> Error {
+/// Returns `IdempotencyMismatch`: an earlier request under this id asked for something else.
+#[must_use]
+pub fn another_request(id: &str) -> Error {
     Error::new(
         ErrorKind::IdempotencyMismatch,
         COMMIT,
@@ -54,36 +72,55 @@ pub(super) fn another_request(id: &str) -> Error {
     .hint("use one idempotency key for each payment, and ask for the same when you try again")
 }
 
-pub(super) fn uid_taken() -> Error {
+/// Returns `AlreadyExists`: another key has the UUID.
+#[must_use]
+pub fn uid_taken() -> Error {
     Error::new(ErrorKind::AlreadyExists, COMMIT, "the UUID is taken").with("field", "uid")
 }
 
-pub(super) fn secret_taken(protocol: CredentialKind) -> Error {
+/// Returns `AlreadyExists`: another key has this credential.
+#[must_use]
+pub fn secret_taken(protocol: CredentialKind) -> Error {
     Error::new(ErrorKind::AlreadyExists, COMMIT, "another key has this credential")
         .with("field", "credentials")
         .with("protocol", protocol)
         .hint("two keys with one secret lock each other out")
 }
 
-pub(super) fn port_taken(port: u16, by: &str) -> Error {
+/// Returns `AlreadyExists`: another inbound of the node has the port.
+#[must_use]
+pub fn port_taken(port: u16, by: &str) -> Error {
     Error::new(ErrorKind::AlreadyExists, COMMIT, "the port belongs to another inbound of the node")
         .with("field", "port")
         .with("port", port)
         .with("inbound", by)
 }
 
-pub(super) fn reading_outdated(server: &impl std::fmt::Display) -> Error {
+/// Returns `Conflict`: another reading of this server was stored meanwhile.
+#[must_use]
+pub fn reading_outdated(server: &impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Conflict, COMMIT, "another reading of this server was stored meanwhile")
         .with("server", server)
 }
 
-pub(super) fn cursor_expired(after: Cursor, pruned: Cursor) -> Error {
+/// Returns `Unsupported`: the store does not know a step of the batch, since it is older than the caller.
+#[must_use]
+pub fn unknown_step() -> Error {
+    Error::new(ErrorKind::Unsupported, COMMIT, "the store does not know this step")
+        .hint("upgrade the store's crate together with vpnkit")
+}
+
+/// Returns `CursorExpired`: events after this cursor are no longer kept.
+#[must_use]
+pub fn cursor_expired(after: Cursor, pruned: Cursor) -> Error {
     Error::new(ErrorKind::CursorExpired, "store.events", "events after this cursor are no longer kept")
         .with("cursor", after)
         .with("oldest_kept_after", pruned)
         .hint("list the keys once, then go on from the newest event")
 }
 
-pub(super) fn closed(operation: &'static str) -> Error {
+/// Returns `Closed`: the store was closed.
+#[must_use]
+pub fn closed(operation: &'static str) -> Error {
     Error::new(ErrorKind::Closed, operation, "the store is closed")
 }

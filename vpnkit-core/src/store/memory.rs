@@ -7,16 +7,19 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{KeyStore, Receipt, Request, StoreOp, StoreTxn, TrafficBatch, consequence, errors};
+use super::{
+    DeviceOp, InboundOp, KeyOp, KeyStore, Made, Receipt, RecordOp, Request, StoreOp, StoreTxn, TrafficBatch,
+    consequence, errors,
+};
 use crate::accounting::{Baseline, Moved};
 use crate::backend::Fingerprint;
 use crate::model::{
-    ClientDevice, Credential, CredentialKind, Cursor, Document, Event, EventBatch, EventKind, EventSubject,
-    Inbound, InboundTag, Key, KeyCounts, KeyId, KeyName, KeyQuery, KeyRef, KeyStatus, NewEvent, NewKey,
-    NodeId, Page, Place, ServerId, Traffic, UsagePoint, UsageQuery, UsageStep,
+    ClientDevice, Credential, CredentialKind, Cursor, Event, EventBatch, EventKind, EventSubject, Inbound,
+    InboundTag, Key, KeyCounts, KeyId, KeyName, KeyQuery, KeyRef, KeyStatus, NewEvent, NewKey, NodeId, Page,
+    Place, Record, RecordQuery, ServerId, Traffic, UsagePoint, UsageQuery, UsageStep,
 };
 use crate::traffic::{Counter, Series};
-use crate::{Result, Secret, Timestamp, lifecycle};
+use crate::{Result, Timestamp, lifecycle};
 
 /// Keeps everything in memory, atomically and with the same answers as every other store. Every commit copies the
 /// whole state first, so it is for thousands of keys, not for hundreds of thousands.
@@ -34,11 +37,12 @@ struct State {
     secrets: HashMap<(CredentialKind, String), KeyId>,
     inbounds: BTreeMap<(NodeId, InboundTag), Inbound>,
     baselines: HashMap<ServerId, Baseline>,
-    documents: BTreeMap<String, Document>,
+    records: BTreeMap<(String, String), Record>,
+    revision: u64,
     devices: BTreeMap<(KeyId, String), ClientDevice>,
     hours: BTreeMap<(Timestamp, NodeId, KeyId), Traffic>,
     events: VecDeque<Event>,
-    requests: HashMap<String, (Timestamp, Vec<KeyId>, Cursor, Fingerprint)>,
+    requests: HashMap<String, (Timestamp, Vec<Made>, Cursor, Fingerprint)>,
     newest_key: i64,
     newest_event: i64,
     pruned: Cursor,
@@ -74,52 +78,64 @@ impl State {
         let mut receipt = Receipt::default();
         for op in txn.ops {
             match op {
-                StoreOp::Create(new) => receipt.keys.push(self.create(*new, txn.at)?),
-                StoreOp::Patch { key, expected, patch } => {
-                    let before = self.key(key, expected)?.clone();
-                    let mut after = before.clone();
-                    patch.apply(&mut after, txn.at);
-                    self.rename(&before, &after)?;
-                    self.take_secrets(&before.credentials, &after)?;
-                    self.replace(&before, after.clone(), txn.at, &mut receipt);
-                    receipt.keys.push(after);
-                }
-                StoreOp::Delete { key, expected } => self.delete(key, expected, txn.at)?,
-                StoreOp::RefreshStatus(id) => {
-                    if let Some(before) = self.keys.get(&id).cloned() {
-                        let mut after = before.clone();
-                        lifecycle::refresh_status(&mut after, txn.at);
-                        self.replace(&before, after, txn.at, &mut receipt);
-                    }
-                }
-                StoreOp::PutInbound(inbound) => self.put_inbound(*inbound, txn.at)?,
-                StoreOp::RemoveInbound(node, tag) => {
+                StoreOp::Key(op) => self.key_step(op, txn.at, &mut receipt)?,
+                StoreOp::Inbound(InboundOp::Put(inbound)) => self.put_inbound(*inbound, txn.at)?,
+                StoreOp::Inbound(InboundOp::Remove(node, tag)) => {
                     let removed = self.inbounds.remove(&(node, tag.clone()));
                     removed.ok_or_else(|| errors::no_inbound(&tag))?;
+                    self.revision += 1;
                     self.inbound_event(EventKind::InboundRemoved, &tag, txn.at);
                 }
+                StoreOp::Record(op) => self.record_step(op, &mut receipt)?,
+                StoreOp::Device(DeviceOp::See { device, limit }) => self.see_device(*device, limit)?,
+                StoreOp::Device(DeviceOp::Forget { key, id }) => self.forget_device(key, id)?,
                 StoreOp::Traffic(batch) => self.traffic(*batch, txn.at, &mut receipt)?,
-                StoreOp::PutDocument { name, expected, body } => self.put_document(name, expected, body)?,
-                StoreOp::SeeDevice { device, limit } => self.see_device(*device, limit)?,
-                StoreOp::ForgetDevice { key, id } => self.forget_device(key, id)?,
                 StoreOp::Emit(event) => self.emit(event, txn.at),
             }
         }
         receipt.cursor = Cursor(self.newest_event);
         if let Some(Request { id, fingerprint }) = txn.request {
-            let keys = receipt.keys.iter().map(|k| k.id).collect();
-            self.requests.insert(id, (txn.at, keys, receipt.cursor, fingerprint));
+            self.requests.insert(id, (txn.at, receipt.made.clone(), receipt.cursor, fingerprint));
         }
         Ok(receipt)
     }
 
     fn receipt(&self, request: &Request) -> Result<Option<Receipt>> {
-        let Some((_, ids, cursor, first)) = self.requests.get(&request.id) else { return Ok(None) };
+        let Some((_, made, cursor, first)) = self.requests.get(&request.id) else { return Ok(None) };
         if *first != request.fingerprint {
             return Err(errors::another_request(&request.id));
         }
-        let keys = ids.iter().filter_map(|id| self.keys.get(id).cloned()).collect();
-        Ok(Some(Receipt { keys, cursor: *cursor, replayed: true, ..Receipt::default() }))
+        let keys = made.iter().filter_map(|made| self.keys.get(&made.as_key()?).cloned()).collect();
+        Ok(Some(Receipt { keys, made: made.clone(), cursor: *cursor, replayed: true, ..Receipt::default() }))
+    }
+
+    fn key_step(&mut self, op: KeyOp, at: Timestamp, receipt: &mut Receipt) -> Result<()> {
+        match op {
+            KeyOp::Create(new) => {
+                let key = self.create(*new, at)?;
+                receipt.made.push(Made::key(key.id));
+                receipt.keys.push(key);
+            }
+            KeyOp::Patch { key, expected, patch } => {
+                let before = self.key(key, expected)?.clone();
+                let mut after = before.clone();
+                patch.apply(&mut after, at);
+                self.rename(&before, &after)?;
+                self.take_secrets(&before.credentials, &after)?;
+                self.replace(&before, after.clone(), at, receipt);
+                receipt.made.push(Made::key(key));
+                receipt.keys.push(after);
+            }
+            KeyOp::Delete { key, expected } => self.delete(key, expected, at)?,
+            KeyOp::RefreshStatus(id) => {
+                if let Some(before) = self.keys.get(&id).cloned() {
+                    let mut after = before.clone();
+                    lifecycle::refresh_status(&mut after, at);
+                    self.replace(&before, after, at, receipt);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn key(&self, id: KeyId, expected: Option<u64>) -> Result<&Key> {
@@ -204,6 +220,7 @@ impl State {
             .map(|(place, _)| place.clone())
             .collect();
         for place in own {
+            self.revision += 1;
             self.inbounds.remove(&place);
             self.inbound_event(EventKind::InboundRemoved, &place.1, at);
         }
@@ -235,6 +252,7 @@ impl State {
         }
         let place = (inbound.node.clone(), inbound.tag.clone());
         if self.inbounds.get(&place) != Some(&inbound) {
+            self.revision += 1;
             self.inbound_event(EventKind::InboundChanged, &inbound.tag, at);
             self.inbounds.insert(place, inbound);
         }
@@ -280,18 +298,22 @@ impl State {
         Ok(())
     }
 
-    fn put_document(&mut self, name: String, expected: Option<u64>, body: Option<Secret>) -> Result<()> {
-        let version = self.documents.get(&name).map_or(0, |document| document.version);
+    fn record_step(&mut self, op: RecordOp, receipt: &mut Receipt) -> Result<()> {
+        let (RecordOp::Put { place, expected, .. } | RecordOp::Remove { place, expected }) = &op;
+        let version = self.records.get(place).map_or(0, |record| record.version);
         if let Some(expected) = expected
-            && expected != version
+            && *expected != version
         {
-            return Err(errors::document(&name, expected, version));
+            return Err(errors::record(&place.0, &place.1, *expected, version));
         }
-        match body {
-            Some(body) => {
-                self.documents.insert(name.clone(), Document { name, version: version + 1, body });
+        self.revision += 1;
+        match op {
+            RecordOp::Put { place, index, body, .. } => {
+                let (kind, id) = place.clone();
+                receipt.made.push(Made { kind: kind.clone(), id: id.clone() });
+                self.records.insert(place, Record { kind, id, version: version + 1, index, body });
             }
-            None => drop(self.documents.remove(&name)),
+            RecordOp::Remove { place, .. } => drop(self.records.remove(&place)),
         }
         Ok(())
     }
@@ -419,8 +441,13 @@ impl KeyStore for MemoryStore {
         Ok(self.state("store.inbounds")?.inbounds.values().cloned().collect())
     }
 
-    async fn documents(&self) -> Result<Vec<Document>> {
-        Ok(self.state("store.documents")?.documents.values().cloned().collect())
+    async fn records(&self, query: &RecordQuery) -> Result<Vec<Record>> {
+        let state = self.state("store.records")?;
+        Ok(state.records.values().filter(|record| query.matches(record)).cloned().collect())
+    }
+
+    async fn revision(&self) -> Result<u64> {
+        Ok(self.state("store.revision")?.revision)
     }
 
     async fn devices(&self, key: KeyId) -> Result<Vec<ClientDevice>> {

@@ -1,10 +1,9 @@
-//! The seam to what remembers.
+//! The interface to what remembers, the store in memory, and what every store shares: which events follow from a change
+//! ([`consequence`]) and the errors that all of them answer in the same words ([`errors`]).
 
-mod consequence;
-mod errors;
+pub mod consequence;
+pub mod errors;
 pub mod memory;
-#[cfg(feature = "sqlite")]
-pub mod sqlite;
 mod txn;
 
 use std::fmt::Debug;
@@ -12,12 +11,14 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-pub use txn::{Receipt, Request, StoreOp, StoreTxn, TrafficBatch, Transition};
+pub use txn::{
+    DeviceOp, InboundOp, KeyOp, Made, Receipt, RecordOp, Request, StoreOp, StoreTxn, TrafficBatch, Transition,
+};
 
 use crate::accounting::Baseline;
 use crate::model::{
-    ClientDevice, Cursor, Document, EventBatch, Inbound, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page,
-    ServerId, UsagePoint, UsageQuery,
+    ClientDevice, Cursor, EventBatch, Inbound, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record,
+    RecordQuery, ServerId, UsagePoint, UsageQuery,
 };
 use crate::{Result, Timestamp};
 
@@ -54,8 +55,12 @@ pub trait KeyStore: Debug + Send + Sync {
     /// All inbounds, sorted by node and tag.
     async fn inbounds(&self) -> Result<Vec<Inbound>>;
 
-    /// All documents, sorted by name.
-    async fn documents(&self) -> Result<Vec<Document>>;
+    /// The records of a query, sorted by kind and id.
+    async fn records(&self, query: &RecordQuery) -> Result<Vec<Record>>;
+
+    /// A number that grows with every commit that changes an inbound or a record, in whichever process. As long as it is
+    /// the same, what was read of them is still true.
+    async fn revision(&self) -> Result<u64>;
 
     /// The devices of a key, the one that came first first.
     async fn devices(&self, key: KeyId) -> Result<Vec<ClientDevice>>;

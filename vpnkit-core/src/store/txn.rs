@@ -1,5 +1,7 @@
 //! One atomic batch.
 
+use serde::{Deserialize, Serialize};
+
 use crate::accounting::Moved;
 use crate::backend::Fingerprint;
 use crate::model::{
@@ -11,9 +13,29 @@ use crate::{Secret, Timestamp};
 
 /// One step of a batch. Steps say what is meant; the store reads, applies the pure rules of
 /// [`crate::lifecycle`] and writes, so that no caller's copy of a key can overwrite another's change.
+///
+/// A store that does not know a step refuses the batch: [`super::errors::unknown_step`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum StoreOp {
+    /// A step of a key.
+    Key(KeyOp),
+    /// A step of an inbound.
+    Inbound(InboundOp),
+    /// A step of a record.
+    Record(RecordOp),
+    /// A step of a device that fetches a subscription.
+    Device(DeviceOp),
+    /// Store a reading with all that follows from it.
+    Traffic(Box<TrafficBatch>),
+    /// Add an event that is not a consequence of another step.
+    Emit(NewEvent),
+}
+
+/// A step of a key.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum KeyOp {
     /// Add a key. `AlreadyExists` when its name or UUID is taken.
     Create(Box<NewKey>),
     /// Change a key. `NotFound`, or `Conflict` when `expected` is not its version.
@@ -34,38 +56,85 @@ pub enum StoreOp {
     },
     /// Judge the status of a key at the time of the batch. A key that is gone is fine.
     RefreshStatus(KeyId),
-    /// Add an inbound, or replace the one of its node and tag. `AlreadyExists` when node and port are taken.
-    PutInbound(Box<Inbound>),
+}
+
+/// A step of an inbound.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum InboundOp {
+    /// Add an inbound, or replace the one of its node and tag. `AlreadyExists` when it collides with another one:
+    /// [`Inbound::collides_with`].
+    Put(Box<Inbound>),
     /// Remove an inbound. `NotFound`.
-    RemoveInbound(NodeId, InboundTag),
-    /// Store a reading with all that follows from it.
-    Traffic(Box<TrafficBatch>),
-    /// Write a document, or with no `body` remove it. `Conflict` when `expected` is not its version, 0 for none yet.
-    PutDocument {
-        /// Its name.
-        name: String,
+    Remove(NodeId, InboundTag),
+}
+
+/// A step of a record. `Conflict` when `expected` is not its version, 0 for none yet.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum RecordOp {
+    /// Write it.
+    Put {
+        /// What it is, and which one.
+        place: (String, String),
         /// The version that the caller has seen.
         expected: Option<u64>,
+        /// What it is found by.
+        index: Option<String>,
         /// What is to stand there.
-        body: Option<Secret>,
+        body: Secret,
     },
-    /// A device has fetched a key's subscription. `LimitReached` when it is a new one and there are `limit` already;
-    /// `NotFound` when the key is gone.
-    SeeDevice {
+    /// Remove it; one that is not there is fine.
+    Remove {
+        /// What it is, and which one.
+        place: (String, String),
+        /// The version that the caller has seen.
+        expected: Option<u64>,
+    },
+}
+
+/// A step of a device that fetches a subscription.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum DeviceOp {
+    /// It has fetched. `LimitReached` when it is a new one and there are `limit` already; `NotFound` when the key is gone.
+    See {
         /// The device.
         device: Box<ClientDevice>,
         /// How many the key may have.
         limit: Option<u32>,
     },
     /// Forget a device of a key, or all of them. `NotFound` when there is no such device.
-    ForgetDevice {
+    Forget {
         /// Whose.
         key: KeyId,
         /// Which; `None` is all.
         id: Option<String>,
     },
-    /// Add an event that is not a consequence of another step.
-    Emit(NewEvent),
+}
+
+impl From<KeyOp> for StoreOp {
+    fn from(op: KeyOp) -> Self {
+        Self::Key(op)
+    }
+}
+
+impl From<InboundOp> for StoreOp {
+    fn from(op: InboundOp) -> Self {
+        Self::Inbound(op)
+    }
+}
+
+impl From<RecordOp> for StoreOp {
+    fn from(op: RecordOp) -> Self {
+        Self::Record(op)
+    }
+}
+
+impl From<DeviceOp> for StoreOp {
+    fn from(op: DeviceOp) -> Self {
+        Self::Device(op)
+    }
 }
 
 /// A reading and what it adds: counters, totals, hour buckets and the statuses that follow, at once.
@@ -111,8 +180,8 @@ pub struct StoreTxn {
 impl StoreTxn {
     /// A batch without request id.
     #[must_use]
-    pub fn new(at: Timestamp, ops: Vec<StoreOp>) -> Self {
-        Self { at, request: None, ops }
+    pub fn new<S: Into<StoreOp>>(at: Timestamp, ops: impl IntoIterator<Item = S>) -> Self {
+        Self { at, request: None, ops: ops.into_iter().map(Into::into).collect() }
     }
 
     /// Whether it stores a reading.
@@ -133,11 +202,39 @@ pub struct Transition {
     pub to: KeyStatus,
 }
 
+/// Something that a batch made: what it is and which one. What a request is answered with when it is made again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// `key`, or the kind of a record.
+    pub kind: String,
+    /// Its id.
+    pub id: String,
+}
+
+impl Made {
+    /// The kind of keys.
+    pub const KEY: &'static str = "key";
+
+    /// Names a key.
+    #[must_use]
+    pub fn key(id: KeyId) -> Self {
+        Self { kind: Self::KEY.to_owned(), id: id.to_string() }
+    }
+
+    /// Returns the key that was made; `None` when it is something else.
+    #[must_use]
+    pub fn as_key(&self) -> Option<KeyId> {
+        (self.kind == Self::KEY).then(|| self.id.parse().ok().map(KeyId)).flatten()
+    }
+}
+
 /// What a batch did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Receipt {
-    /// The key of every `Create` and `Patch`, in the order of the steps, as it stands after the batch.
+    /// The key of every [`KeyOp::Create`] and [`KeyOp::Patch`], in the order of the steps, as it stands after the batch.
     pub keys: Vec<Key>,
+    /// Every key that was created or changed and every record that was put, in the order of the steps.
+    pub made: Vec<Made>,
     /// Every change of status, `Create` aside.
     pub transitions: Vec<Transition>,
     /// The newest event of the batch; the batch before it when it made none.

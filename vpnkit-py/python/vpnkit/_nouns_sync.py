@@ -29,6 +29,7 @@ from .records import (
     Language,
     OnlineKey,
     Page,
+    Placement,
     RenderOptions,
     ServerConfig,
     ServerStatus,
@@ -293,6 +294,15 @@ class Keys:
         """Share links, one for each endpoint."""
         answer: list[str] = self._calls.json("keys.links", _wire.of_key("keys.links", key))
         return answer
+
+    def placement(self, key: KeyLike) -> list[Placement]:
+        """Tells which servers a key belongs on, and whether they have taken it over. A change of a key is committed
+        before its servers hear of it, so a server that is down, or slow, has it later.
+
+        Raises NotFoundError.
+        """
+        answer = self._calls.json("keys.placement", _wire.of_key("keys.placement", key))
+        return [Placement._read(one) for one in answer]
 
 
 class Inbounds:

@@ -49,6 +49,8 @@ __all__ = [
     "OnlineAddress",
     "OnlineKey",
     "Page",
+    "Placement",
+    "PlacementState",
     "Protocol",
     "Reality",
     "RenderOptions",
@@ -795,6 +797,30 @@ class Page(_sugar.Keys, Record):
     previous: str | None
     """The page before it; None on the first one."""
     _reads = {"keys": tuple}
+
+
+PlacementState = Literal[
+    "installed",
+    "pending",
+    "rejected",
+    "unknown",
+]
+"""Whether a server has taken a key over."""
+
+
+@dataclass(frozen=True)
+class Placement(Record):
+    """A server that a key belongs on, and whether it has taken the key over."""
+
+    server: str
+    """The server."""
+    inbounds: Sequence[str]
+    """The key's inbounds there."""
+    state: PlacementState
+    """Whether it has taken the key over."""
+    reason: str | None
+    """Why it has not, in one line."""
+    _reads = {"inbounds": tuple}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::{Error, ErrorKind, Result};
+use vpnkit_core::{Error, ErrorKind, Result};
 
 /// Threads that are inside SQLite.
 static WORKING: AtomicUsize = AtomicUsize::new(0);
@@ -49,10 +49,10 @@ pub fn resume() {
 }
 
 /// While it lives, this thread is inside SQLite.
-pub(super) struct Work(());
+pub(crate) struct Work(());
 
 /// Waits while somebody is about to fork.
-pub(super) fn work() -> Work {
+pub(crate) fn work() -> Work {
     loop {
         WORKING.fetch_add(1, Ordering::SeqCst);
         let paused = PAUSED.load(Ordering::SeqCst);
@@ -72,10 +72,10 @@ impl Drop for Work {
 
 /// While it lives, this process has the file open.
 #[derive(Debug)]
-pub(super) struct Claim(PathBuf);
+pub(crate) struct Claim(PathBuf);
 
 /// Errors: `Forked` when the parent had the file open when it forked.
-pub(super) fn claim(path: &Path) -> Result<Claim> {
+pub(crate) fn claim(path: &Path) -> Result<Claim> {
     let real = real(path);
     // The list is not to be locked for ever in a child either.
     let _work = work();

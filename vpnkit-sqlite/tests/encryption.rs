@@ -1,5 +1,4 @@
 //! Credentials and inbounds at rest under a passphrase.
-#![cfg(feature = "sqlite")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,12 +10,12 @@
 use std::path::Path;
 
 use vpnkit_core::model::{
-    CreateKey, Credential, CredentialKind, Inbound, InboundTag, Key, KeyRef, Protocol, Reality, Security,
-    ShortId,
+    CreateKey, Credential, CredentialKind, Inbound, InboundTag, Key, KeyRef, Protocol, Reality, RecordQuery,
+    Security, ShortId,
 };
-use vpnkit_core::store::sqlite::{SqliteOptions, SqliteStore};
-use vpnkit_core::store::{KeyStore as _, StoreOp, StoreTxn};
+use vpnkit_core::store::{InboundOp, KeyOp, KeyStore as _, RecordOp, StoreOp, StoreTxn};
 use vpnkit_core::{Clock as _, ErrorKind, ManualClock, Secret};
+use vpnkit_sqlite::{SqliteOptions, SqliteStore};
 
 const PRIVATE_KEY: &str = "kDlS2rpqbWyMelj1Lk6eWZZnv5Z7_zDUeZJ6ZjLgKEc";
 const SIGNING: &str = "what signs tokens";
@@ -42,10 +41,10 @@ async fn fill(store: &SqliteStore) -> Key {
     };
     let inbound = Inbound::new(InboundTag::new("reality").unwrap(), 443, Protocol::Vless { vision: true })
         .security(Security::Reality(reality));
-    let create = StoreOp::Create(Box::new(request.validate(now).unwrap()));
-    let signing = Some(Secret::new(SIGNING));
-    let document = StoreOp::PutDocument { name: "signing".into(), expected: None, body: signing };
-    let ops = vec![create, StoreOp::PutInbound(Box::new(inbound)), document];
+    let create = KeyOp::Create(Box::new(request.validate(now).unwrap()));
+    let (place, body) = (("signing".into(), String::new()), Secret::new(SIGNING));
+    let record = RecordOp::Put { place, expected: None, index: None, body };
+    let ops: [StoreOp; 3] = [create.into(), InboundOp::Put(Box::new(inbound)).into(), record.into()];
     store.commit(StoreTxn::new(now, ops)).await.unwrap().keys.remove(0)
 }
 
@@ -78,7 +77,7 @@ async fn secrets_of_an_encrypted_store_stand_in_no_file_and_come_back_with_the_p
     assert!(!format!("{wrong:?}").contains("horse"));
     let store = open(&path, Some("correct horse")).await.unwrap();
     assert_eq!(store.key(&KeyRef::from("alice")).await.unwrap(), Some(key));
-    assert_eq!(store.documents().await.unwrap()[0].body.expose(), SIGNING);
+    assert_eq!(store.records(&RecordQuery::default()).await.unwrap()[0].body.expose(), SIGNING);
     let inbounds = store.inbounds().await.unwrap();
     let Security::Reality(reality) = &inbounds[0].security else { panic!("REALITY") };
     assert_eq!(reality.private_key.expose(), PRIVATE_KEY);
@@ -112,7 +111,7 @@ async fn a_sealed_secret_that_was_moved_to_another_key_is_not_accepted() {
     let now = ManualClock::default().now();
     let victim =
         CreateKey { credentials: vec![Credential::generate(CredentialKind::Trojan)], ..CreateKey::default() };
-    let op = StoreOp::Create(Box::new(victim.validate(now).unwrap()));
+    let op = KeyOp::Create(Box::new(victim.validate(now).unwrap()));
     let victim = store.commit(StoreTxn::new(now, vec![op])).await.unwrap().keys.remove(0);
     store.close().await.unwrap();
     let file = rusqlite::Connection::open(&path).unwrap();

@@ -21,13 +21,13 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use self::worker::{Readers, Writer};
-use super::{KeyStore, Receipt, Request, StoreTxn};
-use crate::accounting::Baseline;
-use crate::model::{
-    ClientDevice, Cursor, Document, EventBatch, Inbound, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page,
-    ServerId, UsagePoint, UsageQuery,
+use vpnkit_core::accounting::Baseline;
+use vpnkit_core::model::{
+    ClientDevice, Cursor, EventBatch, Inbound, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record,
+    RecordQuery, ServerId, UsagePoint, UsageQuery,
 };
-use crate::{Result, Secret, Timestamp};
+use vpnkit_core::store::{KeyStore, Receipt, Request, StoreTxn};
+use vpnkit_core::{Result, Secret, Timestamp};
 
 /// How to open the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,8 +117,13 @@ impl KeyStore for SqliteStore {
         self.readers.run("store.inbounds", query::inbounds).await
     }
 
-    async fn documents(&self) -> Result<Vec<Document>> {
-        self.readers.run("store.documents", query::documents).await
+    async fn records(&self, query: &RecordQuery) -> Result<Vec<Record>> {
+        let query = query.clone();
+        self.readers.run("store.records", move |c, vault| query::records(c, vault, &query)).await
+    }
+
+    async fn revision(&self) -> Result<u64> {
+        self.readers.run("store.revision", |c, _| query::revision(c)).await
     }
 
     async fn devices(&self, key: KeyId) -> Result<Vec<ClientDevice>> {

@@ -16,16 +16,18 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::convert_error::{convert, damaged};
-use crate::model::{Credential, CredentialKind, CredentialSecret, DeviceName, Inbound, KeyId};
-use crate::{Error, ErrorKind, Result, Secret};
+use crate::convert_error::{convert, damaged};
+use vpnkit_core::model::{
+    Credential, CredentialKind, CredentialSecret, DeviceName, Inbound, KeyId, RecordQuery,
+};
+use vpnkit_core::{Error, ErrorKind, Result, Secret};
 
 const OP: &str = "store.open";
 const SEALED: &str = "sealed:";
 const NONCE: usize = 24;
 
 /// What seals and opens; without keys, texts stay as they are.
-pub(super) struct Vault(Option<Keys>);
+pub(crate) struct Vault(Option<Keys>);
 
 struct Keys {
     cipher: XChaCha20Poly1305,
@@ -43,7 +45,7 @@ impl fmt::Debug for Vault {
 
 impl Vault {
     /// The vault of a store, made if there is a passphrase for the first time.
-    pub(super) fn open(connection: &mut Connection, passphrase: Option<&Secret>) -> Result<Self> {
+    pub(crate) fn open(connection: &mut Connection, passphrase: Option<&Secret>) -> Result<Self> {
         let found: Option<(Vec<u8>, Cost, String)> = connection
             .query_row("SELECT salt, memory, passes, lanes, proof FROM vault", [], |r| {
                 Ok((r.get(0)?, [r.get(1)?, r.get(2)?, r.get(3)?], r.get(4)?))
@@ -101,17 +103,17 @@ impl Vault {
             })
             .map_err(sql)?;
         }
-        for inbound in super::query::inbounds(&txn, &plain)? {
+        for inbound in crate::query::inbounds(&txn, &plain)? {
             txn.execute(
                 "UPDATE inbounds SET spec = ?3 WHERE node = ?1 AND tag = ?2",
                 params![inbound.node.as_str(), inbound.tag.as_str(), self.seal_inbound(&inbound)?],
             )
             .map_err(sql)?;
         }
-        for document in super::query::documents(&txn, &plain)? {
+        for record in crate::query::records(&txn, &plain, &RecordQuery::default())? {
             txn.execute(
-                "UPDATE documents SET body = ?2 WHERE name = ?1",
-                params![document.name, self.seal_document(&document.name, &document.body)?],
+                "UPDATE records SET body = ?3 WHERE kind = ?1 AND id = ?2",
+                params![record.kind, record.id, self.seal_record(&record.kind, &record.id, &record.body)?],
             )
             .map_err(sql)?;
         }
@@ -125,12 +127,12 @@ impl Vault {
         connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);").map_err(sql)
     }
 
-    pub(super) fn seal_credential(&self, key: KeyId, credential: &Credential) -> Result<String> {
+    pub(crate) fn seal_credential(&self, key: KeyId, credential: &Credential) -> Result<String> {
         let text = Zeroizing::new(credential.secret.expose());
         self.seal(&place(key, credential.protocol(), &credential.device), &text)
     }
 
-    pub(super) fn open_credential(
+    pub(crate) fn open_credential(
         &self,
         key: KeyId,
         protocol: CredentialKind,
@@ -141,7 +143,7 @@ impl Vault {
         CredentialSecret::parse(protocol, &text).map_err(|_| damaged("credentials.secret"))
     }
 
-    pub(super) fn seal_inbound(&self, inbound: &Inbound) -> Result<String> {
+    pub(crate) fn seal_inbound(&self, inbound: &Inbound) -> Result<String> {
         let text = Secret::reveal(|| serde_json::to_string(inbound)).map(Zeroizing::new).map_err(|e| {
             Error::new(ErrorKind::Unexpected, "store.commit", "an inbound cannot be written").caused_by(e)
         })?;
@@ -149,7 +151,7 @@ impl Vault {
     }
 
     /// `server` is what stands beside it: older programs knew of none.
-    pub(super) fn open_inbound(&self, text: &str, server: Option<String>) -> Result<Inbound> {
+    pub(crate) fn open_inbound(&self, text: &str, server: Option<String>) -> Result<Inbound> {
         let text = self.unseal("inbound", text)?;
         let mut inbound: Inbound = serde_json::from_str(&text).map_err(|_| damaged("inbounds.spec"))?;
         inbound.server = match server {
@@ -159,16 +161,16 @@ impl Vault {
         Ok(inbound)
     }
 
-    pub(super) fn seal_document(&self, name: &str, body: &Secret) -> Result<String> {
-        self.seal(&format!("document:{name}"), body.expose())
+    pub(crate) fn seal_record(&self, kind: &str, id: &str, body: &Secret) -> Result<String> {
+        self.seal(&record_place(kind, id), body.expose())
     }
 
-    pub(super) fn open_document(&self, name: &str, text: &str) -> Result<Secret> {
-        Ok(Secret::new(self.unseal(&format!("document:{name}"), text)?.as_str()))
+    pub(crate) fn open_record(&self, kind: &str, id: &str, text: &str) -> Result<Secret> {
+        Ok(Secret::new(self.unseal(&record_place(kind, id), text)?.as_str()))
     }
 
     /// Equal exactly for secrets that a server could not tell apart.
-    pub(super) fn mark(&self, secret: &CredentialSecret) -> Vec<u8> {
+    pub(crate) fn mark(&self, secret: &CredentialSecret) -> Vec<u8> {
         let key = self.0.as_ref().map_or(&[0; 32], |keys| &*keys.mark);
         let identity = Zeroizing::new(format!("{}:{}", secret.protocol(), secret.identity()));
         let mut mark = hmac(key, identity.as_bytes()).to_vec();
@@ -235,4 +237,9 @@ fn place(key: KeyId, protocol: CredentialKind, device: &DeviceName) -> String {
 
 fn sql(error: rusqlite::Error) -> Error {
     convert(OP, error)
+}
+
+/// What a sealed record is bound to: the name that it had in the first schemas.
+fn record_place(kind: &str, id: &str) -> String {
+    if id.is_empty() { format!("document:{kind}") } else { format!("document:{kind}/{id}") }
 }

@@ -10,26 +10,26 @@ use std::time::Duration;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OpenFlags};
 
-use super::SqliteOptions;
-use super::convert_error::convert;
-use super::vault::Vault;
-use crate::{Error, ErrorKind, Result};
+use crate::SqliteOptions;
+use crate::convert_error::convert;
+use crate::vault::Vault;
+use vpnkit_core::{Error, ErrorKind, Result};
 
 /// `vpnk` in the header of the file.
 const APPLICATION_ID: i32 = 0x7670_6e6b;
 
 /// Numbered, never edited once released.
 const MIGRATIONS: [&str; 4] = [
-    include_str!("../../../migrations/0001_initial.sql"),
-    include_str!("../../../migrations/0002_subscriptions.sql"),
-    include_str!("../../../migrations/0003_servers.sql"),
-    include_str!("../../../migrations/0004_many_servers.sql"),
+    include_str!("../migrations/0001_initial.sql"),
+    include_str!("../migrations/0002_subscriptions.sql"),
+    include_str!("../migrations/0003_servers.sql"),
+    include_str!("../migrations/0004_many_servers.sql"),
 ];
 
 const OPEN: &str = "store.open";
 
 /// The connection that writes; creates and migrates the file.
-pub(super) fn writer(path: &Path, options: &SqliteOptions) -> Result<(Connection, Arc<Vault>)> {
+pub(crate) fn writer(path: &Path, options: &SqliteOptions) -> Result<(Connection, Arc<Vault>)> {
     create(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(|e| at(path, e))?;
@@ -49,7 +49,7 @@ pub(super) fn writer(path: &Path, options: &SqliteOptions) -> Result<(Connection
 }
 
 /// A connection that reads.
-pub(super) fn reader(path: &Path, busy: Duration) -> Result<Connection> {
+pub(crate) fn reader(path: &Path, busy: Duration) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|e| at(path, e))?;
     connection.busy_timeout(busy).map_err(|e| at(path, e))?;
@@ -138,6 +138,21 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
         .map_err(|e| at(path, e))?;
         txn.commit().map_err(|e| at(path, e))?;
     }
+}
+
+/// A newer program may have migrated the store since this one opened it: what this one would write may be wrong by now.
+pub(crate) fn schema_is_known(connection: &Connection) -> Result<()> {
+    let version: i64 = connection
+        .prepare_cached("SELECT user_version FROM pragma_user_version")
+        .and_then(|mut s| s.query_row([], |r| r.get(0)))
+        .map_err(|e| convert("store.commit", e))?;
+    if usize::try_from(version) == Ok(MIGRATIONS.len()) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::StoreTooNew, "store.commit", "a newer vpnkit has changed this store meanwhile")
+        .with("schema", version)
+        .with("known", MIGRATIONS.len())
+        .hint("upgrade vpnkit in every process that uses the store"))
 }
 
 fn at(path: &Path, error: rusqlite::Error) -> Error {

@@ -7,23 +7,25 @@
     clippy::print_stdout,
     reason = "helpers of tests fail by panicking"
 )]
-#![cfg(feature = "sqlite")]
 
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::Connection;
 use vpnkit_core::backend::Fingerprint;
-use vpnkit_core::model::{CreateKey, Cursor, EventKind, KeyQuery, KeyRef, NodeId, ServerId, Traffic};
-use vpnkit_core::store::sqlite::{SqliteOptions, SqliteStore};
-use vpnkit_core::store::{KeyStore as _, Request, StoreOp, StoreTxn};
+use vpnkit_core::model::{
+    CreateKey, Cursor, EventKind, Inbound, InboundTag, KeyId, KeyQuery, KeyRef, KeyStatus, NodeId, Protocol,
+    RecordQuery, ServerId, Traffic,
+};
+use vpnkit_core::store::{InboundOp, KeyOp, KeyStore as _, Made, Request, StoreTxn};
 use vpnkit_core::traffic::Counter;
 use vpnkit_core::{Clock as _, ErrorKind, ManualClock};
+use vpnkit_sqlite::{SqliteOptions, SqliteStore};
 
 fn create(name: &str) -> StoreTxn {
     let now = ManualClock::default().now();
     let key = CreateKey::named(name).validate(now).unwrap();
-    StoreTxn::new(now, vec![StoreOp::Create(Box::new(key))])
+    StoreTxn::new(now, vec![KeyOp::Create(Box::new(key))])
 }
 
 async fn open(path: &Path) -> vpnkit_core::Result<SqliteStore> {
@@ -84,6 +86,7 @@ async fn an_older_schema_is_brought_up_to_date() {
          INSERT INTO requests VALUES ('keys.create:pay:1', 1000, '[7]', 1);
          INSERT INTO inbounds VALUES ('main', 'ws', 443, NULL,
            '{{\"node\":\"main\",\"tag\":\"ws\",\"listen\":\"0.0.0.0\",\"port\":443,\"protocol\":{{\"type\":\"vmess\"}}}}');
+         INSERT INTO requests VALUES ('keys.create_many:pay:2', 1000, '[7, 8]', 1);
          INSERT INTO sources VALUES (1, 'main/xray', 'e', '{{}}', 4);
          INSERT INTO counters VALUES (1, 7, 15, 5);"
     ))
@@ -94,7 +97,7 @@ async fn an_older_schema_is_brought_up_to_date() {
     let key = store.key(&KeyRef::from("Alice")).await.unwrap().unwrap();
     assert_eq!((key.id.0, key.version, key.used, key.note.as_deref()), (7, 3, 20, Some("n")));
     assert_eq!((key.device_limit, key.link_revision, key.credentials.len()), (None, 0, 1));
-    assert_eq!(store.documents().await.unwrap(), []);
+    assert_eq!(store.records(&RecordQuery::default()).await.unwrap(), []);
     // A node had one server, an Xray.
     let xray = ServerId::new(&NodeId::main(), "xray");
     let [inbound] = &store.inbounds().await.unwrap()[..] else { panic!("one inbound") };
@@ -106,9 +109,61 @@ async fn an_older_schema_is_brought_up_to_date() {
     // What was asked for then is not known, so nothing of it is refused.
     let request = Request { id: "keys.create:pay:1".into(), fingerprint: Fingerprint::of(["anything"]) };
     assert_eq!(store.receipt(&request).await.unwrap().unwrap().keys, [key]);
+    let many = Request { id: "keys.create_many:pay:2".into(), ..request };
+    let made = store.receipt(&many).await.unwrap().unwrap().made;
+    assert_eq!(made, [Made::key(KeyId(7)), Made::key(KeyId(8))]);
     store.commit(create("bob")).await.unwrap();
     store.close().await.unwrap();
     assert_eq!(pragma(&Connection::open(&path).unwrap(), "user_version"), newest);
+}
+
+/// An older program that has the store open while a newer one changes it.
+#[tokio::test]
+async fn a_store_that_was_migrated_meanwhile_is_not_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    let store = open(&path).await.unwrap();
+    store.commit(create("alice")).await.unwrap();
+    let newer = Connection::open(&path).unwrap();
+    newer.execute_batch("PRAGMA user_version = 1000").unwrap();
+    let refused = store.commit(create("bob")).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.get("schema")), (ErrorKind::StoreTooNew, Some("1000")));
+    assert_eq!(store.count(&KeyQuery::default()).await.unwrap().total, 1, "it is still read");
+    store.close().await.unwrap();
+}
+
+/// What a newer program has written, and this one does not know, is no reason to fail on the rest.
+#[tokio::test]
+async fn one_unknown_value_does_not_fail_a_page() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    let store = open(&path).await.unwrap();
+    for name in ["alice", "bob"] {
+        store.commit(create(name)).await.unwrap();
+    }
+    let tag = |tag| InboundTag::new(tag).unwrap();
+    let inbounds = ["a", "b"].map(|t| Inbound::new(tag(t), u16::from(t.as_bytes()[0]), Protocol::Vmess));
+    let now = ManualClock::default().now();
+    let puts = inbounds.map(|inbound| InboundOp::Put(Box::new(inbound)));
+    store.commit(StoreTxn::new(now, puts)).await.unwrap();
+    let newer = Connection::open(&path).unwrap();
+    newer
+        .execute_batch(
+            "UPDATE keys SET status = 'on_hold' WHERE name = 'bob';
+             INSERT INTO credentials VALUES (1, 'quantum', 'default', 'secret', x'0102');
+             INSERT INTO events (at, kind, key_id, uid, detail) VALUES (1, 'key.teleported', 1, zeroblob(16), '');
+             UPDATE inbounds SET spec = '{\"protocol\":{\"type\":\"quantum\"}}' WHERE tag = 'a';",
+        )
+        .unwrap();
+    let page = store.find(&KeyQuery::default()).await.unwrap();
+    let seen: Vec<_> = page.keys.iter().map(|key| (key.status, key.credentials.len())).collect();
+    assert_eq!(seen, [(KeyStatus::Active, 0), (KeyStatus::Disabled, 0)]);
+    let counts = store.count(&KeyQuery::default()).await.unwrap();
+    assert_eq!((counts.total, counts.active), (2, 1));
+    let batch = store.events(Cursor::START, 100).await.unwrap();
+    assert_eq!((batch.events.len(), batch.next), (4, Cursor(5)));
+    assert_eq!(store.inbounds().await.unwrap().iter().map(|i| i.tag.as_str()).collect::<Vec<_>>(), ["b"]);
+    store.close().await.unwrap();
 }
 
 #[tokio::test]

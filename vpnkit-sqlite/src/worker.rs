@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
-use super::vault::Vault;
-use super::{SqliteOptions, apply, convert_error, fork, open};
-use crate::model::Cursor;
-use crate::store::errors::closed;
-use crate::store::{Receipt, StoreTxn};
-use crate::{Error, ErrorKind, Result, Timestamp};
+use crate::vault::Vault;
+use crate::{SqliteOptions, apply, convert_error, fork, open};
+use vpnkit_core::model::Cursor;
+use vpnkit_core::store::errors::closed;
+use vpnkit_core::store::{Receipt, StoreTxn};
+use vpnkit_core::{Error, ErrorKind, Result, Timestamp};
 
 type Reply<T> = oneshot::Sender<Result<T>>;
 type Query = Box<dyn FnOnce(&Connection, &Vault) + Send>;
@@ -34,7 +34,7 @@ enum Write {
 }
 
 /// The one thread that writes.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     jobs: Sender<Write>,
     signal: watch::Sender<Cursor>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -47,7 +47,7 @@ impl fmt::Debug for Writer {
 }
 
 impl Writer {
-    pub(super) async fn start(path: PathBuf, options: SqliteOptions) -> Result<(Self, Arc<Vault>)> {
+    pub(crate) async fn start(path: PathBuf, options: SqliteOptions) -> Result<(Self, Arc<Vault>)> {
         let (jobs, queue) = channel();
         let signal = watch::channel(Cursor::START).0;
         let (ready, opened) = oneshot::channel();
@@ -64,19 +64,19 @@ impl Writer {
         Ok((Self { jobs, signal, thread: Mutex::new(Some(thread)) }, vault))
     }
 
-    pub(super) async fn commit(&self, txn: StoreTxn) -> Result<Receipt> {
+    pub(crate) async fn commit(&self, txn: StoreTxn) -> Result<Receipt> {
         self.ask("store.commit", |reply| Write::Commit(Box::new(txn), reply)).await
     }
 
-    pub(super) async fn prune(&self, before: Timestamp) -> Result<usize> {
+    pub(crate) async fn prune(&self, before: Timestamp) -> Result<usize> {
         self.ask("store.prune", |reply| Write::Prune(before, reply)).await
     }
 
-    pub(super) fn event_signal(&self) -> watch::Receiver<Cursor> {
+    pub(crate) fn event_signal(&self) -> watch::Receiver<Cursor> {
         self.signal.subscribe()
     }
 
-    pub(super) async fn close(&self) -> Result<()> {
+    pub(crate) async fn close(&self) -> Result<()> {
         let _ = self.jobs.send(Write::Close);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         join(thread).await;
@@ -157,6 +157,12 @@ fn commit(
             return;
         }
     };
+    if let Err(e) = open::schema_is_known(&txn) {
+        for (_, reply) in commits {
+            let _ = reply.send(Err(e.clone()));
+        }
+        return;
+    }
     let alone = commits.len() == 1;
     let mut answers = Vec::with_capacity(commits.len());
     for (batch, reply) in commits {
@@ -196,7 +202,7 @@ fn commit(
 }
 
 /// Threads that read, all from one queue.
-pub(super) struct Readers {
+pub(crate) struct Readers {
     jobs: Mutex<Option<crossbeam_channel::Sender<Query>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -208,7 +214,7 @@ impl fmt::Debug for Readers {
 }
 
 impl Readers {
-    pub(super) async fn start(path: PathBuf, options: &SqliteOptions, vault: Arc<Vault>) -> Result<Self> {
+    pub(crate) async fn start(path: PathBuf, options: &SqliteOptions, vault: Arc<Vault>) -> Result<Self> {
         let (jobs, queue) = crossbeam_channel::unbounded::<Query>();
         let mut threads = Vec::new();
         for _ in 0..options.readers.max(1) {
@@ -228,7 +234,7 @@ impl Readers {
         Ok(Self { jobs: Mutex::new(Some(jobs)), threads: Mutex::new(threads) })
     }
 
-    pub(super) async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         operation: &'static str,
         query: impl FnOnce(&Connection, &Vault) -> Result<T> + Send + 'static,
@@ -245,7 +251,7 @@ impl Readers {
         answer.await.map_err(|_| closed(operation))?.map_err(|e: Error| e.during(operation))
     }
 
-    pub(super) async fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {

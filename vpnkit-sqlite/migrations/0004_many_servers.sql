@@ -29,3 +29,26 @@ INSERT INTO counters_4 (source, key_id, series, up, down, ended)
   SELECT source, key_id, '', up, down, 0 FROM counters;
 DROP TABLE counters;
 ALTER TABLE counters_4 RENAME TO counters;
+
+-- Small things that are read and replaced as a whole, by kind: settings, hosts, templates, signing secrets, servers.
+CREATE TABLE records (
+  kind     TEXT    NOT NULL,
+  id       TEXT    NOT NULL,                      -- empty where there is only one of its kind
+  version  INTEGER NOT NULL,
+  lookup   TEXT,                                  -- what it is found by beside its id
+  body     TEXT    NOT NULL,                      -- JSON; sealed when there is a vault
+  PRIMARY KEY (kind, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX records_by_lookup ON records (kind, lookup) WHERE lookup IS NOT NULL;
+INSERT INTO records (kind, id, version, body)
+  SELECT CASE instr(name, '/') WHEN 0 THEN name ELSE substr(name, 1, instr(name, '/') - 1) END,
+         CASE instr(name, '/') WHEN 0 THEN '' ELSE substr(name, instr(name, '/') + 1) END,
+         version, body FROM documents;
+DROP TABLE documents;
+
+-- Grows with every change of an inbound or a record.
+INSERT INTO meta VALUES ('revision', 1);
+
+-- What a request made: pairs of kind and id. Until now only keys.
+ALTER TABLE requests RENAME COLUMN keys TO made;
+UPDATE requests SET made = (SELECT json_group_array(json_array('key', CAST(value AS TEXT))) FROM json_each(made));

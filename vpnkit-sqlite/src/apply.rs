@@ -2,19 +2,22 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::convert_error::{convert, violates};
-use super::query;
-use super::row::{number, selection_text};
-use super::vault::Vault;
-use crate::model::Cursor;
-use crate::model::{
+use crate::convert_error::{convert, damaged, violates};
+use crate::query;
+use crate::row::{number, selection_text};
+use crate::vault::Vault;
+use vpnkit_core::model::Cursor;
+use vpnkit_core::model::{
     ClientDevice, Credential, EventKind, EventSubject, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyRef,
     NewEvent, NewKey, NodeId, ServerId, Traffic,
 };
-use crate::store::errors as answer;
-use crate::store::{Receipt, Request, StoreOp, StoreTxn, TrafficBatch, consequence};
-use crate::traffic::Series;
-use crate::{Error, Result, Secret, Timestamp, lifecycle};
+use vpnkit_core::store::errors as answer;
+use vpnkit_core::store::{
+    DeviceOp, InboundOp, KeyOp, Made, Receipt, RecordOp, Request, StoreOp, StoreTxn, TrafficBatch,
+    consequence,
+};
+use vpnkit_core::traffic::Series;
+use vpnkit_core::{Error, Result, Timestamp, lifecycle};
 
 const OP: &str = "store.commit";
 
@@ -23,7 +26,7 @@ fn sql(error: rusqlite::Error) -> Error {
 }
 
 /// Carries `txn` out on a connection that is inside a transaction.
-pub(super) fn apply(connection: &Connection, vault: &Vault, txn: StoreTxn) -> Result<Receipt> {
+pub(crate) fn apply(connection: &Connection, vault: &Vault, txn: StoreTxn) -> Result<Receipt> {
     if let Some(request) = &txn.request
         && let Some(receipt) = replay(connection, vault, request)?
     {
@@ -40,16 +43,17 @@ pub(super) fn apply(connection: &Connection, vault: &Vault, txn: StoreTxn) -> Re
     let mut receipt = batch.receipt;
     receipt.cursor = cursor;
     if let Some(Request { id, fingerprint }) = txn.request {
-        let keys: Vec<i64> = receipt.keys.iter().map(|k| k.id.0).collect();
+        let made: Vec<(&str, &str)> =
+            receipt.made.iter().map(|made| (made.kind.as_str(), made.id.as_str())).collect();
         connection
             .prepare_cached(
-                "INSERT INTO requests (id, at, keys, cursor, fingerprint) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO requests (id, at, made, cursor, fingerprint) VALUES (?1, ?2, ?3, ?4, ?5)",
             )
             .and_then(|mut s| {
                 s.execute(params![
                     id,
                     txn.at.as_millis(),
-                    serde_json::to_string(&keys).unwrap_or_default(),
+                    serde_json::to_string(&made).unwrap_or_default(),
                     cursor.0,
                     fingerprint.0.cast_signed(),
                 ])
@@ -60,7 +64,7 @@ pub(super) fn apply(connection: &Connection, vault: &Vault, txn: StoreTxn) -> Re
 }
 
 /// Forgets events and request ids older than `before`.
-pub(super) fn prune(connection: &mut Connection, before: Timestamp) -> Result<usize> {
+pub(crate) fn prune(connection: &mut Connection, before: Timestamp) -> Result<usize> {
     let txn = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(sql)?;
     let last: Option<i64> = txn
         .query_row("SELECT max(cursor) FROM events WHERE at < ?1", [before.as_millis()], |r| r.get(0))
@@ -78,20 +82,21 @@ pub(super) fn prune(connection: &mut Connection, before: Timestamp) -> Result<us
 }
 
 /// The receipt of a request that was carried out before.
-pub(super) fn replay(connection: &Connection, vault: &Vault, request: &Request) -> Result<Option<Receipt>> {
+pub(crate) fn replay(connection: &Connection, vault: &Vault, request: &Request) -> Result<Option<Receipt>> {
     let found: Option<(String, i64, i64)> = connection
-        .prepare_cached("SELECT keys, cursor, fingerprint FROM requests WHERE id = ?1")
+        .prepare_cached("SELECT made, cursor, fingerprint FROM requests WHERE id = ?1")
         .and_then(|mut s| s.query_row([&request.id], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).optional())
         .map_err(sql)?;
-    let Some((ids, cursor, first)) = found else { return Ok(None) };
+    let Some((made, cursor, first)) = found else { return Ok(None) };
     // Rows of the first schemas have no fingerprint.
     if first != 0 && first != request.fingerprint.0.cast_signed() {
         return Err(answer::another_request(&request.id));
     }
-    let ids: Vec<i64> = serde_json::from_str(&ids).unwrap_or_default();
-    let ids: Vec<KeyId> = ids.into_iter().map(KeyId).collect();
+    let made: Vec<(String, String)> = serde_json::from_str(&made).map_err(|_| damaged("requests.made"))?;
+    let made: Vec<Made> = made.into_iter().map(|(kind, id)| Made { kind, id }).collect();
+    let ids: Vec<KeyId> = made.iter().filter_map(Made::as_key).collect();
     let keys = query::keys(connection, vault, &ids)?;
-    Ok(Some(Receipt { keys, cursor: Cursor(cursor), replayed: true, ..Receipt::default() }))
+    Ok(Some(Receipt { keys, made, cursor: Cursor(cursor), replayed: true, ..Receipt::default() }))
 }
 
 struct Batch<'c> {
@@ -105,19 +110,18 @@ struct Batch<'c> {
 impl Batch<'_> {
     fn step(&mut self, op: StoreOp) -> Result<()> {
         match op {
-            StoreOp::Create(new) => self.create(*new),
-            StoreOp::Patch { key, expected, patch } => self.patch(key, expected, &patch),
-            StoreOp::Delete { key, expected } => self.delete(key, expected),
-            StoreOp::RefreshStatus(key) => self.refresh_status(key),
-            StoreOp::PutInbound(inbound) => self.put_inbound(&inbound),
-            StoreOp::RemoveInbound(node, tag) => self.remove_inbound(&node, &tag),
+            StoreOp::Key(KeyOp::Create(new)) => self.create(*new),
+            StoreOp::Key(KeyOp::Patch { key, expected, patch }) => self.patch(key, expected, &patch),
+            StoreOp::Key(KeyOp::Delete { key, expected }) => self.delete(key, expected),
+            StoreOp::Key(KeyOp::RefreshStatus(key)) => self.refresh_status(key),
+            StoreOp::Inbound(InboundOp::Put(inbound)) => self.put_inbound(&inbound),
+            StoreOp::Inbound(InboundOp::Remove(node, tag)) => self.remove_inbound(&node, &tag),
+            StoreOp::Record(op) => self.record(op),
+            StoreOp::Device(DeviceOp::See { device, limit }) => self.see_device(&device, limit),
+            StoreOp::Device(DeviceOp::Forget { key, id }) => self.forget_device(key, id.as_deref()),
             StoreOp::Traffic(batch) => self.traffic(&batch),
-            StoreOp::PutDocument { name, expected, body } => {
-                self.put_document(&name, expected, body.as_ref())
-            }
-            StoreOp::SeeDevice { device, limit } => self.see_device(&device, limit),
-            StoreOp::ForgetDevice { key, id } => self.forget_device(key, id.as_deref()),
             StoreOp::Emit(event) => self.emit(event),
+            _ => Err(answer::unknown_step()),
         }
     }
 
@@ -166,6 +170,7 @@ impl Batch<'_> {
             self.put_credential(key.id, credential)?;
         }
         self.emit(NewEvent { kind: EventKind::KeyCreated, subject: key.subject(), detail: String::new() })?;
+        self.receipt.made.push(Made::key(key.id));
         self.receipt.keys.push(key);
         Ok(())
     }
@@ -186,6 +191,7 @@ impl Batch<'_> {
                 self.put_credential(id, credential)?;
             }
         }
+        self.receipt.made.push(Made::key(after.id));
         self.receipt.keys.push(after);
         Ok(())
     }
@@ -255,6 +261,7 @@ impl Batch<'_> {
             .and_then(|mut s| s.query_map([id.0], |r| r.get(0))?.collect())
             .map_err(sql)?;
         for tag in tags {
+            self.grow_revision()?;
             self.inbound_event(EventKind::InboundRemoved, &tag)?;
         }
         // Credentials, meter and dedicated inbounds go with it.
@@ -306,6 +313,7 @@ impl Batch<'_> {
             ],
         )
         .map_err(sql)?;
+        self.grow_revision()?;
         self.inbound_event(EventKind::InboundChanged, tag)
     }
 
@@ -316,31 +324,45 @@ impl Batch<'_> {
         if removed == 0 {
             return Err(answer::no_inbound(tag));
         }
+        self.grow_revision()?;
         self.inbound_event(EventKind::InboundRemoved, tag.as_str())
     }
 
-    fn put_document(&self, name: &str, expected: Option<u64>, body: Option<&Secret>) -> Result<()> {
-        let found: Option<i64> = self
+    fn record(&mut self, op: RecordOp) -> Result<()> {
+        let (RecordOp::Put { place, expected, .. } | RecordOp::Remove { place, expected }) = &op else {
+            return Err(answer::unknown_step());
+        };
+        let (kind, id) = (place.0.as_str(), place.1.as_str());
+        let version: i64 = self
             .connection
-            .prepare_cached("SELECT version FROM documents WHERE name = ?1")
-            .and_then(|mut s| s.query_row([name], |r| r.get(0)).optional())
-            .map_err(sql)?;
-        let version = found.unwrap_or(0);
+            .prepare_cached("SELECT version FROM records WHERE kind = ?1 AND id = ?2")
+            .and_then(|mut s| s.query_row([kind, id], |r| r.get(0)).optional())
+            .map_err(sql)?
+            .unwrap_or(0);
         if let Some(expected) = expected
-            && number(expected) != version
+            && number(*expected) != version
         {
-            return Err(answer::document(name, expected, version.unsigned_abs()));
+            return Err(answer::record(kind, id, *expected, version.unsigned_abs()));
         }
-        match body {
-            Some(body) => self.run(
-                "INSERT INTO documents (name, version, body) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (name) DO UPDATE SET version = excluded.version, body = excluded.body",
-                params![name, version + 1, self.vault.seal_document(name, body)?],
-            ),
-            None => self.run("DELETE FROM documents WHERE name = ?1", [name]),
+        match &op {
+            RecordOp::Put { index, body, .. } => {
+                self.receipt.made.push(Made { kind: kind.to_owned(), id: id.to_owned() });
+                self.run(
+                    "INSERT INTO records (kind, id, version, lookup, body) VALUES (?1, ?2, ?3, ?4, ?5)
+                     ON CONFLICT (kind, id) DO UPDATE SET version = excluded.version, lookup = excluded.lookup,
+                     body = excluded.body",
+                    params![kind, id, version + 1, index, self.vault.seal_record(kind, id, body)?],
+                )
+            }
+            _ => self.run("DELETE FROM records WHERE kind = ?1 AND id = ?2", [kind, id]),
         }
-        .map(drop)
-        .map_err(sql)
+        .map_err(sql)?;
+        self.grow_revision()
+    }
+
+    /// What other processes have read of inbounds and records is no longer true.
+    fn grow_revision(&self) -> Result<()> {
+        self.run("UPDATE meta SET value = value + 1 WHERE name = 'revision'", []).map(drop).map_err(sql)
     }
 
     fn see_device(&self, device: &ClientDevice, limit: Option<u32>) -> Result<()> {
@@ -508,6 +530,7 @@ impl Batch<'_> {
             EventSubject::Key { id, uid } => (Some(id.0), None, Some(uid.as_bytes().to_vec())),
             EventSubject::Inbound(tag) => (None, Some(format!("inbound:{tag}")), None),
             EventSubject::Server(server) => (None, Some(format!("server:{server}")), None),
+            _ => return Err(answer::unknown_step()),
         };
         self.run(
             "INSERT INTO events (at, kind, key_id, subject, uid, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",

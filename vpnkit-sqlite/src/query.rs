@@ -4,24 +4,24 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
 use uuid::Uuid;
 
-use super::convert_error::{convert, damaged};
-use super::row::{self, KEY_COLUMNS, KEY_TABLES, KEY_WIDTH};
-use super::vault::Vault;
-use crate::accounting::Baseline;
-use crate::model::{
-    ClientDevice, Cursor, Document, Event, EventBatch, EventSubject, Inbound, Key, KeyCounts, KeyId,
-    KeyQuery, KeyRef, Page, Place, ServerId, Sort, SortValue, Traffic, UsagePoint, UsageQuery, UsageStep,
+use crate::convert_error::{convert, damaged};
+use crate::row::{self, KEY_COLUMNS, KEY_TABLES, KEY_WIDTH};
+use crate::vault::Vault;
+use vpnkit_core::accounting::Baseline;
+use vpnkit_core::model::{
+    ClientDevice, Cursor, Event, EventBatch, EventSubject, Inbound, Key, KeyCounts, KeyId, KeyQuery, KeyRef,
+    Page, Place, Record, RecordQuery, ServerId, Sort, SortValue, Traffic, UsagePoint, UsageQuery, UsageStep,
 };
-use crate::store::errors::cursor_expired;
-use crate::traffic::{Counter, Epoch, Series};
-use crate::{Error, Result, Timestamp};
+use vpnkit_core::store::errors::cursor_expired;
+use vpnkit_core::traffic::{Counter, Epoch, Series};
+use vpnkit_core::{Error, ErrorKind, Result, Timestamp};
 
 fn sql(error: rusqlite::Error) -> Error {
     convert("store.read", error)
 }
 
 /// One key, with its credentials in one statement: each statement is a transaction of its own.
-pub(super) fn key(connection: &Connection, vault: &Vault, key: &KeyRef) -> Result<Option<Key>> {
+pub(crate) fn key(connection: &Connection, vault: &Vault, key: &KeyRef) -> Result<Option<Key>> {
     let (condition, value): (_, Value) = match key {
         KeyRef::Id(id) => ("k.id = ?1", id.0.into()),
         KeyRef::Uid(uid) => ("k.uid = ?1", uid.as_bytes().to_vec().into()),
@@ -49,7 +49,7 @@ pub(super) fn key(connection: &Connection, vault: &Vault, key: &KeyRef) -> Resul
 }
 
 /// The keys that exist among `ids`, by id.
-pub(super) fn keys(connection: &Connection, vault: &Vault, ids: &[KeyId]) -> Result<Vec<Key>> {
+pub(crate) fn keys(connection: &Connection, vault: &Vault, ids: &[KeyId]) -> Result<Vec<Key>> {
     let list = serde_json::to_string(&ids.iter().map(|id| id.0).collect::<Vec<_>>()).unwrap_or_default();
     let text = format!(
         "SELECT {KEY_COLUMNS} FROM {KEY_TABLES} WHERE k.id IN (SELECT value FROM json_each(?1)) ORDER BY k.id"
@@ -66,7 +66,7 @@ fn collect(connection: &Connection, text: &str, values: &[Value]) -> Result<Vec<
 }
 
 /// A page.
-pub(super) fn find(
+pub(crate) fn find(
     connection: &Connection,
     vault: &Vault,
     query: &KeyQuery,
@@ -143,7 +143,7 @@ fn conditions(query: &KeyQuery) -> (Vec<String>, Vec<Value>) {
 }
 
 /// The keys of each status.
-pub(super) fn count(connection: &Connection, query: &KeyQuery) -> Result<KeyCounts> {
+pub(crate) fn count(connection: &Connection, query: &KeyQuery) -> Result<KeyCounts> {
     let (conditions, values) = conditions(query);
     let text =
         format!("SELECT k.status, count(*) FROM keys k WHERE {} GROUP BY k.status", conditions.join(" AND "));
@@ -184,7 +184,7 @@ fn with_credentials(connection: &Connection, vault: &Vault, keys: &mut [Key]) ->
 }
 
 /// Keys whose time is over.
-pub(super) fn due(connection: &Connection, now: Timestamp, limit: usize) -> Result<Vec<KeyId>> {
+pub(crate) fn due(connection: &Connection, now: Timestamp, limit: usize) -> Result<Vec<KeyId>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     connection
         .prepare_cached(
@@ -196,30 +196,59 @@ pub(super) fn due(connection: &Connection, now: Timestamp, limit: usize) -> Resu
 }
 
 /// All inbounds.
-pub(super) fn inbounds(connection: &Connection, vault: &Vault) -> Result<Vec<Inbound>> {
+pub(crate) fn inbounds(connection: &Connection, vault: &Vault) -> Result<Vec<Inbound>> {
     let specs: Vec<(Option<String>, String)> = connection
         .prepare_cached("SELECT server, spec FROM inbounds ORDER BY node, tag")
         .and_then(|mut s| s.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect())
         .map_err(sql)?;
-    specs.into_iter().map(|(server, spec)| vault.open_inbound(&spec, server)).collect()
+    let mut inbounds = Vec::with_capacity(specs.len());
+    for (server, spec) in specs {
+        match vault.open_inbound(&spec, server) {
+            Ok(inbound) => inbounds.push(inbound),
+            // Of a newer vpnkit, perhaps: the others go on.
+            Err(e) if e.kind() == ErrorKind::StoreCorrupt => {
+                tracing::warn!(error = %e, "an inbound of this store cannot be read");
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(inbounds)
 }
 
-/// All documents.
-pub(super) fn documents(connection: &Connection, vault: &Vault) -> Result<Vec<Document>> {
-    let rows: Vec<(String, i64, String)> = connection
-        .prepare_cached("SELECT name, version, body FROM documents ORDER BY name")
-        .and_then(|mut s| s.query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?.collect())
+/// The records of a query.
+pub(crate) fn records(connection: &Connection, vault: &Vault, query: &RecordQuery) -> Result<Vec<Record>> {
+    let kinds = serde_json::to_string(&query.kinds).unwrap_or_default();
+    let any = query.kinds.is_empty();
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT kind, id, version, lookup, body FROM records
+             WHERE (?1 OR kind IN (SELECT value FROM json_each(?2))) AND (?3 IS NULL OR lookup = ?3)
+             ORDER BY kind, id",
+        )
         .map_err(sql)?;
-    rows.into_iter()
-        .map(|(name, version, body)| {
-            let body = vault.open_document(&name, &body)?;
-            Ok(Document { name, version: version.unsigned_abs(), body })
-        })
-        .collect()
+    let mut rows = statement.query(params![any, kinds, query.index]).map_err(sql)?;
+    let mut records = Vec::new();
+    while let Some(row) = rows.next().map_err(sql)? {
+        let (kind, id): (String, String) = (row.get(0).map_err(sql)?, row.get(1).map_err(sql)?);
+        let (version, body): (i64, String) = (row.get(2).map_err(sql)?, row.get(4).map_err(sql)?);
+        let body = vault.open_record(&kind, &id, &body)?;
+        let index = row.get(3).map_err(sql)?;
+        records.push(Record { kind, id, version: version.unsigned_abs(), index, body });
+    }
+    Ok(records)
+}
+
+/// Grows with every change of an inbound or a record.
+pub(crate) fn revision(connection: &Connection) -> Result<u64> {
+    connection
+        .prepare_cached("SELECT value FROM meta WHERE name = 'revision'")
+        .and_then(|mut s| s.query_row([], |r| r.get::<_, i64>(0)))
+        .map(i64::unsigned_abs)
+        .map_err(sql)
 }
 
 /// The devices of a key.
-pub(super) fn devices(connection: &Connection, key: KeyId) -> Result<Vec<ClientDevice>> {
+pub(crate) fn devices(connection: &Connection, key: KeyId) -> Result<Vec<ClientDevice>> {
     connection
         .prepare_cached(
             "SELECT id, os, os_version, model, user_agent, first_seen, last_seen FROM devices
@@ -244,7 +273,7 @@ pub(super) fn devices(connection: &Connection, key: KeyId) -> Result<Vec<ClientD
 }
 
 /// The newest stored reading.
-pub(super) fn baseline(connection: &Connection, server: &ServerId) -> Result<Option<Baseline>> {
+pub(crate) fn baseline(connection: &Connection, server: &ServerId) -> Result<Option<Baseline>> {
     let found = connection
         .query_row(
             "SELECT id, epoch, evidence, sequence FROM sources WHERE server = ?1",
@@ -275,7 +304,7 @@ fn traffic(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Traffic> {
 }
 
 /// Traffic over time. The hours are enumerated, so that a key's history is one look-up an hour.
-pub(super) fn usage(connection: &Connection, query: &UsageQuery) -> Result<Vec<UsagePoint>> {
+pub(crate) fn usage(connection: &Connection, query: &UsageQuery) -> Result<Vec<UsagePoint>> {
     let hour = |t: Timestamp| t.as_millis().div_euclid(3_600_000);
     let bounds: (Option<i64>, Option<i64>) = connection
         .prepare_cached("SELECT (SELECT min(hour) FROM usage_hours), (SELECT max(hour) FROM usage_hours)")
@@ -319,7 +348,7 @@ pub(super) fn usage(connection: &Connection, query: &UsageQuery) -> Result<Vec<U
 }
 
 /// Events after a cursor.
-pub(super) fn events(connection: &Connection, after: Cursor, max: usize) -> Result<EventBatch> {
+pub(crate) fn events(connection: &Connection, after: Cursor, max: usize) -> Result<EventBatch> {
     let pruned: i64 = connection
         .prepare_cached("SELECT value FROM meta WHERE name = 'events_pruned'")
         .and_then(|mut s| s.query_row([], |r| r.get(0)))
@@ -335,10 +364,18 @@ pub(super) fn events(connection: &Connection, after: Cursor, max: usize) -> Resu
         .map_err(sql)?;
     let mut rows = statement.query(params![after.0, i64::try_from(max).unwrap_or(i64::MAX)]).map_err(sql)?;
     let mut events = Vec::new();
+    let mut next = after;
     while let Some(row) = rows.next().map_err(sql)? {
-        events.push(event(row)?);
+        next = Cursor(row.get(0).map_err(sql)?);
+        match event(row) {
+            Ok(event) => events.push(event),
+            // Of a newer vpnkit, which this one could not tell of.
+            Err(e) if e.kind() == ErrorKind::StoreCorrupt => {
+                tracing::warn!(cursor = next.0, error = %e, "an event of this store cannot be read");
+            }
+            Err(e) => return Err(e),
+        }
     }
-    let next = events.last().map_or(after, |e: &Event| e.cursor);
     Ok(EventBatch { events, next })
 }
 
@@ -367,7 +404,7 @@ fn event(row: &rusqlite::Row<'_>) -> Result<Event> {
 }
 
 /// The cursor of the newest event, pruned or not.
-pub(super) fn newest_event(connection: &Connection) -> Result<Cursor> {
+pub(crate) fn newest_event(connection: &Connection) -> Result<Cursor> {
     connection
         .prepare_cached("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)")
         .and_then(|mut s| s.query_row([], |r| r.get(0)))

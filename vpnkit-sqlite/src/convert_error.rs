@@ -2,10 +2,10 @@
 
 use rusqlite::ErrorCode;
 
-use crate::{Error, ErrorKind};
+use vpnkit_core::{Error, ErrorKind};
 
 /// Converts an error of `operation`.
-pub(super) fn convert(operation: &'static str, error: rusqlite::Error) -> Error {
+pub(crate) fn convert(operation: &'static str, error: rusqlite::Error) -> Error {
     let (kind, message, hint) = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
             ErrorKind::StoreLocked,
@@ -35,7 +35,7 @@ pub(super) fn convert(operation: &'static str, error: rusqlite::Error) -> Error 
 }
 
 /// Whether a uniqueness rule on `column` (`keys.name`) refused a row.
-pub(super) fn violates(error: &rusqlite::Error, column: &str) -> bool {
+pub(crate) fn violates(error: &rusqlite::Error, column: &str) -> bool {
     match error {
         rusqlite::Error::SqliteFailure(code, Some(message)) => {
             code.code == ErrorCode::ConstraintViolation && message.contains(column)
@@ -45,6 +45,6 @@ pub(super) fn violates(error: &rusqlite::Error, column: &str) -> bool {
 }
 
 /// A row that no vpnkit can have written.
-pub(super) fn damaged(what: &'static str) -> Error {
+pub(crate) fn damaged(what: &'static str) -> Error {
     Error::new(ErrorKind::StoreCorrupt, "store.read", "a row cannot be understood").with("column", what)
 }

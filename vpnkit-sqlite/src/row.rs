@@ -4,27 +4,27 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Row};
 use uuid::Uuid;
 
-use super::convert_error::{convert, damaged};
-use super::vault::Vault;
-use crate::model::{
+use crate::convert_error::{convert, damaged};
+use crate::vault::Vault;
+use vpnkit_core::model::{
     AdminId, ByteSize, Credential, CredentialKind, DeviceName, InboundSelection, InboundTag, Key, KeyId,
-    KeyName, Traffic,
+    KeyName, KeyStatus, Traffic,
 };
-use crate::{Result, Timestamp};
+use vpnkit_core::{Result, Timestamp};
 
 /// The columns that [`key`] reads, from `keys k JOIN meters m`.
-pub(super) const KEY_COLUMNS: &str = "k.id, k.uid, k.version, k.name, k.label, k.note, k.owner, k.status, \
+pub(crate) const KEY_COLUMNS: &str = "k.id, k.uid, k.version, k.name, k.label, k.note, k.owner, k.status, \
      k.expires_at, k.inbounds, k.created_at, k.updated_at, m.data_limit, m.used, m.up, m.down, m.seen_at, \
      k.device_limit, k.link_revision";
 
 /// How many they are.
-pub(super) const KEY_WIDTH: usize = 19;
+pub(crate) const KEY_WIDTH: usize = 19;
 
 /// Where they come from.
-pub(super) const KEY_TABLES: &str = "keys k JOIN meters m ON m.key_id = k.id";
+pub(crate) const KEY_TABLES: &str = "keys k JOIN meters m ON m.key_id = k.id";
 
 /// A number of bytes as SQLite holds it.
-pub(super) fn number(value: u64) -> i64 {
+pub(crate) fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
@@ -33,7 +33,7 @@ fn bytes(value: i64) -> u64 {
 }
 
 /// One key, its credentials still missing.
-pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Result<Key>> {
+pub(crate) fn key(row: &Row<'_>) -> rusqlite::Result<Result<Key>> {
     let uid: Vec<u8> = row.get(1)?;
     let name: Option<String> = row.get(3)?;
     let status: String = row.get(7)?;
@@ -54,10 +54,8 @@ pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Result<Key>> {
         label: row.get(4)?,
         note: row.get(5)?,
         owner: row.get::<_, Option<i64>>(6)?.map(AdminId),
-        status: match status.parse() {
-            Ok(status) => status,
-            Err(_) => return Ok(Err(damaged("keys.status"))),
-        },
+        // A status of a newer vpnkit: whatever it means, this one lets nobody in for it.
+        status: status.parse().unwrap_or(KeyStatus::Disabled),
         data_limit: row.get::<_, Option<i64>>(12)?.map(|b| ByteSize::from_bytes(bytes(b))),
         used: bytes(row.get(13)?),
         traffic: Traffic { up: bytes(row.get(14)?), down: bytes(row.get(15)?) },
@@ -78,7 +76,7 @@ pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Result<Key>> {
 }
 
 /// The column `inbounds`.
-pub(super) fn selection_text(inbounds: &InboundSelection) -> Option<String> {
+pub(crate) fn selection_text(inbounds: &InboundSelection) -> Option<String> {
     match inbounds {
         InboundSelection::All => None,
         InboundSelection::Only(tags) => serde_json::to_string(tags).ok(),
@@ -95,7 +93,7 @@ fn selection(text: Option<&str>) -> Result<InboundSelection> {
 }
 
 /// Fills in the credentials of keys that are sorted by id.
-pub(super) fn credentials(connection: &Connection, vault: &Vault, keys: &mut [Key]) -> Result<()> {
+pub(crate) fn credentials(connection: &Connection, vault: &Vault, keys: &mut [Key]) -> Result<()> {
     const OP: &str = "store.credentials";
     let sql = |e| convert(OP, e);
     let one = "SELECT key_id, protocol, device, secret FROM credentials WHERE key_id = ?1
@@ -126,7 +124,7 @@ pub(super) fn credentials(connection: &Connection, vault: &Vault, keys: &mut [Ke
 }
 
 /// The credential in `protocol, device, secret` from column `first` on; `None` when there is none.
-pub(super) fn credential(
+pub(crate) fn credential(
     row: &Row<'_>,
     key: KeyId,
     first: usize,
@@ -137,12 +135,13 @@ pub(super) fn credential(
     let (Ok(protocol), Ok(device), Ok(secret)) = (protocol.as_str(), device.as_str(), secret.as_str()) else {
         return Ok(None);
     };
-    let protocol: CredentialKind = protocol.parse().map_err(|_| damaged("credentials.protocol"))?;
+    // One of a newer vpnkit opens nothing here.
+    let Ok(protocol) = protocol.parse::<CredentialKind>() else { return Ok(None) };
     let device = DeviceName::new(device).map_err(|_| damaged("credentials.device"))?;
     let secret = vault.open_credential(key, protocol, &device, secret)?;
     Ok(Some(Credential { secret, device }))
 }
 
-pub(super) fn sort_credentials(key: &mut Key) {
+pub(crate) fn sort_credentials(key: &mut Key) {
     key.credentials.sort_by(|a, b| (a.protocol(), &a.device).cmp(&(b.protocol(), &b.device)));
 }

@@ -1,0 +1,43 @@
+//! Small things that are read and replaced as a whole.
+
+use crate::Secret;
+
+/// What a store keeps for the engine without looking into it: settings, the hosts of an inbound, a template. It may hold
+/// secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// What it is: `hosts`, `template`.
+    pub kind: String,
+    /// Which one of its kind; empty where there is only one.
+    pub id: String,
+    /// Grows by one each time it is replaced, from 1 on.
+    pub version: u64,
+    /// What it is found by beside its id; need not be unique.
+    pub index: Option<String>,
+    /// The thing itself, as JSON.
+    pub body: Secret,
+}
+
+/// Which records. The default is all of them.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct RecordQuery {
+    /// Only of one of these kinds; empty is any.
+    pub kinds: Vec<String>,
+    /// Only with this index.
+    pub index: Option<String>,
+}
+
+impl RecordQuery {
+    /// Of one kind.
+    #[must_use]
+    pub fn of(kind: &str) -> Self {
+        Self { kinds: vec![kind.to_owned()], index: None }
+    }
+
+    /// Whether a record is asked for.
+    #[must_use]
+    pub fn matches(&self, record: &Record) -> bool {
+        (self.kinds.is_empty() || self.kinds.contains(&record.kind))
+            && (self.index.is_none() || self.index == record.index)
+    }
+}
