@@ -1,25 +1,22 @@
-//! The engine of vpnkit without any VPN program: model, rules, stores, the engine itself.
+//! The model of vpnkit, its pure rules, and the interfaces to stores and to VPN server programs.
 //!
 //! - [`model`]: plain data: keys, credentials, inbounds, events.
 //! - [`lifecycle`] and [`accounting`]: pure rules, property-tested.
-//! - [`store`]: the trait [`store::KeyStore`], in memory and on SQLite.
+//! - [`store`]: the trait [`store::KeyStore`], what every store shares, and the store in memory.
 //! - [`backend`] and [`traffic`]: the traits that a VPN server program is driven through.
-//! - [`engine`]: the only place with side effects.
-//! - [`subscription`]: from endpoints to share links, client configs and QR codes.
+//! - [`subscription`]: a key's endpoints and their share links.
 //!
-//! Applications use the crate `vpnkit`, which puts this together with stores and servers.
+//! Applications use the crate `vpnkit`; this is for whoever implements a store or drives a server.
 
 extern crate self as vpnkit_core;
 
 pub mod accounting;
 pub mod backend;
 mod clock;
-pub mod engine;
 mod error;
 mod json;
 pub mod lifecycle;
 pub mod model;
-pub mod operation;
 mod secret;
 pub mod store;
 pub mod subscription;

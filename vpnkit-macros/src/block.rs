@@ -55,7 +55,7 @@ pub(crate) fn expand(options: &Options, mut block: ItemImpl) -> Result<TokenStre
 
             impl #subject {
                 /// The operations of this noun: what can be called by name.
-                pub const OPERATIONS: &'static [::vpnkit_core::operation::Operation] = &[#(#descriptions),*];
+                pub const OPERATIONS: &'static [::vpnkit_engine::operation::Operation] = &[#(#descriptions),*];
             }
         };
     })

@@ -91,8 +91,8 @@ impl Method {
         // A call without arguments reads an empty record.
         let used = if self.parameters.is_empty() { quote!(let _ = arguments;) } else { quote!() };
         quote! {{
-            const PARAMETERS: &[::vpnkit_core::operation::Parameter] = &[#(#parameters),*];
-            ::vpnkit_core::operation::Operation {
+            const PARAMETERS: &[::vpnkit_engine::operation::Parameter] = &[#(#parameters),*];
+            ::vpnkit_engine::operation::Operation {
                 name: #name,
                 docs: #docs,
                 changes: #changes,
@@ -102,12 +102,12 @@ impl Method {
                 arguments: |generator| generator.root_schema_for::<#record>(),
                 result: |generator| generator.subschema_for::<#result>(),
                 parse: |json| {
-                    let arguments: #record = ::vpnkit_core::operation::read(#name, PARAMETERS, json)?;
+                    let arguments: #record = ::vpnkit_engine::operation::read(#name, PARAMETERS, json)?;
                     Ok(Box::new(move |engine| {
                         let handle = #handle(engine);
                         Box::pin(async move {
                             #used
-                            handle.#method(#(#passed),*)#wait.map(::vpnkit_core::operation::Answer::new)
+                            handle.#method(#(#passed),*)#wait.map(::vpnkit_engine::operation::Answer::new)
                         })
                     }))
                 },

@@ -111,7 +111,7 @@ impl Parameter {
         let (name, spread, record, positional) =
             (self.name.to_string(), self.spread, self.record, self.positional);
         quote! {
-            ::vpnkit_core::operation::Parameter { name: #name, spread: #spread, record: #record, positional: #positional }
+            ::vpnkit_engine::operation::Parameter { name: #name, spread: #spread, record: #record, positional: #positional }
         }
     }
 

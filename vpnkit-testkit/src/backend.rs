@@ -4,10 +4,10 @@ use std::any::Any;
 use std::sync::Arc;
 
 use vpnkit_core::backend::{Account, Change, Desired, DesiredState, Observed, ProtocolBackend, ServerState};
-use vpnkit_core::engine::difference;
 use vpnkit_core::model::{CredentialSecret, DeviceName, Inbound, KeyId, NodeId};
 use vpnkit_core::subscription::ResolvedHost;
 use vpnkit_core::{ErrorKind, Result, async_trait};
+use vpnkit_engine::engine::difference;
 
 /// A backend whose server is up, and an inbound that it can run.
 #[derive(Debug)]

@@ -31,13 +31,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use vpnkit_core::engine::{Engine, EngineOptions, ServerParts};
 use vpnkit_core::model::{
     CreateKey, Cursor, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyQuery, KeyRef, NodeId, Protocol,
     Traffic, parse_duration,
 };
 use vpnkit_core::store::KeyStore;
 use vpnkit_core::{ManualClock, Result};
+use vpnkit_engine::engine::{Engine, EngineOptions, ServerParts};
 
 use crate::{FakeServer, Fault};
 

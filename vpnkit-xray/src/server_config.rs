@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use vpnkit_core::backend::{Account, DesiredState};
 use vpnkit_core::model::{Inbound, Protocol, Security};
-use vpnkit_core::subscription::xray_json::transport_settings;
+use vpnkit_core::subscription::transport_settings;
 
 use crate::account;
 use crate::config::ManagedXray;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use vpnkit_core::engine::EngineOptions;
 use vpnkit_core::model::{DurationText, duration_text, format_duration};
 use vpnkit_core::{Error, ErrorKind, Result, Secret};
+use vpnkit_engine::engine::EngineOptions;
 
 /// Where keys are remembered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use vpnkit_core::engine::{Engine, Events, Hosts, Inbounds, Keys, ServerParts, Subscriptions, TrafficView};
 use vpnkit_core::store::{KeyStore, memory::MemoryStore};
 use vpnkit_core::{Clock, Result, Secret, SystemClock, Timestamp};
+use vpnkit_engine::engine::{Engine, Events, Hosts, Inbounds, Keys, ServerParts, Subscriptions, TrafficView};
 
 use crate::config::{Config, StoreConfig};
 use crate::servers::{Servers, parts};

@@ -32,20 +32,22 @@ mod servers;
 pub use config::{Config, ServerConfig, StoreConfig};
 pub use kit::VpnKit;
 pub use servers::Servers;
-pub use vpnkit_core::engine::{
-    Collected, EventStream, Events, Hosts, Image, ImageFormat, InboundHosts, Inbounds, KeyIterator, Keys,
-    Placement, PlacementState, RenderOptions, ServerCondition, ServerStatus, Subscriptions, TrafficView,
-};
 pub use vpnkit_core::model::*;
-pub use vpnkit_core::subscription::{self, Qr};
 pub use vpnkit_core::traffic::{OnlineAddress, OnlineKey};
 pub use vpnkit_core::{
     Clock, Error, ErrorKind, ManualClock, Result, Retry, Secret, SystemClock, Timestamp, Unreadable,
     async_trait, read_json,
 };
-pub use vpnkit_core::{backend, engine, store, traffic};
+pub use vpnkit_core::{backend, store, traffic};
+pub use vpnkit_engine::engine;
+pub use vpnkit_engine::engine::{
+    Collected, EventStream, Events, Hosts, Image, ImageFormat, InboundHosts, Inbounds, KeyIterator, Keys,
+    Placement, PlacementState, RenderOptions, ServerCondition, ServerStatus, Subscriptions, TrafficView,
+};
 #[cfg(feature = "sqlite")]
 pub use vpnkit_sqlite as sqlite;
+pub use vpnkit_subscription as subscription;
+pub use vpnkit_subscription::Qr;
 #[cfg(feature = "xray")]
 pub use vpnkit_xray as xray;
 #[cfg(feature = "xray")]

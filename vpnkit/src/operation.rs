@@ -1,7 +1,7 @@
 //! The facade's methods as data: what can be called by name, with JSON arguments.
 
-pub use vpnkit_core::operation::{Answer, Call, Operation, Parameter, Running, read};
 use vpnkit_core::{Error, ErrorKind, Result};
+pub use vpnkit_engine::operation::{Answer, Call, Operation, Parameter, Running, read};
 
 use crate::Servers;
 

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 use vpnkit_core::Result;
-use vpnkit_core::engine::{self, Engine, ServerParts, ServerStatus};
+use vpnkit_engine::engine::{self, Engine, ServerParts, ServerStatus};
 use vpnkit_macros::operations;
 
 use crate::ServerConfig;

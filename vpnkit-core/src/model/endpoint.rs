@@ -125,7 +125,6 @@ impl JsonSchema for Endpoint {
 
 /// What a client speaks, with its secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Proxy {
     /// VLESS.
     Vless {
@@ -179,6 +178,14 @@ pub struct WireGuardPeer {
     pub mtu: u16,
     /// Seconds between two packets that keep a NAT open; 0 is never.
     pub keepalive: u16,
+}
+
+impl WireGuardPeer {
+    /// Returns the client's addresses with the length of their prefix: one address each.
+    #[must_use]
+    pub fn prefixes(&self) -> Vec<String> {
+        self.addresses.iter().map(|ip| format!("{ip}/{}", if ip.is_ipv4() { 32 } else { 128 })).collect()
+    }
 }
 
 impl Proxy {
@@ -269,7 +276,6 @@ impl Endpoint {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[schemars(extend("x-prefix" = "Client"))]
-#[non_exhaustive]
 pub enum ClientSecurity {
     /// Nothing.
     None,

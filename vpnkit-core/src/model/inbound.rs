@@ -33,8 +33,9 @@ impl InboundTag {
         &self.0
     }
 
-    /// The tag of endpoints that stand for none: samples and notices.
-    pub(crate) fn sample() -> Self {
+    /// Returns the tag of endpoints that stand for no inbound: samples and notices.
+    #[must_use]
+    pub fn sample() -> Self {
         Self("none".to_owned())
     }
 }
@@ -216,7 +217,6 @@ impl XhttpMode {
 /// What carries the protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-#[non_exhaustive]
 pub enum Transport {
     /// Plain TCP (Xray calls it raw).
     #[default]

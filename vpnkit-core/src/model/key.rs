@@ -14,7 +14,6 @@ use crate::{Error, Result, Timestamp};
 /// Whether a key may connect, and if not, why. See [`crate::lifecycle`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum KeyStatus {
     /// May connect.
     Active,

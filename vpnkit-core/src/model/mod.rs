@@ -37,7 +37,7 @@ pub use patch::{KeyPatch, Patch};
 pub use query::{KeyCounts, KeyQuery, Sort, SortValue};
 pub use record::{Record, RecordQuery};
 pub use size::ByteSize;
-pub(crate) use span::optional as optional_duration_text;
+pub use span::optional as optional_duration_text;
 pub use span::{DurationText, duration_text, format_duration, parse_duration};
 pub use usage::{HistoryQuery, UsagePoint, UsageQuery, UsageStep};
 

@@ -85,17 +85,19 @@ pub mod duration_text {
 }
 
 /// serde for `Option<Duration>` as text.
-pub(crate) mod optional {
+pub mod optional {
     use super::{Deserialize, Deserializer, Duration, Serializer, format_duration, parse_duration};
 
-    pub(crate) fn serialize<S: Serializer>(time: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
+    /// Writes the text.
+    pub fn serialize<S: Serializer>(time: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
         match time {
             None => s.serialize_none(),
             Some(time) => s.serialize_str(&format_duration(*time)),
         }
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+    /// Reads the text.
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
         let text = Option::<String>::deserialize(d)?;
         text.map(|text| parse_duration(&text)).transpose().map_err(|e| serde::de::Error::custom(e.message()))
     }

@@ -25,10 +25,10 @@ macro_rules! texts {
     ($($(#[$doc:meta])* $name:ident: $en:literal, $ru:literal, $fa:literal, $zh:literal;)*) => {
         /// Everything that customers read, in one language.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-        pub(crate) struct Texts { $($(#[$doc])* pub(crate) $name: &'static str,)* }
+        pub struct Texts { $($(#[$doc])* #[allow(missing_docs, reason = "each is named after what it says")] pub $name: &'static str,)* }
 
         impl Language {
-            pub(crate) const fn texts(self) -> &'static Texts {
+            #[doc = "Returns the texts of the language."] #[must_use] pub const fn texts(self) -> &'static Texts {
                 match self {
                     Self::En => &Texts { $($name: $en,)* },
                     Self::Ru => &Texts { $($name: $ru,)* },

@@ -145,7 +145,7 @@ impl Variables<'_> {
     }
 
     /// Milliseconds up to the end; `None` without one.
-    pub(crate) fn left_ms(&self) -> Option<u64> {
+    pub fn left_ms(&self) -> Option<u64> {
         let end = self.key.expires_at?;
         Some(u64::try_from(end.as_millis() - self.now.as_millis()).unwrap_or(0))
     }
@@ -161,7 +161,7 @@ impl Variables<'_> {
 }
 
 /// What was used, in percent of the limit; 0 without one.
-pub(crate) fn percentage(key: &Key) -> u64 {
+pub fn percentage(key: &Key) -> u64 {
     let Some(limit) = key.data_limit else { return 0 };
     let share = u128::from(key.used) * 100 / u128::from(limit.bytes().max(1));
     u64::try_from(share).unwrap_or(u64::MAX)

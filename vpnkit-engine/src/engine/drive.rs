@@ -1,0 +1,103 @@
+//! The life of one server in the engine: started, watched, and tried again when it does not start.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::server::Server;
+use super::{Shared, collect, work};
+use vpnkit_core::backend::ServerState;
+use vpnkit_core::model::{EventKind, EventSubject, NewEvent};
+use vpnkit_core::store::{StoreOp, StoreTxn};
+
+/// Between two tries to start a server, at first and at most.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// Starts the server, and again until it has started; then works for it until it is stopped. `first` hears of the first
+/// try, however it went.
+pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>, first: oneshot::Sender<()>) {
+    let mut first = Some(first);
+    // From the beginning on, so that who waits for the server hears that it is down.
+    server.tasks.spawn(work::run(Arc::clone(&shared), Arc::clone(&server)));
+    let mut pause = RETRY.0;
+    loop {
+        let desired = Arc::new(server.desired(&shared.store));
+        let start = async {
+            // Fifty that start at once would starve each other.
+            let _turn = shared.starting.acquire().await;
+            server.backend.start(desired).await
+        };
+        let started = tokio::select! {
+            () = server.stop.cancelled() => return,
+            started = start => started,
+        };
+        let Err(e) = started else { break };
+        tracing::warn!(server = %server.id(), error = %e, "the server does not start; it is tried again");
+        let reason = e.to_string();
+        if server.failed(reason.clone()) {
+            tell(&shared, &server, EventKind::ServerDown, reason).await;
+        }
+        drop(first.take());
+        tokio::select! {
+            () = server.stop.cancelled() => return,
+            () = tokio::time::sleep(spread(pause)) => {}
+        }
+        pause = (pause * 2).min(RETRY.1);
+    }
+    // The first sight of a server is the baseline: taken before any account is added.
+    if matches!(*server.backend.state().borrow(), ServerState::Up { .. })
+        && let Err(e) = shared.collect(&server).await
+    {
+        tracing::warn!(server = %server.id(), error = %e, "the first reading failed");
+    }
+    server.started();
+    server.queue.reconcile();
+    if shared.options.background {
+        server.tasks.spawn(watch(Arc::clone(&shared), Arc::clone(&server)));
+        server.tasks.spawn(collect::run(Arc::clone(&shared), Arc::clone(&server)));
+    }
+}
+
+/// A length of time, give or take a fifth: servers that were started together do not stay together.
+pub(super) fn spread(time: Duration) -> Duration {
+    time.mul_f64(rand::random_range(0.8..1.2))
+}
+
+/// Follows a server's state: tells it as events, and reconciles whenever it comes (back) up.
+async fn watch(shared: Arc<Shared>, server: Arc<Server>) {
+    let mut state = server.backend.state();
+    let mut before = ServerState::Stopped;
+    loop {
+        let now = state.borrow_and_update().clone();
+        let event = match (&before, &now) {
+            (ServerState::Up { lifetime: old }, ServerState::Up { lifetime: new }) if old == new => None,
+            (ServerState::Up { .. }, ServerState::Up { .. }) => {
+                Some((EventKind::ServerRestarted, String::new()))
+            }
+            (_, ServerState::Up { .. }) => Some((EventKind::ServerUp, String::new())),
+            (ServerState::Down { .. }, ServerState::Down { .. }) => None,
+            (_, ServerState::Down { reason }) => Some((EventKind::ServerDown, reason.clone())),
+            (_, ServerState::Stopped) => None,
+        };
+        if let Some((kind, detail)) = event {
+            if kind != EventKind::ServerDown {
+                server.queue.reconcile();
+            }
+            tell(&shared, &server, kind, detail).await;
+        }
+        before = now;
+        tokio::select! {
+            () = server.stop.cancelled() => return,
+            changed = state.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn tell(shared: &Shared, server: &Server, kind: EventKind, detail: String) {
+    let subject = EventSubject::Server(server.id().clone());
+    let op = StoreOp::Emit(NewEvent { kind, subject, detail });
+    if let Err(e) = shared.store.commit(StoreTxn::new(shared.clock.now(), vec![op])).await {
+        tracing::warn!(server = %server.id(), error = %e, "an event could not be stored");
+    }
+}

@@ -1,0 +1,115 @@
+//! Events.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures_core::stream::BoxStream;
+
+use vpnkit_macros::operations;
+
+use super::Engine;
+use vpnkit_core::Result;
+use vpnkit_core::model::{Cursor, Event, EventBatch};
+
+/// How soon events of other processes are noticed.
+const POLL: Duration = Duration::from_secs(1);
+/// Events that are read at once.
+const BATCH: usize = 1_000;
+
+/// Reads the outbox: everything that was committed, in order, also what happened while nobody listened.
+#[derive(Clone, Debug)]
+pub struct Events {
+    pub(super) engine: Engine,
+}
+
+#[operations(noun = "events", handle = Engine::events)]
+impl Events {
+    /// At most `max` events after a cursor; does not wait.
+    ///
+    /// Errors: `CursorExpired` when some of them are no longer kept.
+    #[operation(read)]
+    pub async fn read(
+        &self,
+        after: Cursor,
+        #[arg(positional, default = 1_000)] max: usize,
+    ) -> Result<EventBatch> {
+        const OP: &str = "events.read";
+        self.engine.shared.open(OP)?;
+        self.engine.shared.store.events(after, max).await.map_err(|e| e.during(OP))
+    }
+
+    /// The cursor of the newest event: from here on only what happens next.
+    #[operation(read)]
+    pub async fn newest(&self) -> Result<Cursor> {
+        const OP: &str = "events.newest";
+        self.engine.shared.open(OP)?;
+        self.engine.shared.store.newest_event().await.map_err(|e| e.during(OP))
+    }
+
+    /// Everything after a cursor, then whatever comes. Keep the cursor of the last event that you handled.
+    #[must_use]
+    pub fn stream(&self, after: Cursor) -> EventStream {
+        EventStream { events: self.clone(), cursor: after, ready: VecDeque::new() }
+    }
+}
+
+/// Events one by one.
+#[derive(Debug)]
+pub struct EventStream {
+    events: Events,
+    cursor: Cursor,
+    ready: VecDeque<Event>,
+}
+
+impl EventStream {
+    /// Waits for the next event; `None` once vpnkit is closed. Cancel-safe: an event is not lost by dropping the
+    /// future.
+    pub async fn next(&mut self) -> Result<Option<Event>> {
+        self.fill().await?;
+        Ok(self.ready.pop_front())
+    }
+
+    /// Waits until there is an event, and takes it and those behind it, at most `max`; nothing once vpnkit is
+    /// closed. Cancel-safe.
+    pub async fn next_batch(&mut self, max: usize) -> Result<Vec<Event>> {
+        self.fill().await?;
+        let count = self.ready.len().min(max);
+        Ok(self.ready.drain(..count).collect())
+    }
+
+    /// Waits until an event is ready or vpnkit is closed.
+    async fn fill(&mut self) -> Result<()> {
+        let shared = std::sync::Arc::clone(&self.events.engine.shared);
+        let mut signal = shared.store.event_signal();
+        while self.ready.is_empty() {
+            if shared.stop.is_cancelled() {
+                return Ok(());
+            }
+            signal.mark_unchanged();
+            let batch = self.events.read(self.cursor, BATCH).await?;
+            self.cursor = batch.next;
+            self.ready.extend(batch.events);
+            if self.ready.is_empty() {
+                tokio::select! {
+                    () = shared.stop.cancelled() => return Ok(()),
+                    changed = signal.changed() => if changed.is_err() { return Ok(()) },
+                    () = tokio::time::sleep(POLL) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// As a `futures` stream, which ends when vpnkit is closed or after the first error.
+    #[must_use]
+    pub fn into_stream(self) -> BoxStream<'static, Result<Event>> {
+        Box::pin(futures_util::stream::unfold(Some(self), |state| async move {
+            let mut stream = state?;
+            match stream.next().await {
+                Ok(Some(event)) => Some((Ok(event), Some(stream))),
+                Ok(None) => None,
+                Err(e) => Some((Err(e), None)),
+            }
+        }))
+    }
+}

@@ -1,0 +1,58 @@
+//! Ends keys whose time is over, and forgets old events.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::MissedTickBehavior;
+
+use super::Shared;
+use vpnkit_core::Result;
+use vpnkit_core::store::{KeyOp, StoreTxn};
+
+/// Keys that are judged in one transaction.
+const BATCH: usize = 1_000;
+/// Between two prunings.
+const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
+
+/// Reviews in its interval until the engine stops.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut reviews = tokio::time::interval(shared.options.expiry_check_every);
+    let mut prunings = tokio::time::interval(PRUNE_EVERY);
+    for ticks in [&mut reviews, &mut prunings] {
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    }
+    loop {
+        let result = tokio::select! {
+            () = shared.stop.cancelled() => return,
+            _ = reviews.tick() => shared.check_expiry().await.map(drop),
+            _ = prunings.tick() => {
+                shared.store.prune(shared.clock.now().minus(shared.options.keep_events)).await.map(drop)
+            }
+        };
+        if let Err(e) = result {
+            tracing::warn!(error = %e, "a review failed; the next one makes up for it");
+        }
+    }
+}
+
+impl Shared {
+    /// Ends every key whose time is over; returns how many.
+    pub(super) async fn check_expiry(&self) -> Result<usize> {
+        let mut ended = 0;
+        loop {
+            let now = self.clock.now();
+            let due = self.store.due(now, BATCH).await?;
+            if due.is_empty() {
+                return Ok(ended);
+            }
+            let full = due.len() == BATCH;
+            let ops = due.into_iter().map(KeyOp::RefreshStatus);
+            let receipt = self.store.commit(StoreTxn::new(now, ops)).await?;
+            ended += receipt.transitions.len();
+            self.queue_keys(receipt.transitions.iter().map(|t| t.key));
+            if !full || receipt.transitions.is_empty() {
+                return Ok(ended);
+            }
+        }
+    }
+}

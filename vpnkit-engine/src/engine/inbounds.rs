@@ -1,0 +1,225 @@
+//! Inbounds.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use vpnkit_macros::operations;
+
+use super::server::Server;
+use super::subscription_cache::hosts_place;
+use super::{Engine, Shared};
+use vpnkit_core::model::{Credential, Inbound, InboundTag, KeyPatch, KeyQuery, NodeId};
+use vpnkit_core::store::{InboundOp, KeyOp, RecordOp, StoreOp, StoreTxn};
+use vpnkit_core::{Error, ErrorKind, Result};
+
+/// Adds, changes and removes inbounds.
+#[derive(Clone, Debug)]
+pub struct Inbounds {
+    pub(super) engine: Engine,
+}
+
+#[operations(noun = "inbounds", handle = Engine::inbounds)]
+impl Inbounds {
+    /// Makes sure that the inbound exists as described: adds it, replaces the one of its tag, or does nothing.
+    /// Keys that lack a credential for it get one.
+    ///
+    /// Errors: `InvalidInput` for what the server program does not allow; `AlreadyExists` when another inbound has
+    /// the port; `PortInUse` and `Rejected` when the server refuses it, and then nothing is changed. When the server
+    /// does not answer, the inbound is committed and comes with the next reconcile.
+    #[operation(change)]
+    pub async fn ensure(&self, #[arg(record)] inbound: Inbound) -> Result<Inbound> {
+        let inbounds = self.clone();
+        self.engine.run_to_completion("inbounds.ensure", async move { inbounds.put(inbound).await }).await
+    }
+
+    async fn put(&self, mut inbound: Inbound) -> Result<Inbound> {
+        const OP: &str = "inbounds.ensure";
+        let shared = self.shared(OP)?;
+        if inbound.port == 0 {
+            return Err(Error::invalid(OP, "port", "must be 1 to 65535"));
+        }
+        shared.reload_inbounds().await?;
+        let before =
+            shared.inbounds().iter().find(|i| i.node == inbound.node && i.tag == inbound.tag).cloned();
+        let server = shared.server_for(OP, &inbound, before.as_deref())?;
+        inbound.server = Some(server.id().clone());
+        shared.commit(OP, InboundOp::Put(Box::new(inbound.clone()))).await?;
+        shared.reload_inbounds().await?;
+        shared.give_credentials(&inbound).await?;
+        if before.as_deref() == Some(&inbound) {
+            return Ok(inbound);
+        }
+        if let Some(old) = before.as_deref().filter(|before| before.server != inbound.server) {
+            // Its port must be free before another server takes it.
+            shared.apply_inbound(old).await;
+        }
+        let applied = server.queue.inbound(inbound.tag.clone());
+        match tokio::time::timeout(shared.options.apply_wait.max(APPLY), applied).await {
+            Ok(Ok(Err(e))) if matches!(e.kind(), ErrorKind::PortInUse | ErrorKind::Rejected) => {
+                let undo = match &before {
+                    Some(before) => InboundOp::Put(Box::new(Inbound::clone(before))),
+                    None => InboundOp::Remove(inbound.node.clone(), inbound.tag.clone()),
+                };
+                shared.commit(OP, undo).await?;
+                shared.reload_inbounds().await?;
+                drop(server.queue.inbound(inbound.tag.clone()));
+                if let Some(before) = before.as_deref() {
+                    shared.apply_inbound(before).await;
+                }
+                Err(e.during(OP))
+            }
+            _ => Ok(inbound),
+        }
+    }
+
+    /// All inbounds, sorted by node and tag.
+    #[operation(read)]
+    pub async fn list(&self) -> Result<Vec<Inbound>> {
+        const OP: &str = "inbounds.list";
+        self.shared(OP)?.store.inbounds().await.map_err(|e| e.during(OP))
+    }
+
+    /// The inbound, or `None`.
+    #[operation(read)]
+    pub async fn get(
+        &self,
+        #[arg(default = NodeId::main())] node: &NodeId,
+        tag: &InboundTag,
+    ) -> Result<Option<Inbound>> {
+        Ok(self.list().await?.into_iter().find(|i| i.node == *node && i.tag == *tag))
+    }
+
+    /// Removes an inbound. Keys that were on it stay; nobody connects to it any more.
+    ///
+    /// Errors: `NotFound`.
+    #[operation(change)]
+    pub async fn remove(
+        &self,
+        #[arg(default = NodeId::main())] node: &NodeId,
+        tag: &InboundTag,
+    ) -> Result<()> {
+        let (inbounds, node, tag) = (self.clone(), node.clone(), tag.clone());
+        self.engine
+            .run_to_completion("inbounds.remove", async move { inbounds.take(&node, &tag).await })
+            .await
+    }
+
+    async fn take(&self, node: &NodeId, tag: &InboundTag) -> Result<()> {
+        const OP: &str = "inbounds.remove";
+        let shared = self.shared(OP)?;
+        let hosts = forget_hosts(node, tag);
+        shared.reload_inbounds().await?;
+        let removed = shared.inbounds().iter().find(|i| i.node == *node && i.tag == *tag).cloned();
+        let txn =
+            StoreTxn::new(shared.clock.now(), [InboundOp::Remove(node.clone(), tag.clone()).into(), hosts]);
+        shared.store.commit(txn).await.map_err(|e| e.during(OP))?;
+        shared.reload_inbounds().await?;
+        shared.reload_subscriptions().await?;
+        if let Some(removed) = removed {
+            shared.apply_inbound(&removed).await;
+        }
+        Ok(())
+    }
+
+    fn shared(&self, operation: &'static str) -> Result<&Shared> {
+        self.engine.shared.open(operation)?;
+        Ok(&self.engine.shared)
+    }
+}
+
+/// A server needs longer for an inbound than for an account.
+const APPLY: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// An inbound's hosts go with it.
+pub(super) fn forget_hosts(node: &NodeId, tag: &InboundTag) -> StoreOp {
+    RecordOp::Remove { place: hosts_place(node, tag), expected: None }.into()
+}
+
+impl Shared {
+    /// The server that is to run the inbound: the one that it names, the one that has it, or the first one that can.
+    fn server_for(
+        &self,
+        op: &'static str,
+        inbound: &Inbound,
+        before: Option<&Inbound>,
+    ) -> Result<Arc<Server>> {
+        let servers = self.servers();
+        let named = inbound.server.as_ref();
+        if let Some(id) = named
+            && id.node() != inbound.node
+        {
+            return Err(Error::invalid(op, "server", "is on another node")
+                .with("server", id)
+                .with("node", &inbound.node));
+        }
+        let held = before.and_then(|before| before.server.as_ref()).filter(|_| named.is_none());
+        let candidates: Vec<&Arc<Server>> = servers
+            .iter()
+            .filter(|server| *server.backend.node() == inbound.node)
+            .filter(|server| named.is_none_or(|id| id == server.id()))
+            .collect();
+        let mut fault = None;
+        let first = candidates.iter().find(|server| held == Some(server.id()));
+        for server in first.into_iter().chain(&candidates) {
+            match server.rules.check(inbound) {
+                Ok(()) => return Ok(Arc::clone(server)),
+                Err(e) => fault = fault.or(Some(e)),
+            }
+        }
+        Err(match (fault, named) {
+            (Some(e), _) => e.during(op),
+            (None, Some(id)) => Error::new(ErrorKind::NotFound, op, "no such server").with("server", id),
+            (None, None) => {
+                Error::new(ErrorKind::NotFound, op, "no server on this node").with("node", &inbound.node)
+            }
+        })
+    }
+
+    /// Waits until the server of an inbound has applied what the store says of it, or for as long as a call waits.
+    async fn apply_inbound(&self, inbound: &Inbound) {
+        let servers = self.servers();
+        if let Some(server) = servers.iter().find(|server| inbound.runs_on(server.id())) {
+            let applied = server.queue.inbound(inbound.tag.clone());
+            let _ = tokio::time::timeout(self.options.apply_wait, applied).await;
+        }
+    }
+
+    async fn commit(&self, op: &'static str, step: InboundOp) -> Result<()> {
+        let txn = StoreTxn::new(self.clock.now(), vec![step]);
+        self.store.commit(txn).await.map(drop).map_err(|e| e.during(op))
+    }
+
+    /// Gives every key on the inbound that has no credential of its protocol one, a page at a time.
+    async fn give_credentials(&self, inbound: &Inbound) -> Result<()> {
+        let protocol = inbound.protocol.credential();
+        let mut query = KeyQuery { limit: 1_000, ..KeyQuery::default() };
+        loop {
+            let page = self.store.find(&query).await?;
+            let mut ops = Vec::new();
+            for key in page.keys.iter().filter(|key| inbound.serves(key.id, &key.inbounds)) {
+                let has: BTreeSet<_> = key.credentials.iter().map(Credential::protocol).collect();
+                if !has.contains(&protocol) {
+                    let credential =
+                        Credential { device: Default::default(), secret: self.issue(protocol).await? };
+                    let patch = KeyPatch { credentials: vec![credential], ..KeyPatch::default() };
+                    ops.push(KeyOp::Patch {
+                        key: key.id,
+                        expected: Some(key.version),
+                        patch: Box::new(patch),
+                    });
+                }
+            }
+            if !ops.is_empty() {
+                match self.store.commit(StoreTxn::new(self.clock.now(), ops)).await {
+                    // A key of this page was changed or deleted meanwhile: look at the page again.
+                    Err(e) if matches!(e.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => continue,
+                    outcome => drop(outcome?),
+                }
+            }
+            match page.next {
+                Some(next) => query.page = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+}

@@ -1,0 +1,495 @@
+//! Keys.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use vpnkit_macros::operations;
+
+use super::inbounds::forget_hosts;
+use super::server::Server;
+use super::{Engine, Placement, Shared};
+use vpnkit_core::backend::Fingerprint;
+use vpnkit_core::model::{
+    CreateKey, Credential, CredentialKind, CredentialSecret, Endpoint, Inbound, InboundSelection, Key,
+    KeyCounts, KeyId, KeyPatch, KeyQuery, KeyRef, NewKey, Page,
+};
+use vpnkit_core::store::{KeyOp, Receipt, Request, StoreOp, StoreTxn};
+use vpnkit_core::{Error, ErrorKind, Result, Secret};
+
+/// Creates, finds, changes and deletes keys. Every change is committed before a server hears of it; a server that
+/// is down delays a key, it never loses one.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    pub(super) engine: Engine,
+}
+
+#[operations(noun = "keys", handle = Engine::keys)]
+impl Keys {
+    /// Creates a key with its credentials.
+    ///
+    /// Returns once it is committed and the servers have it, or have had two seconds for it.
+    ///
+    /// Errors: `InvalidInput` with the `field`; `NotFound` for an inbound that does not exist; `AlreadyExists` when
+    /// the name is taken.
+    #[operation(change)]
+    pub async fn create(&self, #[arg(spread)] request: CreateKey) -> Result<Key> {
+        let keys = self.clone();
+        self.engine.run_to_completion("keys.create", async move { keys.create_one(request).await }).await
+    }
+
+    async fn create_one(&self, request: CreateKey) -> Result<Key> {
+        const OP: &str = "keys.create";
+        let shared = self.shared(OP)?;
+        let now = shared.clock.now();
+        let id = request.idempotency_key.clone();
+        let made = id.as_ref().map(|id| request_of(OP, id, std::slice::from_ref(&request)));
+        if let Some(replay) = shared.replay(OP, made.as_ref()).await? {
+            return only_key(OP, id.as_deref(), replay);
+        }
+        let key = shared.complete(request.validate(now)?).await?;
+        let txn = StoreTxn { at: now, request: made, ops: vec![KeyOp::Create(Box::new(key)).into()] };
+        let receipt = shared.store.commit(txn).await.map_err(|e| e.during(OP))?;
+        if !receipt.replayed {
+            shared.applied(&receipt.keys, false).await;
+        }
+        only_key(OP, id.as_deref(), receipt)
+    }
+
+    /// Creates many keys in one transaction: all of them or none. The result has the order of the requests.
+    ///
+    /// Errors as with [`Self::create`], with the `index` of the request that is at fault. Idempotency keys of the
+    /// single requests are refused; give the whole batch one.
+    #[operation(change)]
+    pub async fn create_many(
+        &self,
+        requests: Vec<CreateKey>,
+        idempotency_key: Option<String>,
+    ) -> Result<Vec<Key>> {
+        let keys = self.clone();
+        let all = async move { keys.create_all(requests, idempotency_key).await };
+        self.engine.run_to_completion("keys.create_many", all).await
+    }
+
+    async fn create_all(
+        &self,
+        requests: Vec<CreateKey>,
+        idempotency_key: Option<String>,
+    ) -> Result<Vec<Key>> {
+        const OP: &str = "keys.create_many";
+        let shared = self.shared(OP)?;
+        let now = shared.clock.now();
+        let (id, count) = (idempotency_key, requests.len());
+        let made = id.as_ref().map(|id| request_of(OP, id, &requests));
+        if let Some(replay) = shared.replay(OP, made.as_ref()).await? {
+            return keys_of(OP, id.as_deref(), replay, count);
+        }
+        let mut ops = Vec::with_capacity(requests.len());
+        for (index, request) in requests.into_iter().enumerate() {
+            let fault = |e: Error| e.during(OP).with("index", index);
+            if request.idempotency_key.is_some() {
+                return Err(fault(Error::invalid(
+                    OP,
+                    "idempotency_key",
+                    "give the whole batch one, not each key",
+                )));
+            }
+            let key = shared.complete(request.validate(now).map_err(fault)?).await.map_err(fault)?;
+            ops.push(KeyOp::Create(Box::new(key)).into());
+        }
+        let txn = StoreTxn { at: now, request: made, ops };
+        let receipt = shared.store.commit(txn).await.map_err(|e| e.during(OP))?;
+        if !receipt.replayed {
+            shared.applied(&receipt.keys, false).await;
+        }
+        keys_of(OP, id.as_deref(), receipt, count)
+    }
+
+    /// Returns the key, or `None`.
+    #[operation(read, inline)]
+    pub async fn get(&self, key: impl Into<KeyRef>) -> Result<Option<Key>> {
+        const OP: &str = "keys.get";
+        self.shared(OP)?.store.key(&key.into()).await.map_err(|e| e.during(OP))
+    }
+
+    /// Returns the key.
+    ///
+    /// Errors: `NotFound`.
+    #[operation(read, inline)]
+    pub async fn require(&self, key: impl Into<KeyRef>) -> Result<Key> {
+        const OP: &str = "keys.require";
+        self.shared(OP)?.resolve(OP, &key.into()).await
+    }
+
+    /// Returns a page of keys: those with this text in name, label or note, with one of these statuses, of this owner.
+    ///
+    /// Errors: `InvalidInput` about `limit` or `page`.
+    #[operation(read)]
+    pub async fn find(&self, #[arg(spread)] query: KeyQuery) -> Result<Page> {
+        const OP: &str = "keys.find";
+        self.shared(OP)?.store.find(&query).await.map_err(|e| e.during(OP))
+    }
+
+    /// Counts the keys that a query finds on all its pages, by their status; order and size of pages do not matter.
+    #[operation(read)]
+    pub async fn count(&self, #[arg(spread)] query: KeyQuery) -> Result<KeyCounts> {
+        const OP: &str = "keys.count";
+        self.shared(OP)?.store.count(&query).await.map_err(|e| e.during(OP))
+    }
+
+    /// Walks through all keys that a query finds, page by page from [`KeyQuery::page`] on; [`KeyQuery::limit`] is the size
+    /// of a page.
+    ///
+    /// A key that stays is seen once whatever is written meanwhile, when keys are sorted by what does not change: by id,
+    /// the default, or by name.
+    #[must_use]
+    pub fn iterate(&self, query: KeyQuery) -> KeyIterator {
+        KeyIterator { keys: self.clone(), query: Some(query), ready: Vec::new().into_iter() }
+    }
+
+    /// Changes a key. With `expected_version`, only if nobody changed it since.
+    ///
+    /// Errors: `NotFound`, `Conflict`, `InvalidInput`, `AlreadyExists` (name).
+    #[operation(change)]
+    pub async fn update(
+        &self,
+        key: impl Into<KeyRef>,
+        #[arg(spread)] patch: KeyPatch,
+        expected_version: Option<u64>,
+    ) -> Result<Key> {
+        self.patch("keys.update", key.into(), patch, expected_version).await
+    }
+
+    /// Lets a key that was disabled connect again, unless its time or limit is over.
+    #[operation(change)]
+    pub async fn enable(&self, key: impl Into<KeyRef>) -> Result<Key> {
+        self.patch("keys.enable", key.into(), KeyPatch::enabled(true), None).await
+    }
+
+    /// Switches a key off by hand.
+    #[operation(change)]
+    pub async fn disable(&self, key: impl Into<KeyRef>) -> Result<Key> {
+        self.patch("keys.disable", key.into(), KeyPatch::enabled(false), None).await
+    }
+
+    /// Sets what counts against the limit to nothing; the key's total traffic stays.
+    #[operation(change)]
+    pub async fn reset_usage(&self, key: impl Into<KeyRef>) -> Result<Key> {
+        let patch = KeyPatch { reset_usage: true, ..KeyPatch::default() };
+        self.patch("keys.reset_usage", key.into(), patch, None).await
+    }
+
+    /// Deletes a key, its credentials and the inbounds that are dedicated to it. Its id is never used again.
+    ///
+    /// Errors: `NotFound`, `Conflict`.
+    #[operation(change)]
+    pub async fn delete(&self, key: impl Into<KeyRef>, expected_version: Option<u64>) -> Result<()> {
+        const OP: &str = "keys.delete";
+        let shared = self.shared(OP)?;
+        let key = shared.resolve(OP, &key.into()).await?;
+        let keys = self.clone();
+        self.engine
+            .run_to_completion(
+                OP,
+                async move { keys.shared(OP)?.delete(OP, vec![key], expected_version).await },
+            )
+            .await
+    }
+
+    /// Deletes these keys in one transaction, all of them or none; returns how many.
+    ///
+    /// Errors: `NotFound` with the first key that does not exist.
+    #[operation(change)]
+    pub async fn delete_many(&self, ids: Vec<KeyId>) -> Result<usize> {
+        const OP: &str = "keys.delete_many";
+        let shared = self.shared(OP)?;
+        let keys = shared.store.keys(&ids).await.map_err(|e| e.during(OP))?;
+        if let Some(missing) = ids.iter().find(|id| keys.binary_search_by_key(*id, |k| k.id).is_err()) {
+            return Err(not_found(OP, &KeyRef::Id(*missing)));
+        }
+        let count = keys.len();
+        let handle = self.clone();
+        self.engine
+            .run_to_completion(OP, async move { handle.shared(OP)?.delete(OP, keys, None).await })
+            .await?;
+        Ok(count)
+    }
+
+    /// Everything a client needs to connect with this key: one endpoint for each credential, inbound and host.
+    /// A key that may not connect has the same endpoints; they just do not work.
+    #[operation(read)]
+    pub async fn endpoints(&self, key: impl Into<KeyRef>) -> Result<Vec<Endpoint>> {
+        const OP: &str = "keys.endpoints";
+        let shared = self.shared(OP)?;
+        let key = shared.resolve(OP, &key.into()).await?;
+        let cache = shared.fresh_subscriptions().await.map_err(|e| e.during(OP))?;
+        shared.endpoints(&key, &cache, shared.clock.now())
+    }
+
+    /// Share links, one for each endpoint.
+    #[operation(read)]
+    pub async fn links(&self, key: impl Into<KeyRef>) -> Result<Vec<String>> {
+        Ok(self.endpoints(key).await?.iter().map(vpnkit_subscription::link).collect())
+    }
+
+    /// Tells which servers a key belongs on, and whether they have taken it over. A change of a key is committed before its
+    /// servers hear of it, so a server that is down, or slow, has it later.
+    ///
+    /// Errors: `NotFound`.
+    #[operation(read)]
+    pub async fn placement(&self, key: impl Into<KeyRef>) -> Result<Vec<Placement>> {
+        const OP: &str = "keys.placement";
+        let shared = self.shared(OP)?;
+        Ok(shared.placement(&shared.resolve(OP, &key.into()).await?))
+    }
+
+    fn shared(&self, operation: &'static str) -> Result<&Shared> {
+        self.engine.shared.open(operation)?;
+        Ok(&self.engine.shared)
+    }
+
+    pub(super) async fn patch(
+        &self,
+        op: &'static str,
+        key: KeyRef,
+        patch: KeyPatch,
+        expected: Option<u64>,
+    ) -> Result<Key> {
+        let keys = self.clone();
+        self.engine.run_to_completion(op, async move { keys.patch_one(op, key, patch, expected).await }).await
+    }
+
+    async fn patch_one(
+        &self,
+        op: &'static str,
+        key: KeyRef,
+        mut patch: KeyPatch,
+        expected: Option<u64>,
+    ) -> Result<Key> {
+        let shared = self.shared(op)?;
+        patch.validate().map_err(|e| e.during(op))?;
+        let key = match (&patch.inbounds, &key) {
+            // Only a change of inbounds needs the key itself: it may lack a credential for a new one.
+            (None, KeyRef::Id(id)) => *id,
+            (None, _) => shared.resolve(op, &key).await?.id,
+            (Some(selection), _) => {
+                let key = shared.resolve(op, &key).await?;
+                let given =
+                    key.credentials.iter().chain(&patch.credentials).map(Credential::protocol).collect();
+                let missing = shared.missing(op, selection, &given).await?;
+                patch.credentials.extend(missing);
+                key.id
+            }
+        };
+        let moved = patch.inbounds.is_some();
+        let touches_servers = moved || !patch.credentials.is_empty();
+        let op_ = KeyOp::Patch { key, expected, patch: Box::new(patch) };
+        let receipt = shared.store.commit(StoreTxn::new(shared.clock.now(), vec![op_])).await;
+        let Receipt { keys, transitions, .. } = receipt.map_err(|e| e.during(op))?;
+        if touches_servers || !transitions.is_empty() {
+            shared.applied(&keys, moved).await;
+        }
+        keys.into_iter().next().ok_or_else(|| Error::new(ErrorKind::Unexpected, op, "the store lost the key"))
+    }
+}
+
+/// What makes a creation idempotent. The expiry is left out: a caller that computes it from the time of the call asks for
+/// another one each time it tries again.
+fn request_of(op: &'static str, id: &str, requests: &[CreateKey]) -> Request {
+    let asked: Vec<CreateKey> = requests
+        .iter()
+        .map(|request| CreateKey { idempotency_key: None, expires_at: None, ..request.clone() })
+        .collect();
+    let asked = Secret::reveal(|| serde_json::to_string(&asked)).unwrap_or_default();
+    Request { id: format!("{op}:{id}"), fingerprint: Fingerprint::of([asked]) }
+}
+
+/// The keys of a receipt, marked when they are those of an earlier call.
+fn keys_of(op: &'static str, id: Option<&str>, receipt: Receipt, count: usize) -> Result<Vec<Key>> {
+    let mut keys = receipt.keys;
+    if keys.len() != count {
+        return Err(Error::new(ErrorKind::NotFound, op, "a key of this idempotency key was deleted since")
+            .with("field", "idempotency_key")
+            .with("idempotency_key", id.unwrap_or_default())
+            .hint("use a new idempotency key to create it again"));
+    }
+    if receipt.replayed {
+        keys.iter_mut().for_each(|key| key.replayed = true);
+    }
+    Ok(keys)
+}
+
+fn only_key(op: &'static str, id: Option<&str>, receipt: Receipt) -> Result<Key> {
+    let keys = keys_of(op, id, receipt, 1)?;
+    keys.into_iter().next().ok_or_else(|| Error::new(ErrorKind::Unexpected, op, "the store lost the key"))
+}
+
+/// Keys one by one, over all pages.
+#[derive(Debug)]
+pub struct KeyIterator {
+    keys: Keys,
+    /// `None` behind the last page.
+    query: Option<KeyQuery>,
+    ready: std::vec::IntoIter<Key>,
+}
+
+impl KeyIterator {
+    /// Returns the next key; `None` at the end.
+    ///
+    /// Errors: those of [`Keys::find`].
+    pub async fn next(&mut self) -> Result<Option<Key>> {
+        loop {
+            if let Some(key) = self.ready.next() {
+                return Ok(Some(key));
+            }
+            let Some(query) = &mut self.query else { return Ok(None) };
+            let page = self.keys.find(query.clone()).await?;
+            self.ready = page.keys.into_iter();
+            match page.next {
+                Some(next) => query.page = Some(next),
+                None => self.query = None,
+            }
+        }
+    }
+}
+
+/// Says what was looked up, and what may have been meant.
+fn not_found(op: &'static str, key: &KeyRef) -> Error {
+    let (message, hint) = match key {
+        KeyRef::Id(id) => (format!("no key has the id {id}"), None),
+        KeyRef::Uid(uid) => (format!("no key has the UUID {uid}"), None),
+        KeyRef::Name(name) => {
+            let hint = if name.parse::<i64>().is_ok() {
+                Some("for an id pass a number")
+            } else if uuid::Uuid::parse_str(name).is_ok() {
+                Some("for a UUID pass a UUID, not its text")
+            } else {
+                None
+            };
+            (format!("no key is named {name:?}"), hint)
+        }
+    };
+    let error = Error::new(ErrorKind::NotFound, op, message).with("key", key);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+impl Shared {
+    /// The receipt of an earlier call, before anything of this one is looked at: what was right then may have expired.
+    async fn replay(&self, op: &'static str, request: Option<&Request>) -> Result<Option<Receipt>> {
+        match request {
+            Some(request) => self.store.receipt(request).await.map_err(|e| e.during(op)),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) async fn resolve(&self, op: &'static str, key: &KeyRef) -> Result<Key> {
+        self.store.key(key).await.map_err(|e| e.during(op))?.ok_or_else(|| not_found(op, key))
+    }
+
+    /// Adds the credentials that the key's inbounds need and that were not given.
+    async fn complete(&self, mut key: NewKey) -> Result<NewKey> {
+        let given = key.credentials.iter().map(Credential::protocol).collect();
+        let missing = self.missing("keys.create", &key.inbounds, &given).await?;
+        key.credentials.extend(missing);
+        Ok(key)
+    }
+
+    async fn missing(
+        &self,
+        op: &'static str,
+        selection: &InboundSelection,
+        given: &BTreeSet<CredentialKind>,
+    ) -> Result<Vec<Credential>> {
+        let inbounds = self.inbounds();
+        if let InboundSelection::Only(tags) = selection
+            && let Some(tag) = tags.iter().find(|tag| !inbounds.iter().any(|i| i.tag == **tag))
+        {
+            return Err(Error::new(ErrorKind::NotFound, op, "no such inbound")
+                .with("field", "inbounds")
+                .with("inbound", tag));
+        }
+        let mut had = given.clone();
+        let mut credentials = Vec::new();
+        for inbound in inbounds.iter().filter(|i| i.dedicated_to.is_none() && i.serves(KeyId(0), selection)) {
+            let protocol = inbound.protocol.credential();
+            if had.insert(protocol) {
+                let secret = self.issue(protocol).await?;
+                credentials.push(Credential { device: Default::default(), secret });
+            }
+        }
+        if had.is_empty() {
+            // Nothing to connect to yet: most keys will want this one.
+            credentials.push(Credential::generate(CredentialKind::Vless));
+        }
+        Ok(credentials)
+    }
+
+    /// New secret material, from the server of the first inbound that takes it.
+    pub(super) async fn issue(&self, protocol: CredentialKind) -> Result<CredentialSecret> {
+        let (servers, inbounds) = (self.servers(), self.inbounds());
+        let takes = |server: &&Arc<Server>| {
+            let own = |i: &&Arc<Inbound>| i.protocol.credential() == protocol && i.runs_on(server.id());
+            inbounds.iter().any(|inbound| own(&inbound))
+        };
+        match servers.iter().find(takes) {
+            Some(server) => server.backend.issue(protocol, &Default::default()).await,
+            None => Ok(CredentialSecret::generate(protocol)),
+        }
+    }
+
+    async fn delete(&self, op: &'static str, keys: Vec<Key>, expected: Option<u64>) -> Result<()> {
+        let mut ops: Vec<StoreOp> =
+            keys.iter().map(|key| KeyOp::Delete { key: key.id, expected }.into()).collect();
+        let mut own_inbounds = Vec::new();
+        for inbound in self.inbounds().iter() {
+            if inbound.dedicated_to.is_some_and(|owner| keys.iter().any(|k| k.id == owner)) {
+                ops.push(forget_hosts(&inbound.node, &inbound.tag));
+                own_inbounds.push(Arc::clone(inbound));
+            }
+        }
+        self.store.commit(StoreTxn::new(self.clock.now(), ops)).await.map_err(|e| e.during(op))?;
+        if !own_inbounds.is_empty() {
+            self.reload_inbounds().await?;
+            self.reload_subscriptions().await?;
+        }
+        for server in self.servers().iter() {
+            for key in &keys {
+                server.queue.deleted(key);
+            }
+            for inbound in own_inbounds.iter().filter(|inbound| inbound.runs_on(server.id())) {
+                drop(server.queue.inbound(inbound.tag.clone()));
+            }
+        }
+        self.settled().await;
+        Ok(())
+    }
+
+    /// Queues these keys on the servers that they belong on, and waits until they were applied, or for as long as a call
+    /// waits. `moved`: they may have belonged on other servers before, which are queued and not waited for.
+    async fn applied(&self, keys: &[Key], moved: bool) {
+        let servers = self.servers();
+        let concerned: Vec<Vec<Arc<Server>>> = match keys {
+            [key] => vec![self.servers_of(key)],
+            _ => Vec::new(),
+        };
+        let [concerned] = concerned.as_slice() else {
+            for server in servers.iter() {
+                server.queue.keys(keys.iter().map(|key| key.id));
+            }
+            self.settled().await;
+            return;
+        };
+        let Some(key) = keys.first() else { return };
+        let applied: Vec<_> = concerned.iter().map(|server| server.queue.key(key.id)).collect();
+        if moved {
+            for server in servers.iter().filter(|s| !concerned.iter().any(|c| Arc::ptr_eq(c, s))) {
+                server.queue.keys([key.id]);
+            }
+        }
+        // What failed is in the server's status and is tried again; the change itself is committed.
+        let all = futures_util::future::join_all(applied);
+        let _ = tokio::time::timeout(self.options.apply_wait, all).await;
+    }
+}

@@ -1,0 +1,363 @@
+//! The only place with side effects: commits to the store, then brings servers to what the store says.
+
+mod collect;
+mod drive;
+mod events;
+mod expiry;
+mod hosts;
+mod inbounds;
+mod keys;
+mod placement;
+mod plan;
+mod queue;
+mod server;
+mod servers;
+mod subscription_cache;
+mod subscriptions;
+mod traffic;
+mod work;
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::sync::{Semaphore, oneshot};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use vpnkit_macros::operations;
+
+pub use collect::Collected;
+pub use events::{EventStream, Events};
+pub use hosts::{Hosts, InboundHosts};
+pub use inbounds::Inbounds;
+pub use keys::{KeyIterator, Keys};
+pub use placement::{Placement, PlacementState};
+pub use plan::{Difference, difference};
+pub use servers::{ServerCondition, ServerStatus, Servers};
+pub use subscriptions::{RenderOptions, Subscriptions};
+pub use traffic::{Image, ImageFormat, TrafficView};
+
+use self::server::Server;
+use crate::operation::Operation;
+use vpnkit_core::backend::{ProtocolBackend, ServerRules};
+use vpnkit_core::model::{Inbound, Key};
+use vpnkit_core::store::KeyStore;
+use vpnkit_core::traffic::TrafficSource;
+use vpnkit_core::{Clock, Error, ErrorKind, Result, Timestamp};
+
+/// How often the engine does what by itself, and what it knows.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// Between two readings of a server's counters. A limit can be overrun by what passes in this time.
+    pub collect_every: Duration,
+    /// Between two looks for keys whose time is over.
+    pub expiry_check_every: Duration,
+    /// Between two full comparisons of a server with the store.
+    pub reconcile_every: Duration,
+    /// How long a call waits for servers to take over what was committed; the change itself is never undone.
+    pub apply_wait: Duration,
+    /// How long events and idempotency keys are kept.
+    pub keep_events: Duration,
+    /// How long opening waits for servers to start. Those that need longer go on, those that fail are tried again.
+    pub start_wait: Duration,
+    /// Whether background work runs. Without it nothing happens but what [`Engine::tick`] does: for tests.
+    pub background: bool,
+    /// The programs whose endpoints it can tell, beside those of its own servers: other processes drive them.
+    pub programs: Vec<Arc<dyn ServerRules>>,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            collect_every: Duration::from_secs(10),
+            expiry_check_every: Duration::from_secs(1),
+            reconcile_every: Duration::from_secs(300),
+            apply_wait: Duration::from_secs(2),
+            keep_events: Duration::from_secs(30 * 86_400),
+            start_wait: Duration::from_secs(30),
+            background: true,
+            programs: Vec::new(),
+        }
+    }
+}
+
+/// A server to drive: its backend, the source of its counters, and how clients reach it.
+#[derive(Debug)]
+pub struct ServerParts {
+    /// Drives the program.
+    pub backend: Arc<dyn ProtocolBackend>,
+    /// Reads its counters.
+    pub source: Arc<dyn TrafficSource>,
+    /// Name or IP that clients dial, unless an inbound has hosts of its own.
+    pub address: String,
+}
+
+/// Keys, servers and everything between them. Cheap to clone; closes when [`Engine::close`] is called, and stops
+/// its background work when the last clone is dropped.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    _stop: Arc<DropGuard>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let servers = self.shared.servers();
+        let servers: Vec<_> = servers.iter().map(|s| s.id().as_str()).collect();
+        f.debug_struct("Engine").field("servers", &servers).finish_non_exhaustive()
+    }
+}
+
+pub(crate) struct Shared {
+    store: Arc<dyn KeyStore>,
+    clock: Arc<dyn Clock>,
+    options: EngineOptions,
+    servers: RwLock<Arc<Vec<Arc<Server>>>>,
+    inbounds: RwLock<Arc<Vec<Arc<Inbound>>>>,
+    cache: RwLock<subscription_cache::Held>,
+    reloading: tokio::sync::Mutex<()>,
+    starting: Semaphore,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// Servers that are asked, started or stopped at the same time.
+const AT_ONCE: usize = 16;
+
+/// Does the same for every server, [`AT_ONCE`] at a time; the answers are in the order of the servers.
+async fn side_by_side<T, F: Future<Output = T>>(
+    servers: impl IntoIterator<Item = Arc<Server>>,
+    work: impl Fn(Arc<Server>) -> F,
+) -> Vec<T> {
+    futures_util::stream::iter(servers.into_iter().map(work)).buffered(AT_ONCE).collect().await
+}
+
+impl Engine {
+    /// Starts the servers and the background work, and waits [`EngineOptions::start_wait`] for the servers.
+    ///
+    /// A server that does not start is no error: it is `down`, [`Servers::status`] and an event tell why, and it is tried
+    /// again.
+    ///
+    /// Errors: `InvalidConfig` when two servers have one id; those of the store.
+    pub async fn open(
+        store: Arc<dyn KeyStore>,
+        clock: Arc<dyn Clock>,
+        options: EngineOptions,
+        servers: Vec<ServerParts>,
+    ) -> Result<Self> {
+        let inbounds = store.inbounds().await?.into_iter().map(Arc::new).collect();
+        let stop = CancellationToken::new();
+        let shared = Arc::new(Shared {
+            store,
+            clock,
+            options,
+            servers: RwLock::default(),
+            inbounds: RwLock::new(Arc::new(inbounds)),
+            cache: RwLock::default(),
+            reloading: tokio::sync::Mutex::new(()),
+            starting: Semaphore::new(AT_ONCE),
+            stop: stop.clone(),
+            tasks: TaskTracker::new(),
+        });
+        let engine = Self { shared, _stop: Arc::new(stop.drop_guard()) };
+        engine.shared.reload_subscriptions().await?;
+        let mut starting = Vec::new();
+        for parts in servers {
+            match engine.shared.take_server("open", parts) {
+                Ok((_, first)) => starting.push(first),
+                Err(e) => {
+                    engine.stop_everything().await;
+                    return Err(e);
+                }
+            }
+        }
+        engine.shared.remember_addresses("open").await?;
+        if engine.shared.options.background {
+            engine.shared.tasks.spawn(expiry::run(Arc::clone(&engine.shared)));
+        }
+        let all = futures_util::future::join_all(starting);
+        let _ = tokio::time::timeout(engine.shared.options.start_wait, all).await;
+        Ok(engine)
+    }
+
+    /// Keys: create, find, change, delete.
+    #[must_use]
+    pub fn keys(&self) -> Keys {
+        Keys { engine: self.clone() }
+    }
+
+    /// Inbounds: add, change, remove.
+    #[must_use]
+    pub fn inbounds(&self) -> Inbounds {
+        Inbounds { engine: self.clone() }
+    }
+
+    /// Hosts: how clients reach inbounds.
+    #[must_use]
+    pub fn hosts(&self) -> Hosts {
+        Hosts { engine: self.clone() }
+    }
+
+    /// Subscriptions: URLs, answers for clients, settings, templates, devices.
+    #[must_use]
+    pub fn subscriptions(&self) -> Subscriptions {
+        Subscriptions { engine: self.clone() }
+    }
+
+    /// Traffic: history, who is online.
+    #[must_use]
+    pub fn traffic(&self) -> TrafficView {
+        TrafficView { engine: self.clone() }
+    }
+
+    /// Events: from a cursor on.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        Events { engine: self.clone() }
+    }
+
+    /// Servers: status, log, reconcile.
+    #[must_use]
+    pub fn servers(&self) -> Servers {
+        Servers { engine: self.clone() }
+    }
+
+    /// Returns the clock.
+    #[must_use]
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.shared.clock)
+    }
+
+    /// Reads the counters a last time, stops managed servers, releases the store. Calls after it fail with
+    /// [`ErrorKind::Closed`].
+    pub async fn close(&self) -> Result<()> {
+        self.stop_everything().await;
+        self.shared.store.close().await
+    }
+
+    /// Runs a change to its end, also when the caller stops waiting for it: what was committed must reach the servers
+    /// now, not at the next reconcile. [`Self::close`] waits for it.
+    async fn run_to_completion<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        change: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        self.shared.tasks.spawn(change).await.unwrap_or_else(|e| {
+            let kind = if e.is_cancelled() { ErrorKind::Closed } else { ErrorKind::Unexpected };
+            Err(Error::new(kind, operation, "the change did not end").caused_by(e))
+        })
+    }
+
+    async fn stop_everything(&self) {
+        self.shared.stop.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+        let servers = self.shared.servers().to_vec();
+        side_by_side(servers, |server| async move { server.finish(&self.shared).await }).await;
+    }
+}
+
+/// Calls of the kit itself.
+#[operations(noun = "", handle = Engine::clone)]
+impl Engine {
+    /// Returns the time as vpnkit sees it: in a sandbox that of its own clock. Compute with it, not with the machine's.
+    #[operation(read, inline, anyone)]
+    pub fn now(&self) -> Result<Timestamp> {
+        self.shared.open("now")?;
+        Ok(self.shared.clock.now())
+    }
+
+    /// Does at once what background work does in its intervals: reads the counters of every server that answers,
+    /// ends keys whose time is over, and waits until servers have taken the changes over. For tests and scripts.
+    #[operation(change)]
+    pub async fn tick(&self) -> Result<()> {
+        let read = self.shared.collect_all().await;
+        self.shared.check_expiry().await?;
+        self.shared.settled().await;
+        read.map(drop)
+    }
+}
+
+/// The operations of every noun.
+pub(crate) const OPERATIONS: &[&[Operation]] = &[
+    Keys::OPERATIONS,
+    Inbounds::OPERATIONS,
+    Hosts::OPERATIONS,
+    Subscriptions::OPERATIONS,
+    TrafficView::OPERATIONS,
+    Events::OPERATIONS,
+    Servers::OPERATIONS,
+    Engine::OPERATIONS,
+];
+
+impl Shared {
+    fn inbounds(&self) -> Arc<Vec<Arc<Inbound>>> {
+        Arc::clone(&self.inbounds.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn servers(&self) -> Arc<Vec<Arc<Server>>> {
+        Arc::clone(&self.servers.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The servers that take work.
+    fn up(&self) -> Vec<Arc<Server>> {
+        self.servers().iter().filter(|server| server.is_up()).cloned().collect()
+    }
+
+    async fn reload_inbounds(&self) -> Result<()> {
+        // One after the other: a list that was read earlier must not replace one that was read later.
+        let _turn = self.reloading.lock().await;
+        let inbounds = Arc::new(self.store.inbounds().await?.into_iter().map(Arc::new).collect());
+        *self.inbounds.write().unwrap_or_else(PoisonError::into_inner) = inbounds;
+        Ok(())
+    }
+
+    fn open(&self, operation: &'static str) -> Result<()> {
+        if self.stop.is_cancelled() {
+            return Err(Error::new(ErrorKind::Closed, operation, "vpnkit is closed"));
+        }
+        Ok(())
+    }
+
+    /// Takes a server in and begins to start it; the receiver hears when that was tried for the first time.
+    fn take_server(
+        self: &Arc<Self>,
+        op: &'static str,
+        parts: ServerParts,
+    ) -> Result<(Arc<Server>, oneshot::Receiver<()>)> {
+        let server = Arc::new(Server::new(parts, self.stop.child_token()));
+        {
+            let mut servers = self.servers.write().unwrap_or_else(PoisonError::into_inner);
+            if servers.iter().any(|other| other.id() == server.id()) {
+                return Err(Error::new(ErrorKind::InvalidConfig, op, "two servers of one node and name")
+                    .with("server", server.id())
+                    .hint("give the second one a `name`"));
+            }
+            Arc::make_mut(&mut servers).push(Arc::clone(&server));
+        }
+        let (first, heard) = oneshot::channel();
+        server.tasks.spawn(drive::run(Arc::clone(self), Arc::clone(&server), first));
+        Ok((server, heard))
+    }
+
+    /// Queues keys whose accounts may have changed on the servers that they belong on.
+    fn queue_keys(&self, keys: impl Iterator<Item = vpnkit_core::model::KeyId> + Clone) {
+        for server in self.servers().iter() {
+            server.queue.keys(keys.clone());
+        }
+    }
+
+    /// Waits until every server's queue is empty, at most [`EngineOptions::apply_wait`].
+    async fn settled(&self) {
+        let servers = self.servers();
+        let all = futures_util::future::join_all(servers.iter().map(|server| server.queue.idle()));
+        let _ = tokio::time::timeout(self.options.apply_wait, all).await;
+    }
+
+    /// The servers that a key belongs on.
+    fn servers_of(&self, key: &Key) -> Vec<Arc<Server>> {
+        let inbounds = self.inbounds();
+        self.servers().iter().filter(|server| server.serves(key, &inbounds)).cloned().collect()
+    }
+}

@@ -1,0 +1,118 @@
+//! Pure rules: what a server should hold, and what differs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use vpnkit_core::backend::{Account, Change, DesiredState, Observed, ServerRules};
+use vpnkit_core::model::{DeviceName, Inbound, Key, KeyId, KeyStatus};
+
+/// The accounts that `key` should have on `inbound`.
+pub(super) fn accounts<'a>(key: &'a Key, inbound: &'a Inbound) -> impl Iterator<Item = Account> + 'a {
+    let wanted = key.status == KeyStatus::Active && inbound.serves(key.id, &key.inbounds);
+    let protocol = inbound.protocol.credential();
+    key.credentials.iter().filter(move |c| wanted && c.protocol() == protocol).map(|c| Account {
+        key: key.id,
+        device: c.device.clone(),
+        secret: c.secret.clone(),
+        expires_at: key.expires_at,
+        remaining: key.remaining(),
+    })
+}
+
+/// The steps that bring one key's accounts to what the store says. `key` is `None` once it is deleted; `devices`
+/// are those that it had then.
+pub(super) fn sync(
+    id: KeyId,
+    key: Option<&Key>,
+    devices: &[DeviceName],
+    inbounds: &[Arc<Inbound>],
+) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for inbound in inbounds {
+        let protocol = inbound.protocol.credential();
+        let wanted: Vec<Account> = key.map(|key| accounts(key, inbound).collect()).unwrap_or_default();
+        let known = key.into_iter().flat_map(|key| &key.credentials);
+        let mut devices: Vec<&DeviceName> =
+            known.filter(|c| c.protocol() == protocol).map(|c| &c.device).chain(devices).collect();
+        devices.sort();
+        devices.dedup();
+        for device in devices {
+            if !wanted.iter().any(|account| account.device == *device) {
+                changes.push(Change::RemoveAccount(inbound.tag.clone(), id, device.clone()));
+            }
+        }
+        changes.extend(wanted.into_iter().map(|account| Change::PutAccount(Arc::clone(inbound), account)));
+    }
+    changes
+}
+
+/// What differs between what a server should hold and what it holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Difference {
+    /// Inbounds to add, replace or remove, in the order to do it.
+    pub inbounds: Vec<Change>,
+    /// Accounts to add, replace or remove on inbounds that stay, removals first.
+    pub accounts: Vec<Change>,
+}
+
+impl Difference {
+    /// Whether the server holds what it should.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.inbounds.is_empty() && self.accounts.is_empty()
+    }
+
+    /// How many steps there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.inbounds.len() + self.accounts.len()
+    }
+}
+
+/// The steps from `observed` to `desired`. Applying them all makes the next difference empty.
+#[must_use]
+pub fn difference(rules: &dyn ServerRules, desired: &DesiredState, observed: &Observed) -> Difference {
+    let mut removals = Vec::new();
+    let mut additions = Vec::new();
+    let mut inbounds = Vec::new();
+    for (tag, held) in &observed.inbounds {
+        if held.fingerprint.is_some() && !desired.inbounds.iter().any(|(inbound, _)| inbound.tag == *tag) {
+            inbounds.push(Change::RemoveInbound(tag.clone()));
+        }
+    }
+    for (inbound, accounts) in &desired.inbounds {
+        let tag = &inbound.tag;
+        let held = observed.inbounds.get(tag);
+        let same = held.is_some_and(|held| {
+            held.fingerprint.is_none_or(|fingerprint| fingerprint == rules.inbound_fingerprint(inbound))
+        });
+        let Some(held) = held.filter(|_| same) else {
+            inbounds.push(Change::PutInbound(Arc::clone(inbound), accounts.clone()));
+            continue;
+        };
+        let wanted: BTreeMap<(KeyId, &DeviceName), &Account> =
+            accounts.iter().map(|account| ((account.key, &account.device), account)).collect();
+        for (key, device) in held.accounts.keys() {
+            if !wanted.contains_key(&(*key, device)) {
+                removals.push(Change::RemoveAccount(tag.clone(), *key, device.clone()));
+            }
+        }
+        for account in accounts {
+            let installed = held.accounts.get(&(account.key, account.device.clone()));
+            if installed != Some(&rules.account_fingerprint(inbound, account)) {
+                additions.push(Change::PutAccount(Arc::clone(inbound), account.clone()));
+            }
+        }
+    }
+    removals.append(&mut additions);
+    Difference { inbounds, accounts: removals }
+}
+
+/// The key that a step is about.
+pub(super) fn key_of(change: &Change) -> Option<KeyId> {
+    match change {
+        Change::PutAccount(_, account) => Some(account.key),
+        Change::RemoveAccount(_, key, _) => Some(*key),
+        Change::PutInbound(..) | Change::RemoveInbound(_) => None,
+    }
+}

@@ -1,0 +1,164 @@
+//! What a server's worker has to do.
+//!
+//! Work names things, not changes: whatever happened to a key before the worker reads it is in what it reads. So
+//! the last application always follows the last commit, whoever committed.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, oneshot};
+
+use vpnkit_core::Result;
+use vpnkit_core::model::{DeviceName, InboundTag, Key, KeyId};
+
+/// Keys that are applied in one go.
+const BATCH: usize = 512;
+
+/// Hears how it went.
+pub(super) type Done = oneshot::Sender<Result<()>>;
+
+/// Work on one key.
+#[derive(Debug, Default)]
+pub(super) struct KeyWork {
+    /// Devices that a deleted key had: the store no longer knows them.
+    pub(super) devices: Vec<DeviceName>,
+    pub(super) waiters: Vec<Done>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    keys: BTreeMap<KeyId, KeyWork>,
+    inbounds: BTreeMap<InboundTag, Vec<Done>>,
+    reconcile: Option<Vec<oneshot::Sender<Result<usize>>>>,
+    busy: bool,
+}
+
+/// What a server's worker has to do.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    pub(super) wake: Notify,
+    idle: Notify,
+}
+
+impl Queue {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The accounts of these keys may have changed.
+    pub(super) fn keys(&self, ids: impl IntoIterator<Item = KeyId>) {
+        let mut waiting = self.waiting();
+        for id in ids {
+            waiting.keys.entry(id).or_default();
+        }
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
+    /// The accounts of this key may have changed; the receiver hears when they were applied.
+    pub(super) fn key(&self, id: KeyId) -> oneshot::Receiver<Result<()>> {
+        let (done, applied) = oneshot::channel();
+        self.waiting().keys.entry(id).or_default().waiters.push(done);
+        self.wake.notify_one();
+        applied
+    }
+
+    /// This key was deleted; it had these devices.
+    pub(super) fn deleted(&self, key: &Key) {
+        let mut waiting = self.waiting();
+        let work = waiting.keys.entry(key.id).or_default();
+        work.devices.extend(key.credentials.iter().map(|c| c.device.clone()));
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
+    /// This inbound may have changed; the receiver hears when it was applied.
+    pub(super) fn inbound(&self, tag: InboundTag) -> oneshot::Receiver<Result<()>> {
+        let (done, applied) = oneshot::channel();
+        self.waiting().inbounds.entry(tag).or_default().push(done);
+        self.wake.notify_one();
+        applied
+    }
+
+    /// Everything may have changed; the receiver hears how many steps it took.
+    pub(super) fn reconcile(&self) -> oneshot::Receiver<Result<usize>> {
+        let (done, applied) = oneshot::channel();
+        self.waiting().reconcile.get_or_insert_default().push(done);
+        self.wake.notify_one();
+        applied
+    }
+
+    /// Whether a key, or everything, waits or is being done.
+    pub(super) fn awaits(&self, key: KeyId) -> bool {
+        let waiting = self.waiting();
+        waiting.busy || waiting.reconcile.is_some() || waiting.keys.contains_key(&key)
+    }
+
+    /// How many keys and inbounds wait.
+    pub(super) fn len(&self) -> usize {
+        let waiting = self.waiting();
+        waiting.keys.len() + waiting.inbounds.len()
+    }
+
+    /// Tells those who wait for it that nothing is left to do.
+    pub(super) fn tell_idle(&self) {
+        self.idle.notify_waiters();
+    }
+
+    /// Returns when nothing waits and nothing is being done.
+    pub(super) async fn idle(&self) {
+        loop {
+            let idle = self.idle.notified();
+            {
+                let waiting = self.waiting();
+                let empty =
+                    waiting.keys.is_empty() && waiting.inbounds.is_empty() && waiting.reconcile.is_none();
+                if empty && !waiting.busy {
+                    return;
+                }
+            }
+            idle.await;
+        }
+    }
+
+    /// Takes what waits; nothing is told to those who wait for the end of all work.
+    pub(super) fn take(&self) -> Taken {
+        let mut waiting = self.waiting();
+        let reconcile = waiting.reconcile.take();
+        let inbounds = std::mem::take(&mut waiting.inbounds);
+        let keys = waiting.take_keys();
+        waiting.busy = reconcile.is_some() || !inbounds.is_empty() || !keys.is_empty();
+        Taken { reconcile, inbounds, keys }
+    }
+
+    /// Takes keys that wait, at most one batch.
+    pub(super) fn take_keys(&self) -> BTreeMap<KeyId, KeyWork> {
+        self.waiting().take_keys()
+    }
+}
+
+impl Waiting {
+    fn take_keys(&mut self) -> BTreeMap<KeyId, KeyWork> {
+        match self.keys.keys().nth(BATCH).copied() {
+            Some(next) => {
+                let rest = self.keys.split_off(&next);
+                std::mem::replace(&mut self.keys, rest)
+            }
+            None => std::mem::take(&mut self.keys),
+        }
+    }
+}
+
+/// Work that was taken from the queue.
+pub(super) struct Taken {
+    pub(super) reconcile: Option<Vec<oneshot::Sender<Result<usize>>>>,
+    pub(super) inbounds: BTreeMap<InboundTag, Vec<Done>>,
+    pub(super) keys: BTreeMap<KeyId, KeyWork>,
+}
+
+impl Taken {
+    pub(super) fn is_empty(&self) -> bool {
+        self.reconcile.is_none() && self.inbounds.is_empty() && self.keys.is_empty()
+    }
+}

@@ -1,0 +1,156 @@
+//! One server as the engine holds it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::queue::Queue;
+use super::{ServerParts, Shared, plan};
+use vpnkit_core::Result;
+use vpnkit_core::accounting::Baseline;
+use vpnkit_core::backend::{Account, Desired, DesiredState, ProtocolBackend, ServerRules, ServerState};
+use vpnkit_core::model::{Inbound, Key, KeyId, KeyQuery, KeyStatus, ServerId};
+use vpnkit_core::store::KeyStore;
+use vpnkit_core::traffic::TrafficSource;
+
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) backend: Arc<dyn ProtocolBackend>,
+    pub(super) rules: Arc<dyn ServerRules>,
+    pub(super) source: Arc<dyn TrafficSource>,
+    pub(super) address: String,
+    pub(super) queue: Queue,
+    /// Keys that the server refuses, and why: told once as an event, not at every try.
+    pub(super) rejected: Mutex<HashMap<KeyId, String>>,
+    /// The newest stored reading; `None` until it was loaded. The lock also keeps readings one after the other.
+    pub(super) baseline: tokio::sync::Mutex<Option<Option<Baseline>>>,
+    /// Why it could not be started; empty once it was.
+    failure: Mutex<Option<String>>,
+    /// It was started, and its counters were read before any account was added.
+    ready: AtomicBool,
+    /// Ends its work, and with the engine's that of every server.
+    pub(super) stop: CancellationToken,
+    pub(super) tasks: TaskTracker,
+}
+
+impl Server {
+    pub(super) fn new(parts: ServerParts, stop: CancellationToken) -> Self {
+        Self {
+            rules: parts.backend.rules(),
+            backend: parts.backend,
+            source: parts.source,
+            address: parts.address,
+            queue: Queue::default(),
+            rejected: Mutex::default(),
+            baseline: tokio::sync::Mutex::new(None),
+            failure: Mutex::default(),
+            ready: AtomicBool::new(false),
+            stop,
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    pub(super) fn id(&self) -> &ServerId {
+        self.backend.id()
+    }
+
+    /// Whether it takes work.
+    pub(super) fn is_up(&self) -> bool {
+        self.ready.load(Ordering::Acquire) && matches!(*self.backend.state().borrow(), ServerState::Up { .. })
+    }
+
+    /// Whether it answers; one that could not be started is down.
+    pub(super) fn state(&self) -> ServerState {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match failure {
+            Some(reason) => ServerState::Down { reason },
+            None => self.backend.state().borrow().clone(),
+        }
+    }
+
+    /// It could not be started; says whether that is new.
+    pub(super) fn failed(&self, reason: String) -> bool {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).replace(reason).is_none()
+    }
+
+    /// It was started, and takes work from now on.
+    pub(super) fn started(&self) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// Whether a key belongs on it.
+    pub(super) fn serves(&self, key: &Key, inbounds: &[Arc<Inbound>]) -> bool {
+        inbounds.iter().any(|inbound| inbound.runs_on(self.id()) && inbound.serves(key.id, &key.inbounds))
+    }
+
+    /// Its inbounds among all.
+    pub(super) fn own(&self, inbounds: &[Arc<Inbound>]) -> Vec<Arc<Inbound>> {
+        inbounds.iter().filter(|inbound| inbound.runs_on(self.id())).cloned().collect()
+    }
+
+    pub(super) fn desired(&self, store: &Arc<dyn KeyStore>) -> StoreDesired {
+        StoreDesired { store: Arc::clone(store), server: self.id().clone() }
+    }
+
+    /// Ends its work: reads the counters a last time and stops what was started.
+    pub(super) async fn finish(&self, shared: &Shared) {
+        const LAST_READING: Duration = Duration::from_secs(5);
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        if self.is_up() {
+            match tokio::time::timeout(LAST_READING, shared.collect(self)).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(e)) => tracing::warn!(server = %self.id(), error = %e, "the last reading failed"),
+                Err(_) => tracing::warn!(server = %self.id(), "the last reading took too long"),
+            }
+        }
+        if let Err(e) = self.backend.close().await {
+            tracing::warn!(server = %self.id(), error = %e, "closing failed");
+        }
+    }
+}
+
+/// What a server should hold, read from the store at the moment of asking.
+#[derive(Debug)]
+pub(super) struct StoreDesired {
+    store: Arc<dyn KeyStore>,
+    server: ServerId,
+}
+
+#[async_trait]
+impl Desired for StoreDesired {
+    async fn desired(&self) -> Result<DesiredState> {
+        // Before the rest is read: what happens meanwhile has a newer revision.
+        let revision = self.store.newest_event().await?;
+        let mut state = DesiredState { revision, inbounds: Vec::new() };
+        for inbound in self.store.inbounds().await? {
+            if inbound.runs_on(&self.server) {
+                state.inbounds.push((Arc::new(inbound), Vec::new()));
+            }
+        }
+        if state.inbounds.is_empty() {
+            return Ok(state);
+        }
+        let mut query =
+            KeyQuery { status: vec![KeyStatus::Active], limit: KeyQuery::MAX_LIMIT, ..KeyQuery::default() };
+        loop {
+            let page = self.store.find(&query).await?;
+            for key in &page.keys {
+                for (inbound, accounts) in &mut state.inbounds {
+                    accounts.extend(plan::accounts(key, inbound).collect::<Vec<Account>>());
+                }
+            }
+            match page.next {
+                Some(next) => query.page = Some(next),
+                None => return Ok(state),
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Servers.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use vpnkit_macros::operations;
+
+use super::server::Server;
+use super::{Engine, ServerParts, side_by_side};
+use vpnkit_core::backend::{Capabilities, ServerState};
+use vpnkit_core::model::{DurationText, NodeId, ServerId};
+use vpnkit_core::{Error, ErrorKind, Result};
+
+/// Whether a server answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ServerCondition {
+    /// Not started yet, or closed.
+    Stopped,
+    /// It answers.
+    Up,
+    /// It does not answer.
+    Down,
+}
+
+/// How a server does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ServerStatus {
+    /// `node/name`.
+    pub id: ServerId,
+    /// Its node.
+    pub node: NodeId,
+    /// Its program: `xray`.
+    pub program: String,
+    /// Name or IP that clients dial, unless an inbound has hosts of its own.
+    pub address: String,
+    /// Whether it answers.
+    pub state: ServerCondition,
+    /// Why it is down, in one line.
+    pub reason: Option<String>,
+    /// How many of its lifetimes were seen, when it answers: grows with each restart that was noticed.
+    pub lifetime: Option<u64>,
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// The program's version, when it answers.
+    pub version: Option<String>,
+    /// How long it has been running, when it answers.
+    #[serde(with = "vpnkit_core::model::optional_duration_text")]
+    #[schemars(with = "Option<DurationText>")]
+    pub uptime: Option<Duration>,
+    /// Keys and inbounds that it has not taken over yet.
+    pub pending: usize,
+}
+
+/// Adds and removes servers, tells how they do, and compares them with the store.
+#[derive(Clone, Debug)]
+pub struct Servers {
+    pub(super) engine: Engine,
+}
+
+#[operations(noun = "servers", handle = Engine::servers)]
+impl Servers {
+    /// Tells how every server of this process does.
+    #[operation(read)]
+    pub async fn status(&self) -> Result<Vec<ServerStatus>> {
+        self.engine.shared.open("servers.status")?;
+        let servers = self.engine.shared.servers().to_vec();
+        Ok(side_by_side(servers, |server| async move { server.status().await }).await)
+    }
+
+    /// Takes a server in and starts it; waits [`super::EngineOptions::start_wait`] for that. One that does not start is
+    /// `down`, and tried again.
+    ///
+    /// It belongs to this kit until [`Self::remove`] or the end; the configuration is what the next one begins with.
+    ///
+    /// Errors: `InvalidConfig` when there is one of this id.
+    pub async fn add_parts(&self, parts: ServerParts) -> Result<ServerStatus> {
+        const OP: &str = "servers.add";
+        let shared = &self.engine.shared;
+        shared.open(OP)?;
+        let (server, first) = shared.take_server(OP, parts)?;
+        shared.remember_addresses(OP).await?;
+        let _ = tokio::time::timeout(shared.options.start_wait, first).await;
+        Ok(server.status().await)
+    }
+
+    /// Reads the counters of a server a last time and stops driving it; a managed one ends. Its inbounds stay in the store,
+    /// and nobody is told of them until the server is added again.
+    ///
+    /// Errors: `NotFound`.
+    #[operation(change)]
+    pub async fn remove(&self, id: &ServerId) -> Result<()> {
+        let (servers, id) = (self.clone(), id.clone());
+        self.engine.run_to_completion("servers.remove", async move { servers.take(&id).await }).await
+    }
+
+    async fn take(&self, id: &ServerId) -> Result<()> {
+        const OP: &str = "servers.remove";
+        let server = self.server(OP, id)?;
+        let shared = &self.engine.shared;
+        {
+            let mut servers = shared.servers.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::make_mut(&mut servers).retain(|other| !Arc::ptr_eq(other, &server));
+        }
+        server.finish(shared).await;
+        shared.forget_address(OP, id).await
+    }
+
+    /// Compares a server with the store now and applies the difference; returns how many steps that took.
+    ///
+    /// Errors: `NotFound`; `Unavailable` when it does not answer; `Rejected` when it refuses some of it.
+    #[operation(change)]
+    pub async fn reconcile(&self, id: &ServerId) -> Result<usize> {
+        const OP: &str = "servers.reconcile";
+        let server = self.server(OP, id)?;
+        server.queue.reconcile().await.map_err(|_| Error::new(ErrorKind::Closed, OP, "vpnkit is closed"))?
+    }
+
+    /// The newest lines of a managed server's log, oldest first.
+    #[operation(read)]
+    pub fn log(&self, id: &ServerId, #[arg(positional, default = 100)] lines: usize) -> Result<Vec<String>> {
+        Ok(self.server("servers.log", id)?.backend.log(lines))
+    }
+
+    fn server(&self, op: &'static str, id: &ServerId) -> Result<Arc<Server>> {
+        self.engine.shared.open(op)?;
+        let servers = self.engine.shared.servers();
+        let found = servers.iter().find(|server| server.id() == id);
+        found.cloned().ok_or_else(|| Error::new(ErrorKind::NotFound, op, "no such server").with("server", id))
+    }
+}
+
+impl Server {
+    async fn status(&self) -> ServerStatus {
+        /// A server that does not tell how it does is no reason to wait for the others.
+        const LIMIT: Duration = Duration::from_secs(5);
+        let state = self.state();
+        let health = match state {
+            ServerState::Up { .. } => {
+                tokio::time::timeout(LIMIT, self.backend.health()).await.ok().and_then(Result::ok)
+            }
+            _ => None,
+        };
+        let (state, reason, lifetime) = match state {
+            ServerState::Stopped => (ServerCondition::Stopped, None, None),
+            ServerState::Up { lifetime } => (ServerCondition::Up, None, Some(lifetime)),
+            ServerState::Down { reason } => (ServerCondition::Down, Some(reason), None),
+        };
+        let (version, uptime) = health.map(|health| (health.version, health.uptime)).unzip();
+        ServerStatus {
+            id: self.id().clone(),
+            node: self.backend.node().clone(),
+            program: self.rules.program().to_owned(),
+            address: self.address.clone(),
+            state,
+            reason,
+            lifetime,
+            capabilities: self.backend.capabilities(),
+            version,
+            uptime,
+            pending: self.queue.len(),
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! What subscriptions are made with, as the store has it: settings, hosts, templates, signing secrets.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::Shared;
+use vpnkit_core::model::{Host, InboundTag, NodeId, Record, RecordQuery, ServerId};
+use vpnkit_core::store::{RecordOp, StoreTxn};
+use vpnkit_core::{Error, ErrorKind, Result, Secret};
+use vpnkit_subscription::SigningKeys;
+use vpnkit_subscription::{SubscriptionSettings, SubscriptionTemplate, Templates};
+
+const SETTINGS: &str = "settings";
+const SIGNING: &str = "signing";
+const HOSTS: &str = "hosts";
+const TEMPLATE: &str = "template";
+const SERVER: &str = "server";
+/// How old the cache may be when it is used: after that time the store is asked again.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// Read as a whole, replaced as a whole.
+#[derive(Debug, Default)]
+pub(super) struct SubscriptionCache {
+    pub(super) settings: Arc<SubscriptionSettings>,
+    pub(super) hosts: BTreeMap<(NodeId, InboundTag), Vec<Host>>,
+    pub(super) servers: BTreeMap<ServerId, ToldServer>,
+    pub(super) sources: BTreeMap<String, SubscriptionTemplate>,
+    pub(super) templates: Arc<Templates>,
+    pub(super) signing: SigningKeys,
+    /// 0 before there are secrets.
+    pub(super) signing_version: u64,
+}
+
+/// What a process that drives a server tells the others: they write its links.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ToldServer {
+    pub(super) address: String,
+    pub(super) program: String,
+}
+
+/// The cache and when it was read.
+#[derive(Debug)]
+pub(super) struct Held {
+    cache: Arc<SubscriptionCache>,
+    /// The store's when it was read; `None` before that.
+    revision: Option<u64>,
+    /// When the store was asked last.
+    read: Instant,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self { cache: Arc::default(), revision: None, read: Instant::now() }
+    }
+}
+
+/// Where the hosts of an inbound stand.
+pub(super) fn hosts_place(node: &NodeId, tag: &InboundTag) -> (String, String) {
+    (HOSTS.to_owned(), format!("{node}/{tag}"))
+}
+
+impl SubscriptionCache {
+    /// The one record of its kind that cannot be read does not keep the others; what makes every answer, settings and
+    /// signing secrets, must be right.
+    fn read(records: Vec<Record>) -> Result<Self> {
+        let mut cache = Self::default();
+        let mut templates = Templates::default();
+        for record in records {
+            match record.kind.as_str() {
+                SETTINGS => cache.settings = Arc::new(parsed(&record)?),
+                SIGNING => (cache.signing, cache.signing_version) = (parsed(&record)?, record.version),
+                kind => {
+                    if let Err(e) = cache.take(kind, &record, &mut templates) {
+                        tracing::warn!(kind, id = record.id, error = %e, "a record of this store cannot be used");
+                    }
+                }
+            }
+        }
+        cache.templates = Arc::new(templates);
+        Ok(cache)
+    }
+
+    fn take(&mut self, kind: &str, record: &Record, templates: &mut Templates) -> Result<()> {
+        let id = record.id.as_str();
+        match kind {
+            HOSTS => {
+                let (node, tag) = id.split_once('/').unwrap_or_default();
+                self.hosts.insert((NodeId::new(node)?, InboundTag::new(tag)?), parsed(record)?);
+            }
+            SERVER => drop(self.servers.insert(id.parse()?, parsed(record)?)),
+            TEMPLATE => {
+                let template: SubscriptionTemplate = parsed(record)?;
+                let added = templates.add(id, &template);
+                self.sources.insert(id.to_owned(), template);
+                added?;
+            }
+            // Of somebody else, or of a newer vpnkit.
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn parsed<T: DeserializeOwned>(record: &Record) -> Result<T> {
+    serde_json::from_str(record.body.expose()).map_err(|_| {
+        // Not the fault's own words: they may repeat what stands there.
+        Error::new(ErrorKind::StoreCorrupt, "store.records", "a record cannot be read")
+            .with("kind", &record.kind)
+            .with("id", &record.id)
+    })
+}
+
+impl Shared {
+    pub(super) fn cache(&self) -> Arc<SubscriptionCache> {
+        Arc::clone(&self.cache.read().unwrap_or_else(PoisonError::into_inner).cache)
+    }
+
+    pub(super) async fn reload_subscriptions(&self) -> Result<Arc<SubscriptionCache>> {
+        // One after the other, as with inbounds.
+        let _turn = self.reloading.lock().await;
+        // Before they are read: what is changed meanwhile is read again.
+        let revision = self.store.revision().await?;
+        let cache = Arc::new(SubscriptionCache::read(self.store.records(&RecordQuery::default()).await?)?);
+        *self.cache.write().unwrap_or_else(PoisonError::into_inner) =
+            Held { cache: Arc::clone(&cache), revision: Some(revision), read: Instant::now() };
+        Ok(cache)
+    }
+
+    /// The cache, at most some seconds old: another process may have changed it. What cannot be read again is served as it
+    /// was: customers do not pay for a store that is busy, or for a document that a newer vpnkit has written.
+    pub(super) async fn fresh_subscriptions(&self) -> Result<Arc<SubscriptionCache>> {
+        let known = {
+            let mut held = self.cache.write().unwrap_or_else(PoisonError::into_inner);
+            if held.read.elapsed() < FRESH {
+                return Ok(Arc::clone(&held.cache));
+            }
+            // Other callers take what there is while this one asks.
+            held.read = Instant::now();
+            held.revision
+        };
+        match self.refreshed(known).await {
+            Err(e) if e.kind() != ErrorKind::Closed => {
+                tracing::warn!(error = %e, "settings, hosts and templates could not be read again");
+                Ok(self.cache())
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// The cache, read again if the store is another than it was at the revision `known`; inbounds with it.
+    async fn refreshed(&self, known: Option<u64>) -> Result<Arc<SubscriptionCache>> {
+        if known.is_some() && known == Some(self.store.revision().await?) {
+            return Ok(self.cache());
+        }
+        self.reload_inbounds().await?;
+        self.reload_subscriptions().await
+    }
+
+    /// Writes a record, or removes it, and reads all of them again.
+    async fn put_record<T: Serialize>(
+        &self,
+        op: &'static str,
+        place: (String, String),
+        expected: Option<u64>,
+        value: Option<&T>,
+    ) -> Result<()> {
+        let body = value
+            .map(|value| Secret::reveal(|| serde_json::to_string(value)))
+            .transpose()
+            .map_err(|e| Error::new(ErrorKind::Unexpected, op, "it cannot be written").caused_by(e))?;
+        let put = match body {
+            Some(body) => RecordOp::Put { place, expected, index: None, body: Secret::new(body) },
+            None => RecordOp::Remove { place, expected },
+        };
+        self.store.commit(StoreTxn::new(self.clock.now(), [put])).await.map_err(|e| e.during(op))?;
+        self.reload_subscriptions().await.map(drop)
+    }
+
+    /// Tells other processes where this one's servers are reached.
+    pub(super) async fn remember_addresses(&self, op: &'static str) -> Result<()> {
+        for server in self.servers().iter() {
+            let told =
+                ToldServer { address: server.address.clone(), program: server.rules.program().to_owned() };
+            if self.cache().servers.get(server.id()) != Some(&told) {
+                self.put_record(op, (SERVER.to_owned(), server.id().to_string()), None, Some(&told)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes other processes forget a server.
+    pub(super) async fn forget_address(&self, op: &'static str, id: &ServerId) -> Result<()> {
+        self.put_record::<ToldServer>(op, (SERVER.to_owned(), id.to_string()), None, None).await
+    }
+
+    pub(super) async fn put_settings(&self, op: &'static str, settings: &SubscriptionSettings) -> Result<()> {
+        self.put_record(op, (SETTINGS.to_owned(), String::new()), None, Some(settings)).await
+    }
+
+    pub(super) async fn put_hosts(
+        &self,
+        op: &'static str,
+        place: (&NodeId, &InboundTag),
+        hosts: &[Host],
+    ) -> Result<()> {
+        let place = hosts_place(place.0, place.1);
+        self.put_record(op, place, None, (!hosts.is_empty()).then_some(&hosts)).await
+    }
+
+    pub(super) async fn put_template(
+        &self,
+        op: &'static str,
+        name: &str,
+        template: Option<&SubscriptionTemplate>,
+    ) -> Result<()> {
+        self.put_record(op, (TEMPLATE.to_owned(), name.to_owned()), None, template).await
+    }
+
+    /// Replaces the signing secrets that `cache` has. `Conflict` when somebody else has done so.
+    pub(super) async fn put_signing(
+        &self,
+        op: &'static str,
+        cache: &SubscriptionCache,
+        keys: &SigningKeys,
+    ) -> Result<()> {
+        self.put_record(op, (SIGNING.to_owned(), String::new()), Some(cache.signing_version), Some(keys))
+            .await
+    }
+
+    /// The cache, with secrets to sign with: made when they are needed first.
+    pub(super) async fn signing_cache(&self, op: &'static str) -> Result<Arc<SubscriptionCache>> {
+        let cache = self.fresh_subscriptions().await?;
+        if cache.signing_version > 0 {
+            return Ok(cache);
+        }
+        match self.put_signing(op, &cache, &SigningKeys::generate()).await {
+            // Another process was first.
+            Err(e) if e.kind() == ErrorKind::Conflict => self.reload_subscriptions().await,
+            outcome => outcome.map(|()| self.cache()),
+        }
+    }
+}

@@ -1,0 +1,433 @@
+//! Subscriptions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use vpnkit_macros::operations;
+
+use super::subscription_cache::SubscriptionCache;
+use super::{Engine, Shared};
+use vpnkit_core::model::{ClientDevice, Credential, Key, KeyPatch, KeyRef, KeyStatus, UsageQuery, UsageStep};
+use vpnkit_core::store::{DeviceOp, StoreTxn};
+use vpnkit_core::{Error, ErrorKind, Result, Timestamp};
+use vpnkit_subscription::{
+    Claim, Devices, Format, Language, PAGE_DAYS, Subject, SubscriptionResponse, SubscriptionSettings,
+    SubscriptionTemplate, detect,
+};
+
+/// How many devices are remembered for a key without a limit.
+const REMEMBERED: u32 = 50;
+/// How long a device may go unrecorded: not every fetch is a write.
+const SEEN_EVERY: Duration = Duration::from_secs(3_600);
+/// The longest id of a device.
+const DEVICE_ID_MAX: usize = 128;
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RenderOptions {
+    /// Its `User-Agent`, or the beginning of it: `Happ/3`, `clash-verge`.
+    pub client: Option<String>,
+    /// The format, whoever asks.
+    pub format: Option<Format>,
+    /// The language of the page.
+    pub language: Option<Language>,
+}
+
+impl RenderOptions {
+    /// What this client reads.
+    pub fn client(user_agent: impl Into<String>) -> Self {
+        Self { client: Some(user_agent.into()), ..Self::default() }
+    }
+
+    /// This format.
+    #[must_use]
+    pub fn format(format: Format) -> Self {
+        Self { format: Some(format), ..Self::default() }
+    }
+}
+
+/// Subscriptions: URLs, answers for clients, settings, templates, devices.
+#[derive(Clone, Debug)]
+pub struct Subscriptions {
+    pub(super) engine: Engine,
+}
+
+#[operations(noun = "subscriptions", handle = Engine::subscriptions)]
+impl Subscriptions {
+    /// The settings.
+    #[operation(read)]
+    pub async fn settings(&self) -> Result<SubscriptionSettings> {
+        Ok((*self.shared("subscriptions.settings")?.reload_subscriptions().await?.settings).clone())
+    }
+
+    /// Replaces the settings, for every process that uses this store.
+    ///
+    /// Errors: `InvalidInput` with the `field`.
+    #[operation(change)]
+    pub async fn configure(&self, #[arg(record)] settings: SubscriptionSettings) -> Result<()> {
+        const OP: &str = "subscriptions.configure";
+        settings.validate()?;
+        let shared = self.shared(OP)?;
+        let cache = shared.fresh_subscriptions().await?;
+        for (i, rule) in settings.clients.iter().enumerate() {
+            if let Format::Template(name) = &rule.format
+                && !cache.sources.contains_key(name)
+            {
+                let field = format!("clients[{i}].format");
+                return Err(Error::invalid(OP, &field, "there is no such template").with("template", name));
+            }
+        }
+        shared.put_settings(OP, &settings).await
+    }
+
+    /// The token of a key: 28 letters, the same until its links are revoked or the signing secret is rotated.
+    ///
+    /// Errors: `NotFound`.
+    #[operation(read)]
+    pub async fn token(&self, key: impl Into<KeyRef>) -> Result<String> {
+        const OP: &str = "subscriptions.token";
+        let shared = self.shared(OP)?;
+        let key = shared.resolve(OP, &key.into()).await?;
+        shared.token(OP, &key).await
+    }
+
+    /// The URL of a key's subscription.
+    ///
+    /// Errors: `NotFound`; `InvalidConfig` when the settings have no `base_url`.
+    #[operation(read)]
+    pub async fn url(&self, key: impl Into<KeyRef>) -> Result<String> {
+        const OP: &str = "subscriptions.url";
+        let shared = self.shared(OP)?;
+        let key = shared.resolve(OP, &key.into()).await?;
+        let token = shared.token(OP, &key).await?;
+        url(&shared.fresh_subscriptions().await?.settings, &token).ok_or_else(|| {
+            Error::new(ErrorKind::InvalidConfig, OP, "it is not known where subscriptions are served")
+                .with("field", "base_url")
+                .hint("set `base_url` in the settings of subscriptions")
+        })
+    }
+
+    /// A key's subscription as a client gets it, devices aside.
+    ///
+    /// Errors: `NotFound` for the key or a template.
+    #[operation(read)]
+    pub async fn render(
+        &self,
+        key: impl Into<KeyRef>,
+        #[arg(spread)] target: RenderOptions,
+    ) -> Result<SubscriptionResponse> {
+        const OP: &str = "subscriptions.render";
+        let shared = self.shared(OP)?;
+        let key = shared.resolve(OP, &key.into()).await?;
+        let cache = shared.fresh_subscriptions().await?;
+        let agent = target.client.as_deref().unwrap_or_default();
+        let format = target.format.unwrap_or_else(|| detect(&cache.settings.clients, agent, "").format);
+        let token = shared.token(OP, &key).await?;
+        let asked = Asked { format: &format, devices: Devices::Free, language: target.language, known: None };
+        shared.respond(&cache, key, &token, asked).await
+    }
+
+    /// The answer to an HTTP request for a subscription. `headers` are the request's, in any case and order; `format`
+    /// is what stands after the token in the URL, if anything does.
+    ///
+    /// A token that is not valid, or no longer, is an answer with status 404, as is an unknown `format`; only a
+    /// failure of the store is an error.
+    #[operation(read, anyone)]
+    pub async fn for_request(
+        &self,
+        token: &str,
+        #[arg(format = "headers")] headers: &[(String, String)],
+        #[arg(positional)] format: Option<&str>,
+    ) -> Result<SubscriptionResponse> {
+        const OP: &str = "subscriptions.for_request";
+        let shared = self.shared(OP)?;
+        let (cache, now) =
+            (shared.fresh_subscriptions().await.map_err(|e| e.during(OP))?, shared.clock.now());
+        let Some(key) = shared.key_of(&cache, token, now).await.map_err(|e| e.during(OP))? else {
+            return Ok(SubscriptionResponse::not_found());
+        };
+        let header = |name: &str| {
+            headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+        };
+        let (agent, accept) =
+            (header("user-agent").unwrap_or_default(), header("accept").unwrap_or_default());
+        let format = match format.filter(|format| !format.is_empty()) {
+            None => detect(&cache.settings.clients, agent, accept).format,
+            Some(code) => match code.parse() {
+                Ok(Format::Template(name)) if !cache.sources.contains_key(&name) => {
+                    return Ok(SubscriptionResponse::not_found());
+                }
+                Ok(format) => format,
+                Err(_) => return Ok(SubscriptionResponse::not_found()),
+            },
+        };
+        let devices = match (key.status, &format) {
+            (KeyStatus::Active, Format::Page)
+            | (KeyStatus::Disabled | KeyStatus::Limited | KeyStatus::Expired, _) => Devices::Free,
+            (KeyStatus::Active, _) => {
+                let limit = key.device_limit.or(cache.settings.device_limit);
+                let device = device(&key, &header, now);
+                shared.seen(device, limit, cache.settings.require_device).await.map_err(|e| e.during(OP))?
+            }
+        };
+        let language = header("accept-language").and_then(Language::accepted);
+        let asked = Asked { format: &format, devices, language, known: header("if-none-match") };
+        shared.respond(&cache, key, token, asked).await
+    }
+
+    /// Makes every token and URL of the key that was given out worthless, at once. With `new_credentials` whoever has
+    /// its share links is out too.
+    ///
+    /// Errors: `NotFound`.
+    #[operation(change)]
+    pub async fn revoke(
+        &self,
+        key: impl Into<KeyRef>,
+        #[arg(default = false)] new_credentials: bool,
+    ) -> Result<Key> {
+        const OP: &str = "subscriptions.revoke";
+        let shared = self.shared(OP)?;
+        let key = shared.resolve(OP, &key.into()).await?;
+        let mut patch = KeyPatch { revoke_links: true, ..KeyPatch::default() };
+        if new_credentials {
+            for old in &key.credentials {
+                let secret = shared.issue(old.protocol()).await?;
+                patch.credentials.push(Credential { device: old.device.clone(), secret });
+            }
+        }
+        self.engine.keys().patch(OP, key.id.into(), patch, None).await
+    }
+
+    /// A new secret signs from now on. Tokens of those before are honoured for `keep` longer: clients that fetch in
+    /// that time need nothing new only while their URL is valid, so send out the new URLs. Zero ends all of them at
+    /// once, as after a leak.
+    ///
+    /// Errors: `Conflict` when another process does the same.
+    #[operation(change)]
+    pub async fn rotate_secret(&self, keep: Duration) -> Result<()> {
+        const OP: &str = "subscriptions.rotate_secret";
+        let shared = self.shared(OP)?;
+        shared.signing_cache(OP).await?;
+        let cache = shared.reload_subscriptions().await?;
+        let mut keys = cache.signing.clone();
+        keys.rotate(shared.clock.now(), keep);
+        shared.put_signing(OP, &cache, &keys).await
+    }
+
+    /// The operator's templates, by name.
+    #[operation(read)]
+    pub async fn templates(&self) -> Result<BTreeMap<String, SubscriptionTemplate>> {
+        Ok(self.shared("subscriptions.templates")?.reload_subscriptions().await?.sources.clone())
+    }
+
+    /// Adds a template, or replaces the one of its name (1 to 32 of `a-z 0-9 _ -`). It is checked first.
+    ///
+    /// Errors: `InvalidInput` about `name`, `content_type` or `source`, with the `line`.
+    #[operation(change)]
+    pub async fn put_template(
+        &self,
+        name: &str,
+        #[arg(record)] template: SubscriptionTemplate,
+    ) -> Result<()> {
+        const OP: &str = "subscriptions.put_template";
+        let shared = self.shared(OP)?;
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
+        if name.is_empty() || name.len() > 32 || !name.bytes().all(allowed) {
+            return Err(Error::invalid(OP, "name", "1 to 32 of a-z 0-9 _ - are allowed"));
+        }
+        // A template may take its time; nobody else should wait for it.
+        let checked = template.clone();
+        tokio::task::spawn_blocking(move || checked.check())
+            .await
+            .map_err(|e| Error::new(ErrorKind::Unexpected, OP, "the check did not end").caused_by(e))??;
+        shared.put_template(OP, name, Some(&template)).await
+    }
+
+    /// Removes a template.
+    ///
+    /// Errors: `NotFound`; `Conflict` while a rule of the settings uses it.
+    #[operation(change)]
+    pub async fn remove_template(&self, name: &str) -> Result<()> {
+        const OP: &str = "subscriptions.remove_template";
+        let shared = self.shared(OP)?;
+        let cache = shared.reload_subscriptions().await?;
+        let fault = |kind, message| Err(Error::new(kind, OP, message).with("template", name));
+        if !cache.sources.contains_key(name) {
+            return fault(ErrorKind::NotFound, "no such template");
+        }
+        if cache.settings.clients.iter().any(|rule| matches!(&rule.format, Format::Template(n) if n == name))
+        {
+            return fault(ErrorKind::Conflict, "a rule of the settings uses it");
+        }
+        shared.put_template(OP, name, None).await
+    }
+
+    /// The devices that have fetched a key's subscription, the one that came first first.
+    ///
+    /// Errors: `NotFound`.
+    #[operation(read)]
+    pub async fn devices(&self, key: impl Into<KeyRef>) -> Result<Vec<ClientDevice>> {
+        const OP: &str = "subscriptions.devices";
+        let shared = self.shared(OP)?;
+        let key = shared.resolve(OP, &key.into()).await?;
+        shared.store.devices(key.id).await.map_err(|e| e.during(OP))
+    }
+
+    /// Forgets a device of a key, or with `None` all of them: there is room for another one.
+    ///
+    /// Errors: `NotFound`.
+    #[operation(change)]
+    pub async fn forget_device(
+        &self,
+        key: impl Into<KeyRef>,
+        #[arg(required)] id: Option<String>,
+    ) -> Result<()> {
+        const OP: &str = "subscriptions.forget_device";
+        let shared = self.shared(OP)?;
+        let key = shared.resolve(OP, &key.into()).await?.id;
+        let forget = DeviceOp::Forget { key, id };
+        let txn = StoreTxn::new(shared.clock.now(), vec![forget]);
+        shared.store.commit(txn).await.map(drop).map_err(|e| e.during(OP))
+    }
+
+    fn shared(&self, operation: &'static str) -> Result<&Shared> {
+        self.engine.shared.open(operation)?;
+        Ok(&self.engine.shared)
+    }
+}
+
+fn url(settings: &SubscriptionSettings, token: &str) -> Option<String> {
+    settings.base_url.as_ref().map(|base| format!("{}/{token}", base.trim_end_matches('/')))
+}
+
+/// The device that a request names; `None` when it names none that could be one.
+fn device<'h>(key: &Key, header: &impl Fn(&str) -> Option<&'h str>, now: Timestamp) -> Option<ClientDevice> {
+    let id = header("x-hwid")?;
+    if id.is_empty() || id.len() > DEVICE_ID_MAX || !id.bytes().all(|b| b.is_ascii_graphic()) {
+        return None;
+    }
+    let text = |name: &str| {
+        let text: String = header(name)?.chars().filter(|c| !c.is_control()).take(128).collect();
+        (!text.is_empty()).then_some(text)
+    };
+    Some(ClientDevice {
+        key: key.id,
+        id: id.to_owned(),
+        os: text("x-device-os"),
+        os_version: text("x-ver-os"),
+        model: text("x-device-model"),
+        user_agent: text("user-agent"),
+        first_seen: now,
+        last_seen: now,
+    })
+}
+
+/// What is asked for, and by whom.
+struct Asked<'a> {
+    format: &'a Format,
+    devices: Devices,
+    language: Option<Language>,
+    /// The tag of what the client has already.
+    known: Option<&'a str>,
+}
+
+impl Shared {
+    async fn token(&self, op: &'static str, key: &Key) -> Result<String> {
+        let cache = self.signing_cache(op).await?;
+        cache
+            .signing
+            .sign(Claim { key: key.id, revision: key.link_revision })
+            .ok_or_else(|| Error::new(ErrorKind::Unexpected, op, "there is no secret to sign with"))
+    }
+
+    /// The key of a token; `None` when it is not one, or was revoked.
+    async fn key_of(&self, cache: &SubscriptionCache, token: &str, now: Timestamp) -> Result<Option<Key>> {
+        let Some(claim) = cache.signing.verify(token, now) else { return Ok(None) };
+        let key = self.store.key(&KeyRef::Id(claim.key)).await?;
+        Ok(key.filter(|key| key.link_revision == claim.revision))
+    }
+
+    /// Records a device, unless it was lately.
+    async fn seen(
+        &self,
+        device: Option<ClientDevice>,
+        limit: Option<u32>,
+        required: bool,
+    ) -> Result<Devices> {
+        let Some(device) = device else {
+            return Ok(if required && limit.is_some() { Devices::Unnamed } else { Devices::Free });
+        };
+        let held = if limit.is_some() { Devices::Bound } else { Devices::Free };
+        let known = self.store.devices(device.key).await?;
+        let fresh = |d: &ClientDevice| {
+            d.id == device.id
+                && d.user_agent == device.user_agent
+                && device.last_seen.since(d.last_seen) < SEEN_EVERY
+        };
+        // A limit that was lowered since lets those stay that came first.
+        let most = usize::try_from(limit.unwrap_or(REMEMBERED)).unwrap_or(usize::MAX);
+        let place = known.iter().position(|d| d.id == device.id).unwrap_or(known.len());
+        if place >= most {
+            return Ok(if limit.is_some() { Devices::Full } else { Devices::Free });
+        }
+        if known.iter().any(fresh) {
+            return Ok(held);
+        }
+        let at = device.last_seen;
+        let see = DeviceOp::See { device: Box::new(device), limit: Some(limit.unwrap_or(REMEMBERED)) };
+        match self.store.commit(StoreTxn::new(at, vec![see])).await {
+            Ok(_) => Ok(held),
+            Err(e) if e.kind() == ErrorKind::Closed => Err(e),
+            Err(e) if e.kind() == ErrorKind::LimitReached => {
+                Ok(if limit.is_some() { Devices::Full } else { Devices::Free })
+            }
+            Err(e) => {
+                // A full or busy store must not keep customers out; the device is recorded when it comes again.
+                tracing::warn!(error = %e, "a device could not be recorded");
+                Ok(held)
+            }
+        }
+    }
+
+    async fn respond(
+        &self,
+        cache: &SubscriptionCache,
+        key: Key,
+        token: &str,
+        asked: Asked<'_>,
+    ) -> Result<SubscriptionResponse> {
+        let Asked { format, devices, language, known } = asked;
+        let now = self.clock.now();
+        let mut subject = Subject {
+            endpoints: self.endpoints(&key, cache, now)?,
+            settings: Arc::clone(&cache.settings),
+            templates: Arc::clone(&cache.templates),
+            key,
+            now,
+            url: url(&cache.settings, token),
+            devices,
+            usage: Vec::new(),
+            language,
+        };
+        if *format != Format::Page {
+            return subject.respond(format, known);
+        }
+        let query = UsageQuery {
+            key: Some(subject.key.id),
+            node: None,
+            from: now.minus(Duration::from_secs(PAGE_DAYS * 86_400)),
+            to: now.plus(Duration::from_secs(1)),
+            step: UsageStep::Day,
+        };
+        subject.usage = self.store.usage(&query).await?;
+        let known = known.map(str::to_owned);
+        // QR codes take milliseconds; nobody else should wait for them.
+        tokio::task::spawn_blocking(move || subject.respond(&Format::Page, known.as_deref())).await.map_err(
+            |e| Error::new(ErrorKind::Unexpected, "subscriptions.page", "the page was not made").caused_by(e),
+        )?
+    }
+}

@@ -1,0 +1,161 @@
+//! Traffic.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize, Serializer};
+use vpnkit_macros::operations;
+
+use super::{Collected, Engine, side_by_side};
+use vpnkit_core::model::{HistoryQuery, KeyId, KeyRef, UsagePoint, UsageQuery, UsageStep};
+use vpnkit_core::traffic::OnlineKey;
+use vpnkit_core::{Error, Result, Timestamp};
+use vpnkit_subscription::{Theme, UsageChart};
+
+/// Shows traffic over time and who is online.
+#[derive(Clone, Debug)]
+pub struct TrafficView {
+    pub(super) engine: Engine,
+}
+
+/// What a picture is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageFormat {
+    /// Pixels, for messengers.
+    #[default]
+    Png,
+    /// Lines, for web pages.
+    Svg,
+}
+
+/// A picture; in JSON in base64.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image(pub Vec<u8>);
+
+impl Serialize for Image {
+    fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        s.serialize_str(&STANDARD.encode(&self.0))
+    }
+}
+
+impl JsonSchema for Image {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Image".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "base64" })
+    }
+}
+
+impl TrafficView {
+    /// Makes a chart of a key's traffic over the last `days`, today included.
+    ///
+    /// Errors: `NotFound`; `InvalidInput` about `days` unless it is 1 to 366.
+    pub async fn chart(&self, key: impl Into<KeyRef>, days: u32) -> Result<UsageChart> {
+        const OP: &str = "traffic.chart";
+        const DAY: u64 = 86_400;
+        self.engine.shared.open(OP)?;
+        if !(1..=366).contains(&days) {
+            return Err(Error::invalid(OP, "days", "must be 1 to 366").with("value", days));
+        }
+        let key = self.engine.shared.resolve(OP, &key.into()).await?.id;
+        let to = self.engine.shared.clock.now().day().plus(Duration::from_secs(DAY));
+        let from = to.minus(Duration::from_secs(u64::from(days) * DAY));
+        let query = UsageQuery { key: Some(key), node: None, from, to, step: UsageStep::Day };
+        let points = self.engine.shared.store.usage(&query).await.map_err(|e| e.during(OP))?;
+        UsageChart::new(&points, from, to, UsageStep::Day)
+    }
+}
+
+#[operations(noun = "traffic", handle = Engine::traffic)]
+impl TrafficView {
+    /// Returns traffic over time, oldest first; steps without traffic are left out.
+    ///
+    /// Errors: `NotFound` for the key.
+    #[operation(read)]
+    pub async fn history(&self, #[arg(spread)] query: HistoryQuery) -> Result<Vec<UsagePoint>> {
+        const OP: &str = "traffic.history";
+        let shared = &self.engine.shared;
+        shared.open(OP)?;
+        let key = match &query.key {
+            Some(key) => Some(shared.resolve(OP, key).await?.id),
+            None => None,
+        };
+        let query = UsageQuery {
+            key,
+            node: query.node,
+            from: query.since.unwrap_or_default(),
+            to: query.until.unwrap_or(Timestamp::MAX),
+            step: query.step,
+        };
+        shared.store.usage(&query).await.map_err(|e| e.during(OP))
+    }
+
+    /// Draws a chart of a key's traffic over the last `days` (1 to 366, today included), for bots to send. `width` is in
+    /// pixels, 200 to 4,096.
+    ///
+    /// Errors: `NotFound`; `InvalidInput` about `days` or `width`.
+    #[operation(read, name = "chart")]
+    pub async fn chart_image(
+        &self,
+        key: impl Into<KeyRef>,
+        #[arg(positional, default = 30)] days: u32,
+        #[arg(default = Theme::Light)] theme: Theme,
+        #[arg(default = ImageFormat::Png)] format: ImageFormat,
+        #[arg(default = 1_080)] width: u32,
+    ) -> Result<Image> {
+        let chart = self.chart(key, days).await?;
+        match format {
+            ImageFormat::Png => chart.to_png(theme, width).map(Image),
+            ImageFormat::Svg => Ok(Image(chart.to_svg(theme).into_bytes())),
+        }
+    }
+
+    /// Reads every server that answers now, instead of at the next interval.
+    #[operation(change)]
+    pub async fn collect(&self) -> Result<Vec<Collected>> {
+        const OP: &str = "traffic.collect";
+        self.engine.shared.open(OP)?;
+        self.engine.shared.collect_all().await.map_err(|e| e.during(OP))
+    }
+
+    /// Returns the keys with open connections on any server that answers, sorted by id.
+    #[operation(read)]
+    pub async fn online(&self) -> Result<Vec<OnlineKey>> {
+        const OP: &str = "traffic.online";
+        self.engine.shared.open(OP)?;
+        let mut all: BTreeMap<KeyId, OnlineKey> = BTreeMap::new();
+        let asked = side_by_side(self.engine.shared.up(), |server| async move {
+            server.source.online().await.unwrap_or_else(|e| {
+                tracing::warn!(server = %server.id(), error = %e, "who is online is not known");
+                Vec::new()
+            })
+        });
+        for online in asked.await.into_iter().flatten() {
+            let known = all.entry(online.key);
+            known
+                .or_insert_with(|| OnlineKey { key: online.key, addresses: Vec::new() })
+                .addresses
+                .extend(online.addresses);
+        }
+        Ok(all.into_values().collect())
+    }
+
+    /// Returns where one key is online from; `None` when it is not.
+    ///
+    /// Errors: `NotFound`.
+    #[operation(read)]
+    pub async fn online_key(&self, key: impl Into<KeyRef>) -> Result<Option<OnlineKey>> {
+        let key = self.engine.shared.resolve("traffic.online_key", &key.into()).await?.id;
+        Ok(self.online().await?.into_iter().find(|online| online.key == key))
+    }
+}

@@ -1,0 +1,277 @@
+//! One worker a server: takes keys and inbounds that changed, reads what the store says of them now, and applies it.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use super::drive::spread;
+use super::queue::{KeyWork, Taken};
+use super::server::Server;
+use super::{Shared, plan};
+use vpnkit_core::backend::{Change, Desired as _};
+use vpnkit_core::model::{EventKind, Inbound, InboundTag, Key, KeyId, KeyStatus, NewEvent};
+use vpnkit_core::store::{StoreOp, StoreTxn};
+use vpnkit_core::{Error, ErrorKind, Result};
+
+/// Steps of a reconcile between two looks at waiting work.
+const CHUNK: usize = 1024;
+
+/// Works until the engine stops.
+pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>) {
+    let mut retry = Backoff::default();
+    loop {
+        let taken = server.queue.take();
+        if taken.is_empty() {
+            server.queue.tell_idle();
+            tokio::select! {
+                () = server.stop.cancelled() => return,
+                () = server.queue.wake.notified() => {}
+                () = tokio::time::sleep(spread(retry.next(shared.options.reconcile_every))) => drop(server.queue.reconcile()),
+            }
+            continue;
+        }
+        // Stopping in the middle of a step is fine: the store is the truth, the next start compares.
+        let step = tokio::select! {
+            () = server.stop.cancelled() => return,
+            step = work(&shared, &server, taken) => step,
+        };
+        match step {
+            Ok(()) => retry.reset(),
+            Err(e) => {
+                retry.grow();
+                tracing::debug!(server = %server.id(), error = %e, "work is left for the next reconcile");
+            }
+        }
+    }
+}
+
+/// When to compare again by itself: after the interval, or soon after a failure.
+#[derive(Default)]
+struct Backoff(u32);
+
+impl Backoff {
+    fn reset(&mut self) {
+        self.0 = 0;
+    }
+
+    fn grow(&mut self) {
+        self.0 = (self.0 + 1).min(7);
+    }
+
+    fn next(&self, usual: Duration) -> Duration {
+        match self.0 {
+            0 => usual,
+            failures => Duration::from_millis(250).saturating_mul(1 << failures).min(usual),
+        }
+    }
+}
+
+async fn work(shared: &Shared, server: &Server, taken: Taken) -> Result<()> {
+    let mut outcome = Ok(());
+    for (tag, waiters) in taken.inbounds {
+        let result = inbound(shared, server, &tag).await;
+        outcome = outcome.and(result.clone());
+        for waiter in waiters {
+            let _ = waiter.send(result.clone());
+        }
+    }
+    outcome = outcome.and(keys(shared, server, taken.keys).await);
+    if let Some(waiters) = taken.reconcile {
+        let result = reconcile(shared, server).await;
+        outcome = outcome.and(result.clone().map(drop));
+        for waiter in waiters {
+            let _ = waiter.send(result.clone());
+        }
+    }
+    outcome
+}
+
+fn down(server: &Server) -> Error {
+    Error::new(ErrorKind::Unavailable, "server.apply", "the server does not answer")
+        .with("server", server.id())
+}
+
+fn own_inbounds(shared: &Shared, server: &Server) -> Vec<Arc<Inbound>> {
+    server.own(&shared.inbounds())
+}
+
+/// Applies what the store says of these keys now.
+async fn keys(shared: &Shared, server: &Server, waiting: BTreeMap<KeyId, KeyWork>) -> Result<()> {
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    let result = if server.is_up() { sync(shared, server, &waiting).await } else { Err(down(server)) };
+    for (id, work) in waiting {
+        let answer = match &result {
+            Err(e) => Err(e.clone()),
+            Ok(failed) => failed.get(&id).cloned().map_or(Ok(()), Err),
+        };
+        for waiter in work.waiters {
+            let _ = waiter.send(answer.clone());
+        }
+    }
+    refused(result?.len())
+}
+
+fn refused(keys: usize) -> Result<()> {
+    if keys == 0 {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Rejected, "server.apply", "the server refused some keys").with("keys", keys))
+}
+
+/// Brings these keys' accounts to what the store says; returns the keys that the server refused.
+async fn sync(
+    shared: &Shared,
+    server: &Server,
+    work: &BTreeMap<KeyId, KeyWork>,
+) -> Result<BTreeMap<KeyId, Error>> {
+    let inbounds = own_inbounds(shared, server);
+    let ids: Vec<KeyId> = work.keys().copied().collect();
+    let keys: BTreeMap<KeyId, Key> = shared.store.keys(&ids).await?.into_iter().map(|k| (k.id, k)).collect();
+    let mut changes = Vec::new();
+    for (id, work) in work {
+        changes.extend(plan::sync(*id, keys.get(id), &work.devices, &inbounds));
+    }
+    let failed = apply(shared, server, &changes).await?;
+    let ended: Vec<KeyId> =
+        ids.iter().filter(|id| keys.get(id).is_none_or(|k| k.status != KeyStatus::Active)).copied().collect();
+    cut(server, &ended, &inbounds).await;
+    Ok(failed)
+}
+
+/// Cuts what is still open of keys that may no longer connect.
+async fn cut(server: &Server, ended: &[KeyId], inbounds: &[Arc<Inbound>]) {
+    if ended.is_empty() || !server.backend.capabilities().cut_live {
+        return;
+    }
+    match server.backend.disconnect(ended, inbounds).await {
+        Ok(0) => {}
+        Ok(connections) => tracing::debug!(server = %server.id(), connections, "connections were cut"),
+        Err(e) => tracing::warn!(server = %server.id(), error = %e, "connections could not be cut"),
+    }
+}
+
+async fn apply(shared: &Shared, server: &Server, changes: &[Change]) -> Result<BTreeMap<KeyId, Error>> {
+    let mut failed = BTreeMap::new();
+    if changes.is_empty() {
+        return Ok(failed);
+    }
+    let outcomes = server.backend.apply(changes).await?;
+    for (change, outcome) in changes.iter().zip(outcomes) {
+        match (plan::key_of(change), outcome) {
+            (Some(key), Err(e)) => drop(failed.insert(key, e)),
+            (None, Err(e)) => return Err(e),
+            (_, Ok(())) => {}
+        }
+    }
+    tell_refused(shared, server, changes, &failed).await?;
+    Ok(failed)
+}
+
+/// An event for each key that the server refuses and did not refuse before.
+async fn tell_refused(
+    shared: &Shared,
+    server: &Server,
+    changes: &[Change],
+    failed: &BTreeMap<KeyId, Error>,
+) -> Result<()> {
+    let fresh: Vec<KeyId> = {
+        let mut refused = server.rejected.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in changes.iter().filter_map(plan::key_of).filter(|key| !failed.contains_key(key)) {
+            refused.remove(&key);
+        }
+        let insert = |(key, e): (&KeyId, &Error)| {
+            refused.insert(*key, e.message().to_owned()).is_none().then_some(*key)
+        };
+        failed.iter().filter_map(insert).collect()
+    };
+    if fresh.is_empty() {
+        return Ok(());
+    }
+    let mut events = Vec::new();
+    for key in shared.store.keys(&fresh).await? {
+        if let Some(e) = failed.get(&key.id) {
+            tracing::warn!(server = %server.id(), key = %key.id, error = %e, "the server refuses a key");
+            let detail = format!("{}: {}", server.id(), e.message());
+            let kind = EventKind::KeyRejected;
+            events.push(StoreOp::Emit(NewEvent { kind, subject: key.subject(), detail }));
+        }
+    }
+    shared.store.commit(StoreTxn::new(shared.clock.now(), events)).await.map(drop)
+}
+
+/// Applies what the store says of one inbound now.
+async fn inbound(shared: &Shared, server: &Server, tag: &InboundTag) -> Result<()> {
+    if !server.is_up() {
+        return Err(down(server));
+    }
+    let desired = match own_inbounds(shared, server).into_iter().find(|i| i.tag == *tag) {
+        None => Change::RemoveInbound(tag.clone()),
+        Some(inbound) => {
+            let accounts = match inbound.dedicated_to {
+                Some(owner) => {
+                    let keys = shared.store.keys(&[owner]).await?;
+                    keys.iter().flat_map(|key| plan::accounts(key, &inbound)).collect()
+                }
+                None => {
+                    let all = server.desired(&shared.store).desired().await?;
+                    all.inbounds.into_iter().find(|(i, _)| i.tag == *tag).map(|(_, a)| a).unwrap_or_default()
+                }
+            };
+            Change::PutInbound(inbound, accounts)
+        }
+    };
+    let outcomes = server.backend.apply(std::slice::from_ref(&desired)).await?;
+    outcomes.into_iter().collect()
+}
+
+/// Compares everything and applies the difference; returns how many steps that took.
+async fn reconcile(shared: &Shared, server: &Server) -> Result<usize> {
+    if !server.is_up() {
+        return Err(down(server));
+    }
+    shared.reload_inbounds().await?;
+    shared.reload_subscriptions().await?;
+    let desired = server.desired(&shared.store).desired().await?;
+    let observed = server.backend.observe().await?;
+    let difference = plan::difference(server.rules.as_ref(), &desired, &observed);
+    drop((desired, observed));
+    let steps = difference.len();
+    if steps == 0 {
+        return Ok(0);
+    }
+    tracing::info!(server = %server.id(), steps, "reconciling");
+    let mut failed = 0;
+    failed += apply(shared, server, &difference.inbounds).await?.len();
+    // Keys that changed after the comparison are applied between the chunks; the old steps for them are void.
+    let mut newer = HashSet::new();
+    let mut ended = BTreeSet::new();
+    for chunk in difference.accounts.chunks(CHUNK) {
+        loop {
+            let waiting = server.queue.take_keys();
+            if waiting.is_empty() {
+                break;
+            }
+            newer.extend(waiting.keys().copied());
+            match keys(shared, server, waiting).await {
+                // Some of them are refused: those are told, the others go on.
+                Err(e) if e.kind() != ErrorKind::Rejected => return Err(e),
+                _ => {}
+            }
+        }
+        let current: Vec<Change> = chunk
+            .iter()
+            .filter(|change| plan::key_of(change).is_none_or(|key| !newer.contains(&key)))
+            .cloned()
+            .collect();
+        failed += apply(shared, server, &current).await?.len();
+        ended.extend(current.iter().filter_map(|change| match change {
+            Change::RemoveAccount(_, key, _) => Some(*key),
+            _ => None,
+        }));
+    }
+    cut(server, &ended.into_iter().collect::<Vec<_>>(), &own_inbounds(shared, server)).await;
+    refused(failed)?;
+    Ok(steps)
+}

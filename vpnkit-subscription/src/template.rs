@@ -1,0 +1,234 @@
+//! Formats of the operator's own.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use minijinja::value::Serde;
+use minijinja::{Environment, UndefinedBehavior, Value, context};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::clash::{self, Dialect};
+use crate::sing_box::{self, SingBoxForm};
+use crate::{link, sample, xray_json};
+use vpnkit_core::model::{Endpoint, Key};
+use vpnkit_core::subscription::percentage;
+use vpnkit_core::{Error, ErrorKind, Result, Timestamp};
+
+/// Steps that a template may take: a loop over a loop over everything ends.
+const FUEL: u64 = 2_000_000;
+/// The longest source.
+const SOURCE_MAX: usize = 256 * 1024;
+
+/// A format of the operator's own, in the language of Jinja.
+///
+/// It sees `title`, `url`, `now`, `notice` (lines, empty for a key that may connect), `key` (`id`, `name`, `label`,
+/// `status`, `used`, `data_limit`, `remaining`, `percentage`, `expires_at`) and `endpoints`, each with `remark`,
+/// `address`, `port`, `protocol`, `transport`, `security`, `secret`, `link`, and `xray`, `clash` and `sing_box`: the
+/// objects that these programs read, `none` where they cannot use the endpoint. Filters besides Jinja's own: `tojson`,
+/// `urlencode`, `base64`. Sizes are bytes, moments seconds since 1970. A name that is not there is an error.
+///
+/// ```
+/// use vpnkit_subscription::SubscriptionTemplate;
+/// let template = SubscriptionTemplate {
+///     content_type: "application/json".into(),
+///     source: r#"{"servers": [{% for e in endpoints %}{{ e.link|tojson }}{{ "," if not loop.last }}{% endfor %}]}"#.into(),
+/// };
+/// template.check()?;
+/// # Ok::<(), vpnkit_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubscriptionTemplate {
+    /// The media type of what it writes.
+    pub content_type: String,
+    /// Its text.
+    pub source: String,
+}
+
+impl SubscriptionTemplate {
+    const OP: &'static str = "subscriptions.put_template";
+
+    /// Writes subscriptions with every protocol, with a notice and with nothing, for a key with limits and one without.
+    /// What is said to be JSON must be.
+    ///
+    /// Errors: `InvalidInput` about `source` with the `line`, or about `content_type`.
+    pub fn check(&self) -> Result<()> {
+        let visible = self.content_type.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+        if !visible || !self.content_type.contains('/') || self.content_type.len() > 100 {
+            return Err(Error::invalid(Self::OP, "content_type", "must be a media type: text/plain"));
+        }
+        if self.source.len() > SOURCE_MAX {
+            return Err(Error::invalid(Self::OP, "source", "must have up to 256 KiB"));
+        }
+        let mut templates = Templates::default();
+        templates.add("check", self)?;
+        let (all, notice) = (sample::endpoints(), sample::notice());
+        // A key with everything and one with nothing; with a URL and without.
+        for (key, url) in [(sample::full_key(), Some("https://sub.test/s/x")), (sample::bare_key(), None)] {
+            for (endpoints, lines) in [(all.as_slice(), &[][..]), (&notice, &["notice"]), (&[], &["notice"])]
+            {
+                let view = View { key: &key, title: "VPN", url, now: Timestamp::default(), notice: lines };
+                let text = templates.render("check", &view, endpoints)?.1;
+                if self.content_type.contains("json") {
+                    serde_json::from_str::<serde::de::IgnoredAny>(&text).map_err(|e| {
+                        Error::invalid(Self::OP, "source", "does not write JSON")
+                            .with("endpoints", endpoints.len())
+                            .with("fault", e)
+                    })?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a template sees besides endpoints.
+#[derive(Debug)]
+pub(crate) struct View<'a> {
+    pub(crate) key: &'a Key,
+    pub(crate) title: &'a str,
+    pub(crate) url: Option<&'a str>,
+    pub(crate) now: Timestamp,
+    pub(crate) notice: &'a [&'a str],
+}
+
+/// Templates that were checked, ready to write.
+pub struct Templates {
+    environment: Environment<'static>,
+    types: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Templates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.types.keys()).finish()
+    }
+}
+
+impl Default for Templates {
+    fn default() -> Self {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+        environment.set_fuel(Some(FUEL));
+        environment.add_filter("base64", |text: String| STANDARD.encode(text));
+        Self { environment, types: BTreeMap::new() }
+    }
+}
+
+impl Templates {
+    /// Compiles a template.
+    pub fn add(&mut self, name: &str, template: &SubscriptionTemplate) -> Result<()> {
+        self.environment
+            .add_template_owned(name.to_owned(), template.source.clone())
+            .map_err(|e| fault(&e))?;
+        self.types.insert(name.to_owned(), template.content_type.clone());
+        Ok(())
+    }
+
+    /// The media type of the template and what it writes.
+    ///
+    /// Errors: `NotFound`, `InvalidInput`.
+    pub(crate) fn render(
+        &self,
+        name: &str,
+        view: &View<'_>,
+        endpoints: &[Endpoint],
+    ) -> Result<(&str, String)> {
+        let (Some(content_type), Ok(template)) = (self.types.get(name), self.environment.get_template(name))
+        else {
+            return Err(Error::new(ErrorKind::NotFound, "subscriptions.render", "no such template")
+                .with("template", name));
+        };
+        let key = view.key;
+        let text = template.render(context! {
+            title => view.title, url => view.url, now => view.now.as_secs(), notice => view.notice.iter().map(|line| Value::from(*line)).collect::<Vec<_>>(),
+            key => context! {
+                id => key.id.0,
+                name => key.name.as_ref().map(vpnkit_core::model::KeyName::as_str),
+                label => key.label.as_deref(),
+                status => key.status.code(),
+                used => key.used,
+                data_limit => key.data_limit.map(vpnkit_core::model::ByteSize::bytes),
+                remaining => key.remaining(),
+                percentage => percentage(key),
+                expires_at => key.expires_at.map(Timestamp::as_secs),
+            },
+            endpoints => endpoints.iter().map(shown).collect::<Vec<_>>(),
+        });
+        text.map(|text| (content_type.as_str(), text)).map_err(|e| fault(&e))
+    }
+}
+
+fn shown(endpoint: &Endpoint) -> Value {
+    let xray = xray_json::client(endpoint, 0).pointer("/outbounds/0").cloned();
+    context! {
+        remark => endpoint.remark.as_str(),
+        address => endpoint.address.as_str(),
+        port => endpoint.port,
+        protocol => endpoint.proxy.code(),
+        transport => endpoint.transport.code(),
+        security => endpoint.security.code(),
+        secret => endpoint.proxy.secret().expose(),
+        link => link(endpoint),
+        xray => Serde(xray),
+        clash => Serde(clash::value(Dialect::Mihomo, endpoint)),
+        sing_box => Serde(sing_box::outbound(SingBoxForm::V1_12, endpoint, &endpoint.remark)),
+    }
+}
+
+/// The source is the operator's, so its own words may be repeated; nothing of a customer stands in them.
+fn fault(error: &minijinja::Error) -> Error {
+    let told = match error.detail() {
+        Some(detail) => format!("{}: {detail}", error.kind()),
+        None => error.kind().to_string(),
+    };
+    let fault = Error::invalid(SubscriptionTemplate::OP, "source", told);
+    match error.line() {
+        Some(line) => fault.with("line", line),
+        None => fault,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn template(content_type: &str, source: &str) -> SubscriptionTemplate {
+        SubscriptionTemplate { content_type: content_type.into(), source: source.into() }
+    }
+
+    #[test]
+    fn faults_are_found_when_a_template_is_set() {
+        for (source, line) in [
+            ("{% for e in endpoints %}", "1"),
+            ("a\n{{ endpoints[0].nothing }}", "2"),
+            ("{{ missing }}", "1"),
+            ("{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}", "1"),
+            ("{{ key.name|nofilter }}", "1"),
+            // Not every key has a limit, an end or a name, and not every store a URL.
+            ("{{ key.data_limit // 1024 }}", "1"),
+            ("\n\n{{ key.name ~ '' if key.expires_at - now > 0 }}", "3"),
+            ("{{ url.split('/') }}", "1"),
+        ] {
+            let error = template("text/plain", source).check().unwrap_err();
+            assert_eq!((error.get("field"), error.get("line")), (Some("source"), Some(line)), "{source}");
+        }
+        let broken =
+            template("application/json", "[{% for e in endpoints %}{{ e.link|tojson }},{% endfor %}]");
+        assert_eq!(broken.check().unwrap_err().get("field"), Some("source"));
+        assert_eq!(template("plain\r\nx: y", "").check().unwrap_err().get("field"), Some("content_type"));
+    }
+
+    #[test]
+    fn a_template_sees_what_the_built_in_formats_write() {
+        template("text/plain", "{{ endpoints|map(attribute='link')|join('\n')|base64 }}").check().unwrap();
+        let clash = "proxies: {{ endpoints|map(attribute='clash')|select|list|tojson }}";
+        template("text/yaml", clash).check().unwrap();
+        let json = r#"{"who": {{ key.name|tojson }}, "out": {{ endpoints|map(attribute="sing_box")|select|list|tojson }},
+            "xray": {{ endpoints|map(attribute="xray")|list|tojson }}, "left": {{ key.remaining|tojson }}}"#;
+        template("application/json; charset=utf-8", json).check().unwrap();
+    }
+}
