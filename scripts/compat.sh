@@ -22,10 +22,10 @@ EOF
 }
 
 application oldest ''
-(cd "$work/oldest" && cargo update -q -p rusqlite --precise 0.37.0 && cargo check -q)
-echo "compat: vpnkit builds with rusqlite 0.37.0"
+(cd "$work/oldest" && cargo update -q -p rusqlite --precise 0.32.1 && cargo check -q)
+echo "compat: vpnkit builds with rusqlite 0.32.1"
 
 application beside-sqlx 'sqlx = { version = "0.9", default-features = false, features = ["runtime-tokio", "sqlite", "macros", "migrate"] }'
-(cd "$work/beside-sqlx" && cargo generate-lockfile -q && cargo check -q -p vpnkit-core)
+(cd "$work/beside-sqlx" && cargo generate-lockfile -q && cargo check -q -p vpnkit-sqlite)
 version=$(cd "$work/beside-sqlx" && cargo tree -q -i libsqlite3-sys --depth 1 | tr '\n' ' ')
 echo "compat: vpnkit resolves and builds beside sqlx: $version"

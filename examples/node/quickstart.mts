@@ -22,11 +22,9 @@ await using kit = await open({
   servers: [{ type: "managedXray", address, directory: `${directory}/xray`, binary }],
 });
 
-// Once: links contain the inbound's keys, so an inbound that exists is left as it is.
-if ((await kit.inbounds.get("reality")) === null) {
-  const security = Reality.generate(site, site.split(":")[0] ?? site);
-  await kit.inbounds.ensure({ tag: "reality", port: Number(port), protocol: { type: "vless", vision: true }, security });
-}
+// REALITY's keys are made the first time and kept from then on: links contain them.
+const security = new Reality({ dest: site, serverNames: [site.split(":")[0] ?? site] });
+await kit.inbounds.ensure({ tag: "reality", port: Number(port), protocol: { type: "vless", vision: true }, security });
 
 // The same payment twice is one key.
 let key = await kit.keys.create({ name: "alice", dataLimit: GiB(50), days: 30, idempotencyKey: "payment:1" });

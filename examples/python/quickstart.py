@@ -20,10 +20,9 @@ async def main() -> None:
     address = settings.get("VPN_ADDRESS", "vpn.example.com")
     xray = ManagedXray(address, f"{directory}/xray", binary=settings.get("XRAY", "xray"))
     async with vpnkit.open(f"sqlite:{directory}/keys.db", servers=[xray]) as kit:
-        # Once: links contain the inbound's keys, so an inbound that exists is left as it is.
-        if await kit.inbounds.get("reality") is None:
-            reality = Reality.generate(site, site.split(":")[0])
-            await kit.inbounds.ensure(Inbound("reality", port, Vless(vision=True), security=reality))
+        # REALITY's keys are made the first time and kept from then on: links contain them.
+        reality = Reality(site, [site.split(":")[0]])
+        await kit.inbounds.ensure(Inbound("reality", port, Vless(vision=True), security=reality))
 
         # The same payment twice is one key.
         key = await kit.keys.create("alice", data_limit=GiB(50), days=30, idempotency_key="payment:1")

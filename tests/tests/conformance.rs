@@ -19,7 +19,7 @@ use vpnkit::xray::{Xray, XrayConfig};
 use vpnkit::{Credential, CredentialKind, DeviceName, Inbound, KeyId, Protocol, Traffic};
 use vpnkit_core::async_trait;
 use vpnkit_testkit::traffic::Wire;
-use vpnkit_testkit::{FakeServer, backend, traffic};
+use vpnkit_testkit::{Counting, FakeServer, backend, traffic};
 
 fn plain(tag: &str) -> Inbound {
     inbound(tag, Protocol::Vless { vision: false })
@@ -29,8 +29,23 @@ mod fake_backend {
     use super::*;
 
     async fn subject() -> backend::Subject {
-        let backend = backend::started(Arc::new(FakeServer::new())).await;
-        backend::Subject { backend, inbound: plain("suite"), keep: Box::new(()) }
+        let backend = Arc::new(FakeServer::new());
+        let clients = Some(Arc::new(FakeClients(backend.clone())) as Arc<dyn backend::Clients>);
+        backend::Subject { backend, inbound: plain("suite"), clients, keep: Box::new(()) }
+    }
+
+    #[derive(Debug)]
+    struct FakeClients(Arc<FakeServer>);
+
+    #[async_trait]
+    impl backend::Clients for FakeClients {
+        async fn connect(&self, _inbound: &Inbound, account: &Account) {
+            self.0.pass(account.key, Traffic { up: 1, down: 1 });
+        }
+
+        async fn is_connected(&self, key: KeyId) -> bool {
+            self.0.is_online(key)
+        }
     }
 
     vpnkit_testkit::backend_conformance!(subject);
@@ -47,11 +62,12 @@ macro_rules! xray_backend {
                 let directory = tempfile::tempdir().unwrap();
                 let config =
                     XrayConfig::managed("127.0.0.1", directory.path().join("x")).binary(xray_binary());
-                let backend = backend::started(Arc::new(Xray::new(config).unwrap())).await;
-                backend::Subject { backend, inbound: inbound("suite", $protocol), keep: Box::new(directory) }
+                let (backend, inbound) = (Arc::new(Xray::new(config).unwrap()), inbound("suite", $protocol));
+                backend::Subject { backend, inbound, clients: None, keep: Box::new(directory) }
             }
 
-            vpnkit_testkit::backend_conformance!(subject);
+            // Cutting needs a network of its own: `tests/limits.rs` has it.
+            vpnkit_testkit::backend_conformance!(subject, not_run: [connections_of_ended_keys_are_cut]);
         }
     };
 }
@@ -84,15 +100,37 @@ mod fake_traffic {
         async fn restart(&self) {
             self.0.restart().await;
         }
+
+        async fn end(&self, key: KeyId) -> bool {
+            self.0.end_session(key)
+        }
     }
 
-    async fn subject() -> traffic::Subject {
-        let server = Arc::new(FakeServer::new());
+    async fn subject(counting: Counting) -> traffic::Subject {
+        let server = Arc::new(FakeServer::new().counting(counting));
         backend::started(server.clone()).await;
         traffic::Subject { source: server.clone(), wire: Arc::new(FakeWire(server)), keep: Box::new(()) }
     }
 
-    vpnkit_testkit::traffic_conformance!(subject);
+    mod accounts {
+        use super::*;
+
+        async fn accounts() -> traffic::Subject {
+            subject(Counting::Accounts).await
+        }
+
+        vpnkit_testkit::traffic_conformance!(accounts, not_run: [a_session_ends_once]);
+    }
+
+    mod sessions {
+        use super::*;
+
+        async fn sessions() -> traffic::Subject {
+            subject(Counting::Sessions).await
+        }
+
+        vpnkit_testkit::traffic_conformance!(sessions);
+    }
 }
 
 /// Real clients move real bytes.
@@ -150,6 +188,10 @@ impl Wire for XrayWire {
         testbed::within("it is back", Duration::from_secs(30), state.wait_for(up)).await.unwrap();
         self.install().await;
     }
+
+    async fn end(&self, _key: KeyId) -> bool {
+        false
+    }
 }
 
 mod xray_traffic {
@@ -167,5 +209,5 @@ mod xray_traffic {
         traffic::Subject { source, wire: Arc::new(wire), keep: Box::new(directory) }
     }
 
-    vpnkit_testkit::traffic_conformance!(subject);
+    vpnkit_testkit::traffic_conformance!(subject, not_run: [a_session_ends_once]);
 }

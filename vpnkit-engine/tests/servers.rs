@@ -12,13 +12,15 @@ use std::time::Duration;
 
 use vpnkit_core::backend::ProtocolBackend as _;
 use vpnkit_core::model::{
-    CreateKey, Cursor, EventKind, Inbound, InboundTag, NodeId, Protocol, ServerId, Traffic,
+    CreateKey, Cursor, EventKind, Inbound, InboundTag, NodeId, Protocol, Reality, Security, ServerId,
+    ShortId, Traffic,
 };
 use vpnkit_core::store::KeyStore;
 use vpnkit_core::store::memory::MemoryStore;
-use vpnkit_core::{ErrorKind, ManualClock};
+use vpnkit_core::{ErrorKind, ManualClock, Secret};
 use vpnkit_engine::engine::{Engine, EngineOptions, PlacementState, ServerCondition, ServerParts};
-use vpnkit_testkit::{FakeRules, FakeServer, Fault};
+use vpnkit_subscription::SettingsPatch;
+use vpnkit_testkit::{Counting, FakeRules, FakeServer, Fault};
 
 fn server(id: &str) -> Arc<FakeServer> {
     Arc::new(FakeServer::named(id.parse().unwrap()))
@@ -204,4 +206,90 @@ async fn a_process_without_servers_writes_the_links() {
     let [placed] = &other.keys().placement(key.id).await.unwrap()[..] else { panic!("one server") };
     assert_eq!((placed.server.as_str(), placed.state), ("main/fake", PlacementState::Unknown));
     assert_eq!(store.newest_event().await.unwrap(), other.events().newest().await.unwrap());
+}
+
+#[tokio::test]
+async fn reality_keys_that_are_left_out_are_kept() {
+    let server = server("main/fake");
+    let engine = engine(&[&server]).await;
+    let keyed = Reality {
+        private_key: Secret::new("private"),
+        public_key: "public".into(),
+        short_ids: vec![ShortId::generate()],
+        ..Reality::at("site.test:443", "site.test")
+    };
+    let with = |reality: &Reality| inbound("r", 443).security(Security::Reality(reality.clone()));
+    let first = engine.inbounds().ensure(with(&keyed)).await.unwrap();
+    let again = engine.inbounds().ensure(with(&Reality::at("site.test:443", "site.test"))).await.unwrap();
+    assert_eq!(first, again);
+    let newest = engine.events().newest().await.unwrap();
+    engine.inbounds().ensure(with(&Reality::at("site.test:443", "site.test"))).await.unwrap();
+    assert_eq!(engine.events().newest().await.unwrap(), newest, "nothing was changed");
+}
+
+#[tokio::test]
+async fn a_batch_says_which_of_its_requests_is_at_fault() {
+    let engine = engine(&[]).await;
+    engine.keys().create(CreateKey::named("taken")).await.unwrap();
+    let requests = ["a", "b", "taken"].map(CreateKey::named).to_vec();
+    let error = engine.keys().create_many(requests, None).await.unwrap_err();
+    assert_eq!((error.kind(), error.get("index")), (ErrorKind::AlreadyExists, Some("2")));
+}
+
+#[tokio::test]
+async fn settings_are_changed_a_field_at_a_time() {
+    let engine = engine(&[]).await;
+    let subscriptions = engine.subscriptions();
+    let patch = |json: &str| serde_json::from_str::<SettingsPatch>(json).unwrap();
+    subscriptions.update(patch(r#"{"title": "One", "support_url": "https://t.me/x"}"#)).await.unwrap();
+    let both = [
+        subscriptions.update(patch(r#"{"title": "Two", "support_url": null}"#)),
+        subscriptions.update(patch(r#"{"device_limit": 3}"#)),
+    ];
+    for outcome in futures_util::future::join_all(both).await {
+        outcome.unwrap();
+    }
+    let settings = subscriptions.settings().await.unwrap();
+    assert_eq!(
+        (settings.title.as_str(), settings.support_url, settings.device_limit),
+        ("Two", None, Some(3))
+    );
+    let bad = subscriptions.update(patch(r#"{"title": ""}"#)).await.unwrap_err();
+    assert_eq!((bad.kind(), bad.get("field")), (ErrorKind::InvalidInput, Some("title")));
+}
+
+#[tokio::test]
+async fn a_cursor_of_a_store_that_was_restored_is_told() {
+    let engine = engine(&[]).await;
+    let ahead = engine.events().read(Cursor(1_000), 10).await.unwrap_err();
+    assert_eq!((ahead.kind(), ahead.get("newest")), (ErrorKind::CursorExpired, Some("0")));
+    assert_eq!(
+        engine.events().stream(Cursor(1_000)).next().await.unwrap_err().kind(),
+        ErrorKind::CursorExpired
+    );
+}
+
+#[tokio::test]
+async fn sessions_are_counted_once() {
+    let server = Arc::new(FakeServer::new().counting(Counting::Sessions));
+    let engine = engine(&[&server]).await;
+    let key = engine.keys().create(CreateKey::named("alice")).await.unwrap().id;
+    let used = async || {
+        engine.tick().await.unwrap();
+        engine.keys().require(key).await.unwrap().used
+    };
+    server.pass(key, Traffic { up: 3, down: 4 });
+    assert_eq!(used().await, 7);
+    // Its last bytes pass between two readings, and a new session comes and goes.
+    server.pass(key, Traffic { up: 1, down: 1 });
+    server.end_session(key);
+    server.pass(key, Traffic { up: 10, down: 0 });
+    server.end_session(key);
+    assert_eq!(used().await, 19);
+    // What has ended is told until it is known to be stored: it stays counted once.
+    for _ in 0..3 {
+        assert_eq!(used().await, 19);
+    }
+    server.pass(key, Traffic { up: 1, down: 0 });
+    assert_eq!(used().await, 20);
 }

@@ -67,8 +67,9 @@ export { EventStream } from "./stream.js";
  * Opens the store, starts the servers and the background work. Close it in the end: `await kit.close()`, or
  * `await using kit = await open(…)`.
  *
- * Rejects with InvalidConfigError and every fault; StoreLockedError, StoreTooNewError, … of the store; BinaryMissingError,
- * PortInUseError, RejectedError, … of starting a server.
+ * A server that does not start is no error: it is `down`, `kit.servers.status()` and an event tell why, and it is tried again.
+ *
+ * Rejects with InvalidConfigError and every fault; StoreLockedError, StoreTooNewError, … of the store.
  */
 export async function open(config: Config, options: CallOptions = {}): Promise<Kit> {
   return new Kit(await opened(config, false, options));

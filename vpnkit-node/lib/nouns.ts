@@ -28,6 +28,7 @@ import {
   type RenderOptions,
   type ServerConfig,
   type ServerStatus,
+  type SettingsPatch,
   type SubscriptionSettings,
   type SubscriptionTemplate,
   type Theme,
@@ -53,6 +54,7 @@ import {
   writeKeyQuery,
   writeRenderOptions,
   writeServerConfig,
+  writeSettingsPatch,
   writeSubscriptionSettings,
   writeSubscriptionTemplate,
 } from "./records.js";
@@ -375,6 +377,18 @@ export class Subscriptions {
     const operation = "subscriptions.configure";
     const args = { settings: writeSubscriptionSettings(operation, settings) };
     return this.#calls.call(operation, args, () => undefined, options);
+  }
+
+  /**
+   * Changes what is given of the settings and keeps the rest, for every process that uses this store; returns all of
+   * them.
+   *
+   * Rejects with InvalidInputError with the `field`.
+   */
+  async update(patch: SettingsPatch, options?: CallOptions): Promise<Required<SubscriptionSettings>> {
+    const operation = "subscriptions.update";
+    const args = { patch: writeSettingsPatch(operation, patch) };
+    return this.#calls.call(operation, args, readSubscriptionSettings, options);
   }
 
   /**

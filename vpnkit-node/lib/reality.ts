@@ -8,22 +8,25 @@ export interface RealityParts {
   readonly dest: string;
   /** The names that clients may send; each key gets one of them. */
   readonly serverNames: readonly string[];
-  /** X25519, base64url without padding. */
-  readonly privateKey: string;
-  /** Belongs to `privateKey`; goes into links. */
-  readonly publicKey: string;
-  /** At least one; each key gets one of them. */
-  readonly shortIds: readonly string[];
+  /** X25519, base64url without padding. Left out, it is the one that the inbound has, or a new one. */
+  readonly privateKey?: string | undefined;
+  /** Belongs to `privateKey`; goes into links. Left out, it is computed. */
+  readonly publicKey?: string | undefined;
+  /** Each key gets one of them. Left out, they are those that the inbound has, or a new one. */
+  readonly shortIds?: readonly string[] | undefined;
 }
 
-/** REALITY. Keep it: new keys end every link that was given out. Neither `console.log` nor JSON shows the private key. */
+/**
+ * REALITY. Without keys, `inbounds.ensure` keeps those that the inbound has, or makes new ones: other keys would end every
+ * link that was given out. Neither `console.log` nor JSON shows the private key.
+ */
 export class Reality {
   readonly type = "reality";
   readonly dest: string;
   readonly serverNames: readonly string[];
-  readonly publicKey: string;
-  readonly shortIds: readonly string[];
-  readonly #privateKey: string;
+  readonly publicKey: string | undefined;
+  readonly shortIds: readonly string[] | undefined;
+  readonly #privateKey: string | undefined;
 
   constructor(parts: RealityParts) {
     this.dest = parts.dest;
@@ -34,7 +37,7 @@ export class Reality {
   }
 
   /** X25519, base64url without padding. */
-  get privateKey(): string {
+  get privateKey(): string | undefined {
     return this.#privateKey;
   }
 

@@ -1213,6 +1213,60 @@ export const readServerStatus = (json: Json): ServerStatus =>
     pending: json.pending,
   });
 
+/** A change of the settings: what is left out stays, `null` takes a value away. */
+export interface SettingsPatch {
+  /** Where subscriptions are served. */
+  readonly baseUrl?: string | null | undefined;
+  /** The name that clients show. */
+  readonly title?: string | null | undefined;
+  /** How often clients ask again, 1 to 720 hours. */
+  readonly updateIntervalHours?: number | null | undefined;
+  /** Where customers get help. */
+  readonly supportUrl?: string | null | undefined;
+  /** The service's own site. */
+  readonly webPageUrl?: string | null | undefined;
+  /** A message that clients show. */
+  readonly announce?: string | null | undefined;
+  /** Where the message leads. */
+  readonly announceUrl?: string | null | undefined;
+  /** Routing rules of Happ. */
+  readonly routing?: string | null | undefined;
+  /** The language of notices. */
+  readonly language?: Language | null | undefined;
+  /** The time zone of dates, in minutes east of UTC. */
+  readonly utcOffsetMinutes?: number | null | undefined;
+  /** What a client shows instead of servers. */
+  readonly notices?: Notices | null | undefined;
+  /** On how many devices a key without a limit of its own may be. */
+  readonly deviceLimit?: number | null | undefined;
+  /** Whether a client that names no device gets nothing where there is a limit. */
+  readonly requireDevice?: boolean | null | undefined;
+  /** Which client gets which format. */
+  readonly clients?: readonly ClientRule[] | null | undefined;
+}
+
+/** @internal */
+export const writeSettingsPatch = (operation: string, given: SettingsPatch): Json => ({
+  ...others(operation, given, [
+    "baseUrl", "title", "updateIntervalHours", "supportUrl", "webPageUrl", "announce", "announceUrl", "routing",
+    "language", "utcOffsetMinutes", "notices", "deviceLimit", "requireDevice", "clients",
+  ]),
+  base_url: given.baseUrl,
+  title: given.title,
+  update_interval_hours: given.updateIntervalHours,
+  support_url: given.supportUrl,
+  web_page_url: given.webPageUrl,
+  announce: given.announce,
+  announce_url: given.announceUrl,
+  routing: given.routing,
+  language: given.language,
+  utc_offset_minutes: given.utcOffsetMinutes,
+  notices: put(given.notices, (value) => writeNotices(operation, value)),
+  device_limit: given.deviceLimit,
+  require_device: given.requireDevice,
+  clients: put(given.clients, (value) => list(operation, "clients", value).map((value) => writeClientRule(operation, value))),
+});
+
 /** What the operator says of all subscriptions. */
 export interface SubscriptionSettings {
   /** Where subscriptions are served: a URL is this, `/` and the token. Without it there are tokens but no URLs. */

@@ -135,3 +135,18 @@ test("servers come and go", async () => {
   await assert.rejects(kit.servers.remove("main/far"), NotFoundError);
   await kit.close();
 });
+
+test("REALITY's keys are kept, settings are changed a field at a time", async () => {
+  const kit = await openSandbox();
+  const security = new Reality({ dest: "site.test:443", serverNames: ["site.test"] });
+  const inbound = { tag: "r", port: 443, protocol: { type: "vless", vision: true }, security };
+  const first = await kit.inbounds.ensure(inbound);
+  assert.ok(first.security.publicKey && first.security.privateKey);
+  const again = await kit.inbounds.ensure(inbound);
+  assert.equal(again.security.privateKey, first.security.privateKey);
+  await kit.subscriptions.update({ title: "One", supportUrl: "https://t.me/x", deviceLimit: 3 });
+  const { title, supportUrl, deviceLimit } = await kit.subscriptions.update({ title: "Two", supportUrl: null });
+  assert.deepEqual([title, supportUrl, deviceLimit], ["Two", null, 3]);
+  await assert.rejects(kit.subscriptions.update({ title: "" }), (e) => e.code === "invalid_input" && e.field === "title");
+  await kit.close();
+});

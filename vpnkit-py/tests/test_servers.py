@@ -131,3 +131,13 @@ async def test_servers_come_and_go() -> None:
         assert await kit.servers.status() == [] and await kit.keys.links(key) == []
         with pytest.raises(errors.NotFoundError):
             await kit.servers.remove("main/far")
+
+
+async def test_reality_keys_are_kept() -> None:
+    async with testing.open() as kit:
+        reality = Reality("site.test:443", ["site.test"])
+        assert "private" not in repr(reality)
+        first = await kit.inbounds.ensure(Inbound("r", 443, Vless(vision=True), security=reality))
+        assert isinstance(first.security, Reality) and first.security.public_key
+        again = await kit.inbounds.ensure(Inbound("r", 443, Vless(vision=True), security=reality))
+        assert again == first

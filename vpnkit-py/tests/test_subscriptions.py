@@ -123,3 +123,13 @@ def test_settings_are_changed_by_replacing() -> None:
         settings = dataclasses.replace(kit.subscriptions.settings(), title="Example")
         kit.subscriptions.configure(settings)
         assert kit.subscriptions.settings().title == "Example"
+
+
+async def test_settings_are_changed_a_field_at_a_time() -> None:
+    async with testing.open() as kit:
+        await kit.subscriptions.update(title="One", support_url="https://t.me/x", device_limit=3)
+        settings = await kit.subscriptions.update(title="Two", support_url=None)
+        assert (settings.title, settings.support_url, settings.device_limit) == ("Two", None, 3)
+        with pytest.raises(errors.InvalidInputError) as fault:
+            await kit.subscriptions.update(title="")
+        assert fault.value.field == "title"

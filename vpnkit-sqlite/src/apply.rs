@@ -33,8 +33,9 @@ pub(crate) fn apply(connection: &Connection, vault: &Vault, txn: StoreTxn) -> Re
         return Ok(receipt);
     }
     let mut batch = Batch { connection, vault, at: txn.at, receipt: Receipt::default(), cursor: None };
-    for op in txn.ops {
-        batch.step(op)?;
+    let several = txn.ops.len() > 1;
+    for (index, op) in txn.ops.into_iter().enumerate() {
+        batch.step(op).map_err(|e| if several { e.with("index", index) } else { e })?;
     }
     let cursor = match batch.cursor {
         Some(cursor) => cursor,

@@ -12,7 +12,7 @@ use vpnkit_core::model::{
     ClientDevice, Cursor, Event, EventBatch, EventSubject, Inbound, Key, KeyCounts, KeyId, KeyQuery, KeyRef,
     Page, Place, Record, RecordQuery, ServerId, Sort, SortValue, Traffic, UsagePoint, UsageQuery, UsageStep,
 };
-use vpnkit_core::store::errors::cursor_expired;
+use vpnkit_core::store::errors::{cursor_ahead, cursor_expired};
 use vpnkit_core::traffic::{Counter, Epoch, Series};
 use vpnkit_core::{Error, ErrorKind, Result, Timestamp};
 
@@ -355,6 +355,10 @@ pub(crate) fn events(connection: &Connection, after: Cursor, max: usize) -> Resu
         .map_err(sql)?;
     if after.0 < pruned {
         return Err(cursor_expired(after, Cursor(pruned)));
+    }
+    let newest = newest_event(connection)?;
+    if after > newest {
+        return Err(cursor_ahead(after, newest));
     }
     let mut statement = connection
         .prepare_cached(

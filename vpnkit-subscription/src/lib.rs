@@ -30,7 +30,7 @@ pub use format::Format;
 pub use page::DAYS as PAGE_DAYS;
 pub use qr::Qr;
 pub use respond::{Devices, Subject, SubscriptionResponse};
-pub use settings::{Notices, SubscriptionSettings};
+pub use settings::{Notices, SettingsPatch, SubscriptionSettings};
 pub use template::{SubscriptionTemplate, Templates};
 pub use token::{Claim, SigningKeys};
 pub use vpnkit_core::subscription::*;

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{ClientRule, Format, Language};
-use vpnkit_core::model::KeyStatus;
+use vpnkit_core::model::{KeyStatus, Patch};
 use vpnkit_core::{Error, Result};
 
 /// What the operator says of all subscriptions.
@@ -50,6 +50,88 @@ pub struct SubscriptionSettings {
     pub require_device: bool,
     /// Which client gets which format; comes before what is known of clients.
     pub clients: Vec<ClientRule>,
+}
+
+/// A change of the settings: what is left out stays, [`Patch::Clear`] takes a value away.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SettingsPatch {
+    /// Where subscriptions are served.
+    #[serde(skip_serializing_if = "Patch::is_keep")]
+    pub base_url: Patch<String>,
+    /// The name that clients show.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// How often clients ask again, 1 to 720 hours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update_interval_hours: Option<u32>,
+    /// Where customers get help.
+    #[serde(skip_serializing_if = "Patch::is_keep")]
+    pub support_url: Patch<String>,
+    /// The service's own site.
+    #[serde(skip_serializing_if = "Patch::is_keep")]
+    pub web_page_url: Patch<String>,
+    /// A message that clients show.
+    #[serde(skip_serializing_if = "Patch::is_keep")]
+    pub announce: Patch<String>,
+    /// Where the message leads.
+    #[serde(skip_serializing_if = "Patch::is_keep")]
+    pub announce_url: Patch<String>,
+    /// Routing rules of Happ.
+    #[serde(skip_serializing_if = "Patch::is_keep")]
+    pub routing: Patch<String>,
+    /// The language of notices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<Language>,
+    /// The time zone of dates, in minutes east of UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub utc_offset_minutes: Option<i32>,
+    /// What a client shows instead of servers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notices: Option<Notices>,
+    /// On how many devices a key without a limit of its own may be.
+    #[serde(skip_serializing_if = "Patch::is_keep")]
+    pub device_limit: Patch<u32>,
+    /// Whether a client that names no device gets nothing where there is a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub require_device: Option<bool>,
+    /// Which client gets which format.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clients: Option<Vec<ClientRule>>,
+}
+
+impl SettingsPatch {
+    /// Changes the settings.
+    pub fn apply(self, settings: &mut SubscriptionSettings) {
+        self.base_url.apply(&mut settings.base_url);
+        if let Some(title) = self.title {
+            settings.title = title;
+        }
+        if let Some(update_interval_hours) = self.update_interval_hours {
+            settings.update_interval_hours = update_interval_hours;
+        }
+        self.support_url.apply(&mut settings.support_url);
+        self.web_page_url.apply(&mut settings.web_page_url);
+        self.announce.apply(&mut settings.announce);
+        self.announce_url.apply(&mut settings.announce_url);
+        self.routing.apply(&mut settings.routing);
+        if let Some(language) = self.language {
+            settings.language = language;
+        }
+        if let Some(utc_offset_minutes) = self.utc_offset_minutes {
+            settings.utc_offset_minutes = utc_offset_minutes;
+        }
+        if let Some(notices) = self.notices {
+            settings.notices = notices;
+        }
+        self.device_limit.apply(&mut settings.device_limit);
+        if let Some(require_device) = self.require_device {
+            settings.require_device = require_device;
+        }
+        if let Some(clients) = self.clients {
+            settings.clients = clients;
+        }
+    }
 }
 
 /// What a client shows instead of servers: lines with variables. An empty list is the text of the settings' language.

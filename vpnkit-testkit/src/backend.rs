@@ -1,6 +1,7 @@
 //! The suite of backends.
 
 use std::any::Any;
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use vpnkit_core::backend::{Account, Change, Desired, DesiredState, Observed, ProtocolBackend, ServerState};
@@ -9,18 +10,30 @@ use vpnkit_core::subscription::ResolvedHost;
 use vpnkit_core::{ErrorKind, Result, async_trait};
 use vpnkit_engine::engine::difference;
 
-/// A backend whose server is up, and an inbound that it can run.
+/// A backend, and an inbound that it can run.
 #[derive(Debug)]
 pub struct Subject {
-    /// The backend, started.
+    /// The backend, not started yet.
     pub backend: Arc<dyn ProtocolBackend>,
     /// An inbound that it can run, not added yet.
     pub inbound: Inbound,
+    /// Opens connections, where the suite is to see them cut.
+    pub clients: Option<Arc<dyn Clients>>,
     /// Dropped after the case.
     pub keep: Box<dyn Any + Send + Sync>,
 }
 
+/// Clients of a server.
+#[async_trait]
+pub trait Clients: Debug + Send + Sync {
+    /// Opens a connection with an account that is installed.
+    async fn connect(&self, inbound: &Inbound, account: &Account);
+    /// Whether a connection of a key is still open.
+    async fn is_connected(&self, key: KeyId) -> bool;
+}
+
 crate::suite!($ backend_conformance, backend, "Tests that the backends of an `async fn() -> backend::Subject` keep the promises.", [
+    a_start_brings_what_is_desired,
     capabilities_are_constant,
     what_was_applied_is_observed,
     applying_twice_changes_nothing,
@@ -32,24 +45,59 @@ crate::suite!($ backend_conformance, backend, "Tests that the backends of an `as
     issued_secrets_differ_and_do_not_print,
     disconnecting_who_is_not_there_is_fine,
     a_closed_backend_says_so,
-]);
+], needing [connections_of_ended_keys_are_cut]);
 
-/// Nothing is desired: what a suite starts a backend with.
+/// What a suite starts a backend with.
 #[derive(Debug)]
-pub struct Nothing;
+struct Wanted(DesiredState);
 
 #[async_trait]
-impl Desired for Nothing {
+impl Desired for Wanted {
     async fn desired(&self) -> Result<DesiredState> {
-        Ok(DesiredState::default())
+        Ok(self.0.clone())
     }
 }
 
 /// A backend that was started with nothing desired.
 pub async fn started(backend: Arc<dyn ProtocolBackend>) -> Arc<dyn ProtocolBackend> {
-    backend.start(Arc::new(Nothing)).await.unwrap();
-    assert!(matches!(*backend.state().borrow(), ServerState::Up { .. }));
+    start(&backend, DesiredState::default()).await;
     backend
+}
+
+async fn start(backend: &Arc<dyn ProtocolBackend>, desired: DesiredState) {
+    backend.start(Arc::new(Wanted(desired))).await.expect("it starts");
+    let up = matches!(*backend.state().borrow(), ServerState::Up { .. });
+    assert!(up, "a server that was started is up");
+}
+
+/// Also inbounds and accounts that nobody applies: a server that was away has them from the start.
+pub async fn a_start_brings_what_is_desired(s: Subject) {
+    let (a, b) = (account(&s, 1).await, account(&s, 2).await);
+    let inbound = Arc::new(s.inbound.clone());
+    let desired =
+        DesiredState { inbounds: vec![(Arc::clone(&inbound), vec![a, b])], ..DesiredState::default() };
+    start(&s.backend, desired.clone()).await;
+    let seen = observed(&s).await;
+    assert_eq!(keys(&seen, &inbound), [1, 2], "a start installs the accounts that are desired");
+    let left = difference(s.backend.rules().as_ref(), &desired, &seen);
+    assert!(left.is_empty(), "a start leaves a difference: {left:?}");
+}
+
+/// Those of others stay.
+pub async fn connections_of_ended_keys_are_cut(s: Subject) -> bool {
+    let (true, Some(clients)) = (s.backend.capabilities().cut_live, s.clients.clone()) else { return false };
+    let inbound = with_inbound(&s).await;
+    for key in [1, 2] {
+        let account = account(&s, key).await;
+        apply(&s, &[Change::PutAccount(Arc::clone(&inbound), account.clone())]).await;
+        clients.connect(&inbound, &account).await;
+    }
+    apply(&s, &[Change::RemoveAccount(inbound.tag.clone(), KeyId(1), DeviceName::default())]).await;
+    let cut = s.backend.disconnect(&[KeyId(1)], std::slice::from_ref(&inbound)).await.unwrap();
+    assert!(cut >= 1, "it says how many connections were cut");
+    assert!(!clients.is_connected(KeyId(1)).await, "a key that has ended is still connected");
+    assert!(clients.is_connected(KeyId(2)).await, "another key was cut too");
+    true
 }
 
 async fn account(s: &Subject, key: i64) -> Account {
@@ -65,6 +113,9 @@ async fn apply(s: &Subject, changes: &[Change]) {
 }
 
 async fn with_inbound(s: &Subject) -> Arc<Inbound> {
+    if matches!(*s.backend.state().borrow(), ServerState::Stopped) {
+        start(&s.backend, DesiredState::default()).await;
+    }
     let inbound = Arc::new(s.inbound.clone());
     apply(s, &[Change::PutInbound(Arc::clone(&inbound), Vec::new())]).await;
     inbound
@@ -125,6 +176,7 @@ pub async fn applying_twice_changes_nothing(s: Subject) {
 
 /// Accounts, and inbounds.
 pub async fn removing_what_is_not_there_is_fine(s: Subject) {
+    start(&s.backend, DesiredState::default()).await;
     let tag = s.inbound.tag.clone();
     let account = Change::RemoveAccount(tag.clone(), KeyId(7), DeviceName::default());
     apply(&s, &[account.clone(), Change::RemoveInbound(tag)]).await;
@@ -220,6 +272,7 @@ pub async fn disconnecting_who_is_not_there_is_fine(s: Subject) {
 
 /// Closing twice is fine.
 pub async fn a_closed_backend_says_so(s: Subject) {
+    start(&s.backend, DesiredState::default()).await;
     s.backend.close().await.unwrap();
     s.backend.close().await.unwrap();
     assert_eq!(*s.backend.state().borrow(), ServerState::Stopped);

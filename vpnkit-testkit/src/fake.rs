@@ -11,10 +11,10 @@ use vpnkit_core::backend::{
 };
 use vpnkit_core::model::{
     Credential, CredentialKind, CredentialSecret, DeviceName, Endpoint, Inbound, InboundTag, KeyId, NodeId,
-    ServerId, Traffic,
+    Security, ServerId, ShortId, Traffic,
 };
 use vpnkit_core::subscription::ResolvedHost;
-use vpnkit_core::traffic::{Counter, Epoch, OnlineKey, Reading, TrafficSource};
+use vpnkit_core::traffic::{Counter, Epoch, OnlineKey, Reading, Series, TrafficSource};
 use vpnkit_core::{Error, ErrorKind, Result, Secret, async_trait};
 
 /// What goes wrong with a [`FakeServer`].
@@ -31,12 +31,36 @@ pub enum Fault {
     Refuse(KeyId),
 }
 
+/// How a [`FakeServer`] counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Counting {
+    /// By account, as Xray does.
+    #[default]
+    Accounts,
+    /// By session, as OpenVPN and ocserv do: each ends once.
+    Sessions,
+}
+
+#[derive(Debug)]
+struct Session {
+    key: KeyId,
+    name: u64,
+    traffic: Traffic,
+    ended: bool,
+    /// The reading that told of its end first.
+    told: Option<u64>,
+}
+
 type Accounts = BTreeMap<(KeyId, DeviceName), Account>;
 
 #[derive(Debug, Default)]
 struct State {
     inbounds: BTreeMap<InboundTag, (Inbound, Accounts)>,
     counters: BTreeMap<KeyId, Traffic>,
+    sessions: Vec<Session>,
+    newest_session: u64,
+    readings: u64,
     online: BTreeSet<KeyId>,
     faults: Vec<Fault>,
     lifetime: u64,
@@ -50,6 +74,7 @@ struct State {
 pub struct FakeServer {
     id: ServerId,
     node: NodeId,
+    counting: Counting,
     state: Mutex<State>,
     signal: watch::Sender<ServerState>,
 }
@@ -71,7 +96,15 @@ impl FakeServer {
     #[must_use]
     pub fn named(id: ServerId) -> Self {
         let node = id.node();
-        Self { id, node, state: Mutex::default(), signal: watch::channel(ServerState::Stopped).0 }
+        let signal = watch::channel(ServerState::Stopped).0;
+        Self { id, node, counting: Counting::default(), state: Mutex::default(), signal }
+    }
+
+    /// Sets how it counts.
+    #[must_use]
+    pub fn counting(mut self, counting: Counting) -> Self {
+        self.counting = counting;
+        self
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -107,6 +140,7 @@ impl FakeServer {
         let lifetime = {
             let mut state = self.state();
             state.counters.clear();
+            state.sessions.clear();
             state.online.clear();
             state.inbounds.clear();
             for (inbound, accounts) in wanted.inbounds {
@@ -121,9 +155,27 @@ impl FakeServer {
     /// Bytes pass for a key.
     pub fn pass(&self, key: KeyId, traffic: Traffic) {
         let mut state = self.state();
-        let counter = state.counters.entry(key).or_default();
-        *counter = counter.plus(traffic);
+        match self.counting {
+            Counting::Accounts => {
+                let counter = state.counters.entry(key).or_default();
+                *counter = counter.plus(traffic);
+            }
+            Counting::Sessions => state.pass_in_session(key, traffic),
+        }
         state.online.insert(key);
+    }
+
+    /// The session of a key ends; returns whether there was one.
+    pub fn end_session(&self, key: KeyId) -> bool {
+        let mut state = self.state();
+        state.online.remove(&key);
+        let open = state.sessions.iter_mut().find(|session| session.key == key && !session.ended);
+        open.map(|session| session.ended = true).is_some()
+    }
+
+    /// Whether a key has a connection open.
+    pub fn is_online(&self, key: KeyId) -> bool {
+        self.state().online.contains(&key)
     }
 
     /// Whether a client with this key could connect on an inbound.
@@ -148,6 +200,35 @@ impl FakeServer {
 }
 
 impl State {
+    fn pass_in_session(&mut self, key: KeyId, traffic: Traffic) {
+        match self.sessions.iter_mut().find(|session| session.key == key && !session.ended) {
+            Some(session) => session.traffic = session.traffic.plus(traffic),
+            None => {
+                self.newest_session += 1;
+                let name = self.newest_session;
+                self.sessions.push(Session { key, name, traffic, ended: false, told: None });
+            }
+        }
+    }
+
+    /// The sessions, without those whose end stands in a reading that was stored.
+    fn read_sessions(&mut self, stored: u64) -> Vec<Counter> {
+        self.sessions.retain(|session| session.told.is_none_or(|told| told > stored));
+        let reading = self.readings;
+        let mut counters = Vec::new();
+        for session in &mut self.sessions {
+            if session.ended {
+                session.told.get_or_insert(reading);
+            }
+            counters.push(Counter {
+                series: Series::new(&session.name.to_string()),
+                ended: session.ended,
+                ..Counter::of(session.key, session.traffic)
+            });
+        }
+        counters
+    }
+
     fn put(&mut self, inbound: &Inbound, accounts: &[Account]) {
         let accounts = accounts.iter().map(|a| ((a.key, a.device.clone()), a.clone())).collect();
         self.inbounds.insert(inbound.tag.clone(), (inbound.clone(), accounts));
@@ -194,6 +275,22 @@ pub struct FakeRules;
 impl ServerRules for FakeRules {
     fn program(&self) -> &'static str {
         "fake"
+    }
+
+    fn complete(&self, inbound: &mut Inbound, before: Option<&Inbound>) {
+        let Security::Reality(reality) = &mut inbound.security else { return };
+        if !reality.private_key.is_empty() {
+            return;
+        }
+        if let Some(Security::Reality(held)) = before.map(|before| &before.security) {
+            reality.private_key = held.private_key.clone();
+            reality.public_key.clone_from(&held.public_key);
+            reality.short_ids.clone_from(&held.short_ids);
+        } else {
+            reality.private_key = Secret::new(format!("fake-{}", ShortId::generate().as_str()));
+            reality.public_key = format!("fake-{}", ShortId::generate().as_str());
+            reality.short_ids = vec![ShortId::generate()];
+        }
     }
 
     fn check(&self, inbound: &Inbound) -> Result<()> {
@@ -313,10 +410,16 @@ impl TrafficSource for FakeServer {
         &self.id
     }
 
-    async fn read(&self, _last: Option<Epoch>) -> Result<Reading> {
-        let state = self.answer("fake.read")?;
-        let counters = state.counters.iter().map(|(key, traffic)| Counter::of(*key, *traffic)).collect();
-        let epoch = Epoch { id: state.lifetime.to_string(), evidence: String::new() };
+    async fn read(&self, last: Option<Epoch>) -> Result<Reading> {
+        let mut state = self.answer("fake.read")?;
+        state.readings += 1;
+        let id = state.lifetime.to_string();
+        // The evidence is the number of the reading: the one that comes back is the newest that was stored.
+        let stored = last.filter(|last| last.id == id).and_then(|last| last.evidence.parse().ok());
+        let epoch = Epoch { id, evidence: state.readings.to_string() };
+        let mut counters: Vec<Counter> =
+            state.counters.iter().map(|(key, traffic)| Counter::of(*key, *traffic)).collect();
+        counters.extend(state.read_sessions(stored.unwrap_or(0)));
         Ok(Reading { epoch, counters, foreign: 0 })
     }
 

@@ -820,6 +820,10 @@ pub async fn pruned_events_expire_their_cursors(s: Subject) {
     assert_eq!(s.store.events(Cursor::START, 9).await.unwrap_err().kind(), ErrorKind::CursorExpired);
     assert_eq!(s.store.events(old.cursor, 9).await.unwrap().events.len(), 1);
     assert_eq!(s.store.newest_event().await.unwrap(), new.cursor);
+    assert_eq!(s.store.events(new.cursor, 9).await.unwrap().events, []);
+    // The cursor of a store that was newer than this one.
+    let ahead = s.store.events(Cursor(new.cursor.0 + 1), 9).await.unwrap_err();
+    assert_eq!(ahead.kind(), ErrorKind::CursorExpired);
     let again = StoreTxn {
         at: later,
         request: Some(request("r", "one")),

@@ -13,8 +13,10 @@ use vpnkit_core::traffic::{Counter, Reading, TrafficSource};
 pub trait Wire: Debug + Send + Sync {
     /// About so many bytes pass for a key of the suite (1 or 2), and are counted before this returns.
     async fn pass(&self, key: KeyId, traffic: Traffic);
-    /// The server is restarted: its counters begin anew.
+    /// The server is restarted: its counters begin at nothing.
     async fn restart(&self);
+    /// The session of a key ends; says `false` where the server counts by account.
+    async fn end(&self, key: KeyId) -> bool;
 }
 
 /// A source whose server is up, and a way to make traffic.
@@ -33,7 +35,7 @@ crate::suite!($ traffic_conformance, traffic, "Tests that the sources of an `asy
     counters_only_grow_within_an_epoch,
     a_restart_is_another_epoch,
     an_epoch_is_recognised_from_what_was_stored,
-]);
+], needing [a_session_ends_once]);
 
 const SOME: Traffic = Traffic { up: 20_000, down: 50_000 };
 
@@ -87,4 +89,29 @@ pub async fn an_epoch_is_recognised_from_what_was_stored(s: Subject) {
     let stored = serde_json::to_string(&first.epoch).unwrap();
     let epoch = serde_json::from_str(&stored).unwrap();
     assert_eq!(s.source.read(Some(epoch)).await.unwrap().epoch.id, first.epoch.id);
+}
+
+/// With its last bytes; and whoever has not stored the reading that says so hears it again.
+pub async fn a_session_ends_once(s: Subject) -> bool {
+    s.wire.pass(KeyId(1), SOME).await;
+    let open = read(&s, None).await;
+    if !s.wire.end(KeyId(1)).await {
+        return false;
+    }
+    let session = |reading: &Reading| reading.counters.iter().find(|c| c.key == KeyId(1)).cloned();
+    let before = session(&open).unwrap();
+    assert!(before.series.is_some() && !before.ended, "a session has a name and is open: {before:?}");
+    let ended = read(&s, Some(&open)).await;
+    let told = session(&ended).unwrap();
+    assert!(told.ended && told.series == before.series && told.traffic.down >= before.traffic.down);
+    // The reading was not stored: the epoch that comes back is the one before it.
+    assert_eq!(session(&read(&s, Some(&open)).await), Some(told));
+    // It was: the end need not be told again, and is counted once either way.
+    let last = read(&s, Some(&ended)).await;
+    assert!(session(&last).is_none_or(|again| again.ended), "what has ended does not go on");
+    s.wire.pass(KeyId(1), SOME).await;
+    let next = read(&s, Some(&last)).await;
+    let next = next.counters.iter().find(|c| c.key == KeyId(1) && !c.ended).unwrap();
+    assert_ne!(next.series, before.series, "a new session has a name of its own");
+    true
 }

@@ -56,7 +56,7 @@ impl Home {
                     "another vpnkit runs an Xray in this directory",
                 )
                 .with("directory", directory.display())
-                .hint("give each a directory of its own, or attach the second one through the API"));
+                .hint("this one takes over when the other ends; a second Xray needs a `name` and a directory of its own"));
             }
             Err(std::fs::TryLockError::Error(e)) => return Err(fault("the directory cannot be locked", e)),
         }

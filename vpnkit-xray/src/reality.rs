@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use vpnkit_core::model::{Reality, ShortId};
+use vpnkit_core::model::{Reality, Security, ShortId};
 use vpnkit_core::{Error, Result, Secret};
 use x25519_dalek::{PublicKey, StaticSecret};
 
@@ -60,5 +60,32 @@ impl RealityKeys {
             public_key: self.public,
             short_ids: vec![ShortId::generate()],
         }
+    }
+}
+
+/// Fills in keys and short ids that were left out: those that stand, or new ones.
+pub(crate) fn complete(reality: &mut Reality, before: Option<&Security>) {
+    let held = match before {
+        Some(Security::Reality(held)) => Some(held),
+        _ => None,
+    };
+    if reality.private_key.is_empty() {
+        match held {
+            Some(held) => {
+                reality.private_key = held.private_key.clone();
+                reality.public_key.clone_from(&held.public_key);
+            }
+            None => {
+                let keys = RealityKeys::generate();
+                (reality.private_key, reality.public_key) = (keys.private, keys.public);
+            }
+        }
+    } else if reality.public_key.is_empty()
+        && let Ok(keys) = RealityKeys::from_private(reality.private_key.expose())
+    {
+        reality.public_key = keys.public;
+    }
+    if reality.short_ids.is_empty() {
+        reality.short_ids = held.map_or_else(|| vec![ShortId::generate()], |held| held.short_ids.clone());
     }
 }

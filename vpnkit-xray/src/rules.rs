@@ -6,7 +6,7 @@ use vpnkit_core::subscription::ResolvedHost;
 use vpnkit_core::{Error, Result, Secret};
 
 use crate::account;
-use crate::reality::RealityKeys;
+use crate::reality::{self, RealityKeys};
 
 const OP: &str = "xray.check";
 
@@ -17,6 +17,13 @@ pub struct XrayRules;
 impl ServerRules for XrayRules {
     fn program(&self) -> &'static str {
         "xray"
+    }
+
+    fn complete(&self, inbound: &mut Inbound, before: Option<&Inbound>) {
+        let before = before.map(|before| &before.security);
+        if let Security::Reality(reality) = &mut inbound.security {
+            reality::complete(reality, before);
+        }
     }
 
     fn check(&self, inbound: &Inbound) -> Result<()> {

@@ -25,11 +25,15 @@
 //! be called by name, with JSON: [`operation`]. Why things are as they are: `docs/decisions/` in the repository.
 
 mod config;
+#[cfg(feature = "http")]
+mod header_pairs;
 mod kit;
 pub mod operation;
 mod servers;
 
 pub use config::{Config, ServerConfig, StoreConfig};
+#[cfg(feature = "http")]
+pub use header_pairs::header_pairs;
 pub use kit::VpnKit;
 pub use servers::Servers;
 pub use vpnkit_core::model::*;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use vpnkit::{
-    ByteSize, Config, CreateKey, Error, Inbound, InboundTag, NodeId, Protocol, RealityKeys, Result, Security,
-    VpnKit, XrayConfig,
+    ByteSize, Config, CreateKey, Error, Inbound, InboundTag, Protocol, Reality, Result, Security, VpnKit,
+    XrayConfig,
 };
 
 fn setting(name: &str, default: &str) -> String {
@@ -30,13 +30,10 @@ async fn main() -> Result<()> {
         .binary(setting("XRAY", "xray"));
     let kit = VpnKit::open(Config::sqlite(format!("{directory}/keys.db")).xray(xray)).await?;
 
-    // Once: links contain the inbound's keys, so an inbound that exists is left as it is.
-    let tag = InboundTag::new("reality")?;
-    if kit.inbounds().get(&NodeId::main(), &tag).await?.is_none() {
-        let reality = RealityKeys::generate().reality(site.as_str(), name);
-        let inbound = Inbound::new(tag, port, Protocol::Vless { vision: true });
-        kit.inbounds().ensure(inbound.security(Security::Reality(reality))).await?;
-    }
+    // REALITY's keys are made the first time and kept from then on: links contain them.
+    let inbound = Inbound::new(InboundTag::new("reality")?, port, Protocol::Vless { vision: true });
+    let reality = Reality::at(site.as_str(), name);
+    kit.inbounds().ensure(inbound.security(Security::Reality(reality))).await?;
 
     // The same payment twice is one key.
     let month = Duration::from_secs(30 * 86_400);

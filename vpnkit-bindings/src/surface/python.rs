@@ -225,6 +225,8 @@ pub(super) fn default(surface: &Surface, field: &Field) -> Option<String> {
     let value = match (&field.default, field.ty.present()) {
         (Some(default), Type::Named(name)) if !surface.is_text(name) => made(surface, name, default),
         (Some(default), _) => literal(default),
+        (None, Type::Text) if !matches!(field.ty, Type::Optional(_)) => "\"\"".to_owned(),
+        (None, Type::List(_)) if !matches!(field.ty, Type::Optional(_)) => "()".to_owned(),
         (None, _) => "None".to_owned(),
     };
     Some(value)

@@ -14,6 +14,10 @@ pub trait ServerRules: Debug + Send + Sync {
     /// Returns the name of the program: `xray`.
     fn program(&self) -> &'static str;
 
+    /// Fills in what the operator left out: secrets that the inbound has already, or new ones. Anything else would end every
+    /// link that was given out. What cannot be filled in stays as it is, for [`Self::check`] to tell.
+    fn complete(&self, inbound: &mut Inbound, before: Option<&Inbound>);
+
     /// Checks whether the server can run this inbound; the error names the field.
     fn check(&self, inbound: &Inbound) -> Result<()>;
 

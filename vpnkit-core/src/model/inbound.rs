@@ -350,12 +350,29 @@ pub struct Reality {
     pub dest: String,
     /// The names that clients may send; each key gets one of them.
     pub server_names: Vec<String>,
-    /// X25519, base64url without padding.
+    /// X25519, base64url without padding. Left out, it is the one that the inbound has, or a new one.
+    #[serde(default, skip_serializing_if = "Secret::is_empty")]
     pub private_key: Secret,
-    /// Belongs to `private_key`; goes into links.
+    /// Belongs to `private_key`; goes into links. Left out, it is computed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub public_key: String,
-    /// At least one; each key gets one of them.
+    /// Each key gets one of them. Left out, they are those that the inbound has, or a new one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub short_ids: Vec<ShortId>,
+}
+
+impl Reality {
+    /// REALITY in front of `dest`, the real site of `server_name`. Keys and short ids are those that the inbound has already,
+    /// or new ones.
+    pub fn at(dest: impl Into<String>, server_name: impl Into<String>) -> Self {
+        Self {
+            dest: dest.into(),
+            server_names: vec![server_name.into()],
+            private_key: Secret::default(),
+            public_key: String::new(),
+            short_ids: Vec::new(),
+        }
+    }
 }
 
 /// What protects the transport.

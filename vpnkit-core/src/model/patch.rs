@@ -66,7 +66,8 @@ impl<T: JsonSchema> JsonSchema for Patch<T> {
 }
 
 impl<T: Clone + PartialEq> Patch<T> {
-    fn apply(&self, field: &mut Option<T>) -> bool {
+    /// Changes a field; returns whether it is another one now.
+    pub fn apply(&self, field: &mut Option<T>) -> bool {
         let new = match self {
             Self::Keep => return false,
             Self::Set(value) => Some(value.clone()),

@@ -119,6 +119,15 @@ pub fn cursor_expired(after: Cursor, pruned: Cursor) -> Error {
         .hint("list the keys once, then go on from the newest event")
 }
 
+/// Returns `CursorExpired`: the store has not got so far, so it is older than who has the cursor.
+#[must_use]
+pub fn cursor_ahead(after: Cursor, newest: Cursor) -> Error {
+    Error::new(ErrorKind::CursorExpired, "store.events", "the store has no such event yet")
+        .with("cursor", after)
+        .with("newest", newest)
+        .hint("was the store restored from a backup? list the keys once, then go on from the newest event")
+}
+
 /// Returns `Closed`: the store was closed.
 #[must_use]
 pub fn closed(operation: &'static str) -> Error {

@@ -76,28 +76,38 @@ impl State {
             return Ok(receipt);
         }
         let mut receipt = Receipt::default();
-        for op in txn.ops {
-            match op {
-                StoreOp::Key(op) => self.key_step(op, txn.at, &mut receipt)?,
-                StoreOp::Inbound(InboundOp::Put(inbound)) => self.put_inbound(*inbound, txn.at)?,
-                StoreOp::Inbound(InboundOp::Remove(node, tag)) => {
-                    let removed = self.inbounds.remove(&(node, tag.clone()));
-                    removed.ok_or_else(|| errors::no_inbound(&tag))?;
-                    self.revision += 1;
-                    self.inbound_event(EventKind::InboundRemoved, &tag, txn.at);
-                }
-                StoreOp::Record(op) => self.record_step(op, &mut receipt)?,
-                StoreOp::Device(DeviceOp::See { device, limit }) => self.see_device(*device, limit)?,
-                StoreOp::Device(DeviceOp::Forget { key, id }) => self.forget_device(key, id)?,
-                StoreOp::Traffic(batch) => self.traffic(*batch, txn.at, &mut receipt)?,
-                StoreOp::Emit(event) => self.emit(event, txn.at),
-            }
+        let several = txn.ops.len() > 1;
+        for (index, op) in txn.ops.into_iter().enumerate() {
+            let step = self.step(op, txn.at, &mut receipt);
+            step.map_err(|e| if several { e.with("index", index) } else { e })?;
         }
         receipt.cursor = Cursor(self.newest_event);
         if let Some(Request { id, fingerprint }) = txn.request {
             self.requests.insert(id, (txn.at, receipt.made.clone(), receipt.cursor, fingerprint));
         }
         Ok(receipt)
+    }
+
+    fn step(&mut self, op: StoreOp, at: Timestamp, receipt: &mut Receipt) -> Result<()> {
+        match op {
+            StoreOp::Key(op) => self.key_step(op, at, receipt),
+            StoreOp::Inbound(InboundOp::Put(inbound)) => self.put_inbound(*inbound, at),
+            StoreOp::Inbound(InboundOp::Remove(node, tag)) => {
+                let removed = self.inbounds.remove(&(node, tag.clone()));
+                removed.ok_or_else(|| errors::no_inbound(&tag))?;
+                self.revision += 1;
+                self.inbound_event(EventKind::InboundRemoved, &tag, at);
+                Ok(())
+            }
+            StoreOp::Record(op) => self.record_step(op, receipt),
+            StoreOp::Device(DeviceOp::See { device, limit }) => self.see_device(*device, limit),
+            StoreOp::Device(DeviceOp::Forget { key, id }) => self.forget_device(key, id),
+            StoreOp::Traffic(batch) => self.traffic(*batch, at, receipt),
+            StoreOp::Emit(event) => {
+                self.emit(event, at);
+                Ok(())
+            }
+        }
     }
 
     fn receipt(&self, request: &Request) -> Result<Option<Receipt>> {
@@ -486,6 +496,9 @@ impl KeyStore for MemoryStore {
         let state = self.state("store.events")?;
         if after < state.pruned {
             return Err(errors::cursor_expired(after, state.pruned));
+        }
+        if after.0 > state.newest_event {
+            return Err(errors::cursor_ahead(after, Cursor(state.newest_event)));
         }
         let start = state.events.partition_point(|e| e.cursor <= after);
         let events: Vec<Event> = state.events.iter().skip(start).take(max).cloned().collect();

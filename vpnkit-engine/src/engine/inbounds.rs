@@ -43,6 +43,8 @@ impl Inbounds {
             shared.inbounds().iter().find(|i| i.node == inbound.node && i.tag == inbound.tag).cloned();
         let server = shared.server_for(OP, &inbound, before.as_deref())?;
         inbound.server = Some(server.id().clone());
+        server.rules.complete(&mut inbound, before.as_deref());
+        server.rules.check(&inbound).map_err(|e| e.during(OP))?;
         shared.commit(OP, InboundOp::Put(Box::new(inbound.clone()))).await?;
         shared.reload_inbounds().await?;
         shared.give_credentials(&inbound).await?;
@@ -161,7 +163,9 @@ impl Shared {
         let mut fault = None;
         let first = candidates.iter().find(|server| held == Some(server.id()));
         for server in first.into_iter().chain(&candidates) {
-            match server.rules.check(inbound) {
+            let mut whole = inbound.clone();
+            server.rules.complete(&mut whole, before);
+            match server.rules.check(&whole) {
                 Ok(()) => return Ok(Arc::clone(server)),
                 Err(e) => fault = fault.or(Some(e)),
             }

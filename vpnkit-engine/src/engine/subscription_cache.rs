@@ -13,7 +13,7 @@ use vpnkit_core::model::{Host, InboundTag, NodeId, Record, RecordQuery, ServerId
 use vpnkit_core::store::{RecordOp, StoreTxn};
 use vpnkit_core::{Error, ErrorKind, Result, Secret};
 use vpnkit_subscription::SigningKeys;
-use vpnkit_subscription::{SubscriptionSettings, SubscriptionTemplate, Templates};
+use vpnkit_subscription::{Format, SubscriptionSettings, SubscriptionTemplate, Templates};
 
 const SETTINGS: &str = "settings";
 const SIGNING: &str = "signing";
@@ -27,6 +27,8 @@ const FRESH: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(super) struct SubscriptionCache {
     pub(super) settings: Arc<SubscriptionSettings>,
+    /// 0 before there are any.
+    pub(super) settings_version: u64,
     pub(super) hosts: BTreeMap<(NodeId, InboundTag), Vec<Host>>,
     pub(super) servers: BTreeMap<ServerId, ToldServer>,
     pub(super) sources: BTreeMap<String, SubscriptionTemplate>,
@@ -72,7 +74,9 @@ impl SubscriptionCache {
         let mut templates = Templates::default();
         for record in records {
             match record.kind.as_str() {
-                SETTINGS => cache.settings = Arc::new(parsed(&record)?),
+                SETTINGS => {
+                    (cache.settings, cache.settings_version) = (Arc::new(parsed(&record)?), record.version);
+                }
                 SIGNING => (cache.signing, cache.signing_version) = (parsed(&record)?, record.version),
                 kind => {
                     if let Err(e) = cache.take(kind, &record, &mut templates) {
@@ -83,6 +87,20 @@ impl SubscriptionCache {
         }
         cache.templates = Arc::new(templates);
         Ok(cache)
+    }
+
+    /// Checks settings.
+    pub(super) fn check(&self, op: &'static str, settings: &SubscriptionSettings) -> Result<()> {
+        settings.validate().map_err(|e| e.during(op))?;
+        for (i, rule) in settings.clients.iter().enumerate() {
+            if let Format::Template(name) = &rule.format
+                && !self.sources.contains_key(name)
+            {
+                let field = format!("clients[{i}].format");
+                return Err(Error::invalid(op, &field, "there is no such template").with("template", name));
+            }
+        }
+        Ok(())
     }
 
     fn take(&mut self, kind: &str, record: &Record, templates: &mut Templates) -> Result<()> {
@@ -198,8 +216,13 @@ impl Shared {
         self.put_record::<ToldServer>(op, (SERVER.to_owned(), id.to_string()), None, None).await
     }
 
-    pub(super) async fn put_settings(&self, op: &'static str, settings: &SubscriptionSettings) -> Result<()> {
-        self.put_record(op, (SETTINGS.to_owned(), String::new()), None, Some(settings)).await
+    pub(super) async fn put_settings(
+        &self,
+        op: &'static str,
+        expected: Option<u64>,
+        settings: &SubscriptionSettings,
+    ) -> Result<()> {
+        self.put_record(op, (SETTINGS.to_owned(), String::new()), expected, Some(settings)).await
     }
 
     pub(super) async fn put_hosts(

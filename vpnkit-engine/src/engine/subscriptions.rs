@@ -14,8 +14,8 @@ use vpnkit_core::model::{ClientDevice, Credential, Key, KeyPatch, KeyRef, KeySta
 use vpnkit_core::store::{DeviceOp, StoreTxn};
 use vpnkit_core::{Error, ErrorKind, Result, Timestamp};
 use vpnkit_subscription::{
-    Claim, Devices, Format, Language, PAGE_DAYS, Subject, SubscriptionResponse, SubscriptionSettings,
-    SubscriptionTemplate, detect,
+    Claim, Devices, Format, Language, PAGE_DAYS, SettingsPatch, Subject, SubscriptionResponse,
+    SubscriptionSettings, SubscriptionTemplate, detect,
 };
 
 /// How many devices are remembered for a key without a limit.
@@ -70,18 +70,31 @@ impl Subscriptions {
     #[operation(change)]
     pub async fn configure(&self, #[arg(record)] settings: SubscriptionSettings) -> Result<()> {
         const OP: &str = "subscriptions.configure";
-        settings.validate()?;
         let shared = self.shared(OP)?;
         let cache = shared.fresh_subscriptions().await?;
-        for (i, rule) in settings.clients.iter().enumerate() {
-            if let Format::Template(name) = &rule.format
-                && !cache.sources.contains_key(name)
-            {
-                let field = format!("clients[{i}].format");
-                return Err(Error::invalid(OP, &field, "there is no such template").with("template", name));
+        cache.check(OP, &settings)?;
+        shared.put_settings(OP, None, &settings).await
+    }
+
+    /// Changes what is given of the settings and keeps the rest, for every process that uses this store; returns all of
+    /// them.
+    ///
+    /// Errors: `InvalidInput` with the `field`.
+    #[operation(change)]
+    pub async fn update(&self, #[arg(spread)] patch: SettingsPatch) -> Result<SubscriptionSettings> {
+        const OP: &str = "subscriptions.update";
+        let shared = self.shared(OP)?;
+        loop {
+            let cache = shared.reload_subscriptions().await?;
+            let mut settings = (*cache.settings).clone();
+            patch.clone().apply(&mut settings);
+            cache.check(OP, &settings)?;
+            match shared.put_settings(OP, Some(cache.settings_version), &settings).await {
+                // Somebody else was first: this change goes on top of theirs.
+                Err(e) if e.kind() == ErrorKind::Conflict => {}
+                outcome => return outcome.map(|()| settings),
             }
         }
-        shared.put_settings(OP, &settings).await
     }
 
     /// The token of a key: 28 letters, the same until its links are revoked or the signing secret is rotated.

@@ -84,8 +84,10 @@ def open(
     minutes) that between two full comparisons of a server with the store, ``keep_events`` (30 days) how long events and
     idempotency keys are kept. Without ``background`` only ``kit.tick()`` reads counters and ends keys.
 
-    Raises InvalidConfigError with every fault; StoreLockedError, StoreTooNewError, … of the store; BinaryMissingError,
-    PortInUseError, RejectedError, … of starting a server.
+    A server that does not start is no error: it is ``down``, ``kit.servers.status()`` and an event tell why, and it is tried
+    again.
+
+    Raises InvalidConfigError with every fault; StoreLockedError, StoreTooNewError, … of the store.
     """
     config = to_json(
         store,

@@ -13,6 +13,7 @@ from ._loop import Calls, EventStream
 from ._wire import KEEP, Headers, Keep, KeyLike, Length, Size
 from .records import (
     ClientDevice,
+    ClientRule,
     Collected,
     CreateKey,
     Endpoint,
@@ -27,12 +28,14 @@ from .records import (
     KeyQuery,
     KeyStatus,
     Language,
+    Notices,
     OnlineKey,
     Page,
     Placement,
     RenderOptions,
     ServerConfig,
     ServerStatus,
+    SettingsPatch,
     Sort,
     SubscriptionResponse,
     SubscriptionSettings,
@@ -402,6 +405,50 @@ class Subscriptions:
         """
         arguments = {"settings": _wire.record("subscriptions.configure", "settings", settings)}
         await self._calls.call("subscriptions.configure", _wire.dumps(arguments))
+
+    async def update(
+        self,
+        *,
+        base_url: str | None | Keep = KEEP,
+        title: str | Keep = KEEP,
+        update_interval_hours: int | Keep = KEEP,
+        support_url: str | None | Keep = KEEP,
+        web_page_url: str | None | Keep = KEEP,
+        announce: str | None | Keep = KEEP,
+        announce_url: str | None | Keep = KEEP,
+        routing: str | None | Keep = KEEP,
+        language: Language | Keep = KEEP,
+        utc_offset_minutes: int | Keep = KEEP,
+        notices: Notices | Keep = KEEP,
+        device_limit: int | None | Keep = KEEP,
+        require_device: bool | Keep = KEEP,
+        clients: Sequence[ClientRule] | Keep = KEEP,
+    ) -> SubscriptionSettings:
+        """Changes what is given of the settings and keeps the rest, for every process that uses this store; returns
+        all of them.
+
+        The arguments are the fields of ``SettingsPatch``.
+
+        Raises InvalidInputError with the ``field``.
+        """
+        patch = SettingsPatch(
+            base_url=base_url,
+            title=title,
+            update_interval_hours=update_interval_hours,
+            support_url=support_url,
+            web_page_url=web_page_url,
+            announce=announce,
+            announce_url=announce_url,
+            routing=routing,
+            language=language,
+            utc_offset_minutes=utc_offset_minutes,
+            notices=notices,
+            device_limit=device_limit,
+            require_device=require_device,
+            clients=clients,
+        )
+        arguments = {"patch": patch._json("subscriptions.update")}
+        return SubscriptionSettings._read(await self._calls.json("subscriptions.update", _wire.dumps(arguments)))
 
     async def token(self, key: KeyLike) -> str:
         """The token of a key: 28 letters, the same until its links are revoked or the signing secret is rotated.

@@ -58,6 +58,7 @@ __all__ = [
     "ServerCondition",
     "ServerConfig",
     "ServerStatus",
+    "SettingsPatch",
     "Shadowsocks",
     "ShadowsocksMethod",
     "Sort",
@@ -565,12 +566,12 @@ class Reality(_sugar.NewKeys, Record):
     """The real TLS 1.3 site behind it: ``host:port``."""
     server_names: Sequence[str]
     """The names that clients may send; each key gets one of them."""
-    private_key: str = field(repr=False)
-    """X25519, base64url without padding."""
-    public_key: str
-    """Belongs to ``private_key``; goes into links."""
-    short_ids: Sequence[str]
-    """At least one; each key gets one of them."""
+    private_key: str = field(default="", repr=False)
+    """X25519, base64url without padding. Left out, it is the one that the inbound has, or a new one."""
+    public_key: str = ""
+    """Belongs to ``private_key``; goes into links. Left out, it is computed."""
+    short_ids: Sequence[str] = ()
+    """Each key gets one of them. Left out, they are those that the inbound has, or a new one."""
     _reads = {"server_names": tuple, "short_ids": tuple}
     _writes = {"server_names": _wire.many(_wire.same), "short_ids": _wire.many(_wire.same)}
 
@@ -927,6 +928,42 @@ class ServerStatus(Record):
     pending: int
     """Keys and inbounds that it has not taken over yet."""
     _reads = {"capabilities": Capabilities._read, "uptime": _wire.length_of}
+
+
+@dataclass(frozen=True)
+class SettingsPatch(Record):
+    """A change of the settings: what is left out stays, None takes a value away."""
+
+    _: KW_ONLY
+    base_url: str | None | Keep = KEEP
+    """Where subscriptions are served."""
+    title: str | Keep = KEEP
+    """The name that clients show."""
+    update_interval_hours: int | Keep = KEEP
+    """How often clients ask again, 1 to 720 hours."""
+    support_url: str | None | Keep = KEEP
+    """Where customers get help."""
+    web_page_url: str | None | Keep = KEEP
+    """The service's own site."""
+    announce: str | None | Keep = KEEP
+    """A message that clients show."""
+    announce_url: str | None | Keep = KEEP
+    """Where the message leads."""
+    routing: str | None | Keep = KEEP
+    """Routing rules of Happ."""
+    language: Language | Keep = KEEP
+    """The language of notices."""
+    utc_offset_minutes: int | Keep = KEEP
+    """The time zone of dates, in minutes east of UTC."""
+    notices: Notices | Keep = KEEP
+    """What a client shows instead of servers."""
+    device_limit: int | None | Keep = KEEP
+    """On how many devices a key without a limit of its own may be."""
+    require_device: bool | Keep = KEEP
+    """Whether a client that names no device gets nothing where there is a limit."""
+    clients: Sequence[ClientRule] | Keep = KEEP
+    """Which client gets which format."""
+    _writes = {"notices": _wire.record, "clients": _wire.many(_wire.record)}
 
 
 @dataclass(frozen=True)
