@@ -15,8 +15,8 @@ use vpnkit_core::model::{
     CreateKey, Cursor, EventKind, Inbound, InboundTag, NodeId, Protocol, Reality, Security, ServerId,
     ShortId, Traffic,
 };
-use vpnkit_core::store::KeyStore;
 use vpnkit_core::store::memory::MemoryStore;
+use vpnkit_core::store::{KeyStore, RecordOp, StoreTxn};
 use vpnkit_core::{ErrorKind, ManualClock, Secret};
 use vpnkit_engine::engine::{Engine, EngineOptions, PlacementState, ServerCondition, ServerParts};
 use vpnkit_subscription::SettingsPatch;
@@ -292,4 +292,76 @@ async fn sessions_are_counted_once() {
     }
     server.pass(key, Traffic { up: 1, down: 0 });
     assert_eq!(used().await, 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_comparison_comes_while_traffic_flows() {
+    let server = server("main/fake");
+    let options = EngineOptions {
+        collect_every: Duration::from_millis(100),
+        reconcile_every: Duration::from_secs(3),
+        ..EngineOptions::default()
+    };
+    let store: Arc<MemoryStore> = Arc::default();
+    let engine =
+        Engine::open(store, Arc::new(ManualClock::default()), options, vec![parts(&server)]).await.unwrap();
+    engine.inbounds().ensure(inbound("main", 443)).await.unwrap();
+    let key = engine.keys().create(CreateKey::named("alice")).await.unwrap();
+    server.lose(key.id);
+    for _ in 0..100 {
+        server.pass(key.id, Traffic { up: 1, down: 1 });
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(server.lets_in(key.id, "main"), "an account that was removed by hand comes back");
+    engine.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_inbound_is_set_aside_and_everything_else_goes_on() {
+    let server = server("main/fake");
+    let engine = engine(&[&server]).await;
+    for (tag, port) in [("bad", 443), ("good", 444)] {
+        engine.inbounds().ensure(inbound(tag, port)).await.unwrap();
+    }
+    let early = engine.keys().create(CreateKey::named("early")).await.unwrap();
+    let bad = InboundTag::new("bad").unwrap();
+    server.fail(Fault::RefuseInbound(bad.clone()));
+    server.restart().await;
+    for _ in 0..3 {
+        let refused = engine.servers().reconcile(&id("main/fake")).await.unwrap_err();
+        assert_eq!((refused.kind(), refused.get("inbounds")), (ErrorKind::Rejected, Some("bad")));
+    }
+    // What was there stays, what is new comes, what ends goes.
+    let late = engine.keys().create(CreateKey::named("late")).await.unwrap();
+    assert!(server.lets_in(early.id, "good") && server.lets_in(late.id, "good"));
+    engine.keys().disable(early.id).await.unwrap();
+    assert!(!server.lets_in(early.id, "good"));
+    let [status] = &engine.servers().status().await.unwrap()[..] else { panic!("one server") };
+    assert_eq!(status.state, ServerCondition::Up);
+    assert!(status.set_aside[&bad].contains("told to refuse the inbound"), "{status:?}");
+    let events = engine.events().read(Cursor::START, 100).await.unwrap().events;
+    assert_eq!(events.iter().filter(|e| e.kind == EventKind::InboundRejected).count(), 1, "told once");
+    server.heal();
+    engine.servers().reconcile(&id("main/fake")).await.unwrap();
+    assert!(server.lets_in(late.id, "bad"));
+    assert!(engine.servers().status().await.unwrap()[0].set_aside.is_empty());
+}
+
+#[tokio::test]
+async fn settings_that_cannot_be_read_keep_no_other_record() {
+    let store: Arc<MemoryStore> = Arc::default();
+    let engine = over(&store, &[]).await;
+    let key = engine.keys().create(CreateKey::named("alice")).await.unwrap();
+    let old = engine.subscriptions().token(key.id).await.unwrap();
+    let place = ("settings".to_owned(), String::new());
+    let newer =
+        RecordOp::Put { place, expected: None, index: None, body: Secret::new("{\"unheard_of\": 1}") };
+    store.commit(StoreTxn::new(engine.now().unwrap(), [newer])).await.unwrap();
+    // After a leak the old secret ends everywhere, whatever else cannot be read.
+    engine.subscriptions().rotate_secret(Duration::ZERO).await.unwrap();
+    let answer = engine.subscriptions().for_request(&old, &[], None).await.unwrap();
+    assert_eq!(answer.status, 404);
+    let new = engine.subscriptions().token(key.id).await.unwrap();
+    assert_eq!(engine.subscriptions().for_request(&new, &[], None).await.unwrap().status, 200);
+    assert_eq!(engine.subscriptions().settings().await.unwrap_err().kind(), ErrorKind::StoreCorrupt);
 }

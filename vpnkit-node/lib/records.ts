@@ -380,6 +380,7 @@ export type EventKind =
   | "key.expired"
   | "inbound.changed"
   | "inbound.removed"
+  | "inbound.rejected"
   | "server.up"
   | "server.down"
   | "server.restarted"
@@ -1195,6 +1196,8 @@ export interface ServerStatus {
   readonly uptimeSeconds: number | null;
   /** Keys and inbounds that it has not taken over yet. */
   readonly pending: number;
+  /** Inbounds that it refuses, by tag, and why: they are tried again, and everything else goes on. */
+  readonly setAside: Readonly<Record<string, string>>;
 }
 
 /** @internal */
@@ -1211,6 +1214,7 @@ export const readServerStatus = (json: Json): ServerStatus =>
     version: json.version ?? null,
     uptimeSeconds: maybe(json.uptime, lengthSeconds),
     pending: json.pending,
+    setAside: json.set_aside,
   });
 
 /** A change of the settings: what is left out stays, `null` takes a value away. */

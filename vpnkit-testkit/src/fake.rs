@@ -29,6 +29,8 @@ pub enum Fault {
     AnswerLost,
     /// Accounts of this key are refused.
     Refuse(KeyId),
+    /// This inbound is refused.
+    RefuseInbound(InboundTag),
 }
 
 /// How a [`FakeServer`] counts.
@@ -144,7 +146,9 @@ impl FakeServer {
             state.online.clear();
             state.inbounds.clear();
             for (inbound, accounts) in wanted.inbounds {
-                state.put(&inbound, &accounts);
+                if !state.faults.contains(&Fault::RefuseInbound(inbound.tag.clone())) {
+                    state.put(&inbound, &accounts);
+                }
             }
             state.lifetime += 1;
             state.lifetime
@@ -183,6 +187,13 @@ impl FakeServer {
         let tag = InboundTag::new(tag).unwrap();
         let state = self.state();
         state.inbounds.get(&tag).is_some_and(|(_, accounts)| accounts.keys().any(|(id, _)| *id == key))
+    }
+
+    /// Somebody removes the accounts of a key by hand.
+    pub fn lose(&self, key: KeyId) {
+        for (_, accounts) in self.state().inbounds.values_mut() {
+            accounts.retain(|(owner, _), _| *owner != key);
+        }
     }
 
     /// The keys whose connections were cut, in order.
@@ -240,7 +251,12 @@ impl State {
                 .with("inbound", tag)
         };
         match change {
-            Change::PutInbound(inbound, accounts) => self.put(inbound, accounts),
+            Change::PutInbound(inbound, accounts) => {
+                if self.faults.contains(&Fault::RefuseInbound(inbound.tag.clone())) {
+                    return Err(Error::new(ErrorKind::Rejected, "fake.apply", "told to refuse the inbound"));
+                }
+                self.put(inbound, accounts);
+            }
             Change::RemoveInbound(tag) => drop(self.inbounds.remove(tag)),
             Change::PutAccount(inbound, account) => {
                 if self.faults.contains(&Fault::Refuse(account.key)) {

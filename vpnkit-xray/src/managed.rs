@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
-use vpnkit_core::backend::{Desired, DesiredState, ServerState};
+use vpnkit_core::backend::{Account, Desired, DesiredState, ServerState};
 use vpnkit_core::model::Inbound;
 use vpnkit_core::{Error, ErrorKind, Result};
 
@@ -97,9 +97,13 @@ pub(crate) async fn supervise(
 ) {
     let mut first = Some(first);
     let mut pause = Duration::from_millis(100);
+    // At first, and after a start that failed, Xray is asked what it thinks of the config.
+    let mut suspicious = true;
     loop {
         let started = Instant::now();
-        let reason = match start(&inner, &config, &home, &socket, desired.as_ref(), first.is_some()).await {
+        let outcome = start(&inner, &config, &home, &socket, desired.as_ref(), suspicious).await;
+        suspicious = outcome.is_err();
+        let reason = match outcome {
             Ok(process) => {
                 inner.set_up();
                 if let Some(first) = first.take() {
@@ -146,15 +150,27 @@ async fn start(
     home: &Home,
     socket: &Path,
     desired: &dyn Desired,
-    first: bool,
+    suspicious: bool,
 ) -> Result<Process> {
-    let state = desired.desired().await?;
-    for (inbound, _) in &state.inbounds {
-        port_is_free(inbound).await?;
+    let mut state = desired.desired().await?;
+    // One that cannot listen is left out: the comparison that follows tries it again, and tells.
+    let mut free = Vec::with_capacity(state.inbounds.len());
+    for (inbound, accounts) in state.inbounds {
+        match port_is_free(&inbound).await {
+            Ok(()) => free.push((inbound, accounts)),
+            Err(e) => tracing::warn!(server = %inner.id, error = %e, "an inbound is left out"),
+        }
     }
+    state.inbounds = free;
     home.clear(socket);
     home.write(config, socket, &state)?;
-    if first {
+    if suspicious && let Err(whole) = command::test(&config.binary, &home.config()).await {
+        let known = state.inbounds.len();
+        state.inbounds = accepted(config, home, socket, state.inbounds).await;
+        if state.inbounds.len() == known {
+            return Err(whole);
+        }
+        home.write(config, socket, &state)?;
         command::test(&config.binary, &home.config()).await?;
     }
     let process =
@@ -184,6 +200,30 @@ async fn start(
     }
     inner.loaded.replace(state.inbounds.into_iter().map(|(inbound, _)| inbound));
     Ok(process)
+}
+
+/// The inbounds that Xray accepts, each judged by itself: the others are left out, and tried again by the comparison that
+/// follows, which tells.
+async fn accepted(
+    config: &ManagedXray,
+    home: &Home,
+    socket: &Path,
+    inbounds: Vec<(Arc<Inbound>, Vec<Account>)>,
+) -> Vec<(Arc<Inbound>, Vec<Account>)> {
+    let mut accepted = Vec::with_capacity(inbounds.len());
+    for (inbound, accounts) in inbounds {
+        let alone =
+            DesiredState { inbounds: vec![(Arc::clone(&inbound), Vec::new())], ..DesiredState::default() };
+        let judged = async {
+            home.write(config, socket, &alone)?;
+            command::test(&config.binary, &home.config()).await
+        };
+        match judged.await {
+            Ok(()) => accepted.push((inbound, accounts)),
+            Err(e) => tracing::warn!(inbound = %inbound.tag, error = %e, "an inbound is left out"),
+        }
+    }
+    accepted
 }
 
 /// How long a port that seems to be in use is looked at again: a program that another thread of this process starts holds

@@ -166,12 +166,14 @@ impl Xray {
     }
 
     async fn drop_inbound(&self, tag: &InboundTag) -> Result<()> {
-        self.inner.loaded.map().remove(tag.as_str());
         match self.inner.api().remove_inbound(tag.as_str()).await {
-            Ok(()) => Ok(()),
-            Err(status) if answer(&status) == AlterError::NoInbound => Ok(()),
-            Err(status) => Err(convert("xray.remove_inbound", &status).with("inbound", tag)),
+            Ok(()) => {}
+            Err(status) if answer(&status) == AlterError::NoInbound => {}
+            // It may listen on: it stays known, and is removed again.
+            Err(status) => return Err(convert("xray.remove_inbound", &status).with("inbound", tag)),
         }
+        self.inner.loaded.map().remove(tag.as_str());
+        Ok(())
     }
 }
 

@@ -188,14 +188,22 @@ impl ProtocolBackend for Xray {
             Change::PutInbound(..) | Change::RemoveInbound(_) => 1,
         });
         let width = width.min().unwrap_or(1);
-        let steps: Vec<_> = changes.iter().map(|change| self.step(change)).collect();
-        let mut running = futures_util::stream::iter(steps).buffered(width);
         let mut outcomes = Vec::with_capacity(changes.len());
-        while let Some(outcome) = running.next().await {
-            match outcome {
-                // It may have died of the last call: nothing more is sent before it was looked at.
-                Err(e) if matches!(e.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) => return Err(e),
-                outcome => outcomes.push(outcome),
+        // What is removed is gone before anything is added after it: a secret may go from one key to another.
+        let adds_after_removal = |before: &Change, after: &Change| {
+            matches!(before, Change::RemoveAccount(..)) && matches!(after, Change::PutAccount(..))
+        };
+        for run in changes.chunk_by(|before, after| !adds_after_removal(before, after)) {
+            let steps: Vec<_> = run.iter().map(|change| self.step(change)).collect();
+            let mut running = futures_util::stream::iter(steps).buffered(width);
+            while let Some(outcome) = running.next().await {
+                match outcome {
+                    // It may have died of the last call: nothing more is sent before it was looked at.
+                    Err(e) if matches!(e.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) => {
+                        return Err(e);
+                    }
+                    outcome => outcomes.push(outcome),
+                }
             }
         }
         Ok(outcomes)

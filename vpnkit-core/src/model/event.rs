@@ -92,6 +92,9 @@ events! {
     InboundChanged = "inbound.changed",
     /// An inbound was removed.
     InboundRemoved = "inbound.removed",
+    /// A server refuses an inbound; the detail names the server and says why. It is tried again at the next reconcile, and
+    /// everything else goes on.
+    InboundRejected = "inbound.rejected",
     /// A server answers (again).
     ServerUp = "server.up",
     /// A server stopped answering.

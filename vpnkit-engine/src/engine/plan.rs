@@ -76,8 +76,17 @@ pub fn difference(rules: &dyn ServerRules, desired: &DesiredState, observed: &Ob
     let mut additions = Vec::new();
     let mut inbounds = Vec::new();
     for (tag, held) in &observed.inbounds {
-        if held.fingerprint.is_some() && !desired.inbounds.iter().any(|(inbound, _)| inbound.tag == *tag) {
+        if desired.inbounds.iter().any(|(inbound, _)| inbound.tag == *tag) {
+            continue;
+        }
+        if held.fingerprint.is_some() {
             inbounds.push(Change::RemoveInbound(tag.clone()));
+        } else {
+            // Not vpnkit's to remove; its accounts are.
+            let account = |(key, device): &(KeyId, DeviceName)| {
+                Change::RemoveAccount(tag.clone(), *key, device.clone())
+            };
+            removals.extend(held.accounts.keys().map(account));
         }
     }
     for (inbound, accounts) in &desired.inbounds {

@@ -49,11 +49,15 @@ impl Queue {
     /// The accounts of these keys may have changed.
     pub(super) fn keys(&self, ids: impl IntoIterator<Item = KeyId>) {
         let mut waiting = self.waiting();
+        let mut queued = false;
         for id in ids {
             waiting.keys.entry(id).or_default();
+            queued = true;
         }
         drop(waiting);
-        self.wake.notify_one();
+        if queued {
+            self.wake.notify_one();
+        }
     }
 
     /// The accounts of this key may have changed; the receiver hears when they were applied.

@@ -14,7 +14,7 @@ use super::{ServerParts, Shared, plan};
 use vpnkit_core::Result;
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::backend::{Account, Desired, DesiredState, ProtocolBackend, ServerRules, ServerState};
-use vpnkit_core::model::{Inbound, Key, KeyId, KeyQuery, KeyStatus, ServerId};
+use vpnkit_core::model::{Inbound, InboundTag, Key, KeyId, KeyQuery, KeyStatus, ServerId};
 use vpnkit_core::store::KeyStore;
 use vpnkit_core::traffic::TrafficSource;
 
@@ -27,6 +27,8 @@ pub(super) struct Server {
     pub(super) queue: Queue,
     /// Keys that the server refuses, and why: told once as an event, not at every try.
     pub(super) rejected: Mutex<HashMap<KeyId, String>>,
+    /// Inbounds that the server refuses, and why: told once, tried again at each reconcile.
+    pub(super) set_aside: Mutex<HashMap<InboundTag, String>>,
     /// The newest stored reading; `None` until it was loaded. The lock also keeps readings one after the other.
     pub(super) baseline: tokio::sync::Mutex<Option<Option<Baseline>>>,
     /// Why it could not be started; empty once it was.
@@ -47,6 +49,7 @@ impl Server {
             address: parts.address,
             queue: Queue::default(),
             rejected: Mutex::default(),
+            set_aside: Mutex::default(),
             baseline: tokio::sync::Mutex::new(None),
             failure: Mutex::default(),
             ready: AtomicBool::new(false),

@@ -1,5 +1,6 @@
 //! Servers.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use vpnkit_macros::operations;
 use super::server::Server;
 use super::{Engine, ServerParts, side_by_side};
 use vpnkit_core::backend::{Capabilities, ServerState};
-use vpnkit_core::model::{DurationText, NodeId, ServerId};
+use vpnkit_core::model::{DurationText, InboundTag, NodeId, ServerId};
 use vpnkit_core::{Error, ErrorKind, Result};
 
 /// Whether a server answers.
@@ -53,6 +54,8 @@ pub struct ServerStatus {
     pub uptime: Option<Duration>,
     /// Keys and inbounds that it has not taken over yet.
     pub pending: usize,
+    /// Inbounds that it refuses, by tag, and why: they are tried again, and everything else goes on.
+    pub set_aside: BTreeMap<InboundTag, String>,
 }
 
 /// Adds and removes servers, tells how they do, and compares them with the store.
@@ -162,6 +165,10 @@ impl Server {
             version,
             uptime,
             pending: self.queue.len(),
+            set_aside: {
+                let aside = self.set_aside.lock().unwrap_or_else(PoisonError::into_inner);
+                aside.iter().map(|(tag, reason)| (tag.clone(), reason.clone())).collect()
+            },
         }
     }
 }

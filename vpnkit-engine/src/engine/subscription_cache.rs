@@ -29,6 +29,8 @@ pub(super) struct SubscriptionCache {
     pub(super) settings: Arc<SubscriptionSettings>,
     /// 0 before there are any.
     pub(super) settings_version: u64,
+    /// Why the settings of the store cannot be read: those from before are in use.
+    pub(super) fault: Option<Error>,
     pub(super) hosts: BTreeMap<(NodeId, InboundTag), Vec<Host>>,
     pub(super) servers: BTreeMap<ServerId, ToldServer>,
     pub(super) sources: BTreeMap<String, SubscriptionTemplate>,
@@ -67,16 +69,18 @@ pub(super) fn hosts_place(node: &NodeId, tag: &InboundTag) -> (String, String) {
 }
 
 impl SubscriptionCache {
-    /// The one record of its kind that cannot be read does not keep the others; what makes every answer, settings and
-    /// signing secrets, must be right.
+    /// The one record that cannot be read does not keep the others. Without signing secrets there is no answer.
     fn read(records: Vec<Record>) -> Result<Self> {
         let mut cache = Self::default();
         let mut templates = Templates::default();
         for record in records {
             match record.kind.as_str() {
-                SETTINGS => {
-                    (cache.settings, cache.settings_version) = (Arc::new(parsed(&record)?), record.version);
-                }
+                SETTINGS => match parsed(&record) {
+                    Ok(settings) => {
+                        (cache.settings, cache.settings_version) = (Arc::new(settings), record.version);
+                    }
+                    Err(e) => cache.fault = Some(e),
+                },
                 SIGNING => (cache.signing, cache.signing_version) = (parsed(&record)?, record.version),
                 kind => {
                     if let Err(e) = cache.take(kind, &record, &mut templates) {
@@ -143,7 +147,12 @@ impl Shared {
         let _turn = self.reloading.lock().await;
         // Before they are read: what is changed meanwhile is read again.
         let revision = self.store.revision().await?;
-        let cache = Arc::new(SubscriptionCache::read(self.store.records(&RecordQuery::default()).await?)?);
+        let mut cache = SubscriptionCache::read(self.store.records(&RecordQuery::default()).await?)?;
+        if let Some(e) = &cache.fault {
+            tracing::warn!(error = %e, "the settings of this store cannot be read; those from before are used");
+            cache.settings = Arc::clone(&self.cache().settings);
+        }
+        let cache = Arc::new(cache);
         *self.cache.write().unwrap_or_else(PoisonError::into_inner) =
             Held { cache: Arc::clone(&cache), revision: Some(revision), read: Instant::now() };
         Ok(cache)

@@ -61,7 +61,11 @@ impl Subscriptions {
     /// The settings.
     #[operation(read)]
     pub async fn settings(&self) -> Result<SubscriptionSettings> {
-        Ok((*self.shared("subscriptions.settings")?.reload_subscriptions().await?.settings).clone())
+        let cache = self.shared("subscriptions.settings")?.reload_subscriptions().await?;
+        match &cache.fault {
+            Some(e) => Err(e.clone().during("subscriptions.settings")),
+            None => Ok((*cache.settings).clone()),
+        }
     }
 
     /// Replaces the settings, for every process that uses this store.
@@ -86,6 +90,9 @@ impl Subscriptions {
         let shared = self.shared(OP)?;
         loop {
             let cache = shared.reload_subscriptions().await?;
+            if let Some(e) = &cache.fault {
+                return Err(e.clone().during(OP));
+            }
             let mut settings = (*cache.settings).clone();
             patch.clone().apply(&mut settings);
             cache.check(OP, &settings)?;

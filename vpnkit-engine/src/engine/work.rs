@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::drive::spread;
 use super::queue::{KeyWork, Taken};
 use super::server::Server;
 use super::{Shared, plan};
 use vpnkit_core::backend::{Change, Desired as _};
-use vpnkit_core::model::{EventKind, Inbound, InboundTag, Key, KeyId, KeyStatus, NewEvent};
+use vpnkit_core::model::{EventKind, EventSubject, Inbound, InboundTag, Key, KeyId, KeyStatus, NewEvent};
 use vpnkit_core::store::{StoreOp, StoreTxn};
 use vpnkit_core::{Error, ErrorKind, Result};
 
@@ -19,6 +21,9 @@ const CHUNK: usize = 1024;
 /// Works until the engine stops.
 pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>) {
     let mut retry = Backoff::default();
+    let next = |retry: &Backoff| Instant::now() + spread(retry.next(shared.options.reconcile_every));
+    // A deadline, not a length of time: work that comes in between does not put the comparison off.
+    let mut deadline = next(&retry);
     loop {
         let taken = server.queue.take();
         if taken.is_empty() {
@@ -26,19 +31,27 @@ pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>) {
             tokio::select! {
                 () = server.stop.cancelled() => return,
                 () = server.queue.wake.notified() => {}
-                () = tokio::time::sleep(spread(retry.next(shared.options.reconcile_every))) => drop(server.queue.reconcile()),
+                () = tokio::time::sleep_until(deadline) => drop(server.queue.reconcile()),
             }
             continue;
         }
+        let compares = taken.reconcile.is_some();
         // Stopping in the middle of a step is fine: the store is the truth, the next start compares.
         let step = tokio::select! {
             () = server.stop.cancelled() => return,
             step = work(&shared, &server, taken) => step,
         };
         match step {
-            Ok(()) => retry.reset(),
+            Ok(()) => {
+                retry.reset();
+                if compares {
+                    deadline = next(&retry);
+                }
+            }
             Err(e) => {
                 retry.grow();
+                let soon = next(&retry);
+                deadline = if compares { soon } else { deadline.min(soon) };
                 tracing::debug!(server = %server.id(), error = %e, "work is left for the next reconcile");
             }
         }
@@ -130,9 +143,13 @@ async fn sync(
     let ids: Vec<KeyId> = work.keys().copied().collect();
     let keys: BTreeMap<KeyId, Key> = shared.store.keys(&ids).await?.into_iter().map(|k| (k.id, k)).collect();
     let mut changes = Vec::new();
+    let aside = server.set_aside.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let runs: Vec<Arc<Inbound>> = inbounds.iter().filter(|i| !aside.contains_key(&i.tag)).cloned().collect();
     for (id, work) in work {
-        changes.extend(plan::sync(*id, keys.get(id), &work.devices, &inbounds));
+        changes.extend(plan::sync(*id, keys.get(id), &work.devices, &runs));
     }
+    // A secret may go from one key to another in one batch: first it must be free.
+    changes.sort_by_key(|change| matches!(change, Change::PutAccount(..)));
     let failed = apply(shared, server, &changes).await?;
     let ended: Vec<KeyId> =
         ids.iter().filter(|id| keys.get(id).is_none_or(|k| k.status != KeyStatus::Active)).copied().collect();
@@ -161,12 +178,44 @@ async fn apply(shared: &Shared, server: &Server, changes: &[Change]) -> Result<B
     for (change, outcome) in changes.iter().zip(outcomes) {
         match (plan::key_of(change), outcome) {
             (Some(key), Err(e)) => drop(failed.insert(key, e)),
-            (None, Err(e)) => return Err(e),
-            (_, Ok(())) => {}
+            // It is set aside: the others go on.
+            (None, Err(e)) => set_aside(shared, server, change, Some(&e)).await?,
+            (None, Ok(())) => set_aside(shared, server, change, None).await?,
+            (Some(_), Ok(())) => {}
         }
     }
     tell_refused(shared, server, changes, &failed).await?;
     Ok(failed)
+}
+
+/// Remembers whether the server runs an inbound, and tells once that it does not.
+pub(super) async fn set_aside(
+    shared: &Shared,
+    server: &Server,
+    change: &Change,
+    fault: Option<&Error>,
+) -> Result<()> {
+    let tag = match change {
+        Change::PutInbound(inbound, _) => &inbound.tag,
+        Change::RemoveInbound(tag) => tag,
+        Change::PutAccount(..) | Change::RemoveAccount(..) => return Ok(()),
+    };
+    let fresh = {
+        let mut aside = server.set_aside.lock().unwrap_or_else(PoisonError::into_inner);
+        match fault {
+            Some(fault) => aside.insert(tag.clone(), fault.to_string()).is_none(),
+            None => {
+                aside.remove(tag);
+                false
+            }
+        }
+    };
+    let Some(fault) = fault.filter(|_| fresh) else { return Ok(()) };
+    tracing::warn!(server = %server.id(), inbound = %tag, error = %fault, "the server refuses an inbound");
+    let subject = EventSubject::Inbound(tag.as_str().to_owned());
+    let detail = format!("{}: {}", server.id(), fault.message());
+    let event = StoreOp::Emit(NewEvent { kind: EventKind::InboundRejected, subject, detail });
+    shared.store.commit(StoreTxn::new(shared.clock.now(), [event])).await.map(drop)
 }
 
 /// An event for each key that the server refuses and did not refuse before.
@@ -223,7 +272,11 @@ async fn inbound(shared: &Shared, server: &Server, tag: &InboundTag) -> Result<(
         }
     };
     let outcomes = server.backend.apply(std::slice::from_ref(&desired)).await?;
-    outcomes.into_iter().collect()
+    let outcome = outcomes.into_iter().collect::<Result<()>>();
+    if outcome.is_ok() {
+        set_aside(shared, server, &desired, None).await?;
+    }
+    outcome
 }
 
 /// Compares everything and applies the difference; returns how many steps that took.
@@ -244,6 +297,8 @@ async fn reconcile(shared: &Shared, server: &Server) -> Result<usize> {
     tracing::info!(server = %server.id(), steps, "reconciling");
     let mut failed = 0;
     failed += apply(shared, server, &difference.inbounds).await?.len();
+    let aside: HashSet<InboundTag> =
+        server.set_aside.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
     // Keys that changed after the comparison are applied between the chunks; the old steps for them are void.
     let mut newer = HashSet::new();
     let mut ended = BTreeSet::new();
@@ -273,5 +328,10 @@ async fn reconcile(shared: &Shared, server: &Server) -> Result<usize> {
     }
     cut(server, &ended.into_iter().collect::<Vec<_>>(), &own_inbounds(shared, server)).await;
     refused(failed)?;
-    Ok(steps)
+    if aside.is_empty() {
+        return Ok(steps);
+    }
+    let tags: Vec<&str> = aside.iter().map(InboundTag::as_str).collect();
+    Err(Error::new(ErrorKind::Rejected, "server.apply", "the server refuses some inbounds")
+        .with("inbounds", tags.join(", ")))
 }

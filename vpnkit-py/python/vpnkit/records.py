@@ -368,6 +368,7 @@ EventKind = Literal[
     "key.expired",
     "inbound.changed",
     "inbound.removed",
+    "inbound.rejected",
     "server.up",
     "server.down",
     "server.restarted",
@@ -927,6 +928,8 @@ class ServerStatus(Record):
     """How long it has been running, when it answers."""
     pending: int
     """Keys and inbounds that it has not taken over yet."""
+    set_aside: Mapping[str, str]
+    """Inbounds that it refuses, by tag, and why: they are tried again, and everything else goes on."""
     _reads = {"capabilities": Capabilities._read, "uptime": _wire.length_of}
 
 
