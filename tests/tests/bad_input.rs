@@ -107,6 +107,7 @@ async fn a_port_in_use_is_told_when_an_inbound_is_added_and_when_xray_starts() {
     // At a start it is set aside, told once, and tried again; its neighbour serves.
     let squatter = TcpListener::bind(("127.0.0.1", port)).unwrap();
     let kit = VpnKit::open(config(bed.directory.path())).await.unwrap();
+    let before = kit.events().newest().await.unwrap();
     let fine = inbound("fine", Protocol::Vmess);
     kit.inbounds().ensure(fine.clone()).await.unwrap();
     kit.keys().create(CreateKey::named("early")).await.unwrap();
@@ -124,7 +125,7 @@ async fn a_port_in_use_is_told_when_an_inbound_is_added_and_when_xray_starts() {
         TcpListener::bind(("127.0.0.1", port)).is_err()
     })
     .await;
-    let events = kit.events().read(Cursor::START, 1_000).await.unwrap().events;
+    let events = kit.events().read(before, 1_000).await.unwrap().events;
     assert_eq!(events.iter().filter(|event| event.kind == EventKind::InboundRejected).count(), 1);
     kit.close().await.unwrap();
 }

@@ -1103,7 +1103,10 @@ export interface ManagedXray {
   readonly cutConnections?: boolean | undefined;
   /** How much Xray logs. Default: `warning`. */
   readonly logLevel?: LogLevel | undefined;
-  /** The operator's own `outbounds`, `routing` and `dns`, as in Xray's config. */
+  /**
+   * The operator's own `outbounds`, `routing` and `dns`, as in Xray's config. It may hold passwords, so it is not
+   * shown.
+   */
   readonly extra?: unknown | undefined;
 }
 

@@ -231,7 +231,15 @@ pub(crate) fn records(connection: &Connection, vault: &Vault, query: &RecordQuer
     while let Some(row) = rows.next().map_err(sql)? {
         let (kind, id): (String, String) = (row.get(0).map_err(sql)?, row.get(1).map_err(sql)?);
         let (version, body): (i64, String) = (row.get(2).map_err(sql)?, row.get(4).map_err(sql)?);
-        let body = vault.open_record(&kind, &id, &body)?;
+        let body = match vault.open_record(&kind, &id, &body) {
+            Ok(body) => body,
+            // What can be read is; the engine says of what it needs that it is missing.
+            Err(e) if e.kind() == ErrorKind::StoreCorrupt => {
+                tracing::warn!(kind, id, error = %e, "a record of this store cannot be read");
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
         let index = row.get(3).map_err(sql)?;
         records.push(Record { kind, id, version: version.unsigned_abs(), index, body });
     }

@@ -77,7 +77,8 @@ pub struct ManagedXray {
     /// How much Xray logs.
     #[serde(default)]
     pub log_level: LogLevel,
-    /// The operator's own `outbounds`, `routing` and `dns`, as in Xray's config.
+    /// The operator's own `outbounds`, `routing` and `dns`, as in Xray's config. It may hold passwords, so it is not shown.
+    #[schemars(extend("x-secret" = true))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra: Option<Value>,
 }

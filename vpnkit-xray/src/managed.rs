@@ -1,7 +1,7 @@
 //! Keeping a managed Xray running.
 
 use std::fs::File;
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use vpnkit_core::backend::{Account, Desired, DesiredState, ServerState};
-use vpnkit_core::model::Inbound;
+use vpnkit_core::model::{Inbound, Network};
 use vpnkit_core::{Error, ErrorKind, Result};
 
 use crate::command;
@@ -234,9 +234,15 @@ const FORKS: Duration = Duration::from_millis(500);
 pub(crate) async fn port_is_free(inbound: &Inbound) -> Result<()> {
     const AGAIN: Duration = Duration::from_millis(20);
     let address: (IpAddr, u16) = (inbound.listen, inbound.port);
+    let bind = || {
+        inbound.networks().iter().try_for_each(|network| match network {
+            Network::Tcp => TcpListener::bind(address).map(drop),
+            Network::Udp => UdpSocket::bind(address).map(drop),
+        })
+    };
     let begun = Instant::now();
     let bound = loop {
-        match TcpListener::bind(address) {
+        match bind() {
             Err(e) if e.kind() == std::io::ErrorKind::AddrInUse && begun.elapsed() < FORKS => {
                 tokio::time::sleep(AGAIN).await;
             }
@@ -244,7 +250,7 @@ pub(crate) async fn port_is_free(inbound: &Inbound) -> Result<()> {
         }
     };
     match bound {
-        Ok(_) => Ok(()),
+        Ok(()) => Ok(()),
         Err(e) => {
             let (kind, message) = match e.kind() {
                 std::io::ErrorKind::AddrInUse => {

@@ -541,6 +541,7 @@ impl Inbound {
     #[must_use]
     pub fn collides_with(&self, other: &Self) -> bool {
         // `::` takes IPv4 too, unless the system says otherwise.
+        let (one, two) = (self.listen.to_canonical(), other.listen.to_canonical());
         let covers = |a: IpAddr, b: IpAddr| match a {
             IpAddr::V6(address) => address.is_unspecified(),
             IpAddr::V4(address) => {
@@ -549,9 +550,7 @@ impl Inbound {
         };
         self.node == other.node
             && self.port == other.port
-            && (self.listen == other.listen
-                || covers(self.listen, other.listen)
-                || covers(other.listen, self.listen))
+            && (one == two || covers(one, two) || covers(two, one))
             && self.networks().iter().any(|network| other.networks().contains(network))
     }
 

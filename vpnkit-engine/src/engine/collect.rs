@@ -1,6 +1,7 @@
 //! Reads counters and counts what they add.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::drive::spread;
 use super::server::Server;
@@ -10,7 +11,7 @@ use serde::Serialize;
 use vpnkit_core::accounting::{self, Baseline};
 use vpnkit_core::model::{ServerId, Traffic};
 use vpnkit_core::store::{StoreOp, StoreTxn, TrafficBatch};
-use vpnkit_core::{ErrorKind, Result};
+use vpnkit_core::{Error, ErrorKind, Result};
 
 /// What one reading added.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -43,6 +44,9 @@ pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>) {
     }
 }
 
+/// How long a reading may take.
+const READ: Duration = Duration::from_secs(60);
+
 impl Collected {
     fn of(server: &Server) -> Self {
         Self {
@@ -65,7 +69,12 @@ impl Shared {
                 *last = Some(self.store.baseline(server.id()).await?);
             }
             let baseline = last.as_ref().and_then(Option::as_ref);
-            let reading = server.source.read(baseline.map(|b| b.epoch.clone())).await?;
+            let reading = server.source.read(baseline.map(|b| b.epoch.clone()));
+            // The commit that follows is not raced: its receipt must not be lost.
+            let reading = tokio::time::timeout(READ, reading).await.map_err(|_| {
+                Error::new(ErrorKind::Timeout, "traffic.collect", "the counters cannot be read in time")
+                    .with("server", server.id())
+            })??;
             let epoch = reading.epoch.clone();
             let tally = accounting::account(baseline, reading);
             if tally.moved.is_empty() && tally.forgotten.is_empty() && !tally.new_epoch {

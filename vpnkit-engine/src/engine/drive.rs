@@ -10,7 +10,10 @@ use super::{Shared, collect, work};
 use vpnkit_core::backend::ServerState;
 use vpnkit_core::model::{EventKind, EventSubject, NewEvent};
 use vpnkit_core::store::{StoreOp, StoreTxn};
+use vpnkit_core::{Error, ErrorKind};
 
+/// How long a start may take.
+const START: Duration = Duration::from_secs(120);
 /// Between two tries to start a server, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -26,7 +29,9 @@ pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>, first: oneshot
         let start = async {
             // Fifty that start at once would starve each other.
             let _turn = shared.starting.acquire().await;
-            server.backend.start(desired).await
+            tokio::time::timeout(START, server.backend.start(desired)).await.unwrap_or_else(|_| {
+                Err(Error::new(ErrorKind::Timeout, "server.start", "the server does not start in time"))
+            })
         };
         let started = tokio::select! {
             () = server.stop.cancelled() => return,
@@ -52,6 +57,10 @@ pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>, first: oneshot
         tracing::warn!(server = %server.id(), error = %e, "the first reading failed");
     }
     server.started();
+    // Another process may have said otherwise of it, and has ended since.
+    if let Err(e) = shared.remember_addresses("servers.start").await {
+        tracing::warn!(server = %server.id(), error = %e, "other processes could not be told of the server");
+    }
     server.queue.reconcile();
     if shared.options.background {
         server.tasks.spawn(watch(Arc::clone(&shared), Arc::clone(&server)));

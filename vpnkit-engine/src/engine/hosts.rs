@@ -86,8 +86,11 @@ impl Hosts {
         shared.inbound(OP, node, tag)?;
         let key = shared.resolve(OP, &key.into()).await?;
         let known = shared.fresh_subscriptions().await?;
-        let mut cache =
-            SubscriptionCache { settings: Arc::clone(&known.settings), ..SubscriptionCache::default() };
+        let mut cache = SubscriptionCache {
+            settings: Arc::clone(&known.settings),
+            servers: known.servers.clone(),
+            ..SubscriptionCache::default()
+        };
         cache.hosts.insert((node.clone(), tag.clone()), hosts);
         let mut endpoints = shared.endpoints(&key, &cache, shared.clock.now())?;
         endpoints.retain(|endpoint| endpoint.inbound == *tag);
@@ -139,7 +142,12 @@ impl Shared {
                 let fitting =
                     |c: &&vpnkit_core::model::Credential| c.protocol() == inbound.protocol.credential();
                 for credential in key.credentials.iter().filter(fitting) {
-                    endpoints.push(rules.endpoint(key.id, credential, inbound, &host)?);
+                    match rules.endpoint(key.id, credential, inbound, &host) {
+                        Ok(endpoint) => endpoints.push(endpoint),
+                        Err(e) => {
+                            tracing::warn!(inbound = %inbound.tag, error = %e, "an inbound has no endpoint");
+                        }
+                    }
                 }
             }
         }

@@ -58,12 +58,9 @@ impl Inbounds {
         let applied = server.queue.inbound(inbound.tag.clone());
         match tokio::time::timeout(shared.options.apply_wait.max(APPLY), applied).await {
             Ok(Ok(Err(e))) if matches!(e.kind(), ErrorKind::PortInUse | ErrorKind::Rejected) => {
-                let undo = match &before {
-                    Some(before) => InboundOp::Put(Box::new(Inbound::clone(before))),
-                    None => InboundOp::Remove(inbound.node.clone(), inbound.tag.clone()),
-                };
-                shared.commit(OP, undo).await?;
-                shared.reload_inbounds().await?;
+                if let Err(undo) = shared.undo(OP, &inbound, before.as_deref()).await {
+                    tracing::warn!(inbound = %inbound.tag, error = %undo, "a refused inbound could not be undone");
+                }
                 drop(server.queue.inbound(inbound.tag.clone()));
                 if let Some(before) = before.as_deref() {
                     shared.apply_inbound(before).await;
@@ -161,8 +158,9 @@ impl Shared {
             .filter(|server| named.is_none_or(|id| id == server.id()))
             .collect();
         let mut fault = None;
-        let first = candidates.iter().find(|server| held == Some(server.id()));
-        for server in first.into_iter().chain(&candidates) {
+        // It stays where it is: another server would take its clients' connections, and its links.
+        let stays = candidates.iter().filter(|server| held.is_none_or(|held| held == server.id()));
+        for server in stays {
             let mut whole = inbound.clone();
             server.rules.complete(&mut whole, before);
             match server.rules.check(&whole) {
@@ -173,9 +171,16 @@ impl Shared {
         Err(match (fault, named) {
             (Some(e), _) => e.during(op),
             (None, Some(id)) => Error::new(ErrorKind::NotFound, op, "no such server").with("server", id),
-            (None, None) => {
-                Error::new(ErrorKind::NotFound, op, "no server on this node").with("node", &inbound.node)
-            }
+            (None, None) => match held {
+                Some(held) => {
+                    Error::new(ErrorKind::NotFound, op, "another process drives the inbound's server")
+                        .with("server", held)
+                        .hint("change it there, or name a `server` of this process to move it")
+                }
+                None => {
+                    Error::new(ErrorKind::NotFound, op, "no server on this node").with("node", &inbound.node)
+                }
+            },
         })
     }
 
@@ -186,6 +191,20 @@ impl Shared {
             let applied = server.queue.inbound(inbound.tag.clone());
             let _ = tokio::time::timeout(self.options.apply_wait, applied).await;
         }
+    }
+
+    /// Gives the store what it had before a refused inbound, unless somebody has changed it since.
+    async fn undo(&self, op: &'static str, refused: &Inbound, before: Option<&Inbound>) -> Result<()> {
+        self.reload_inbounds().await?;
+        let same = |i: &&Arc<Inbound>| i.node == refused.node && i.tag == refused.tag;
+        if self.inbounds().iter().find(same).is_some_and(|held| **held == *refused) {
+            let undo = match before {
+                Some(before) => InboundOp::Put(Box::new(before.clone())),
+                None => InboundOp::Remove(refused.node.clone(), refused.tag.clone()),
+            };
+            self.commit(op, undo).await?;
+        }
+        self.reload_inbounds().await
     }
 
     async fn commit(&self, op: &'static str, step: InboundOp) -> Result<()> {

@@ -433,7 +433,9 @@ impl Shared {
             let own = |i: &&Arc<Inbound>| i.protocol.credential() == protocol && i.runs_on(server.id());
             inbounds.iter().any(|inbound| own(&inbound))
         };
-        match servers.iter().find(takes) {
+        // One that answers, if there is one.
+        let up = servers.iter().filter(|server| server.is_up()).find(takes);
+        match up.or_else(|| servers.iter().find(takes)) {
             Some(server) => server.backend.issue(protocol, &Default::default()).await,
             None => Ok(CredentialSecret::generate(protocol)),
         }

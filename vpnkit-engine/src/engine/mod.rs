@@ -146,14 +146,13 @@ impl Engine {
         options: EngineOptions,
         servers: Vec<ServerParts>,
     ) -> Result<Self> {
-        let inbounds = store.inbounds().await?.into_iter().map(Arc::new).collect();
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
             store,
             clock,
             options,
             servers: RwLock::default(),
-            inbounds: RwLock::new(Arc::new(inbounds)),
+            inbounds: RwLock::default(),
             cache: RwLock::default(),
             reloading: tokio::sync::Mutex::new(()),
             starting: Semaphore::new(AT_ONCE),
@@ -172,7 +171,10 @@ impl Engine {
                 }
             }
         }
-        engine.shared.remember_addresses("open").await?;
+        if let Err(e) = engine.shared.remember_addresses("open").await {
+            engine.stop_everything().await;
+            return Err(e);
+        }
         if engine.shared.options.background {
             engine.shared.tasks.spawn(expiry::run(Arc::clone(&engine.shared)));
         }
@@ -306,8 +308,12 @@ impl Shared {
     }
 
     async fn reload_inbounds(&self) -> Result<()> {
-        // One after the other: a list that was read earlier must not replace one that was read later.
         let _turn = self.reloading.lock().await;
+        self.read_inbounds().await
+    }
+
+    /// To be called by who has the turn.
+    async fn read_inbounds(&self) -> Result<()> {
         let inbounds = Arc::new(self.store.inbounds().await?.into_iter().map(Arc::new).collect());
         *self.inbounds.write().unwrap_or_else(PoisonError::into_inner) = inbounds;
         Ok(())

@@ -1,6 +1,7 @@
 //! Which servers have taken a key over.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ pub enum PlacementState {
     Installed,
     /// The server does not answer, or has not got to it yet.
     Pending,
-    /// The server refuses the key.
+    /// The server refuses the key, or an inbound that it is on.
     Rejected,
     /// Another process drives the server.
     Unknown,
@@ -49,9 +50,13 @@ impl Shared {
                 known.inbounds.push(inbound.tag.clone());
                 continue;
             }
-            let server = servers.iter().find(|server| server.id() == id);
-            let (state, reason) = server.map_or((PlacementState::Unknown, None), |server| server.has(key.id));
+            let (state, reason) = (PlacementState::Unknown, None);
             all.push(Placement { server: id.clone(), inbounds: vec![inbound.tag.clone()], state, reason });
+        }
+        for placement in &mut all {
+            if let Some(server) = servers.iter().find(|server| *server.id() == placement.server) {
+                (placement.state, placement.reason) = server.has(key.id, &placement.inbounds);
+            }
         }
         all.sort_by(|a, b| a.server.cmp(&b.server));
         all
@@ -59,14 +64,18 @@ impl Shared {
 }
 
 impl Server {
-    fn has(&self, key: KeyId) -> (PlacementState, Option<String>) {
+    fn has(&self, key: KeyId, inbounds: &[InboundTag]) -> (PlacementState, Option<String>) {
         if let ServerState::Down { reason } = self.state() {
             return (PlacementState::Pending, Some(reason));
         }
         let rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        match rejected {
-            Some(reason) => (PlacementState::Rejected, Some(reason)),
-            None if !self.is_up() || self.queue.awaits(key) => (PlacementState::Pending, None),
+        let aside = self.set_aside.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let aside = inbounds.iter().find_map(|tag| aside.get(tag));
+        match rejected.as_ref().or(aside) {
+            Some(reason) => (PlacementState::Rejected, Some(reason.clone())),
+            None if !self.is_up() || self.behind.load(Ordering::Acquire) || self.queue.awaits(key) => {
+                (PlacementState::Pending, None)
+            }
             None => (PlacementState::Installed, None),
         }
     }

@@ -95,17 +95,18 @@ pub fn difference(rules: &dyn ServerRules, desired: &DesiredState, observed: &Ob
         let same = held.is_some_and(|held| {
             held.fingerprint.is_none_or(|fingerprint| fingerprint == rules.inbound_fingerprint(inbound))
         });
-        let Some(held) = held.filter(|_| same) else {
-            inbounds.push(Change::PutInbound(Arc::clone(inbound), accounts.clone()));
-            continue;
-        };
         let wanted: BTreeMap<(KeyId, &DeviceName), &Account> =
             accounts.iter().map(|account| ((account.key, &account.device), account)).collect();
-        for (key, device) in held.accounts.keys() {
+        // Also of one that is to be replaced: the server may refuse that, and go on with what it has.
+        for (key, device) in held.iter().flat_map(|held| held.accounts.keys()) {
             if !wanted.contains_key(&(*key, device)) {
                 removals.push(Change::RemoveAccount(tag.clone(), *key, device.clone()));
             }
         }
+        let Some(held) = held.filter(|_| same) else {
+            inbounds.push(Change::PutInbound(Arc::clone(inbound), accounts.clone()));
+            continue;
+        };
         for account in accounts {
             let installed = held.accounts.get(&(account.key, account.device.clone()));
             if installed != Some(&rules.account_fingerprint(inbound, account)) {

@@ -31,6 +31,8 @@ struct Waiting {
     inbounds: BTreeMap<InboundTag, Vec<Done>>,
     reconcile: Option<Vec<oneshot::Sender<Result<usize>>>>,
     busy: bool,
+    /// Nobody works any more.
+    closed: bool,
 }
 
 /// What a server's worker has to do.
@@ -51,8 +53,10 @@ impl Queue {
         let mut waiting = self.waiting();
         let mut queued = false;
         for id in ids {
-            waiting.keys.entry(id).or_default();
-            queued = true;
+            if !waiting.closed {
+                waiting.keys.entry(id).or_default();
+                queued = true;
+            }
         }
         drop(waiting);
         if queued {
@@ -60,10 +64,20 @@ impl Queue {
         }
     }
 
+    /// The worker has ended: those who wait are answered by the end of their channel.
+    pub(super) fn close(&self) {
+        *self.waiting() = Waiting { closed: true, ..Waiting::default() };
+        self.idle.notify_waiters();
+    }
+
     /// The accounts of this key may have changed; the receiver hears when they were applied.
     pub(super) fn key(&self, id: KeyId) -> oneshot::Receiver<Result<()>> {
         let (done, applied) = oneshot::channel();
-        self.waiting().keys.entry(id).or_default().waiters.push(done);
+        let mut waiting = self.waiting();
+        if !waiting.closed {
+            waiting.keys.entry(id).or_default().waiters.push(done);
+        }
+        drop(waiting);
         self.wake.notify_one();
         applied
     }
@@ -71,6 +85,9 @@ impl Queue {
     /// This key was deleted; it had these devices.
     pub(super) fn deleted(&self, key: &Key) {
         let mut waiting = self.waiting();
+        if waiting.closed {
+            return;
+        }
         let work = waiting.keys.entry(key.id).or_default();
         work.devices.extend(key.credentials.iter().map(|c| c.device.clone()));
         drop(waiting);
@@ -80,7 +97,11 @@ impl Queue {
     /// This inbound may have changed; the receiver hears when it was applied.
     pub(super) fn inbound(&self, tag: InboundTag) -> oneshot::Receiver<Result<()>> {
         let (done, applied) = oneshot::channel();
-        self.waiting().inbounds.entry(tag).or_default().push(done);
+        let mut waiting = self.waiting();
+        if !waiting.closed {
+            waiting.inbounds.entry(tag).or_default().push(done);
+        }
+        drop(waiting);
         self.wake.notify_one();
         applied
     }
@@ -88,7 +109,11 @@ impl Queue {
     /// Everything may have changed; the receiver hears how many steps it took.
     pub(super) fn reconcile(&self) -> oneshot::Receiver<Result<usize>> {
         let (done, applied) = oneshot::channel();
-        self.waiting().reconcile.get_or_insert_default().push(done);
+        let mut waiting = self.waiting();
+        if !waiting.closed {
+            waiting.reconcile.get_or_insert_default().push(done);
+        }
+        drop(waiting);
         self.wake.notify_one();
         applied
     }

@@ -1,6 +1,6 @@
 //! One server as the engine holds it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,11 +9,14 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::plan::Difference;
 use super::queue::Queue;
 use super::{ServerParts, Shared, plan};
 use vpnkit_core::Result;
 use vpnkit_core::accounting::Baseline;
-use vpnkit_core::backend::{Account, Desired, DesiredState, ProtocolBackend, ServerRules, ServerState};
+use vpnkit_core::backend::{
+    Account, Change, Desired, DesiredState, ProtocolBackend, ServerRules, ServerState,
+};
 use vpnkit_core::model::{Inbound, InboundTag, Key, KeyId, KeyQuery, KeyStatus, ServerId};
 use vpnkit_core::store::KeyStore;
 use vpnkit_core::traffic::TrafficSource;
@@ -33,6 +36,8 @@ pub(super) struct Server {
     pub(super) baseline: tokio::sync::Mutex<Option<Option<Baseline>>>,
     /// Why it could not be started; empty once it was.
     failure: Mutex<Option<String>>,
+    /// A step failed, and nothing was compared since: what the server has is not known.
+    pub(super) behind: AtomicBool,
     /// It was started, and its counters were read before any account was added.
     ready: AtomicBool,
     /// Ends its work, and with the engine's that of every server.
@@ -52,6 +57,7 @@ impl Server {
             set_aside: Mutex::default(),
             baseline: tokio::sync::Mutex::new(None),
             failure: Mutex::default(),
+            behind: AtomicBool::new(false),
             ready: AtomicBool::new(false),
             stop,
             tasks: TaskTracker::new(),
@@ -101,9 +107,26 @@ impl Server {
         StoreDesired { store: Arc::clone(store), server: self.id().clone() }
     }
 
+    /// What is no longer different is no longer refused: the server may have taken it over at a start.
+    pub(super) fn forget_what_is_over(&self, difference: &Difference) {
+        let keys: HashSet<KeyId> = difference.accounts.iter().filter_map(plan::key_of).collect();
+        let tags: HashSet<&InboundTag> = difference
+            .inbounds
+            .iter()
+            .filter_map(|change| match change {
+                Change::PutInbound(inbound, _) => Some(&inbound.tag),
+                Change::RemoveInbound(tag) => Some(tag),
+                Change::PutAccount(..) | Change::RemoveAccount(..) => None,
+            })
+            .collect();
+        self.rejected.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| keys.contains(key));
+        self.set_aside.lock().unwrap_or_else(PoisonError::into_inner).retain(|tag, _| tags.contains(tag));
+    }
+
     /// Ends its work: reads the counters a last time and stops what was started.
     pub(super) async fn finish(&self, shared: &Shared) {
         const LAST_READING: Duration = Duration::from_secs(5);
+        const CLOSE: Duration = Duration::from_secs(60);
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
@@ -114,8 +137,10 @@ impl Server {
                 Err(_) => tracing::warn!(server = %self.id(), "the last reading took too long"),
             }
         }
-        if let Err(e) = self.backend.close().await {
-            tracing::warn!(server = %self.id(), error = %e, "closing failed");
+        match tokio::time::timeout(CLOSE, self.backend.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => tracing::warn!(server = %self.id(), error = %e, "closing failed"),
+            Err(_) => tracing::warn!(server = %self.id(), "closing took too long"),
         }
     }
 }

@@ -81,13 +81,33 @@ impl Servers {
     ///
     /// Errors: `InvalidConfig` when there is one of this id.
     pub async fn add_parts(&self, parts: ServerParts) -> Result<ServerStatus> {
+        let servers = self.clone();
+        self.engine.run_to_completion("servers.add", async move { servers.take_in(parts).await }).await
+    }
+
+    async fn take_in(&self, parts: ServerParts) -> Result<ServerStatus> {
         const OP: &str = "servers.add";
         let shared = &self.engine.shared;
         shared.open(OP)?;
         let (server, first) = shared.take_server(OP, parts)?;
-        shared.remember_addresses(OP).await?;
-        let _ = tokio::time::timeout(shared.options.start_wait, first).await;
+        if let Err(e) = shared.remember_addresses(OP).await {
+            self.let_go(&server).await;
+            return Err(e);
+        }
+        tokio::select! {
+            () = shared.stop.cancelled() => {}
+            _ = tokio::time::timeout(shared.options.start_wait, first) => {}
+        }
         Ok(server.status().await)
+    }
+
+    async fn let_go(&self, server: &Arc<Server>) {
+        let shared = &self.engine.shared;
+        {
+            let mut servers = shared.servers.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::make_mut(&mut servers).retain(|other| !Arc::ptr_eq(other, server));
+        }
+        server.finish(shared).await;
     }
 
     /// Reads the counters of a server a last time and stops driving it; a managed one ends. Its inbounds stay in the store,
@@ -103,13 +123,10 @@ impl Servers {
     async fn take(&self, id: &ServerId) -> Result<()> {
         const OP: &str = "servers.remove";
         let server = self.server(OP, id)?;
-        let shared = &self.engine.shared;
-        {
-            let mut servers = shared.servers.write().unwrap_or_else(PoisonError::into_inner);
-            Arc::make_mut(&mut servers).retain(|other| !Arc::ptr_eq(other, &server));
-        }
-        server.finish(shared).await;
-        shared.forget_address(OP, id).await
+        // First, so that one that is added again meanwhile is told of.
+        self.engine.shared.forget_address(OP, id).await?;
+        self.let_go(&server).await;
+        Ok(())
     }
 
     /// Compares a server with the store now and applies the difference; returns how many steps that took.

@@ -20,6 +20,7 @@ const SIGNING: &str = "signing";
 const HOSTS: &str = "hosts";
 const TEMPLATE: &str = "template";
 const SERVER: &str = "server";
+const KINDS: [&str; 5] = [SETTINGS, SIGNING, HOSTS, TEMPLATE, SERVER];
 /// How old the cache may be when it is used: after that time the store is asked again.
 const FRESH: Duration = Duration::from_secs(5);
 
@@ -112,7 +113,10 @@ impl SubscriptionCache {
         match kind {
             HOSTS => {
                 let (node, tag) = id.split_once('/').unwrap_or_default();
-                self.hosts.insert((NodeId::new(node)?, InboundTag::new(tag)?), parsed(record)?);
+                let place = (NodeId::new(node)?, InboundTag::new(tag)?);
+                // Until they can be read the inbound has none: the address behind a CDN must not be told instead.
+                self.hosts.insert(place.clone(), Vec::new());
+                self.hosts.insert(place, parsed(record)?);
             }
             SERVER => drop(self.servers.insert(id.parse()?, parsed(record)?)),
             TEMPLATE => {
@@ -128,6 +132,19 @@ impl SubscriptionCache {
     }
 }
 
+/// The step that writes a record, or removes it.
+fn record_op<T: Serialize>(
+    place: (String, String),
+    expected: Option<u64>,
+    value: Option<&T>,
+) -> Result<RecordOp> {
+    let Some(value) = value else { return Ok(RecordOp::Remove { place, expected }) };
+    let body = Secret::reveal(|| serde_json::to_string(value)).map_err(|e| {
+        Error::new(ErrorKind::Unexpected, "store.records", "it cannot be written").caused_by(e)
+    })?;
+    Ok(RecordOp::Put { place, expected, index: None, body: Secret::new(body) })
+}
+
 fn parsed<T: DeserializeOwned>(record: &Record) -> Result<T> {
     serde_json::from_str(record.body.expose()).map_err(|_| {
         // Not the fault's own words: they may repeat what stands there.
@@ -137,17 +154,40 @@ fn parsed<T: DeserializeOwned>(record: &Record) -> Result<T> {
     })
 }
 
+/// Who asks the store for all. When it is dropped half way, the next caller asks.
+struct Turn<'s> {
+    shared: &'s Shared,
+    taken: bool,
+}
+
+impl Turn<'_> {
+    fn end(mut self) {
+        self.taken = false;
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if self.taken {
+            let mut held = self.shared.cache.write().unwrap_or_else(PoisonError::into_inner);
+            held.read = Instant::now().checked_sub(FRESH).unwrap_or_else(Instant::now);
+        }
+    }
+}
+
 impl Shared {
     pub(super) fn cache(&self) -> Arc<SubscriptionCache> {
         Arc::clone(&self.cache.read().unwrap_or_else(PoisonError::into_inner).cache)
     }
 
     pub(super) async fn reload_subscriptions(&self) -> Result<Arc<SubscriptionCache>> {
-        // One after the other, as with inbounds.
+        // One after the other: what was read earlier must not replace what was read later.
         let _turn = self.reloading.lock().await;
-        // Before they are read: what is changed meanwhile is read again.
+        // Before they are read: what is changed meanwhile is read again. It stands for inbounds too.
         let revision = self.store.revision().await?;
-        let mut cache = SubscriptionCache::read(self.store.records(&RecordQuery::default()).await?)?;
+        self.read_inbounds().await?;
+        let query = RecordQuery { kinds: KINDS.map(str::to_owned).to_vec(), index: None };
+        let mut cache = SubscriptionCache::read(self.store.records(&query).await?)?;
         if let Some(e) = &cache.fault {
             tracing::warn!(error = %e, "the settings of this store cannot be read; those from before are used");
             cache.settings = Arc::clone(&self.cache().settings);
@@ -170,7 +210,10 @@ impl Shared {
             held.read = Instant::now();
             held.revision
         };
-        match self.refreshed(known).await {
+        let turn = Turn { shared: self, taken: true };
+        let refreshed = self.refreshed(known).await;
+        turn.end();
+        match refreshed {
             Err(e) if e.kind() != ErrorKind::Closed => {
                 tracing::warn!(error = %e, "settings, hosts and templates could not be read again");
                 Ok(self.cache())
@@ -180,12 +223,16 @@ impl Shared {
     }
 
     /// The cache, read again if the store is another than it was at the revision `known`; inbounds with it.
-    async fn refreshed(&self, known: Option<u64>) -> Result<Arc<SubscriptionCache>> {
+    pub(super) async fn refreshed(&self, known: Option<u64>) -> Result<Arc<SubscriptionCache>> {
         if known.is_some() && known == Some(self.store.revision().await?) {
             return Ok(self.cache());
         }
-        self.reload_inbounds().await?;
         self.reload_subscriptions().await
+    }
+
+    /// The revision that inbounds and records were read at.
+    pub(super) fn known_revision(&self) -> Option<u64> {
+        self.cache.read().unwrap_or_else(PoisonError::into_inner).revision
     }
 
     /// Writes a record, or removes it, and reads all of them again.
@@ -196,28 +243,26 @@ impl Shared {
         expected: Option<u64>,
         value: Option<&T>,
     ) -> Result<()> {
-        let body = value
-            .map(|value| Secret::reveal(|| serde_json::to_string(value)))
-            .transpose()
-            .map_err(|e| Error::new(ErrorKind::Unexpected, op, "it cannot be written").caused_by(e))?;
-        let put = match body {
-            Some(body) => RecordOp::Put { place, expected, index: None, body: Secret::new(body) },
-            None => RecordOp::Remove { place, expected },
-        };
+        let put = record_op(place, expected, value).map_err(|e| e.during(op))?;
         self.store.commit(StoreTxn::new(self.clock.now(), [put])).await.map_err(|e| e.during(op))?;
         self.reload_subscriptions().await.map(drop)
     }
 
     /// Tells other processes where this one's servers are reached.
     pub(super) async fn remember_addresses(&self, op: &'static str) -> Result<()> {
+        let mut puts = Vec::new();
         for server in self.servers().iter() {
             let told =
                 ToldServer { address: server.address.clone(), program: server.rules.program().to_owned() };
             if self.cache().servers.get(server.id()) != Some(&told) {
-                self.put_record(op, (SERVER.to_owned(), server.id().to_string()), None, Some(&told)).await?;
+                puts.push(record_op((SERVER.to_owned(), server.id().to_string()), None, Some(&told))?);
             }
         }
-        Ok(())
+        if puts.is_empty() {
+            return Ok(());
+        }
+        self.store.commit(StoreTxn::new(self.clock.now(), puts)).await.map_err(|e| e.during(op))?;
+        self.reload_subscriptions().await.map(drop)
     }
 
     /// Makes other processes forget a server.

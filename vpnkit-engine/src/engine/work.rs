@@ -1,13 +1,14 @@
 //! One worker a server: takes keys and inbounds that changed, reads what the store says of them now, and applies it.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::drive::spread;
-use super::queue::{KeyWork, Taken};
+use super::queue::{KeyWork, Queue, Taken};
 use super::server::Server;
 use super::{Shared, plan};
 use vpnkit_core::backend::{Change, Desired as _};
@@ -20,6 +21,8 @@ const CHUNK: usize = 1024;
 
 /// Works until the engine stops.
 pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>) {
+    // Whoever waits is answered when the worker ends.
+    let _closing = Closing(&server.queue);
     let mut retry = Backoff::default();
     let next = |retry: &Backoff| Instant::now() + spread(retry.next(shared.options.reconcile_every));
     // A deadline, not a length of time: work that comes in between does not put the comparison off.
@@ -45,16 +48,32 @@ pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>) {
             Ok(()) => {
                 retry.reset();
                 if compares {
+                    server.behind.store(false, Ordering::Release);
                     deadline = next(&retry);
                 }
             }
             Err(e) => {
                 retry.grow();
+                // A refusal is told by itself; after anything else nobody knows what the server has.
+                if e.kind() != ErrorKind::Rejected {
+                    server.behind.store(true, Ordering::Release);
+                } else if compares {
+                    server.behind.store(false, Ordering::Release);
+                }
                 let soon = next(&retry);
                 deadline = if compares { soon } else { deadline.min(soon) };
                 tracing::debug!(server = %server.id(), error = %e, "work is left for the next reconcile");
             }
         }
+    }
+}
+
+/// Closes a queue when its worker ends.
+struct Closing<'q>(&'q Queue);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 
@@ -143,11 +162,15 @@ async fn sync(
     let ids: Vec<KeyId> = work.keys().copied().collect();
     let keys: BTreeMap<KeyId, Key> = shared.store.keys(&ids).await?.into_iter().map(|k| (k.id, k)).collect();
     let mut changes = Vec::new();
-    let aside = server.set_aside.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let runs: Vec<Arc<Inbound>> = inbounds.iter().filter(|i| !aside.contains_key(&i.tag)).cloned().collect();
     for (id, work) in work {
-        changes.extend(plan::sync(*id, keys.get(id), &work.devices, &runs));
+        changes.extend(plan::sync(*id, keys.get(id), &work.devices, &inbounds));
     }
+    // On an inbound that the server refuses nothing can be added; what ends is taken away all the same.
+    let aside = server.set_aside.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    changes.retain(|change| match change {
+        Change::PutAccount(inbound, _) => !aside.contains_key(&inbound.tag),
+        _ => true,
+    });
     // A secret may go from one key to another in one batch: first it must be free.
     changes.sort_by_key(|change| matches!(change, Change::PutAccount(..)));
     let failed = apply(shared, server, &changes).await?;
@@ -284,12 +307,12 @@ async fn reconcile(shared: &Shared, server: &Server) -> Result<usize> {
     if !server.is_up() {
         return Err(down(server));
     }
-    shared.reload_inbounds().await?;
-    shared.reload_subscriptions().await?;
+    shared.refreshed(shared.known_revision()).await?;
     let desired = server.desired(&shared.store).desired().await?;
     let observed = server.backend.observe().await?;
     let difference = plan::difference(server.rules.as_ref(), &desired, &observed);
     drop((desired, observed));
+    server.forget_what_is_over(&difference);
     let steps = difference.len();
     if steps == 0 {
         return Ok(0);

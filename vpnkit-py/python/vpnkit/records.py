@@ -871,8 +871,9 @@ class ManagedXray(Record):
     (and reconnect), and behind a proxy or CDN that address is the proxy's, so leave it off there."""
     log_level: LogLevel = "warning"
     """How much Xray logs."""
-    extra: Any = None
-    """The operator's own ``outbounds``, ``routing`` and ``dns``, as in Xray's config."""
+    extra: Any = field(default=None, repr=False)
+    """The operator's own ``outbounds``, ``routing`` and ``dns``, as in Xray's config. It may hold passwords, so it is
+    not shown."""
     _writes = {"binary": _wire.path, "directory": _wire.path}
 
 
