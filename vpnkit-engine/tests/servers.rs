@@ -365,3 +365,88 @@ async fn settings_that_cannot_be_read_keep_no_other_record() {
     assert_eq!(engine.subscriptions().for_request(&new, &[], None).await.unwrap().status, 200);
     assert_eq!(engine.subscriptions().settings().await.unwrap_err().kind(), ErrorKind::StoreCorrupt);
 }
+
+#[tokio::test]
+async fn an_inbound_of_another_process_is_seen_whatever_was_called_before() {
+    let store: Arc<MemoryStore> = Arc::default();
+    let (first, second) = (server("main/first"), server("main/second"));
+    let (one, other) = (over(&store, &[&first]).await, over(&store, &[&second]).await);
+    let key = one.keys().create(CreateKey::named("alice")).await.unwrap();
+    other.inbounds().ensure(inbound("late", 443)).await.unwrap();
+    // Reading the settings reads the store's revision too: it must not hide that inbounds have changed.
+    one.subscriptions().settings().await.unwrap();
+    other.subscriptions().update(serde_json::from_str(r#"{"title": "Two"}"#).unwrap()).await.unwrap();
+    one.subscriptions().update(serde_json::from_str(r#"{"device_limit": 3}"#).unwrap()).await.unwrap();
+    assert_eq!(one.subscriptions().settings().await.unwrap().title, "Two");
+    assert_eq!(one.keys().endpoints(key.id).await.unwrap().len(), 1);
+
+    // Left to itself an inbound stays where it is, also when this process does not drive that server.
+    let stays = one.inbounds().ensure(inbound("late", 444)).await.unwrap_err();
+    assert_eq!((stays.kind(), stays.get("server")), (ErrorKind::NotFound, Some("main/second")));
+    let moved = one.inbounds().ensure(inbound("late", 444).on(id("main/first"))).await.unwrap();
+    assert_eq!(moved.server, Some(id("main/first")));
+    one.tick().await.unwrap();
+    other.servers().reconcile(&id("main/second")).await.unwrap();
+    assert!(first.lets_in(key.id, "late") && !second.lets_in(key.id, "late"));
+}
+
+#[tokio::test]
+async fn hosts_that_cannot_be_read_hide_one_inbound() {
+    let store: Arc<MemoryStore> = Arc::default();
+    let driver = server("main/fake");
+    let engine = over(&store, &[&driver]).await;
+    for (tag, port) in [("bad", 443), ("good", 444)] {
+        engine.inbounds().ensure(inbound(tag, port)).await.unwrap();
+        let host = vpnkit_core::model::Host::new(tag, format!("{tag}.example"));
+        let node = NodeId::main();
+        engine.hosts().set(&node, &InboundTag::new(tag).unwrap(), vec![host]).await.unwrap();
+    }
+    let records = store.records(&vpnkit_core::model::RecordQuery::default()).await.unwrap();
+    let bad = records.into_iter().find(|record| record.body.expose().contains("bad.example")).unwrap();
+    let newer = RecordOp::Put {
+        place: (bad.kind, bad.id),
+        expected: None,
+        index: bad.index,
+        body: Secret::new("{\"unheard_of\": 1}"),
+    };
+    store.commit(StoreTxn::new(engine.now().unwrap(), [newer])).await.unwrap();
+    let key = engine.keys().create(CreateKey::named("alice")).await.unwrap();
+    let fresh = over(&store, &[&driver]).await;
+    // Nobody knows how `bad` is reached; its server's own address would be a guess.
+    let endpoints = fresh.keys().endpoints(key.id).await.unwrap();
+    assert_eq!(endpoints.iter().map(|one| one.address.as_str()).collect::<Vec<_>>(), ["good.example"]);
+    assert!(driver.lets_in(key.id, "bad"), "its customers stay connected");
+}
+
+#[tokio::test]
+async fn a_refused_inbound_still_loses_the_keys_that_end() {
+    let driver = server("main/fake");
+    let engine = engine(&[&driver]).await;
+    engine.inbounds().ensure(inbound("bad", 443)).await.unwrap();
+    let key = engine.keys().create(CreateKey::named("alice")).await.unwrap();
+    assert!(driver.lets_in(key.id, "bad"));
+    // It serves as it was; what it shall be now is refused.
+    driver.fail(Fault::RefuseInbound(InboundTag::new("bad").unwrap()));
+    engine.inbounds().ensure(inbound("bad", 444)).await.unwrap_err();
+    engine.keys().disable(key.id).await.unwrap();
+    assert!(!driver.lets_in(key.id, "bad"));
+}
+
+#[tokio::test]
+async fn a_call_is_answered_when_its_server_goes_away() {
+    let driver = server("main/fake");
+    let engine = engine(&[&driver]).await;
+    engine.inbounds().ensure(inbound("main", 443)).await.unwrap();
+    driver.fail(Fault::Down);
+    let (main, alice) = (id("main/fake"), CreateKey::named("alice"));
+    let keys = engine.keys();
+    let servers = engine.servers();
+    let (removed, created) = tokio::time::timeout(
+        Duration::from_secs(30),
+        futures_util::future::join(servers.remove(&main), keys.create(alice)),
+    )
+    .await
+    .expect("nobody waits for a server that is gone");
+    removed.unwrap();
+    created.unwrap();
+}

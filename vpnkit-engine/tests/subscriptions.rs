@@ -408,6 +408,14 @@ async fn devices_are_counted_and_can_be_forgotten() {
     bed.subscriptions().forget_device("alice", None).await.unwrap();
     assert_eq!(bed.subscriptions().devices("alice").await.unwrap(), []);
 
+    // One that says something else of itself with every request does not write with every request.
+    bed.ask(&[("X-HWID", "two"), ("user-agent", "Happ/3")]).await;
+    for agent in ["Happ/4", "v2rayNG/1"] {
+        bed.ask(&[("X-HWID", "two"), ("user-agent", agent)]).await;
+    }
+    let devices = bed.subscriptions().devices("alice").await.unwrap();
+    assert_eq!(devices[0].user_agent.as_deref(), Some("Happ/3"));
+
     // Without a limit devices are remembered, but not without end.
     bed.engine
         .keys()

@@ -35,8 +35,16 @@ export function list<T>(operation: string, field: string, value: Iterable<T>): T
   return Array.from(value);
 }
 
-/** @internal */
-export const oneOrMany = <T>(value: T | readonly T[]): readonly T[] => (Array.isArray(value) ? value : [value as T]);
+/** @internal One text, or a list of them. */
+export function oneOrMany<T>(operation: string, field: string, value: T | readonly T[]): T[] {
+  return typeof value === "string" ? [value] : list(operation, field, value as readonly T[]);
+}
+
+/** @internal Hides secrets from `JSON.stringify` and `console.log`: they are read by their names only. */
+export function hiding<T extends object>(record: T, ...names: (keyof T)[]): T {
+  for (const name of names) Object.defineProperty(record, name, { enumerable: false });
+  return record;
+}
 
 /** @internal What is there is written; `undefined` stays away, `null` is itself. */
 export const put = <T>(value: T | null | undefined, write: (value: T) => Json): Json =>

@@ -184,6 +184,14 @@ export function recorded(text: string): VpnkitError {
   const record = JSON.parse(text) as ErrorRecord;
   const { field } = record.context;
   if (field !== undefined) record.context["field"] = camel(field);
+  if (record.text.includes("unknown field")) {
+    // What there is instead, as JavaScript writes it.
+    const fields = (said: string): string => said.replace(/`[a-z]+(_[a-z]+)+`/g, (name) => camel(name));
+    record.text = fields(record.text);
+    record.message = fields(record.message);
+    record.causes = record.causes.map(fields);
+    record.faults = record.faults.map(fields);
+  }
   const known = CLASSES[record.code as ErrorCode] ?? UnexpectedError;
   return new known(record);
 }

@@ -136,7 +136,7 @@ export class Keys {
   async *iterate(query: KeyQuery = {}, options?: CallOptions): AsyncGenerator<Key, void, undefined> {
     let page = query.page ?? null;
     do {
-      const found: Page = await this.find({ limit: 1_000, ...query, page }, options);
+      const found: Page = await this.find({ ...query, limit: query.limit ?? 1_000, page }, options);
       yield* found.keys;
       page = found.next;
     } while (page !== null);
@@ -210,7 +210,7 @@ export class Keys {
    */
   async deleteMany(ids: Iterable<number | Key>, options?: CallOptions): Promise<number> {
     const operation = "keys.delete_many";
-    const args = { ids: Array.from(ids, (one) => keyId(operation, "ids", one)) };
+    const args = { ids: list(operation, "ids", ids).map((one) => keyId(operation, "ids", one)) };
     return this.#calls.call(operation, args, (json: Json): number => json, options);
   }
 

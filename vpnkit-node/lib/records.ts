@@ -1,5 +1,5 @@
 /** Records: what calls take and return. Written by `make generate`: change the description in Rust. */
-import { type Json, list, maybe, oneOrMany, others, put, unknownType } from "./convert.js";
+import { type Json, hiding, list, maybe, oneOrMany, others, put, unknownType } from "./convert.js";
 import { type Credential, readCredential, writeCredential } from "./credential.js";
 import { type Event, readEvent } from "./events.js";
 import { lasting } from "./expiry.js";
@@ -75,7 +75,10 @@ export const readClientDevice = (json: Json): ClientDevice =>
 export interface ClientRule {
   /** What the `User-Agent` begins with, without regard to case. A `*` in front: what it contains. */
   readonly userAgent: string;
-  /** What it gets. */
+  /**
+   * The format it gets: `links`, `plain`, `xray`, `clash`, `clash-meta`, `stash`, `sing-box`, `outline`, `wireguard`,
+   * `html` or `template:NAME`.
+   */
   readonly format: string;
 }
 
@@ -439,7 +442,7 @@ export type HostSecurity =
  *
  * Lists are choices: each key gets one of them, the same for a day. A `*` in `addresses`, `sni` and `host` becomes
  * eight random hexadecimal digits, the same for a day. Variables such as `{USERNAME}` are filled in in `remark`,
- * `addresses` and `path`: `VARIABLES`.
+ * `addresses` and `path`.
  */
 export interface Host {
   /** What the client shows: 1 to 256 characters. */
@@ -459,9 +462,12 @@ export interface Host {
    * `inboundDefault`.
    */
   readonly security?: HostSecurity | undefined;
-  /** Protocols to offer in TLS. */
+  /** Protocols to offer in TLS: `h3`, `h2`, `http/1.1`. */
   readonly alpn?: readonly string[] | undefined;
-  /** The browser to look like: one of `Host.FINGERPRINTS`. */
+  /**
+   * The browser to look like: `chrome`, `firefox`, `safari`, `ios`, `android`, `edge`, `360`, `qq`, `random` or
+   * `randomized`.
+   */
   readonly fingerprint?: string | null | undefined;
   /**
    * Whether clients accept any certificate. Anybody on the way can then read and change what passes. Xray refuses it
@@ -470,9 +476,9 @@ export interface Host {
   readonly allowInsecure?: boolean | undefined;
   /** Whether several streams share a connection. Not with vision. */
   readonly mux?: boolean | undefined;
-  /** How the first packets are cut into pieces. */
+  /** How the first packets are cut into pieces: `length,interval,packets`, e.g. `100-200,10-20,tlshello`. */
   readonly fragment?: string | null | undefined;
-  /** What is sent before the first packet of UDP. */
+  /** What is sent before the first packet of UDP: `type:packet,delay`, e.g. `rand:10-20,10-16`. */
   readonly noises?: readonly string[] | undefined;
   /** Whether HTTP transports name a browser as their user agent. */
   readonly randomUserAgent?: boolean | undefined;
@@ -596,7 +602,7 @@ export function readProtocol(json: Json): Protocol {
     case "trojan":
       return { type: "trojan" };
     case "shadowsocks":
-      return { type: "shadowsocks", method: json.method, serverKey: json.server_key ?? null };
+      return hiding({ type: "shadowsocks", method: json.method, serverKey: json.server_key ?? null }, "serverKey");
     default:
       return json as Protocol;
   }
@@ -759,7 +765,7 @@ export interface InboundHosts {
 export const readInboundHosts = (json: Json): InboundHosts =>
   Object.freeze({ node: json.node, tag: json.tag, hosts: json.hosts.map(readHost) });
 
-/** Whether a key may connect, and if not, why. See `lifecycle`. */
+/** Whether a key may connect, and if not, why. */
 export type KeyStatus =
   | "active"
   | "disabled"
@@ -768,7 +774,7 @@ export type KeyStatus =
 
 /**
  * A customer's key as it stands in the store. Its JSON has what is left of the limit too, as `remaining`; secrets are
- * not shown: `Secret.reveal`.
+ * not shown unless they are asked for.
  */
 export interface Key {
   /** Integer id, never used again. */
@@ -884,7 +890,7 @@ export interface KeyPatch {
   /** Tags of inbounds; `null` is all shared ones. */
   readonly inbounds?: readonly string[] | null | undefined;
   /** `false` switches it off by hand, `true` takes that back. */
-  readonly enabled?: boolean | null | undefined;
+  readonly enabled?: boolean | undefined;
   /** Sets `used` to nothing. */
   readonly resetUsage?: boolean | undefined;
   /** Makes every token and URL of its subscription that was given out worthless. */
@@ -941,7 +947,7 @@ export interface KeyQuery {
 /** @internal */
 export const writeKeyQuery = (operation: string, given: KeyQuery): Json => ({
   ...others(operation, given, ["status", "search", "owner", "sort", "descending", "limit", "page"]),
-  status: put(given.status, oneOrMany),
+  status: put(given.status, (value) => oneOrMany(operation, "status", value)),
   search: given.search,
   owner: given.owner,
   sort: put(given.sort, snake),
@@ -1056,7 +1062,10 @@ export const readPlacement = (json: Json): Placement =>
 export interface RenderOptions {
   /** Its `User-Agent`, or the beginning of it: `Happ/3`, `clash-verge`. */
   readonly client?: string | null | undefined;
-  /** The format, whoever asks. */
+  /**
+   * The format, whatever the client: `links`, `plain`, `xray`, `clash`, `clash-meta`, `stash`, `sing-box`, `outline`,
+   * `wireguard`, `html` or `template:NAME`.
+   */
   readonly format?: string | null | undefined;
   /** The language of the page. */
   readonly language?: Language | null | undefined;
@@ -1171,7 +1180,7 @@ export function writeServerConfig(operation: string, given: ServerConfig): Json 
     case "attachedXray":
       return writeAttachedXray(operation, given);
     default:
-      throw unknownType(operation, "serverConfig", "managedXray, attachedXray");
+      throw unknownType(operation, "server", "managedXray, attachedXray");
   }
 }
 
@@ -1225,9 +1234,9 @@ export interface SettingsPatch {
   /** Where subscriptions are served. */
   readonly baseUrl?: string | null | undefined;
   /** The name that clients show. */
-  readonly title?: string | null | undefined;
+  readonly title?: string | undefined;
   /** How often clients ask again, 1 to 720 hours. */
-  readonly updateIntervalHours?: number | null | undefined;
+  readonly updateIntervalHours?: number | undefined;
   /** Where customers get help. */
   readonly supportUrl?: string | null | undefined;
   /** The service's own site. */
@@ -1239,17 +1248,17 @@ export interface SettingsPatch {
   /** Routing rules of Happ. */
   readonly routing?: string | null | undefined;
   /** The language of notices. */
-  readonly language?: Language | null | undefined;
+  readonly language?: Language | undefined;
   /** The time zone of dates, in minutes east of UTC. */
-  readonly utcOffsetMinutes?: number | null | undefined;
+  readonly utcOffsetMinutes?: number | undefined;
   /** What a client shows instead of servers. */
-  readonly notices?: Notices | null | undefined;
+  readonly notices?: Notices | undefined;
   /** On how many devices a key without a limit of its own may be. */
   readonly deviceLimit?: number | null | undefined;
   /** Whether a client that names no device gets nothing where there is a limit. */
-  readonly requireDevice?: boolean | null | undefined;
+  readonly requireDevice?: boolean | undefined;
   /** Which client gets which format. */
-  readonly clients?: readonly ClientRule[] | null | undefined;
+  readonly clients?: readonly ClientRule[] | undefined;
 }
 
 /** @internal */
@@ -1353,11 +1362,12 @@ export const writeSubscriptionSettings = (operation: string, given: Subscription
 /**
  * A format of the operator's own, in the language of Jinja.
  *
- * It sees `title`, `url`, `now`, `notice` (lines, empty for a key that may connect), `key` (`id`, `name`, `label`,
- * `status`, `used`, `dataLimit`, `remaining`, `percentage`, `expiresAt`) and `endpoints`, each with `remark`,
- * `address`, `port`, `protocol`, `transport`, `security`, `secret`, `link`, and `xray`, `clash` and `singBox`: the
- * objects that these programs read, `none` where they cannot use the endpoint. Filters besides Jinja's own: `tojson`,
- * `urlencode`, `base64`. Sizes are bytes, moments seconds since 1970. A name that is not there is an error.
+ * It sees `title`, `url`, `now`, `notice` (lines, empty for a key that may connect), `key` (`{{ key.id }}`, `name`,
+ * `label`, `status`, `used`, `{{ key.data_limit }}`, `remaining`, `percentage`, `{{ key.expires_at }}`) and
+ * `endpoints`, each with `remark`, `address`, `port`, `protocol`, `transport`, `security`, `secret`, `link`, and
+ * `xray`, `clash` and `{{ endpoint.sing_box }}`: the objects that these programs read, `none` where they cannot use
+ * the endpoint. Filters besides Jinja's own: `tojson`, `urlencode`, `base64`. Sizes are bytes, moments seconds since
+ * 1970. A name that is not there is an error.
  */
 export interface SubscriptionTemplate {
   /** The media type of what it writes. */

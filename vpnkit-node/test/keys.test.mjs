@@ -209,6 +209,15 @@ test("a store lives on in its file", async (t) => {
   });
 });
 
+test("what there is instead is named as in JavaScript", async (t) => {
+  const kit = await kitOf(t);
+  const wrong = { name: "InvalidInputError", message: /unknown field `dataLimt`.*`dataLimit`/ };
+  await assert.rejects(kit.keys.create({ name: "a", dataLimt: 5 }), wrong);
+  await assert.rejects(kit.keys.find({ status: 5 }), { name: "InvalidInputError", field: "status" });
+  await assert.rejects(kit.keys.deleteMany(5), { name: "InvalidInputError", field: "ids" });
+  for await (const key of kit.keys.iterate({ limit: undefined })) assert.fail(key.name);
+});
+
 test("every fault of a configuration is told", async () => {
   const servers = [{ type: "managedXray", address: "vpn example", directory: "relative" }];
   await assert.rejects(open({ store: "memory:", passphrase: "x", servers }), (e) => {

@@ -35,6 +35,18 @@ function holds(back, given) {
   }
 }
 
+test("secrets of records are read by name and shown nowhere", async () => {
+  const kit = await openSandbox();
+  const method = "2022-blake3-aes-128-gcm";
+  const made = await kit.inbounds.ensure({ tag: "ss", port: 10_443, protocol: { type: "shadowsocks", method, serverKey } });
+  assert.equal(made.protocol.serverKey, serverKey);
+  assert.ok(!JSON.stringify(made).includes(serverKey));
+  assert.ok(!inspect(made, { depth: 9 }).includes(serverKey));
+  // It is given again as it came.
+  assert.deepEqual((await kit.inbounds.ensure({ ...made, port: 10_444 })).protocol.serverKey, serverKey);
+  await kit.close();
+});
+
 test("every kind of inbound comes back as it went", async () => {
   const kit = await openSandbox();
   const key = await kit.keys.create();

@@ -255,6 +255,11 @@ async def test_records_are_what_json_takes() -> None:
             assert secret not in written, written
 
 
+def test_a_patch_in_json_has_what_it_changes() -> None:
+    assert vpnkit.KeyPatch().to_dict() == {"reset_usage": False, "revoke_links": False, "credentials": []}
+    assert vpnkit.KeyPatch(data_limit=None).to_dict()["data_limit"] is None
+
+
 async def test_what_was_looked_up_is_told() -> None:
     async with vpnkit.open("memory:") as kit:
         key = await kit.keys.create("alice")

@@ -12,7 +12,8 @@ use crate::sing_box::SingBoxForm;
 pub struct ClientRule {
     /// What the `User-Agent` begins with, without regard to case. A `*` in front: what it contains.
     pub user_agent: String,
-    /// What it gets.
+    /// The format it gets: `links`, `plain`, `xray`, `clash`, `clash-meta`, `stash`, `sing-box`, `outline`, `wireguard`,
+    /// `html` or `template:NAME`.
     pub format: Format,
 }
 

@@ -24,10 +24,10 @@ const SOURCE_MAX: usize = 256 * 1024;
 
 /// A format of the operator's own, in the language of Jinja.
 ///
-/// It sees `title`, `url`, `now`, `notice` (lines, empty for a key that may connect), `key` (`id`, `name`, `label`,
-/// `status`, `used`, `data_limit`, `remaining`, `percentage`, `expires_at`) and `endpoints`, each with `remark`,
-/// `address`, `port`, `protocol`, `transport`, `security`, `secret`, `link`, and `xray`, `clash` and `sing_box`: the
-/// objects that these programs read, `none` where they cannot use the endpoint. Filters besides Jinja's own: `tojson`,
+/// It sees `title`, `url`, `now`, `notice` (lines, empty for a key that may connect), `key` (`{{ key.id }}`, `name`, `label`,
+/// `status`, `used`, `{{ key.data_limit }}`, `remaining`, `percentage`, `{{ key.expires_at }}`) and `endpoints`, each
+/// with `remark`, `address`, `port`, `protocol`, `transport`, `security`, `secret`, `link`, and `xray`, `clash` and
+/// `{{ endpoint.sing_box }}`: the objects that these programs read, `none` where they cannot use the endpoint. Filters besides Jinja's own: `tojson`,
 /// `urlencode`, `base64`. Sizes are bytes, moments seconds since 1970. A name that is not there is an error.
 ///
 /// ```

@@ -1,5 +1,6 @@
 //! Documentation of Rust in the words of another language: links, `None`, kinds of errors.
 
+use serde_json::Value;
 use vpnkit::ErrorKind;
 
 use super::model::camel;
@@ -113,6 +114,33 @@ impl Language {
             }
         }
     }
+}
+
+/// Takes the examples and the links of rustdoc out of the descriptions of a JSON Schema: its readers may have neither.
+pub(super) fn plain(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            for name in ["description", "docs"] {
+                if let Some(Value::String(docs)) = fields.get_mut(name) {
+                    *docs = without_rust(docs);
+                }
+            }
+            fields.values_mut().for_each(plain);
+        }
+        Value::Array(all) => all.iter_mut().for_each(plain),
+        _ => {}
+    }
+}
+
+fn without_rust(docs: &str) -> String {
+    let mut inside = false;
+    let outside = |line: &&str| {
+        let fence = line.starts_with("```");
+        inside ^= fence;
+        !inside && !fence
+    };
+    let text = docs.lines().filter(outside).collect::<Vec<_>>().join("\n");
+    text.trim_end().replace("[`", "`").replace("`]", "`").replace("Self::", "").replace("crate::", "")
 }
 
 /// Breaks every paragraph into lines of at most `width` letters.

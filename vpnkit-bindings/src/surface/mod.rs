@@ -85,7 +85,11 @@ pub fn surface() -> BTreeMap<&'static str, String> {
         "key_statuses": codes(KeyStatus::ALL.iter().map(|status| status.code()).collect()),
     });
     let surface = Surface::read(&operations, &records, &["ServerConfig"]);
-    let text = |value: &Value| serde_json::to_string_pretty(value).unwrap_or_default() + "\n";
+    let text = |value: &Value| {
+        let mut value = value.clone();
+        docs::plain(&mut value);
+        serde_json::to_string_pretty(&value).unwrap_or_default() + "\n"
+    };
     BTreeMap::from([
         ("vpnkit-bindings/surface/config.json", text(&config)),
         ("vpnkit-bindings/surface/names.json", text(&names)),

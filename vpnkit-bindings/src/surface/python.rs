@@ -17,6 +17,9 @@ const SUGAR: &[(&str, &str)] = &[
     ("Traffic", "Total"),
 ];
 
+/// How many optional fields of a union's record are taken by their place.
+const BY_PLACE: usize = 4;
+
 const HEAD: &str = r#""""Records: what calls take and return. Written by `make generate`: change the description in Rust."""
 
 from __future__ import annotations
@@ -128,8 +131,8 @@ fn class(
     for field in required.into_iter().chain(positional) {
         entry(surface, record, field, patch, &mut lines);
     }
-    // The few fields of a union's record are known by their place.
-    if !last.is_empty() && tag.is_none() {
+    // Few fields of a union's record are known by their place.
+    if !last.is_empty() && (tag.is_none() || last.len() > BY_PLACE) {
         lines.push("    _: KW_ONLY".to_owned());
     }
     for field in last {

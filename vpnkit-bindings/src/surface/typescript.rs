@@ -14,7 +14,7 @@ pub(super) const CLASSES: &[(&str, &str)] = &[
 ];
 
 const HEAD: &str = r#"/** Records: what calls take and return. Written by `make generate`: change the description in Rust. */
-import { type Json, list, maybe, oneOrMany, others, put, unknownType } from "./convert.js";
+import { type Json, hiding, list, maybe, oneOrMany, others, put, unknownType } from "./convert.js";
 import { type Credential, readCredential, writeCredential } from "./credential.js";
 import { type Event, readEvent } from "./events.js";
 import { lasting } from "./expiry.js";
@@ -110,7 +110,7 @@ fn union(surface: &Surface, record: &Record, variants: &[Variant]) -> String {
         let tags: Vec<String> = variants.iter().map(|one| camel(&one.tag)).collect();
         parts.push(format!(
             "/** @internal */\nexport function write{name}(operation: string, given: {name}): Json {{\n  switch (given?.type) {{\n{cases}    default:\n      throw unknownType(operation, \"{}\", \"{}\");\n  }}\n}}\n",
-            camel(&decapitalized(name)),
+            camel(&decapitalized(name.strip_suffix("Config").unwrap_or(name))),
             tags.join(", "),
         ));
     }
@@ -134,12 +134,15 @@ fn interface(
     if let Some(tag) = tag {
         text += &format!("  readonly type: \"{}\";\n", camel(tag));
     }
+    let patch = fields.iter().any(|field| field.patch);
     for field in fields {
         if field.name == "expires_in" {
             text += "  /** So many times 24 hours from the creation on. */\n  readonly days?: number | undefined;\n";
         }
         text += &comment(&with_default(field, record.given), 2);
-        let ty = hint(surface, &field.ty, record.given && !record.returned, !record.given);
+        // A patch has `null` only where it takes something away: elsewhere what is left out stays.
+        let ty = if patch && !field.patch { field.ty.present() } else { &field.ty };
+        let ty = hint(surface, ty, record.given && !record.returned, !record.given);
         let name = field_name(field, record.given);
         if record.given && !field.required {
             text += &format!("  readonly {name}?: {ty} | undefined;\n");
@@ -220,7 +223,13 @@ fn object(surface: &Surface, fields: &[Field], tag: Option<&str>, indent: usize)
         let given = *field.ty.present() != Type::Length;
         entries.push(format!("{}: {}", field_name(field, given), read(surface, &field.ty, &json)));
     }
-    braced(&entries, indent)
+    let hidden: Vec<String> = fields
+        .iter()
+        .filter(|field| field.secret)
+        .map(|field| format!(", \"{}\"", camel(&field.name)))
+        .collect();
+    let object = braced(&entries, indent);
+    if hidden.is_empty() { object } else { format!("hiding({object}{})", hidden.concat()) }
 }
 
 /// An object: on one line, or with a line for each entry that is indented by two more.
@@ -336,7 +345,7 @@ fn writer(surface: &Surface, ty: &Type, name: &str) -> Option<String> {
             _ => format!("(value) => write{record}(operation, value)"),
         },
         Type::List(inner) => match &**inner {
-            Type::Named(name) if surface.is_text(name) => "oneOrMany".to_owned(),
+            Type::Named(name) if surface.is_text(name) => of("oneOrMany"),
             inner => match writer(surface, inner, name) {
                 Some(writer) => format!("(value) => list(operation, \"{name}\", value).map({writer})"),
                 None => of("list"),

@@ -173,7 +173,8 @@ fn argument(surface: &Surface, field: &Field, value: &str, place: Place) -> Stri
     match &field.ty {
         Type::Headers => format!("headerPairs({value})"),
         Type::List(inner) if **inner == Type::KeyId => {
-            format!("Array.from({value}, (one) => keyId(operation, \"{}\", one))", camel(&field.name))
+            let name = camel(&field.name);
+            format!("list(operation, \"{name}\", {value}).map((one) => keyId(operation, \"{name}\", one))")
         }
         Type::List(inner) => match &**inner {
             Type::Named(name) => {
@@ -230,7 +231,7 @@ fn iterate(surface: &Surface, method: &Method, query: &Field) -> String {
         "{}  async *iterate({name}: {ty} = {{}}, options?: CallOptions): AsyncGenerator<Key, void, undefined> {{
     let page = {name}.page ?? null;
     do {{
-      const found: Page = await this.{}({{ limit: 1_000, ...{name}, page }}, options);
+      const found: Page = await this.{}({{ ...{name}, limit: {name}.limit ?? 1_000, page }}, options);
       yield* found.keys;
       page = found.next;
     }} while (page !== null);

@@ -13,7 +13,7 @@ use crate::{Error, Result};
 ///
 /// Lists are choices: each key gets one of them, the same for a day. A `*` in `addresses`, `sni` and `host` becomes
 /// eight random hexadecimal digits, the same for a day. Variables such as `{USERNAME}` are filled in in `remark`,
-/// `addresses` and `path`: [`crate::subscription::VARIABLES`].
+/// `addresses` and `path`.
 ///
 /// ```
 /// use vpnkit_core::model::Host;
@@ -42,18 +42,19 @@ pub struct Host {
     pub path: Option<String>,
     /// What protects the connection up to whatever stands before the inbound: a CDN may end TLS.
     pub security: HostSecurity,
-    /// Protocols to offer in TLS.
+    /// Protocols to offer in TLS: `h3`, `h2`, `http/1.1`.
     pub alpn: Vec<String>,
-    /// The browser to look like: one of [`Host::FINGERPRINTS`].
+    /// The browser to look like: `chrome`, `firefox`, `safari`, `ios`, `android`, `edge`, `360`, `qq`, `random` or
+    /// `randomized`.
     pub fingerprint: Option<String>,
     /// Whether clients accept any certificate. Anybody on the way can then read and change what passes. Xray refuses
     /// it since 26.1.31: pin the certificate of the inbound instead.
     pub allow_insecure: bool,
     /// Whether several streams share a connection. Not with vision.
     pub mux: bool,
-    /// How the first packets are cut into pieces.
+    /// How the first packets are cut into pieces: `length,interval,packets`, e.g. `100-200,10-20,tlshello`.
     pub fragment: Option<Fragment>,
-    /// What is sent before the first packet of UDP.
+    /// What is sent before the first packet of UDP: `type:packet,delay`, e.g. `rand:10-20,10-16`.
     pub noises: Vec<Noise>,
     /// Whether HTTP transports name a browser as their user agent.
     pub random_user_agent: bool,

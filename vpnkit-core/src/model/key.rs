@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{AdminId, ByteSize, Credential, InboundTag, KeyId, KeyName};
 use crate::{Error, Result, Timestamp};
 
-/// Whether a key may connect, and if not, why. See [`crate::lifecycle`].
+/// Whether a key may connect, and if not, why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyStatus {
@@ -125,7 +125,7 @@ impl JsonSchema for InboundSelection {
 }
 
 /// A customer's key as it stands in the store. Its JSON has what is left of the limit too, as `remaining`; secrets are
-/// not shown: [`crate::Secret::reveal`].
+/// not shown unless they are asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[schemars(transform = with_remaining)]
 pub struct Key {

@@ -31,7 +31,8 @@ const DEVICE_ID_MAX: usize = 128;
 pub struct RenderOptions {
     /// Its `User-Agent`, or the beginning of it: `Happ/3`, `clash-verge`.
     pub client: Option<String>,
-    /// The format, whoever asks.
+    /// The format, whatever the client: `links`, `plain`, `xray`, `clash`, `clash-meta`, `stash`, `sing-box`, `outline`,
+    /// `wireguard`, `html` or `template:NAME`.
     pub format: Option<Format>,
     /// The language of the page.
     pub language: Option<Language>,
@@ -383,11 +384,8 @@ impl Shared {
         };
         let held = if limit.is_some() { Devices::Bound } else { Devices::Free };
         let known = self.store.devices(device.key).await?;
-        let fresh = |d: &ClientDevice| {
-            d.id == device.id
-                && d.user_agent == device.user_agent
-                && device.last_seen.since(d.last_seen) < SEEN_EVERY
-        };
+        // Not by what it says of itself: one link that alternates would write with every request.
+        let fresh = |d: &ClientDevice| d.id == device.id && device.last_seen.since(d.last_seen) < SEEN_EVERY;
         // A limit that was lowered since lets those stay that came first.
         let most = usize::try_from(limit.unwrap_or(REMEMBERED)).unwrap_or(usize::MAX);
         let place = known.iter().position(|d| d.id == device.id).unwrap_or(known.len());

@@ -63,7 +63,9 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """The record as a dict that ``json.dumps`` takes. Fields with secrets are left out."""
-        shown = {one.name: plain(getattr(self, one.name)) for one in fields(self) if one.repr}  # type: ignore[arg-type]
+        values = {one.name: getattr(self, one.name) for one in fields(self) if one.repr}  # type: ignore[arg-type]
+        # A patch does not have what it leaves as it is.
+        shown = {name: plain(value) for name, value in values.items() if value is not KEEP}
         return shown if self._type is None else {"type": self._type, **shown}
 
     @classmethod

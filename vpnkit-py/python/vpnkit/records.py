@@ -130,7 +130,8 @@ class ClientRule(Record):
     user_agent: str
     """What the ``User-Agent`` begins with, without regard to case. A ``*`` in front: what it contains."""
     format: str
-    """What it gets."""
+    """The format it gets: ``links``, ``plain``, ``xray``, ``clash``, ``clash-meta``, ``stash``, ``sing-box``,
+    ``outline``, ``wireguard``, ``html`` or ``template:NAME``."""
 
 
 @dataclass(frozen=True)
@@ -428,7 +429,7 @@ class Host(Record):
 
     Lists are choices: each key gets one of them, the same for a day. A ``*`` in ``addresses``, ``sni`` and ``host``
     becomes eight random hexadecimal digits, the same for a day. Variables such as ``{USERNAME}`` are filled in in
-    ``remark``, ``addresses`` and ``path``: ``VARIABLES``.
+    ``remark``, ``addresses`` and ``path``.
     """
 
     remark: str
@@ -447,18 +448,19 @@ class Host(Record):
     security: HostSecurity = "inbound_default"
     """What protects the connection up to whatever stands before the inbound: a CDN may end TLS."""
     alpn: Sequence[str] = ()
-    """Protocols to offer in TLS."""
+    """Protocols to offer in TLS: ``h3``, ``h2``, ``http/1.1``."""
     fingerprint: str | None = None
-    """The browser to look like: one of ``Host.FINGERPRINTS``."""
+    """The browser to look like: ``chrome``, ``firefox``, ``safari``, ``ios``, ``android``, ``edge``, ``360``, ``qq``,
+    ``random`` or ``randomized``."""
     allow_insecure: bool = False
     """Whether clients accept any certificate. Anybody on the way can then read and change what passes. Xray refuses it
     since 26.1.31: pin the certificate of the inbound instead."""
     mux: bool = False
     """Whether several streams share a connection. Not with vision."""
     fragment: str | None = None
-    """How the first packets are cut into pieces."""
+    """How the first packets are cut into pieces: ``length,interval,packets``, e.g. ``100-200,10-20,tlshello``."""
     noises: Sequence[str] = ()
-    """What is sent before the first packet of UDP."""
+    """What is sent before the first packet of UDP: ``type:packet,delay``, e.g. ``rand:10-20,10-16``."""
     random_user_agent: bool = False
     """Whether HTTP transports name a browser as their user agent."""
     sni_as_host: bool = False
@@ -635,7 +637,7 @@ KeyStatus = Literal[
     "limited",
     "expired",
 ]
-"""Whether a key may connect, and if not, why. See ``lifecycle``."""
+"""Whether a key may connect, and if not, why."""
 
 
 @dataclass(frozen=True)
@@ -833,7 +835,8 @@ class RenderOptions(Record):
     client: str | None = None
     """Its ``User-Agent``, or the beginning of it: ``Happ/3``, ``clash-verge``."""
     format: str | None = None
-    """The format, whoever asks."""
+    """The format, whatever the client: ``links``, ``plain``, ``xray``, ``clash``, ``clash-meta``, ``stash``,
+    ``sing-box``, ``outline``, ``wireguard``, ``html`` or ``template:NAME``."""
     language: Language | None = None
     """The language of the page."""
 
@@ -855,6 +858,7 @@ class ManagedXray(Record):
     """Name or IP that clients dial."""
     directory: str | PathLike[str]
     """A directory of its own, absolute: config, API socket, lock. Created with mode 0700."""
+    _: KW_ONLY
     node: str = "main"
     """The machine it runs on. Default: ``main``."""
     name: str = "xray"
@@ -886,6 +890,7 @@ class AttachedXray(Record):
     """Name or IP that clients dial."""
     api: str
     """``host:port`` or ``unix:/path``. The API has no password: keep it on loopback or in a socket file."""
+    _: KW_ONLY
     node: str = "main"
     """The machine it runs on. Default: ``main``."""
     name: str = "xray"
@@ -1024,12 +1029,13 @@ class SubscriptionSettings(Record):
 class SubscriptionTemplate(Record):
     """A format of the operator's own, in the language of Jinja.
 
-    It sees ``title``, ``url``, ``now``, ``notice`` (lines, empty for a key that may connect), ``key`` (``id``,
-    ``name``, ``label``, ``status``, ``used``, ``data_limit``, ``remaining``, ``percentage``, ``expires_at``) and
-    ``endpoints``, each with ``remark``, ``address``, ``port``, ``protocol``, ``transport``, ``security``,
-    ``secret``, ``link``, and ``xray``, ``clash`` and ``sing_box``: the objects that these programs read, ``none``
-    where they cannot use the endpoint. Filters besides Jinja's own: ``tojson``, ``urlencode``, ``base64``. Sizes
-    are bytes, moments seconds since 1970. A name that is not there is an error.
+    It sees ``title``, ``url``, ``now``, ``notice`` (lines, empty for a key that may connect), ``key`` (``{{ key.id
+    }}``, ``name``, ``label``, ``status``, ``used``, ``{{ key.data_limit }}``, ``remaining``, ``percentage``, ``{{
+    key.expires_at }}``) and ``endpoints``, each with ``remark``, ``address``, ``port``, ``protocol``,
+    ``transport``, ``security``, ``secret``, ``link``, and ``xray``, ``clash`` and ``{{ endpoint.sing_box }}``: the
+    objects that these programs read, ``none`` where they cannot use the endpoint. Filters besides Jinja's own:
+    ``tojson``, ``urlencode``, ``base64``. Sizes are bytes, moments seconds since 1970. A name that is not there is
+    an error.
     """
 
     content_type: str
