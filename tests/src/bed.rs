@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 use vpnkit::{
-    Config, Endpoint, Inbound, InboundTag, KeyId, NodeId, Protocol, RealityKeys, Security, ServerId, Tls,
-    VpnKit, XrayConfig,
+    Config, Egress, Endpoint, Inbound, InboundTag, KeyId, NodeId, Protocol, RealityKeys, Security, ServerId,
+    Tls, VpnKit, XrayConfig,
 };
 
 use crate::{Certificate, Site, XrayClient, free_ports, xray_binary};
@@ -37,8 +37,10 @@ impl Bed {
         let directory = tempfile::tempdir().unwrap();
         let certificate = Certificate::new("site.test");
         let (destination, site) = (Site::destination(&certificate).await, Site::plain().await);
-        let xray =
-            change(XrayConfig::managed("127.0.0.1", directory.path().join("xray")).binary(xray_binary()));
+        let xray = XrayConfig::managed("127.0.0.1", directory.path().join("xray")).binary(xray_binary());
+        // Sites of tests are on loopback or in namespaces, where customers come only when it is allowed.
+        let sites = ["127.0.0.1", "10.99.0.0/16"].map(|range| range.parse().unwrap());
+        let xray = change(xray.egress(Egress::allowing(sites)));
         let config = Config::sqlite(directory.path().join("keys.db"))
             .xray(xray)
             .collect_every(std::time::Duration::from_secs(collect_secs));

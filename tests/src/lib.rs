@@ -15,6 +15,7 @@ mod netns;
 mod patience;
 mod ports;
 mod process;
+mod public_address;
 mod site;
 mod socks;
 pub mod standalone;
@@ -28,6 +29,7 @@ pub use ports::free_ports;
 pub use process::{
     alive, built_example, children_of, compiled_examples, installed, repository, sing_box_binary, xray_binary,
 };
+pub use public_address::PublicAddress;
 pub use site::{Certificate, Site};
 pub use socks::{Transfer, Tunnel, get};
 pub use standalone::StandaloneXray;

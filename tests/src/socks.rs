@@ -32,22 +32,31 @@ pub struct Tunnel {
 impl Tunnel {
     /// Connects to an address behind the proxy. The proxy says yes before it knows: only an answer is a proof.
     async fn connect(self, target: SocketAddr) -> io::Result<TcpStream> {
+        self.connect_to(&target.ip().to_string(), target.port()).await
+    }
+
+    /// The same with an address, or a name that the server resolves.
+    pub async fn connect_to(self, host: &str, port: u16) -> io::Result<TcpStream> {
         let mut stream = TcpStream::connect(self.proxy).await?;
         stream.write_all(&[5, 1, 0]).await?;
         let mut answer = [0; 2];
         stream.read_exact(&mut answer).await?;
         let mut request = vec![5, 1, 0];
-        match target.ip() {
-            IpAddr::V4(ip) => {
+        match host.parse() {
+            Ok(IpAddr::V4(ip)) => {
                 request.push(1);
                 request.extend(ip.octets());
             }
-            IpAddr::V6(ip) => {
+            Ok(IpAddr::V6(ip)) => {
                 request.push(4);
                 request.extend(ip.octets());
             }
+            Err(_) => {
+                request.extend([3, u8::try_from(host.len()).map_err(io::Error::other)?]);
+                request.extend(host.as_bytes());
+            }
         }
-        request.extend(target.port().to_be_bytes());
+        request.extend(port.to_be_bytes());
         stream.write_all(&request).await?;
         let mut answer = [0; 10];
         stream.read_exact(&mut answer).await?;

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use testbed::{Bed, children_of, free_ports, inbound, xray_binary};
 use vpnkit::{
-    Config, CreateKey, Cursor, ErrorKind, EventKind, Inbound, InboundTag, KeyPatch, NodeId, Patch, Protocol,
-    Secret, Security, ServerCondition, ShadowsocksMethod, Transport, VpnKit, XrayConfig,
+    Config, CreateKey, ErrorKind, EventKind, Inbound, InboundTag, KeyPatch, NodeId, Patch, Protocol, Secret,
+    Security, ServerCondition, ShadowsocksMethod, Transport, VpnKit, XrayConfig,
 };
 
 fn config(directory: &Path) -> Config {

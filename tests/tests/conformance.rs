@@ -201,7 +201,8 @@ mod xray_traffic {
         testbed::log();
         let directory = tempfile::tempdir().unwrap();
         let home = directory.path().join("x");
-        let config = XrayConfig::managed("127.0.0.1", &home).binary(xray_binary());
+        let site = vpnkit::Egress::allowing(["127.0.0.1".parse().unwrap()]);
+        let config = XrayConfig::managed("127.0.0.1", &home).binary(xray_binary()).egress(site);
         let xray = Arc::new(Xray::new(config).unwrap());
         backend::started(xray.clone()).await;
         let wire = XrayWire::new(Arc::clone(&xray), home.display().to_string()).await;

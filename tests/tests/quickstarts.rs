@@ -12,8 +12,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use testbed::{
-    Certificate, Client, Site, built_example, compiled_examples, free_ports, installed, repository, within,
-    xray_binary,
+    Certificate, Client, PublicAddress, Site, built_example, compiled_examples, free_ports, installed,
+    repository, within, xray_binary,
 };
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::Command;
@@ -25,7 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 async fn runs(program: &Path, arguments: &[PathBuf]) {
     let directory = tempfile::tempdir().unwrap();
     let certificate = Certificate::new("localhost");
-    let (destination, site) = (Site::destination(&certificate).await, Site::plain().await);
+    // The programs do not let customers reach this machine's private addresses.
+    let public = PublicAddress::add();
+    let (destination, site) = (Site::destination(&certificate).await, Site::plain_at(public.octets()).await);
     let [port] = free_ports();
     // A name, since clients send it.
     let destination = format!("localhost:{}", destination.address.port());

@@ -52,7 +52,8 @@ fn everything_comes_back_the_same() {
     {
         crosses(&state);
     }
-    let health = crosses(&Health { version: "1".into(), uptime: Duration::from_secs(60) });
+    let health =
+        crosses(&Health { version: "1".into(), uptime: Duration::from_secs(60), warnings: vec!["w".into()] });
     assert_eq!(health, r#"{"version":"1","uptime":"1 minutes"}"#);
     let counter =
         Counter { series: Series::new("session"), ended: true, ..Counter::of(KeyId(1), Traffic::default()) };

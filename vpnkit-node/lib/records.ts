@@ -250,6 +250,31 @@ export const writeCreateKey = (operation: string, given: CreateKey): Json => ({
   idempotency_key: given.idempotencyKey,
 });
 
+/**
+ * What customers may reach through a server: everything but the server itself and private networks, by address and by
+ * name, unless it is allowed here.
+ */
+export interface Egress {
+  /**
+   * Private destinations that customers may reach all the same: an address, a network or a name, each with or without
+   * a port: `10.0.0.5`, `10.0.0.0/8`, `10.0.0.5:53`, `[fd00.5]:53`, `wiki.internal`, `wiki.internal:443`. A network
+   * that holds everything (`0.0.0.0/0`, `./0`) takes the protection away.
+   */
+  readonly allow?: readonly string[] | undefined;
+  /** Blocks TCP port 25, so that customers cannot send mail in the server's name. */
+  readonly blockSmtp?: boolean | undefined;
+  /** Blocks BitTorrent where its handshake can be recognized; what is encrypted passes. */
+  readonly blockBittorrent?: boolean | undefined;
+}
+
+/** @internal */
+export const writeEgress = (operation: string, given: Egress): Json => ({
+  ...others(operation, given, ["allow", "blockSmtp", "blockBittorrent"]),
+  allow: put(given.allow, (value) => list(operation, "allow", value)),
+  block_smtp: given.blockSmtp,
+  block_bittorrent: given.blockBittorrent,
+});
+
 /** How XHTTP sends. */
 export type XhttpMode =
   | "auto"
@@ -1112,8 +1137,11 @@ export interface ManagedXray {
   readonly cutConnections?: boolean | undefined;
   /** How much Xray logs. Default: `warning`. */
   readonly logLevel?: LogLevel | undefined;
+  /** What customers may reach through it. Default: not this machine, and no private network. */
+  readonly egress?: Egress | undefined;
   /**
-   * The operator's own `outbounds`, `routing` and `dns`, as in Xray's config. It may hold passwords, so it is not
+   * The operator's own `outbounds`, `routing` and `dns`, as in Xray's config. Rules come after those of `egress`; with
+   * a `dns` of its own, names with changing answers are its servers' business. It may hold passwords, so it is not
    * shown.
    */
   readonly extra?: unknown | undefined;
@@ -1123,7 +1151,7 @@ export interface ManagedXray {
 export const writeManagedXray = (operation: string, given: ManagedXray): Json => ({
   ...others(operation, given, [
     "type", "address", "node", "name", "binary", "directory", "liveAccounting", "cutConnections", "logLevel",
-    "extra",
+    "egress", "extra",
   ]),
   type: "managed_xray",
   address: given.address,
@@ -1134,6 +1162,7 @@ export const writeManagedXray = (operation: string, given: ManagedXray): Json =>
   live_accounting: given.liveAccounting,
   cut_connections: given.cutConnections,
   log_level: given.logLevel,
+  egress: put(given.egress, (value) => writeEgress(operation, value)),
   extra: given.extra,
 });
 
@@ -1146,7 +1175,10 @@ export interface AttachedXray {
   readonly node?: string | undefined;
   /** Its name on the machine. A second Xray there needs one of its own. Default: `xray`. */
   readonly name?: string | undefined;
-  /** `host:port` or `unix:/path`. The API has no password: keep it on loopback or in a socket file. */
+  /**
+   * `unix:/path` or `host:port`. The API has no password: keep it in a socket file. A port on loopback is reached by
+   * customers too, unless the routing of that Xray blocks private addresses.
+   */
   readonly api: string;
   /** A binary of Xray, for `xray api adi`: with it inbounds can be added live. */
   readonly binary?: string | null | undefined;
@@ -1210,6 +1242,10 @@ export interface ServerStatus {
   readonly pending: number;
   /** Inbounds that it refuses, by tag, and why: they are tried again, and everything else goes on. */
   readonly setAside: Readonly<Record<string, string>>;
+  /**
+   * What its operator should change, when it answers: customers may reach the API of an attached Xray, for instance.
+   */
+  readonly warnings: readonly string[];
 }
 
 /** @internal */
@@ -1227,6 +1263,7 @@ export const readServerStatus = (json: Json): ServerStatus =>
     uptimeSeconds: maybe(json.uptime, lengthSeconds),
     pending: json.pending,
     setAside: json.set_aside,
+    warnings: json.warnings,
   });
 
 /** A change of the settings: what is left out stays, `null` takes a value away. */

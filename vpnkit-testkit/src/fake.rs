@@ -407,7 +407,7 @@ impl ProtocolBackend for FakeServer {
 
     async fn health(&self) -> Result<Health> {
         drop(self.answer("fake.health")?);
-        Ok(Health { version: "fake".into(), uptime: Duration::ZERO })
+        Ok(Health { version: "fake".into(), uptime: Duration::ZERO, warnings: Vec::new() })
     }
 
     fn log(&self, _lines: usize) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use vpnkit_core::model::{NodeId, ServerId, check_server_name};
+use vpnkit_core::model::{Egress, NodeId, ServerId, check_server_name};
 use vpnkit_core::{Error, Result};
 
 use crate::api::ApiAddress;
@@ -77,7 +77,11 @@ pub struct ManagedXray {
     /// How much Xray logs.
     #[serde(default)]
     pub log_level: LogLevel,
-    /// The operator's own `outbounds`, `routing` and `dns`, as in Xray's config. It may hold passwords, so it is not shown.
+    /// What customers may reach through it. Default: not this machine, and no private network.
+    #[serde(default)]
+    pub egress: Egress,
+    /// The operator's own `outbounds`, `routing` and `dns`, as in Xray's config. Rules come after those of `egress`;
+    /// with a `dns` of its own, names with changing answers are its servers' business. It may hold passwords, so it is not shown.
     #[schemars(extend("x-secret" = true))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra: Option<Value>,
@@ -104,7 +108,8 @@ pub struct AttachedXray {
     /// Its name on the machine. A second Xray there needs one of its own.
     #[serde(default = "default_name")]
     pub name: String,
-    /// `host:port` or `unix:/path`. The API has no password: keep it on loopback or in a socket file.
+    /// `unix:/path` or `host:port`. The API has no password: keep it in a socket file. A port on loopback is reached by
+    /// customers too, unless the routing of that Xray blocks private addresses.
     pub api: String,
     /// A binary of Xray, for `xray api adi`: with it inbounds can be added live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,6 +135,7 @@ impl XrayConfig {
             live_accounting: false,
             cut_connections: false,
             log_level: LogLevel::default(),
+            egress: Egress::default(),
             extra: None,
         })
     }
@@ -200,6 +206,15 @@ impl XrayConfig {
         match &mut self {
             Self::Managed(managed) => managed.binary = binary.into(),
             Self::Attached(attached) => attached.binary = Some(binary.into()),
+        }
+        self
+    }
+
+    /// Sets what customers may reach; of an attached Xray its operator decides.
+    #[must_use]
+    pub fn egress(mut self, egress: Egress) -> Self {
+        if let Self::Managed(managed) = &mut self {
+            managed.egress = egress;
         }
         self
     }

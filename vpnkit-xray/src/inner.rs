@@ -21,6 +21,8 @@ pub(crate) struct Inner {
     pub(crate) managed: bool,
     /// Tells the processes that one vpnkit starts from those of another.
     pub(crate) instance: uuid::Uuid,
+    /// How inbounds of it find out which protocol passes.
+    pub(crate) sniffing: Option<serde_json::Value>,
     pub(crate) address: ApiAddress,
     pub(crate) api: Mutex<Api>,
     pub(crate) log: Arc<Log>,

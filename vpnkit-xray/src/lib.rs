@@ -13,6 +13,7 @@ mod attached;
 mod command;
 mod config;
 mod cut;
+mod egress;
 mod epoch;
 mod inner;
 mod loaded;
@@ -37,5 +38,5 @@ pub use xray::Xray;
 /// It contains the private keys.
 #[must_use]
 pub fn inbound_json(inbound: &vpnkit_core::model::Inbound) -> serde_json::Value {
-    server_config::inbound(inbound, &[])
+    server_config::inbound(inbound, &[], None)
 }

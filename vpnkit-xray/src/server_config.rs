@@ -11,10 +11,10 @@ use vpnkit_core::subscription::transport_settings;
 
 use crate::account;
 use crate::config::ManagedXray;
+use crate::egress;
 
 /// The inbound through which vpnkit talks to Xray.
 pub(crate) const API_TAG: &str = "vpnkit-api";
-const DIRECT: &str = "direct";
 
 /// The whole file.
 pub(crate) fn render(config: &ManagedXray, socket: &Path, state: &DesiredState) -> Value {
@@ -22,15 +22,11 @@ pub(crate) fn render(config: &ManagedXray, socket: &Path, state: &DesiredState) 
         let extra = config.extra.as_ref();
         let given = |name: &str| extra.and_then(|extra| extra.get(name)).cloned();
         let mut inbounds = vec![api_inbound(socket)];
-        inbounds.extend(state.inbounds.iter().map(|(i, accounts)| inbound(i, accounts)));
-        let mut rules = vec![json!({ "type": "field", "inboundTag": [API_TAG], "outboundTag": API_TAG })];
-        let mut routing = given("routing").unwrap_or_else(|| json!({}));
-        if let Some(Value::Array(theirs)) = routing.get("rules") {
-            rules.extend(theirs.iter().cloned());
-        }
-        if let Some(routing) = routing.as_object_mut() {
-            routing.insert("rules".to_owned(), Value::Array(rules));
-        }
+        let sniffing = egress::sniffing(&config.egress);
+        inbounds.extend(state.inbounds.iter().map(|(i, accounts)| inbound(i, accounts, sniffing.as_ref())));
+        let api = json!({ "type": "field", "inboundTag": [API_TAG], "outboundTag": API_TAG });
+        let outbounds = egress::outbounds(&config.egress, given("outbounds"));
+        let routing = egress::routing(&config.egress, given("routing"), &outbounds, api);
         let mut file = json!({
             "log": { "loglevel": config.log_level.code(), "access": "none" },
             "api": { "tag": API_TAG, "services": ["HandlerService", "StatsService"] },
@@ -40,10 +36,10 @@ pub(crate) fn render(config: &ManagedXray, socket: &Path, state: &DesiredState) 
                 "system": { "statsInboundUplink": true, "statsInboundDownlink": true }
             },
             "inbounds": inbounds,
-            "outbounds": given("outbounds").unwrap_or_else(|| json!([{ "tag": DIRECT, "protocol": "freedom" }])),
+            "outbounds": outbounds,
             "routing": routing
         });
-        if let (Some(dns), Some(file)) = (given("dns"), file.as_object_mut()) {
+        if let (Some(dns), Some(file)) = (egress::dns(&config.egress, given("dns")), file.as_object_mut()) {
             file.insert("dns".to_owned(), dns);
         }
         file
@@ -60,7 +56,7 @@ fn api_inbound(socket: &Path) -> Value {
 }
 
 /// One inbound with its accounts, as in the file and as `xray api adi` takes it.
-pub(crate) fn inbound(inbound: &Inbound, accounts: &[Account]) -> Value {
+pub(crate) fn inbound(inbound: &Inbound, accounts: &[Account], sniffing: Option<&Value>) -> Value {
     vpnkit_core::Secret::reveal(|| {
         let mut clients: Vec<Value> =
             accounts.iter().map(|account| account::client(inbound, account)).collect();
@@ -89,10 +85,14 @@ pub(crate) fn inbound(inbound: &Inbound, accounts: &[Account]) -> Value {
             // `rules::check` lets no other protocol come so far.
             _ => ("", Value::Null),
         };
-        json!({
+        let mut json = json!({
             "tag": inbound.tag, "listen": inbound.listen, "port": inbound.port, "protocol": protocol,
             "settings": settings, "streamSettings": stream(inbound)
-        })
+        });
+        if let (Some(sniffing), Some(json)) = (sniffing, json.as_object_mut()) {
+            json.insert("sniffing".to_owned(), sniffing.clone());
+        }
+        json
     })
 }
 

@@ -103,7 +103,7 @@ impl Xray {
             self.drop_inbound(&inbound.tag).await?;
         }
         let (first, rest) = accounts.split_at(accounts.len().min(WITH_INBOUND));
-        let json = server_config::inbound(inbound, first);
+        let json = server_config::inbound(inbound, first, self.inner.sniffing.as_ref());
         if let Err(e) = command::add_inbound(binary, &self.inner.address, &directory, &json).await {
             // Xray registers the tag before it listens, so a failed one must be taken away.
             self.drop_inbound(&inbound.tag).await?;

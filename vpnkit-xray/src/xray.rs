@@ -24,6 +24,7 @@ use crate::account::{self, parse_email};
 use crate::api::{Api, ApiAddress};
 use crate::api_error::{AlterError, answer, convert};
 use crate::config::{AttachedXray, XrayConfig};
+use crate::egress;
 use crate::inner::Inner;
 use crate::loaded::Loaded;
 use crate::managed::{self, Home};
@@ -51,6 +52,10 @@ impl Xray {
         let inner = Inner {
             id: config.id(),
             managed: matches!(config, XrayConfig::Managed(_)),
+            sniffing: match &config {
+                XrayConfig::Managed(managed) => egress::sniffing(&managed.egress),
+                XrayConfig::Attached(_) => None,
+            },
             instance: uuid::Uuid::new_v4(),
             api: Mutex::new(Api::new(&address)?),
             address,
@@ -63,6 +68,17 @@ impl Xray {
             stop: CancellationToken::new(),
         };
         Ok(Self { inner: Arc::new(inner), config, tasks: TaskTracker::new() })
+    }
+
+    /// A managed Xray has a socket file and blocks what is private; of an attached one only the API's address is known.
+    fn warnings(&self) -> Vec<String> {
+        match (&self.config, &self.inner.address) {
+            (XrayConfig::Attached(_), ApiAddress::Tcp(address)) => vec![format!(
+                "the API at {address} has no password, and unless the routing of this Xray blocks private addresses its \
+                 customers reach it and read everybody's credentials: give the API a socket file"
+            )],
+            _ => Vec::new(),
+        }
     }
 
     fn cuts(&self) -> bool {
@@ -258,6 +274,7 @@ impl ProtocolBackend for Xray {
         Ok(Health {
             version: version.unwrap_or_else(|| "unknown".to_owned()),
             uptime: Duration::from_secs(system.uptime_secs),
+            warnings: self.warnings(),
         })
     }
 

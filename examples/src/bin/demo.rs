@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use testbed::{Certificate, Site, XrayClient, free_ports, get, xray_binary};
 use tokio::io::AsyncReadExt as _;
 use vpnkit::{
-    ByteSize, Config, CreateKey, Cursor, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyStatus, Patch,
+    ByteSize, Config, CreateKey, Cursor, Egress, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyStatus, Patch,
     Protocol, Qr, RealityKeys, Result, Security, VpnKit, XrayConfig,
 };
 
@@ -27,6 +27,8 @@ async fn main() -> Result<()> {
 
     let xray = XrayConfig::managed("127.0.0.1", directory.path().join("xray"))
         .binary(xray_binary())
+        // The site of this demo is on loopback, which customers cannot reach by default.
+        .egress(Egress::allowing(["127.0.0.1".parse()?]))
         .live_accounting(true);
     let config = Config::sqlite(directory.path().join("keys.db"))
         .xray(xray)

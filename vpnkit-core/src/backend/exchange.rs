@@ -105,6 +105,9 @@ pub struct Health {
     #[serde(with = "crate::model::duration_text")]
     #[schemars(with = "crate::model::DurationText")]
     pub uptime: Duration,
+    /// What its operator should change, each in one line: a way in that customers have, for instance.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// A map whose keys are pairs, as a list: the keys of JSON's objects are texts.

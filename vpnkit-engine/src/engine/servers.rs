@@ -56,6 +56,8 @@ pub struct ServerStatus {
     pub pending: usize,
     /// Inbounds that it refuses, by tag, and why: they are tried again, and everything else goes on.
     pub set_aside: BTreeMap<InboundTag, String>,
+    /// What its operator should change, when it answers: customers may reach the API of an attached Xray, for instance.
+    pub warnings: Vec<String>,
 }
 
 /// Adds and removes servers, tells how they do, and compares them with the store.
@@ -169,7 +171,10 @@ impl Server {
             ServerState::Up { lifetime } => (ServerCondition::Up, None, Some(lifetime)),
             ServerState::Down { reason } => (ServerCondition::Down, Some(reason), None),
         };
-        let (version, uptime) = health.map(|health| (health.version, health.uptime)).unzip();
+        let (version, uptime, warnings) = match health {
+            Some(health) => (Some(health.version), Some(health.uptime), health.warnings),
+            None => (None, None, Vec::new()),
+        };
         ServerStatus {
             id: self.id().clone(),
             node: self.backend.node().clone(),
@@ -186,6 +191,7 @@ impl Server {
                 let aside = self.set_aside.lock().unwrap_or_else(PoisonError::into_inner);
                 aside.iter().map(|(tag, reason)| (tag.clone(), reason.clone())).collect()
             },
+            warnings,
         }
     }
 }

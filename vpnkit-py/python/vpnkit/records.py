@@ -25,6 +25,7 @@ __all__ = [
     "Collected",
     "CreateKey",
     "CredentialKind",
+    "Egress",
     "Endpoint",
     "EventBatch",
     "EventKind",
@@ -256,6 +257,23 @@ class CreateKey(_sugar.Expiry, Record):
         "inbounds": _wire.many(_wire.same),
         "credentials": _wire.many(_wire.credential),
     }
+
+
+@dataclass(frozen=True)
+class Egress(Record):
+    """What customers may reach through a server: everything but the server itself and private networks, by address and
+    by name, unless it is allowed here."""
+
+    _: KW_ONLY
+    allow: Sequence[str] = ()
+    """Private destinations that customers may reach all the same: an address, a network or a name, each with or
+    without a port: ``10.0.0.5``, ``10.0.0.0/8``, ``10.0.0.5:53``, ``[fd00.5]:53``, ``wiki.internal``,
+    ``wiki.internal:443``. A network that holds everything (``0.0.0.0/0``, ``./0``) takes the protection away."""
+    block_smtp: bool = False
+    """Blocks TCP port 25, so that customers cannot send mail in the server's name."""
+    block_bittorrent: bool = False
+    """Blocks BitTorrent where its handshake can be recognized; what is encrypted passes."""
+    _writes = {"allow": _wire.many(_wire.same)}
 
 
 XhttpMode = Literal[
@@ -875,10 +893,13 @@ class ManagedXray(Record):
     (and reconnect), and behind a proxy or CDN that address is the proxy's, so leave it off there."""
     log_level: LogLevel = "warning"
     """How much Xray logs."""
+    egress: Egress = Egress()
+    """What customers may reach through it. Default: not this machine, and no private network."""
     extra: Any = field(default=None, repr=False)
-    """The operator's own ``outbounds``, ``routing`` and ``dns``, as in Xray's config. It may hold passwords, so it is
-    not shown."""
-    _writes = {"binary": _wire.path, "directory": _wire.path}
+    """The operator's own ``outbounds``, ``routing`` and ``dns``, as in Xray's config. Rules come after those of
+    ``egress``; with a ``dns`` of its own, names with changing answers are its servers' business. It may hold
+    passwords, so it is not shown."""
+    _writes = {"binary": _wire.path, "directory": _wire.path, "egress": _wire.record}
 
 
 @dataclass(frozen=True)
@@ -889,7 +910,8 @@ class AttachedXray(Record):
     address: str
     """Name or IP that clients dial."""
     api: str
-    """``host:port`` or ``unix:/path``. The API has no password: keep it on loopback or in a socket file."""
+    """``unix:/path`` or ``host:port``. The API has no password: keep it in a socket file. A port on loopback is
+    reached by customers too, unless the routing of that Xray blocks private addresses."""
     _: KW_ONLY
     node: str = "main"
     """The machine it runs on. Default: ``main``."""
@@ -936,7 +958,9 @@ class ServerStatus(Record):
     """Keys and inbounds that it has not taken over yet."""
     set_aside: Mapping[str, str]
     """Inbounds that it refuses, by tag, and why: they are tried again, and everything else goes on."""
-    _reads = {"capabilities": Capabilities._read, "uptime": _wire.length_of}
+    warnings: Sequence[str]
+    """What its operator should change, when it answers: customers may reach the API of an attached Xray, for instance."""
+    _reads = {"capabilities": Capabilities._read, "uptime": _wire.length_of, "warnings": tuple}
 
 
 @dataclass(frozen=True)
