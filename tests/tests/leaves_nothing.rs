@@ -67,3 +67,33 @@ async fn dropping_the_last_clone_stops_xray() {
     eventually("its files are gone", PATIENCE, async || files(&xray).is_empty()).await;
     drop(directory);
 }
+
+/// Whoever may read `/proc/PID/environ` of Xray does not learn the tokens of the bot.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn xray_does_not_get_the_applications_environment() {
+    use std::io::{BufRead as _, BufReader};
+    let directory = tempfile::tempdir().unwrap();
+    let mut owner = std::process::Command::new(env!("CARGO_BIN_EXE_owner"))
+        .arg("hold")
+        .arg(directory.path())
+        .env("BOT_TOKEN", "123:secret")
+        .env("XRAY_LOCATION_ASSET", "/nowhere")
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(owner.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    let config = directory.path().join("xray/config.json");
+    let children = children_of(config.to_str().unwrap());
+    assert!(!children.is_empty());
+    for child in children {
+        let environment = std::fs::read(format!("/proc/{child}/environ")).unwrap();
+        let environment = String::from_utf8_lossy(&environment);
+        assert!(!environment.contains("BOT_TOKEN") && !environment.contains("123:secret"));
+        assert!(environment.contains("XRAY_LOCATION_ASSET=/nowhere"));
+    }
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    eventually("Xray is gone", PATIENCE, async || children_of(config.to_str().unwrap()).is_empty()).await;
+}

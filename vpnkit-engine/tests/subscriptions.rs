@@ -328,6 +328,18 @@ async fn a_document_that_cannot_be_read_does_not_end_subscriptions() {
     assert_eq!(engine.subscriptions().settings().await.unwrap_err().kind(), ErrorKind::StoreCorrupt);
 }
 
+/// A title whose last variable is empty would end in a blank, which HTTP does not allow.
+#[tokio::test]
+async fn no_header_has_blanks_around_it() {
+    let bed = bed().await;
+    bed.configure(|s| s.title = "VPN {LABEL}".into()).await;
+    let answer = bed.ask(&[("user-agent", "Happ/3")]).await;
+    assert_eq!(answer.header("profile-title"), Some("VPN"));
+    for (name, value) in &answer.headers {
+        assert_eq!(value.trim(), value, "{name}");
+    }
+}
+
 /// Another program holds the write lock: what would be written can wait, the customer cannot.
 #[tokio::test]
 async fn a_store_that_cannot_be_written_still_serves_subscriptions() {

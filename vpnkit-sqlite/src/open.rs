@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::ErrorKind as IoKind;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,7 +76,10 @@ pub(crate) fn reader(path: &Path, busy: Duration) -> Result<Connection> {
 fn create(path: &Path) -> Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => Ok(()),
-        Err(e) if e.kind() == IoKind::AlreadyExists => Ok(()),
+        Err(e) if e.kind() == IoKind::AlreadyExists => {
+            close_to_others(path);
+            Ok(())
+        }
         Err(e) => {
             let (kind, message) = match e.kind() {
                 IoKind::NotFound => (ErrorKind::NotFound, "the directory of the store does not exist"),
@@ -88,6 +91,19 @@ fn create(path: &Path) -> Result<()> {
             };
             Err(Error::new(kind, OPEN, message).with("path", path.display()).caused_by(e))
         }
+    }
+}
+
+/// A file that was copied or restored may be open to everybody; SQLite gives its journal the same mode. What a group may do
+/// is left as it is: somebody may have meant it.
+fn close_to_others(path: &Path) {
+    let Ok(mode) = std::fs::metadata(path).map(|metadata| metadata.permissions().mode()) else { return };
+    if mode & 0o007 == 0 {
+        return;
+    }
+    let closed = std::fs::Permissions::from_mode(mode & 0o7770);
+    if let Err(e) = std::fs::set_permissions(path, closed) {
+        tracing::warn!(path = %path.display(), error = %e, "everybody on this machine may open the store");
     }
 }
 

@@ -332,3 +332,20 @@ async fn grouped_commits_succeed_and_fail_each_by_itself() {
     }
     assert_eq!(outcomes, [200, 200]);
 }
+
+#[tokio::test]
+async fn a_file_that_everybody_may_open_is_closed_to_them() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    open(&path).await.unwrap().close().await.unwrap();
+    for (before, after) in [(0o644, 0o640), (0o666, 0o660), (0o600, 0o600), (0o660, 0o660)] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(before)).unwrap();
+        let store = open(&path).await.unwrap();
+        for name in ["keys.db", "keys.db-wal"] {
+            let mode = std::fs::metadata(directory.path().join(name)).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, after, "{name}");
+        }
+        store.close().await.unwrap();
+    }
+}

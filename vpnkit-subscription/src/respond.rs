@@ -66,7 +66,8 @@ impl SubscriptionResponse {
     }
 
     fn set(&mut self, name: &str, value: impl Into<String>) {
-        let value: String = value.into();
+        // HTTP has no blanks around a value, and strict servers refuse them: a title may end in an empty variable.
+        let value = value.into().trim().to_owned();
         // Nothing that comes from outside may end a header.
         if value.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
             self.headers.push((name.to_owned(), value));

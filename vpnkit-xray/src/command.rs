@@ -11,6 +11,7 @@ use tokio::process::Command;
 use vpnkit_core::{Error, ErrorKind, Result};
 
 use crate::api::ApiAddress;
+use crate::environment;
 
 /// A config with 100,000 users takes a second.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -37,6 +38,7 @@ pub(crate) async fn add_inbound(
 }
 
 async fn run(mut command: Command, operation: &'static str, refusal: &str) -> Result<()> {
+    command.env_clear().envs(environment::passed_on());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let output = match tokio::time::timeout(LIMIT, command.output()).await {
         Ok(Ok(output)) => output,
@@ -85,9 +87,8 @@ impl Drop for Scratch {
 /// Writes a new file that only its owner may read, down to the disk.
 pub(crate) fn write_private(path: &Path, value: &Value) -> Result<()> {
     let write = || {
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        serde_json::to_writer(&mut std::io::BufWriter::new(&file), value)?;
-        file.flush()?;
+        let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        write_to(&file, value)?;
         file.sync_all()
     };
     write().map_err(|e| {
@@ -95,4 +96,24 @@ pub(crate) fn write_private(path: &Path, value: &Value) -> Result<()> {
             .with("path", path.display())
             .caused_by(e)
     })
+}
+
+fn write_to(file: &std::fs::File, value: &Value) -> std::io::Result<()> {
+    let mut buffer = std::io::BufWriter::new(file);
+    serde_json::to_writer(&mut buffer, value)?;
+    // A buffer that is dropped keeps the errors of its last bytes to itself.
+    buffer.flush()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_noticed() {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let error = write_to(&full, &serde_json::json!({ "short": true })).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+    }
 }

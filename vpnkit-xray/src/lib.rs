@@ -14,6 +14,7 @@ mod command;
 mod config;
 mod cut;
 mod egress;
+mod environment;
 mod epoch;
 mod inner;
 mod loaded;

@@ -33,6 +33,31 @@ pub(crate) struct Home {
     _lock: File,
 }
 
+/// The name of something in the directory that neither vpnkit nor Xray has put there; geodata (`*.dat`) is the operator's.
+fn foreign_entry(directory: &Path) -> std::io::Result<Option<String>> {
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let ours = match name.as_str() {
+            "config.json" | "config.json.new" => is_ours(&entry.path()),
+            name => {
+                let scratch = name.starts_with("vpnkit-") && name.ends_with(".json");
+                scratch || [".dat", ".sock", ".sock.lock"].iter().any(|ending| name.ends_with(ending))
+            }
+        };
+        if !ours {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a config has vpnkit's own inbound. A draft that was cut short by a crash is ours too.
+fn is_ours(config: &Path) -> bool {
+    let Ok(text) = std::fs::read_to_string(config) else { return false };
+    text.contains(server_config::API_TAG) || serde_json::from_str::<serde_json::Value>(&text).is_err()
+}
+
 impl Home {
     pub(crate) fn lock(directory: &Path) -> Result<Self> {
         let fault = |message: &str, e: std::io::Error| {
@@ -59,6 +84,18 @@ impl Home {
                 .hint("this one takes over when the other ends; a second Xray needs a `name` and a directory of its own"));
             }
             Err(std::fs::TryLockError::Error(e)) => return Err(fault("the directory cannot be locked", e)),
+        }
+        if let Some(foreign) =
+            foreign_entry(directory).map_err(|e| fault("the directory cannot be read", e))?
+        {
+            return Err(Error::new(
+                ErrorKind::InvalidConfig,
+                OP,
+                "the directory holds files that are not vpnkit's",
+            )
+            .with("directory", directory.display())
+            .with("file", foreign)
+            .hint("a managed Xray needs a directory of its own: name one that is empty or does not exist"));
         }
         std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700))
             .map_err(|e| fault("the directory cannot be made private", e))?;
@@ -267,5 +304,38 @@ pub(crate) async fn port_is_free(inbound: &Inbound) -> Result<()> {
                 .with("port", inbound.port)
                 .caused_by(e))
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_with_foreign_files_is_left_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, file) = (directory.path(), directory.path().join("config.json"));
+        let mode = || std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::write(&file, r#"{ "inbounds": [] }"#).unwrap();
+        let error = Home::lock(path).unwrap_err();
+        assert_eq!((error.kind(), error.get("file")), (ErrorKind::InvalidConfig, Some("config.json")));
+        assert_eq!(
+            (mode(), std::fs::read_to_string(&file).unwrap().as_str()),
+            (0o755, r#"{ "inbounds": [] }"#)
+        );
+
+        // What a vpnkit that was killed has left, also in the middle of a write, is its own.
+        for config in [r#"{ "api": { "tag": "vpnkit-api" } }"#, r#"{ "log": { "loglev"#] {
+            std::fs::write(&file, config).unwrap();
+            for name in ["api.sock", "api.sock.lock", "geoip.dat", "vpnkit-1.json"] {
+                std::fs::write(path.join(name), "").unwrap();
+            }
+            drop(Home::lock(path).unwrap());
+            assert_eq!(mode(), 0o700);
+        }
+        std::fs::write(path.join("keys.db"), "").unwrap();
+        assert_eq!(Home::lock(path).unwrap_err().get("file"), Some("keys.db"));
     }
 }

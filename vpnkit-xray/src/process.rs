@@ -13,6 +13,8 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use vpnkit_core::{Error, ErrorKind, Result};
 
+use crate::environment;
+
 /// Lines that are kept.
 const LINES: usize = 2_000;
 /// How soon an exit is noticed.
@@ -67,6 +69,8 @@ impl Process {
             .arg("run")
             .arg("-c")
             .arg(config)
+            .env_clear()
+            .envs(environment::passed_on())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio::process::Command;
 use vpnkit_core::{Error, ErrorKind, Result};
 
+use crate::environment;
+
 /// Year, month, day, as Xray counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version(pub(crate) u32, pub(crate) u32, pub(crate) u32);
@@ -39,6 +41,8 @@ pub(crate) async fn probe(binary: &Path) -> Result<Version> {
     const LIMIT: Duration = Duration::from_secs(10);
     let run = Command::new(binary)
         .arg("version")
+        .env_clear()
+        .envs(environment::passed_on())
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .kill_on_drop(true)
