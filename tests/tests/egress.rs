@@ -10,7 +10,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use testbed::{Bed, Client, PublicAddress, StandaloneXray, Tunnel, free_ports, inbound, inside};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UdpSocket};
@@ -103,6 +103,7 @@ fn private_forms() -> Vec<String> {
         "fe80::1",
         "fd00::1",
         "64:ff9b::7f00:1",
+        "2002:7f00:1::1",
     ]
     .map(str::to_owned)
     .to_vec();
@@ -182,27 +183,68 @@ async fn what_is_allowed_is_reached_and_nothing_beside_it() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rules_of_the_operator_open_nothing() {
-    let port = service().await;
-    // A freedom that resolves by itself, and a rule that sends everything to it.
-    let extra = json!({
-        "outbounds": [{ "protocol": "freedom", "settings": { "domainStrategy": "UseIP" } }, { "tag": "own", "protocol": "freedom" }],
-        "routing": { "domainStrategy": "AsIs", "rules": [{ "type": "field", "network": "tcp,udp", "outboundTag": "own" }] }
-    });
-    let (bed, key) = bed(|xray| {
+fn with_extra(extra: Value) -> impl FnOnce(XrayConfig) -> XrayConfig {
+    |xray| {
         let XrayConfig::Managed(mut managed) = xray else { panic!("it is managed") };
         managed.extra = Some(extra);
         XrayConfig::Managed(managed)
-    })
-    .await;
-    let public = PublicAddress::add();
-    let client = Client::start(&bed.endpoint(key, "plain").await).await;
-    assert!(reaches(client.tunnel, &Ipv4Addr::from(public.octets()).to_string(), port).await);
-    for form in ["127.0.0.1", "localhost", "::1", "0x7f000001"] {
-        assert!(is_kept_from(client.tunnel, form, port).await, "{form}");
     }
-    bed.kit.close().await.unwrap();
+}
+
+/// Outbounds that resolve by themselves, or send names on to something that does, and rules that lead to them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_of_the_operator_open_nothing() {
+    let port = service().await;
+    let public = PublicAddress::add();
+    let control = Ipv4Addr::from(public.octets()).to_string();
+    // A proxy on this machine that dials whatever it is asked for.
+    let [proxy] = free_ports();
+    let open = json!({
+        "inbounds": [{ "listen": "127.0.0.1", "port": proxy, "protocol": "socks" }],
+        "outbounds": [{ "protocol": "freedom" }]
+    });
+    let _proxy = Client::xray(&open, proxy).await;
+    let socks = json!({ "tag": "own", "protocol": "socks", "settings": { "servers": [{ "address": "127.0.0.1", "port": proxy }] } });
+    for own in [
+        json!({ "tag": "own", "protocol": "freedom", "settings": { "domainStrategy": "UseIP" } }),
+        json!({ "tag": "own", "protocol": "direct" }),
+        json!({ "tag": "own", "protocol": "Freedom", "targetStrategy": "AsIs" }),
+        socks,
+    ] {
+        let rule = json!({ "type": "field", "network": "tcp,udp", "outboundTag": "own" });
+        let extra = json!({
+            "outbounds": [{ "protocol": "freedom" }, own],
+            "routing": { "domainStrategy": "AsIs", "rules": [rule] }
+        });
+        let (bed, key) = bed(with_extra(extra)).await;
+        let client = Client::start(&bed.endpoint(key, "plain").await).await;
+        assert!(reaches(client.tunnel, &control, port).await, "{own}");
+        for form in ["127.0.0.1", "localhost", "::1", "0x7f000001"] {
+            assert!(is_kept_from(client.tunnel, form, port).await, "{form} {own}");
+        }
+        bed.kit.close().await.unwrap();
+    }
+}
+
+/// A resolver on loopback or in a private network is ordinary: its questions are not the customers' traffic.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn name_servers_of_the_operator_are_reached() {
+    let port = service().await;
+    let public = PublicAddress::add();
+    let address = Ipv4Addr::from(public.octets());
+    let server = name_server(([127, 0, 0, 1], 0), move |_| address).await;
+    for tag in [None, Some("own-dns")] {
+        let mut dns =
+            json!({ "servers": [{ "address": "127.0.0.1", "port": server }], "queryStrategy": "UseIPv4" });
+        if let Some(tag) = tag {
+            dns["tag"] = json!(tag);
+        }
+        let (bed, key) = bed(with_extra(json!({ "dns": dns }))).await;
+        let client = Client::start(&bed.endpoint(key, "plain").await).await;
+        assert!(reaches(client.tunnel, "named.test", port).await);
+        assert!(is_kept_from(client.tunnel, "127.0.0.1", port).await);
+        bed.kit.close().await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -288,11 +330,12 @@ async fn udp_is_judged_too() {
     bed.kit.close().await.unwrap();
 }
 
-/// Answers questions for IPv4 addresses with a public one and with loopback in turn, not to be kept; returns once it listens.
-async fn changing_name_server(public: Ipv4Addr) {
-    let socket = UdpSocket::bind("127.0.0.53:53").await.unwrap();
+/// Answers questions for IPv4 addresses, the n-th (from 0) with `answers(n)`, not to be kept; returns its port once it listens.
+async fn name_server(at: ([u8; 4], u16), answers: impl Fn(u32) -> Ipv4Addr + Send + 'static) -> u16 {
+    let socket = UdpSocket::bind((Ipv4Addr::from(at.0), at.1)).await.unwrap();
+    let port = socket.local_addr().unwrap().port();
     tokio::spawn(async move {
-        let (mut question, mut turn) = ([0; 512], 0_u32);
+        let (mut question, mut turn) = ([0; 512], 0);
         while let Ok((length, from)) = socket.recv_from(&mut question).await {
             // Header of 12 bytes, the name up to its empty label, type and class.
             let name = question[12..length].iter().position(|byte| *byte == 0).unwrap();
@@ -302,14 +345,14 @@ async fn changing_name_server(public: Ipv4Addr) {
             answer.extend([0x81, 0x80, 0, 1, 0, u8::from(asks_ipv4), 0, 0, 0, 0]);
             answer.extend(&question[12..end]);
             if asks_ipv4 {
-                turn += 1;
-                let address = if turn.is_multiple_of(2) { Ipv4Addr::LOCALHOST } else { public };
                 answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
-                answer.extend(address.octets());
+                answer.extend(answers(turn).octets());
+                turn += 1;
             }
             let _ = socket.send_to(&answer, from).await;
         }
     });
+    port
 }
 
 /// A service that says at which address it was reached.
@@ -333,7 +376,11 @@ async fn a_name_that_changes_its_answer_leads_to_no_private_address() {
     }
     let (public, port) = (PublicAddress::add(), mirror().await);
     let address = Ipv4Addr::from(public.octets());
-    changing_name_server(address).await;
+    name_server(
+        ([127, 0, 0, 53], 53),
+        move |turn| if turn.is_multiple_of(2) { address } else { Ipv4Addr::LOCALHOST },
+    )
+    .await;
     let directory = tempfile::tempdir().unwrap();
     let resolver = directory.path().join("resolv.conf");
     std::fs::write(&resolver, "nameserver 127.0.0.53\n").unwrap();
@@ -361,7 +408,11 @@ async fn a_name_that_changes_its_answer_leads_to_no_private_address() {
     };
     let open = Egress::allowing(["0.0.0.0/0", "::/0"].map(|range| range.parse().unwrap()));
     assert!(reached(open).await.contains(&Ipv4Addr::LOCALHOST), "the name server does what it shall");
-    assert_eq!(reached(Egress::default()).await, [address].into());
+    // A range with a port is no way to its other ports.
+    let other = Egress::allowing(["127.0.0.0/8:9".parse().unwrap()]);
+    for egress in [Egress::default(), other] {
+        assert_eq!(reached(egress).await, [address].into());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -54,7 +54,7 @@ fn everything_comes_back_the_same() {
     }
     let health =
         crosses(&Health { version: "1".into(), uptime: Duration::from_secs(60), warnings: vec!["w".into()] });
-    assert_eq!(health, r#"{"version":"1","uptime":"1 minutes"}"#);
+    assert_eq!(health, r#"{"version":"1","uptime":"1 minutes","warnings":["w"]}"#);
     let counter =
         Counter { series: Series::new("session"), ended: true, ..Counter::of(KeyId(1), Traffic::default()) };
     let epoch = Epoch { id: "1".into(), evidence: String::new() };

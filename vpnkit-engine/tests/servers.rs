@@ -450,3 +450,88 @@ async fn a_call_is_answered_when_its_server_goes_away() {
     removed.unwrap();
     created.unwrap();
 }
+
+/// A machine that has gone dark neither refuses nor answers: nobody waits for it for ever, and its neighbour serves.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_never_answers_keeps_nobody() {
+    let (dark, fine) = (server("main/dark"), server("main/fine"));
+    let options = EngineOptions { programs: vec![Arc::new(FakeRules)], ..EngineOptions::default() };
+    let engine = Engine::open(
+        Arc::new(MemoryStore::new()),
+        Arc::new(ManualClock::default()),
+        options,
+        vec![parts(&dark), parts(&fine)],
+    )
+    .await
+    .unwrap();
+    engine.inbounds().ensure(inbound("there", 443).on(id("main/dark"))).await.unwrap();
+    engine.inbounds().ensure(inbound("here", 444).on(id("main/fine"))).await.unwrap();
+    dark.fail(Fault::Silent);
+    let work = async {
+        let key = engine.keys().create(CreateKey::named("alice")).await.unwrap();
+        assert!(fine.lets_in(key.id, "here"));
+        let placed = engine.keys().placement(key.id).await.unwrap();
+        let states: Vec<_> = placed.iter().map(|one| (one.server.as_str(), one.state)).collect();
+        let expected = [("main/dark", PlacementState::Pending), ("main/fine", PlacementState::Installed)];
+        assert_eq!(states, expected);
+        let status = engine.servers().status().await.unwrap();
+        assert_eq!(status[0].version, None);
+        fine.pass(key.id, Traffic { up: 1, down: 1 });
+        assert_eq!(engine.traffic().collect().await.unwrap().len(), 1);
+        assert_eq!(engine.keys().require(key.id).await.unwrap().used, 2);
+        assert_eq!(
+            engine.servers().reconcile(&id("main/dark")).await.unwrap_err().kind(),
+            ErrorKind::Timeout
+        );
+        engine.keys().delete(key.id, None).await.unwrap();
+        assert!(!fine.lets_in(key.id, "here"));
+        engine.servers().remove(&id("main/dark")).await.unwrap();
+        engine.close().await.unwrap();
+    };
+    tokio::time::timeout(Duration::from_secs(900), work).await.expect("everything that waits has a limit");
+}
+
+#[tokio::test]
+async fn a_refused_new_inbound_leaves_keys_as_they_were() {
+    let driver = server("main/fake");
+    let engine = engine(&[&driver]).await;
+    engine.inbounds().ensure(inbound("good", 443)).await.unwrap();
+    let key = engine.keys().create(CreateKey::named("alice")).await.unwrap();
+    driver.fail(Fault::RefuseInbound(InboundTag::new("bad").unwrap()));
+    let bad = Inbound::new(InboundTag::new("bad").unwrap(), 444, Protocol::Trojan);
+    assert_eq!(engine.inbounds().ensure(bad.clone()).await.unwrap_err().kind(), ErrorKind::Rejected);
+    assert_eq!(engine.keys().require(key.id).await.unwrap(), key, "no credential for what is not there");
+    let events = engine.events().read(Cursor::START, 100).await.unwrap().events;
+    assert!(!events.iter().any(|event| event.kind == EventKind::KeyUpdated));
+    // The server is not behind: the next key is told to be where it is.
+    let next = engine.keys().create(CreateKey::named("bob")).await.unwrap();
+    assert_eq!(engine.keys().placement(next.id).await.unwrap()[0].state, PlacementState::Installed);
+    driver.heal();
+    engine.inbounds().ensure(bad).await.unwrap();
+    engine.tick().await.unwrap();
+    assert!(driver.lets_in(key.id, "bad") && driver.lets_in(next.id, "bad"));
+}
+
+#[tokio::test]
+async fn an_inbound_without_a_server_goes_to_one_that_answers() {
+    let (broken, fine) = (server("main/broken"), server("main/fine"));
+    broken.fail(Fault::Start);
+    let engine = engine(&[&broken, &fine]).await;
+    let chosen = engine.inbounds().ensure(inbound("a", 443)).await.unwrap();
+    assert_eq!(chosen.server, Some(id("main/fine")));
+    let missing = engine.servers().reconcile(&id("main/third")).await.unwrap_err();
+    assert!(missing.hint_text().unwrap_or_default().contains("main/broken, main/fine"), "{missing}");
+    let down = engine.servers().reconcile(&id("main/broken")).await.unwrap_err();
+    assert_eq!(down.operation(), "servers.reconcile");
+    assert!(down.get("reason").unwrap().contains("told not to start"), "{down}");
+}
+
+#[test]
+fn null_takes_nothing_away_that_must_be_there() {
+    for json in [r#"{"title": null}"#, r#"{"require_device": null}"#, r#"{"clients": null}"#] {
+        assert!(serde_json::from_str::<SettingsPatch>(json).is_err(), "{json}");
+    }
+    for json in [r#"{"enabled": null}"#] {
+        assert!(serde_json::from_str::<vpnkit_core::model::KeyPatch>(json).is_err(), "{json}");
+    }
+}

@@ -1,5 +1,5 @@
 /** From values to JSON and back: what the generated records need. */
-import { invalid } from "./errors.js";
+import { VpnkitError, invalid } from "./errors.js";
 
 /** @internal What `JSON.parse` gives. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
@@ -33,6 +33,26 @@ export function list<T>(operation: string, field: string, value: Iterable<T>): T
     throw invalid(operation, field, "must be a list");
   }
   return Array.from(value);
+}
+
+/** @internal Everything of a list, written; an error says which of them is at fault. */
+export function each<T>(operation: string, field: string, values: Iterable<T>, write: (value: T) => Json): Json[] {
+  return list(operation, field, values).map((value, index) => {
+    try {
+      return write(value);
+    } catch (error) {
+      throw error instanceof VpnkitError ? error.at(index) : error;
+    }
+  });
+}
+
+/** @internal Options that are misspelled, or stand where others do, would be lost without a word. */
+export function onlyOptions(operation: string, options: object | undefined, ...names: string[]): void {
+  if (options === undefined) return;
+  if (typeof options !== "object" || options === null) throw invalid(operation, "options", "must be an object");
+  const known = ["signal", ...names];
+  const stray = Object.keys(options).find((name) => !known.includes(name));
+  if (stray !== undefined) throw invalid(operation, stray, "there is no such option", `there are: ${known.join(", ")}`);
 }
 
 /** @internal One text, or a list of them. */

@@ -74,6 +74,15 @@ export class VpnkitError extends Error {
     this.causes = record.causes;
   }
 
+  /** @internal The same of one thing in a list. */
+  at(index: number): this {
+    const { code, operation, retryable, faults, causes } = this;
+    const context = { ...this.context, index: String(index) };
+    const known = this.constructor as new (record: ErrorRecord) => this;
+    const text = `${this.message} (index=${index})`;
+    return new known({ code, operation, text, message: text, retryable, hint: this.hint ?? null, context, faults: [...faults], causes: [...causes] });
+  }
+
   /** What `JSON.stringify` writes: everything but the stack. */
   toJSON(): Record<string, unknown> {
     const { name, code, operation, message, retryable, hint, context, faults, causes } = this;

@@ -1,6 +1,6 @@
 /** Every call. Written by `make generate`: change the description in Rust. */
 import { type CallOptions, type Calls } from "./calls.js";
-import { type Json, type RequestHeaders, headerPairs, list, maybe } from "./convert.js";
+import { type Json, type RequestHeaders, each, headerPairs, list, maybe, onlyOptions } from "./convert.js";
 import { attempt, invalid } from "./errors.js";
 import { KeyBatch } from "./key_batch.js";
 import { type KeyLike, keyId, keyRef } from "./key_like.js";
@@ -81,6 +81,7 @@ export class Keys {
    */
   async create(request: CreateKey = {}, options?: CallOptions): Promise<Key> {
     const operation = "keys.create";
+    onlyOptions(operation, options);
     const args = { request: writeCreateKey(operation, request) };
     return this.#calls.call(operation, args, readKey, options);
   }
@@ -96,8 +97,9 @@ export class Keys {
     options: CallOptions & { readonly idempotencyKey?: string | null | undefined } = {},
   ): Promise<KeyBatch> {
     const operation = "keys.create_many";
+    onlyOptions(operation, options, "idempotencyKey");
     const args = {
-      requests: list(operation, "requests", requests).map((one) => writeCreateKey(operation, one)),
+      requests: each(operation, "requests", requests, (one) => writeCreateKey(operation, one)),
       idempotency_key: options.idempotencyKey,
     };
     return new KeyBatch(await this.#calls.many(operation, args, options));
@@ -106,6 +108,7 @@ export class Keys {
   /** Returns the key, or `null`. */
   async get(key: KeyLike, options?: CallOptions): Promise<Key | null> {
     const operation = "keys.get";
+    onlyOptions(operation, options);
     const args = { key: keyRef(operation, "key", key) };
     return this.#calls.call(operation, args, (json: Json) => maybe(json, readKey), options);
   }
@@ -117,6 +120,7 @@ export class Keys {
    */
   async require(key: KeyLike, options?: CallOptions): Promise<Key> {
     const operation = "keys.require";
+    onlyOptions(operation, options);
     const args = { key: keyRef(operation, "key", key) };
     return this.#calls.call(operation, args, readKey, options);
   }
@@ -128,6 +132,7 @@ export class Keys {
    */
   async find(query: KeyQuery = {}, options?: CallOptions): Promise<Page> {
     const operation = "keys.find";
+    onlyOptions(operation, options);
     const args = { query: writeKeyQuery(operation, query) };
     return this.#calls.call(operation, args, readPage, options);
   }
@@ -145,6 +150,7 @@ export class Keys {
   /** Counts the keys that a query finds on all its pages, by their status; order and size of pages do not matter. */
   async count(query: KeyQuery = {}, options?: CallOptions): Promise<KeyCounts> {
     const operation = "keys.count";
+    onlyOptions(operation, options);
     const args = { query: writeKeyQuery(operation, query) };
     return this.#calls.call(operation, args, readKeyCounts, options);
   }
@@ -160,6 +166,7 @@ export class Keys {
     options: CallOptions & { readonly expectedVersion?: number | null | undefined } = {},
   ): Promise<Key> {
     const operation = "keys.update";
+    onlyOptions(operation, options, "expectedVersion");
     const args = {
       key: keyRef(operation, "key", key),
       patch: writeKeyPatch(operation, patch),
@@ -171,6 +178,7 @@ export class Keys {
   /** Lets a key that was disabled connect again, unless its time or limit is over. */
   async enable(key: KeyLike, options?: CallOptions): Promise<Key> {
     const operation = "keys.enable";
+    onlyOptions(operation, options);
     const args = { key: keyRef(operation, "key", key) };
     return this.#calls.call(operation, args, readKey, options);
   }
@@ -178,6 +186,7 @@ export class Keys {
   /** Switches a key off by hand. */
   async disable(key: KeyLike, options?: CallOptions): Promise<Key> {
     const operation = "keys.disable";
+    onlyOptions(operation, options);
     const args = { key: keyRef(operation, "key", key) };
     return this.#calls.call(operation, args, readKey, options);
   }
@@ -185,6 +194,7 @@ export class Keys {
   /** Sets what counts against the limit to nothing; the key's total traffic stays. */
   async resetUsage(key: KeyLike, options?: CallOptions): Promise<Key> {
     const operation = "keys.reset_usage";
+    onlyOptions(operation, options);
     const args = { key: keyRef(operation, "key", key) };
     return this.#calls.call(operation, args, readKey, options);
   }
@@ -199,6 +209,7 @@ export class Keys {
     options: CallOptions & { readonly expectedVersion?: number | null | undefined } = {},
   ): Promise<void> {
     const operation = "keys.delete";
+    onlyOptions(operation, options, "expectedVersion");
     const args = { key: keyRef(operation, "key", key), expected_version: options.expectedVersion };
     return this.#calls.call(operation, args, () => undefined, options);
   }
@@ -210,6 +221,7 @@ export class Keys {
    */
   async deleteMany(ids: Iterable<number | Key>, options?: CallOptions): Promise<number> {
     const operation = "keys.delete_many";
+    onlyOptions(operation, options);
     const args = { ids: list(operation, "ids", ids).map((one) => keyId(operation, "ids", one)) };
     return this.#calls.call(operation, args, (json: Json): number => json, options);
   }
@@ -220,6 +232,7 @@ export class Keys {
    */
   async endpoints(key: KeyLike, options?: CallOptions): Promise<Endpoint[]> {
     const operation = "keys.endpoints";
+    onlyOptions(operation, options);
     const args = { key: keyRef(operation, "key", key) };
     return this.#calls.call(operation, args, (json: Json): Endpoint[] => json.map(readEndpoint), options);
   }
@@ -227,6 +240,7 @@ export class Keys {
   /** Share links, one for each endpoint. */
   async links(key: KeyLike, options?: CallOptions): Promise<string[]> {
     const operation = "keys.links";
+    onlyOptions(operation, options);
     const args = { key: keyRef(operation, "key", key) };
     return this.#calls.call(operation, args, (json: Json): string[] => json, options);
   }
@@ -239,6 +253,7 @@ export class Keys {
    */
   async placement(key: KeyLike, options?: CallOptions): Promise<Placement[]> {
     const operation = "keys.placement";
+    onlyOptions(operation, options);
     const args = { key: keyRef(operation, "key", key) };
     return this.#calls.call(operation, args, (json: Json): Placement[] => json.map(readPlacement), options);
   }
@@ -258,11 +273,12 @@ export class Inbounds {
    * lack a credential for it get one.
    *
    * Rejects with InvalidInputError for what the server program does not allow; AlreadyExistsError when another inbound
-   * has the port; PortInUseError and RejectedError when the server refuses it, and then nothing is changed. When the
-   * server does not answer, the inbound is committed and comes with the next reconcile.
+   * has the port; PortInUseError and RejectedError when the server refuses it, and then nothing of it is left. When
+   * the server does not answer, the inbound is committed and comes with the next reconcile.
    */
   async ensure(inbound: Inbound, options?: CallOptions): Promise<Required<Inbound>> {
     const operation = "inbounds.ensure";
+    onlyOptions(operation, options);
     const args = { inbound: writeInbound(operation, inbound) };
     return this.#calls.call(operation, args, readInbound, options);
   }
@@ -270,6 +286,7 @@ export class Inbounds {
   /** All inbounds, sorted by node and tag. */
   async list(options?: CallOptions): Promise<Required<Inbound>[]> {
     const operation = "inbounds.list";
+    onlyOptions(operation, options);
     return this.#calls.call(operation, {}, (json: Json): Required<Inbound>[] => json.map(readInbound), options);
   }
 
@@ -279,6 +296,7 @@ export class Inbounds {
     options: CallOptions & { readonly node?: string | undefined } = {},
   ): Promise<Required<Inbound> | null> {
     const operation = "inbounds.get";
+    onlyOptions(operation, options, "node");
     const args = { node: options.node, tag };
     return this.#calls.call(operation, args, (json: Json) => maybe(json, readInbound), options);
   }
@@ -290,6 +308,7 @@ export class Inbounds {
    */
   async remove(tag: string, options: CallOptions & { readonly node?: string | undefined } = {}): Promise<void> {
     const operation = "inbounds.remove";
+    onlyOptions(operation, options, "node");
     const args = { node: options.node, tag };
     return this.#calls.call(operation, args, () => undefined, options);
   }
@@ -307,6 +326,7 @@ export class Hosts {
   /** The hosts of every inbound that has some, sorted by node and tag. */
   async list(options?: CallOptions): Promise<InboundHosts[]> {
     const operation = "hosts.list";
+    onlyOptions(operation, options);
     return this.#calls.call(operation, {}, (json: Json): InboundHosts[] => json.map(readInboundHosts), options);
   }
 
@@ -322,10 +342,11 @@ export class Hosts {
     options: CallOptions & { readonly node?: string | undefined } = {},
   ): Promise<void> {
     const operation = "hosts.set";
+    onlyOptions(operation, options, "node");
     const args = {
       node: options.node,
       tag,
-      hosts: list(operation, "hosts", hosts).map((one) => writeHost(operation, one)),
+      hosts: each(operation, "hosts", hosts, (one) => writeHost(operation, one)),
     };
     return this.#calls.call(operation, args, () => undefined, options);
   }
@@ -343,11 +364,12 @@ export class Hosts {
     options: CallOptions & { readonly node?: string | undefined } = {},
   ): Promise<Endpoint[]> {
     const operation = "hosts.preview";
+    onlyOptions(operation, options, "node");
     const args = {
       key: keyRef(operation, "key", key),
       node: options.node,
       tag,
-      hosts: list(operation, "hosts", hosts).map((one) => writeHost(operation, one)),
+      hosts: each(operation, "hosts", hosts, (one) => writeHost(operation, one)),
     };
     return this.#calls.call(operation, args, (json: Json): Endpoint[] => json.map(readEndpoint), options);
   }
@@ -365,6 +387,7 @@ export class Subscriptions {
   /** The settings. */
   async settings(options?: CallOptions): Promise<Required<SubscriptionSettings>> {
     const operation = "subscriptions.settings";
+    onlyOptions(operation, options);
     return this.#calls.call(operation, {}, readSubscriptionSettings, options);
   }
 
@@ -375,6 +398,7 @@ export class Subscriptions {
    */
   async configure(settings: SubscriptionSettings, options?: CallOptions): Promise<void> {
     const operation = "subscriptions.configure";
+    onlyOptions(operation, options);
     const args = { settings: writeSubscriptionSettings(operation, settings) };
     return this.#calls.call(operation, args, () => undefined, options);
   }
@@ -387,6 +411,7 @@ export class Subscriptions {
    */
   async update(patch: SettingsPatch, options?: CallOptions): Promise<Required<SubscriptionSettings>> {
     const operation = "subscriptions.update";
+    onlyOptions(operation, options);
     const args = { patch: writeSettingsPatch(operation, patch) };
     return this.#calls.call(operation, args, readSubscriptionSettings, options);
   }
@@ -398,6 +423,7 @@ export class Subscriptions {
    */
   async token(key: KeyLike, options?: CallOptions): Promise<string> {
     const operation = "subscriptions.token";
+    onlyOptions(operation, options);
     const args = { key: keyRef(operation, "key", key) };
     return this.#calls.call(operation, args, (json: Json): string => json, options);
   }
@@ -409,6 +435,7 @@ export class Subscriptions {
    */
   async url(key: KeyLike, options?: CallOptions): Promise<string> {
     const operation = "subscriptions.url";
+    onlyOptions(operation, options);
     const args = { key: keyRef(operation, "key", key) };
     return this.#calls.call(operation, args, (json: Json): string => json, options);
   }
@@ -420,6 +447,7 @@ export class Subscriptions {
    */
   async render(key: KeyLike, target: RenderOptions = {}, options?: CallOptions): Promise<SubscriptionResponse> {
     const operation = "subscriptions.render";
+    onlyOptions(operation, options);
     const args = { key: keyRef(operation, "key", key), target: writeRenderOptions(operation, target) };
     return this.#calls.call(operation, args, readSubscriptionResponse, options);
   }
@@ -438,6 +466,7 @@ export class Subscriptions {
     options?: CallOptions,
   ): Promise<SubscriptionResponse> {
     const operation = "subscriptions.for_request";
+    onlyOptions(operation, options);
     const args = { token, headers: headerPairs(headers), format };
     return this.#calls.call(operation, args, readSubscriptionResponse, options);
   }
@@ -453,6 +482,7 @@ export class Subscriptions {
     options: CallOptions & { readonly newCredentials?: boolean | undefined } = {},
   ): Promise<Key> {
     const operation = "subscriptions.revoke";
+    onlyOptions(operation, options, "newCredentials");
     const args = { key: keyRef(operation, "key", key), new_credentials: options.newCredentials };
     return this.#calls.call(operation, args, readKey, options);
   }
@@ -466,6 +496,7 @@ export class Subscriptions {
    */
   async rotateSecret(keep: Length, options?: CallOptions): Promise<void> {
     const operation = "subscriptions.rotate_secret";
+    onlyOptions(operation, options);
     const args = { keep: lengthText(operation, "keep", keep) };
     return this.#calls.call(operation, args, () => undefined, options);
   }
@@ -473,6 +504,7 @@ export class Subscriptions {
   /** The operator's templates, by name. */
   async templates(options?: CallOptions): Promise<Record<string, SubscriptionTemplate>> {
     const operation = "subscriptions.templates";
+    onlyOptions(operation, options);
     return this.#calls.call(operation, {}, (json: Json) => Object.fromEntries(Object.entries(json).map(([name, one]) => [name, readSubscriptionTemplate(one)])), options);
   }
 
@@ -483,6 +515,7 @@ export class Subscriptions {
    */
   async putTemplate(name: string, template: SubscriptionTemplate, options?: CallOptions): Promise<void> {
     const operation = "subscriptions.put_template";
+    onlyOptions(operation, options);
     const args = { name, template: writeSubscriptionTemplate(operation, template) };
     return this.#calls.call(operation, args, () => undefined, options);
   }
@@ -494,6 +527,7 @@ export class Subscriptions {
    */
   async removeTemplate(name: string, options?: CallOptions): Promise<void> {
     const operation = "subscriptions.remove_template";
+    onlyOptions(operation, options);
     const args = { name };
     return this.#calls.call(operation, args, () => undefined, options);
   }
@@ -505,6 +539,7 @@ export class Subscriptions {
    */
   async devices(key: KeyLike, options?: CallOptions): Promise<ClientDevice[]> {
     const operation = "subscriptions.devices";
+    onlyOptions(operation, options);
     const args = { key: keyRef(operation, "key", key) };
     return this.#calls.call(operation, args, (json: Json): ClientDevice[] => json.map(readClientDevice), options);
   }
@@ -516,6 +551,7 @@ export class Subscriptions {
    */
   async forgetDevice(key: KeyLike, id: string | null, options?: CallOptions): Promise<void> {
     const operation = "subscriptions.forget_device";
+    onlyOptions(operation, options);
     const args = { key: keyRef(operation, "key", key), id };
     return this.#calls.call(operation, args, () => undefined, options);
   }
@@ -537,6 +573,7 @@ export class TrafficView {
    */
   async history(query: HistoryQuery = {}, options?: CallOptions): Promise<UsagePoint[]> {
     const operation = "traffic.history";
+    onlyOptions(operation, options);
     const args = { query: writeHistoryQuery(operation, query) };
     return this.#calls.call(operation, args, (json: Json): UsagePoint[] => json.map(readUsagePoint), options);
   }
@@ -552,6 +589,7 @@ export class TrafficView {
     options: CallOptions & { readonly days?: number | undefined; readonly theme?: Theme | undefined; readonly format?: ImageFormat | undefined; readonly width?: number | undefined } = {},
   ): Promise<Buffer> {
     const operation = "traffic.chart";
+    onlyOptions(operation, options, "days", "theme", "format", "width");
     const args = {
       key: keyRef(operation, "key", key),
       days: options.days,
@@ -565,12 +603,14 @@ export class TrafficView {
   /** Reads every server that answers now, instead of at the next interval. */
   async collect(options?: CallOptions): Promise<Collected[]> {
     const operation = "traffic.collect";
+    onlyOptions(operation, options);
     return this.#calls.call(operation, {}, (json: Json): Collected[] => json.map(readCollected), options);
   }
 
   /** Returns the keys with open connections on any server that answers, sorted by id. */
   async online(options?: CallOptions): Promise<OnlineKey[]> {
     const operation = "traffic.online";
+    onlyOptions(operation, options);
     return this.#calls.call(operation, {}, (json: Json): OnlineKey[] => json.map(readOnlineKey), options);
   }
 
@@ -581,6 +621,7 @@ export class TrafficView {
    */
   async onlineKey(key: KeyLike, options?: CallOptions): Promise<OnlineKey | null> {
     const operation = "traffic.online_key";
+    onlyOptions(operation, options);
     const args = { key: keyRef(operation, "key", key) };
     return this.#calls.call(operation, args, (json: Json) => maybe(json, readOnlineKey), options);
   }
@@ -602,6 +643,7 @@ export class Events {
    */
   async read(after: number, max: number = 1_000, options?: CallOptions): Promise<EventBatch> {
     const operation = "events.read";
+    onlyOptions(operation, options);
     const args = { after, max };
     return this.#calls.call(operation, args, readEventBatch, options);
   }
@@ -609,6 +651,7 @@ export class Events {
   /** The cursor of the newest event: from here on only what happens next. */
   async newest(options?: CallOptions): Promise<number> {
     const operation = "events.newest";
+    onlyOptions(operation, options);
     return this.#calls.call(operation, {}, (json: Json): number => json, options);
   }
 
@@ -634,6 +677,7 @@ export class Servers {
   /** Tells how every server of this process does. */
   async status(options?: CallOptions): Promise<ServerStatus[]> {
     const operation = "servers.status";
+    onlyOptions(operation, options);
     return this.#calls.call(operation, {}, (json: Json): ServerStatus[] => json.map(readServerStatus), options);
   }
 
@@ -645,6 +689,7 @@ export class Servers {
    */
   async remove(id: string, options?: CallOptions): Promise<void> {
     const operation = "servers.remove";
+    onlyOptions(operation, options);
     const args = { id };
     return this.#calls.call(operation, args, () => undefined, options);
   }
@@ -656,6 +701,7 @@ export class Servers {
    */
   async reconcile(id: string, options?: CallOptions): Promise<number> {
     const operation = "servers.reconcile";
+    onlyOptions(operation, options);
     const args = { id };
     return this.#calls.call(operation, args, (json: Json): number => json, options);
   }
@@ -663,6 +709,7 @@ export class Servers {
   /** The newest lines of a managed server's log, oldest first. */
   async log(id: string, lines: number = 100, options?: CallOptions): Promise<string[]> {
     const operation = "servers.log";
+    onlyOptions(operation, options);
     const args = { id, lines };
     return this.#calls.call(operation, args, (json: Json): string[] => json, options);
   }
@@ -673,10 +720,12 @@ export class Servers {
    * It belongs to this kit until it is removed or the kit is closed; what the configuration lists is what a kit begins
    * with.
    *
-   * Rejects with InvalidConfigError with the `field`, or when there is a server of this node and name.
+   * Rejects with InvalidInputError with the `field` that cannot be read; InvalidConfigError with the `field` that does
+   * not fit, or when there is a server of this node and name.
    */
   async add(server: ServerConfig, options?: CallOptions): Promise<ServerStatus> {
     const operation = "servers.add";
+    onlyOptions(operation, options);
     const args = { server: writeServerConfig(operation, server) };
     return this.#calls.call(operation, args, readServerStatus, options);
   }

@@ -251,14 +251,14 @@ export const writeCreateKey = (operation: string, given: CreateKey): Json => ({
 });
 
 /**
- * What customers may reach through a server: everything but the server itself and private networks, by address and by
- * name, unless it is allowed here.
+ * What customers may reach through a server: everything but its loopback services and private networks, by address and
+ * by name, unless it is allowed here. Its public addresses are reached like those of any other server.
  */
 export interface Egress {
   /**
    * Private destinations that customers may reach all the same: an address, a network or a name, each with or without
-   * a port: `10.0.0.5`, `10.0.0.0/8`, `10.0.0.5:53`, `[fd00.5]:53`, `wiki.internal`, `wiki.internal:443`. A network
-   * that holds everything (`0.0.0.0/0`, `./0`) takes the protection away.
+   * a port: `10.0.0.5`, `10.0.0.0/8`, `10.0.0.5:53`, `[fd00::5]:53`, `wiki.internal`, `wiki.internal:443`. A network
+   * that holds everything (`0.0.0.0/0`, `::/0`) takes the protection away.
    */
   readonly allow?: readonly string[] | undefined;
   /** Blocks TCP port 25, so that customers cannot send mail in the server's name. */
@@ -1182,7 +1182,7 @@ export interface AttachedXray {
   readonly api: string;
   /** A binary of Xray, for `xray api adi`: with it inbounds can be added live. */
   readonly binary?: string | null | undefined;
-  /** As with `ManagedXray.cut_connections`; only for an Xray on this machine, in this network namespace. */
+  /** As with `ManagedXray.cutConnections`; only for an Xray on this machine, in this network namespace. */
   readonly cutConnections?: boolean | undefined;
   /** Say so when that Xray runs with `XRAY_BUF_SPLICE=disable`; vpnkit cannot see it. */
   readonly liveAccounting?: boolean | undefined;
@@ -1266,7 +1266,10 @@ export const readServerStatus = (json: Json): ServerStatus =>
     warnings: json.warnings,
   });
 
-/** A change of the settings: what is left out stays, `null` takes a value away. */
+/**
+ * A change of the settings: what is left out stays, `null` takes a value away. Lists and notices are replaced as a
+ * whole.
+ */
 export interface SettingsPatch {
   /** Where subscriptions are served. */
   readonly baseUrl?: string | null | undefined;

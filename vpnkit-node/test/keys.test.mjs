@@ -215,6 +215,13 @@ test("what there is instead is named as in JavaScript", async (t) => {
   await assert.rejects(kit.keys.create({ name: "a", dataLimt: 5 }), wrong);
   await assert.rejects(kit.keys.find({ status: 5 }), { name: "InvalidInputError", field: "status" });
   await assert.rejects(kit.keys.deleteMany(5), { name: "InvalidInputError", field: "ids" });
+  // An option that is lost would sell twice, or change what somebody else has changed.
+  await assert.rejects(kit.keys.createMany([{}], { idempotencykey: "pay" }), { field: "idempotencykey" });
+  await assert.rejects(kit.keys.createMany([{}], "pay"), { name: "InvalidInputError", field: "options" });
+  await assert.rejects(kit.keys.create({}, { idempotencyKey: "pay" }), /no such option/);
+  await assert.rejects(kit.subscriptions.revoke(1, { newcredentials: true }), /no such option/);
+  await assert.rejects(kit.keys.createMany([{}, { dataLimit: 3 }]), { field: "dataLimit", context: { field: "dataLimit", index: "1" } });
+  await assert.rejects(kit.subscriptions.update({ title: null }), { name: "InvalidInputError", field: "title" });
   for await (const key of kit.keys.iterate({ limit: undefined })) assert.fail(key.name);
 });
 

@@ -55,6 +55,22 @@ def test_the_other_blocks_run(number: int, program: Callable[..., subprocess.Com
     assert done.stdout == ("renew 1\n" if number == 1 else "")
 
 
+def test_renewing(program: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    body = blocks("docs/python.md")[3]
+    done = program(
+        "import asyncio, vpnkit\n"
+        "from datetime import timedelta\n" + body + "async def main():\n"
+        "    async with vpnkit.testing.open() as kit:\n"
+        "        made = await kit.keys.create('alice', days=1, data_limit='1 GiB')\n"
+        "        # Two payments at the same time are two months.\n"
+        "        await asyncio.gather(*(renew(kit, 'alice', 30, vpnkit.GiB(1)) for _ in range(2)))\n"
+        "        key = await kit.keys.require('alice')\n"
+        "        print((key.expires_at - made.expires_at).days, key.data_limit)\n"
+        "asyncio.run(main())\n"
+    )
+    assert (done.stdout, done.stderr) == ("60 3 GiB\n", ""), done.stderr
+
+
 def test_the_guide_to_subscriptions(program: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     """All of it, one block after the other, in a sandbox with an inbound, a key and a bot; the first block is the
     example for FastAPI, which a test of its own runs."""

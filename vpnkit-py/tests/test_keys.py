@@ -260,6 +260,16 @@ def test_a_patch_in_json_has_what_it_changes() -> None:
     assert vpnkit.KeyPatch(data_limit=None).to_dict()["data_limit"] is None
 
 
+async def test_an_error_says_which_of_many_is_at_fault() -> None:
+    async with vpnkit.open("memory:") as kit:
+        with pytest.raises(vpnkit.errors.InvalidInputError) as caught:
+            await kit.keys.create_many([CreateKey("a"), CreateKey("b", data_limit=5)])
+        assert (caught.value.field, caught.value.context["index"]) == ("data_limit", "1")
+        with pytest.raises(vpnkit.errors.InvalidInputError) as caught:
+            await kit.subscriptions.update(title=None)  # type: ignore[arg-type]
+        assert caught.value.field == "title"
+
+
 async def test_what_was_looked_up_is_told() -> None:
     async with vpnkit.open("memory:") as kit:
         key = await kit.keys.create("alice")

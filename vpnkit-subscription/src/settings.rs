@@ -52,7 +52,8 @@ pub struct SubscriptionSettings {
     pub clients: Vec<ClientRule>,
 }
 
-/// A change of the settings: what is left out stays, [`Patch::Clear`] takes a value away.
+/// A change of the settings: what is left out stays, [`Patch::Clear`] takes a value away. Lists and notices are replaced as
+/// a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SettingsPatch {
@@ -60,10 +61,10 @@ pub struct SettingsPatch {
     #[serde(skip_serializing_if = "Patch::is_keep")]
     pub base_url: Patch<String>,
     /// The name that clients show.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "vpnkit_core::model::given")]
     pub title: Option<String>,
     /// How often clients ask again, 1 to 720 hours.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "vpnkit_core::model::given")]
     pub update_interval_hours: Option<u32>,
     /// Where customers get help.
     #[serde(skip_serializing_if = "Patch::is_keep")]
@@ -81,22 +82,22 @@ pub struct SettingsPatch {
     #[serde(skip_serializing_if = "Patch::is_keep")]
     pub routing: Patch<String>,
     /// The language of notices.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "vpnkit_core::model::given")]
     pub language: Option<Language>,
     /// The time zone of dates, in minutes east of UTC.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "vpnkit_core::model::given")]
     pub utc_offset_minutes: Option<i32>,
     /// What a client shows instead of servers.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "vpnkit_core::model::given")]
     pub notices: Option<Notices>,
     /// On how many devices a key without a limit of its own may be.
     #[serde(skip_serializing_if = "Patch::is_keep")]
     pub device_limit: Patch<u32>,
     /// Whether a client that names no device gets nothing where there is a limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "vpnkit_core::model::given")]
     pub require_device: Option<bool>,
     /// Which client gets which format.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "vpnkit_core::model::given")]
     pub clients: Option<Vec<ClientRule>>,
 }
 

@@ -23,6 +23,8 @@ use vpnkit_core::{Error, ErrorKind, Result, Secret, async_trait};
 pub enum Fault {
     /// Every call fails as if nobody answered.
     Down,
+    /// No call is answered, as by a machine that has gone dark.
+    Silent,
     /// It does not start.
     Start,
     /// Changes are carried out, but the answer is lost.
@@ -119,6 +121,13 @@ impl FakeServer {
         self.state().faults.push(fault);
         if down {
             self.signal.send_replace(ServerState::Down { reason: "told to".into() });
+        }
+    }
+
+    /// Never returns while the server is silent.
+    async fn heard(&self) {
+        if self.state().faults.contains(&Fault::Silent) {
+            std::future::pending::<()>().await;
         }
     }
 
@@ -363,6 +372,7 @@ impl ProtocolBackend for FakeServer {
     }
 
     async fn start(&self, desired: Arc<dyn Desired>) -> Result<()> {
+        self.heard().await;
         if self.state().faults.contains(&Fault::Start) {
             return Err(Error::new(ErrorKind::BinaryMissing, "fake.start", "told not to start"));
         }
@@ -376,6 +386,7 @@ impl ProtocolBackend for FakeServer {
     }
 
     async fn apply(&self, changes: &[Change]) -> Result<Vec<Result<()>>> {
+        self.heard().await;
         let mut state = self.answer("fake.apply")?;
         let outcomes = changes.iter().map(|change| state.step(change)).collect();
         if state.faults.contains(&Fault::AnswerLost) {
@@ -385,6 +396,7 @@ impl ProtocolBackend for FakeServer {
     }
 
     async fn observe(&self) -> Result<Observed> {
+        self.heard().await;
         let state = self.answer("fake.observe")?;
         let mut observed = Observed::default();
         for (tag, (inbound, accounts)) in &state.inbounds {
@@ -399,6 +411,7 @@ impl ProtocolBackend for FakeServer {
     }
 
     async fn disconnect(&self, keys: &[KeyId], _inbounds: &[Arc<Inbound>]) -> Result<usize> {
+        self.heard().await;
         let mut state = self.answer("fake.disconnect")?;
         let cut: Vec<KeyId> = keys.iter().copied().filter(|key| state.online.remove(key)).collect();
         state.cut.extend(&cut);
@@ -406,6 +419,7 @@ impl ProtocolBackend for FakeServer {
     }
 
     async fn health(&self) -> Result<Health> {
+        self.heard().await;
         drop(self.answer("fake.health")?);
         Ok(Health { version: "fake".into(), uptime: Duration::ZERO, warnings: Vec::new() })
     }
@@ -427,6 +441,7 @@ impl TrafficSource for FakeServer {
     }
 
     async fn read(&self, last: Option<Epoch>) -> Result<Reading> {
+        self.heard().await;
         let mut state = self.answer("fake.read")?;
         state.readings += 1;
         let id = state.lifetime.to_string();

@@ -69,6 +69,13 @@ pub(crate) fn complete(reality: &mut Reality, before: Option<&Security>) {
         Some(Security::Reality(held)) => Some(held),
         _ => None,
     };
+    if reality.private_key.is_empty() && !reality.public_key.is_empty() {
+        // Only half of a pair was given. That of the keys that are held is what was read back: they stay.
+        match held.filter(|held| held.public_key == reality.public_key) {
+            Some(held) => reality.private_key = held.private_key.clone(),
+            None => return,
+        }
+    }
     if reality.private_key.is_empty() {
         match held {
             Some(held) => {

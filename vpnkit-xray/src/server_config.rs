@@ -25,8 +25,9 @@ pub(crate) fn render(config: &ManagedXray, socket: &Path, state: &DesiredState) 
         let sniffing = egress::sniffing(&config.egress);
         inbounds.extend(state.inbounds.iter().map(|(i, accounts)| inbound(i, accounts, sniffing.as_ref())));
         let api = json!({ "type": "field", "inboundTag": [API_TAG], "outboundTag": API_TAG });
-        let outbounds = egress::outbounds(&config.egress, given("outbounds"));
-        let routing = egress::routing(&config.egress, given("routing"), &outbounds, api);
+        let theirs =
+            egress::Given { outbounds: given("outbounds"), routing: given("routing"), dns: given("dns") };
+        let paths = egress::paths(&config.egress, theirs, api);
         let mut file = json!({
             "log": { "loglevel": config.log_level.code(), "access": "none" },
             "api": { "tag": API_TAG, "services": ["HandlerService", "StatsService"] },
@@ -36,10 +37,10 @@ pub(crate) fn render(config: &ManagedXray, socket: &Path, state: &DesiredState) 
                 "system": { "statsInboundUplink": true, "statsInboundDownlink": true }
             },
             "inbounds": inbounds,
-            "outbounds": outbounds,
-            "routing": routing
+            "outbounds": paths.outbounds,
+            "routing": paths.routing
         });
-        if let (Some(dns), Some(file)) = (egress::dns(&config.egress, given("dns")), file.as_object_mut()) {
+        if let (Some(dns), Some(file)) = (paths.dns, file.as_object_mut()) {
             file.insert("dns".to_owned(), dns);
         }
         file

@@ -77,6 +77,10 @@ impl Xray {
                 "the API at {address} has no password, and unless the routing of this Xray blocks private addresses its \
                  customers reach it and read everybody's credentials: give the API a socket file"
             )],
+            (XrayConfig::Managed(managed), _) if managed.egress.blocked().is_empty() => vec![
+                "`egress.allow` has everything: customers reach this machine, its networks and the metadata of its cloud"
+                    .to_owned(),
+            ],
             _ => Vec::new(),
         }
     }

@@ -33,7 +33,8 @@ impl Servers {
     /// It belongs to this kit until it is removed or the kit is closed; what the configuration lists is what a kit begins
     /// with.
     ///
-    /// Errors: `InvalidConfig` with the `field`, or when there is a server of this node and name.
+    /// Errors: `InvalidInput` with the `field` that cannot be read; `InvalidConfig` with the `field` that does not fit, or when
+    /// there is a server of this node and name.
     #[operation(change)]
     pub async fn add(&self, #[arg(record)] server: ServerConfig) -> Result<ServerStatus> {
         self.engine.add_parts(parts(server).map_err(|e| e.during("servers.add"))?).await

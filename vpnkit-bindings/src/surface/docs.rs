@@ -97,7 +97,13 @@ impl Language {
         if path.len() == 2 && path.first().is_some_and(|module| module.starts_with(char::is_lowercase)) {
             path.remove(0);
         }
-        let name = if code.contains("::") { path.join(".") } else { code.to_owned() };
+        let identifier = |part: &str| {
+            part.starts_with(|c: char| c.is_ascii_alphabetic())
+                && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        };
+        // An IPv6 address has colons too.
+        let is_path = code.contains("::") && code.split("::").all(identifier);
+        let name = if is_path { path.join(".") } else { code.to_owned() };
         match (self, local) {
             (Self::Python, Some(method)) => format!(":meth:`{method}`"),
             (Self::Python, None) => match name.as_str() {
@@ -109,7 +115,7 @@ impl Language {
                 let identifier = |c: char| c.is_ascii_alphanumeric() || "_.[]".contains(c);
                 let snake = name.contains('_')
                     && name.chars().all(identifier)
-                    && name.starts_with(char::is_lowercase);
+                    && (is_path || name.starts_with(char::is_lowercase));
                 format!("`{}`", if snake { camel(&name) } else { name })
             }
         }

@@ -8,7 +8,7 @@ use super::typescript::{
 
 const HEAD: &str = r#"/** Every call. Written by `make generate`: change the description in Rust. */
 import { type CallOptions, type Calls } from "./calls.js";
-import { type Json, type RequestHeaders, headerPairs, list, maybe, put } from "./convert.js";
+import { type Json, type RequestHeaders, each, headerPairs, list, maybe, onlyOptions, put } from "./convert.js";
 import { attempt, invalid } from "./errors.js";
 import { KeyBatch } from "./key_batch.js";
 import { type KeyLike, keyId, keyRef } from "./key_like.js";
@@ -100,6 +100,7 @@ fn written_method(surface: &Surface, method: &Method) -> String {
     let mut given = Vec::new();
     let mut optional = Vec::new();
     let mut options = Vec::new();
+    let mut named = Vec::new();
     let mut entries = Vec::new();
     for parameter in &method.parameters {
         let field = &parameter.field;
@@ -110,7 +111,10 @@ fn written_method(surface: &Surface, method: &Method) -> String {
             Place::Given => given.push(format!("{name}: {ty}")),
             Place::Optional if parameter.spread => optional.push(format!("{name}: {ty} = {{}}")),
             Place::Optional => optional.push(format!("{name}: {ty} = {}", default(field))),
-            Place::Options => options.push(format!("readonly {name}?: {ty} | undefined")),
+            Place::Options => {
+                options.push(format!("readonly {name}?: {ty} | undefined"));
+                named.push(name.clone());
+            }
         }
         let value = if place == Place::Options { format!("options.{name}") } else { name };
         let value = argument(surface, field, &value, place);
@@ -126,6 +130,9 @@ fn written_method(surface: &Surface, method: &Method) -> String {
     let mut text = comment(&method.docs, 2);
     text += &signature(&camel(&method.verb), &given, &result);
     text += &format!("    const operation = \"{}\";\n", method.operation);
+    let mut known = vec!["options".to_owned()];
+    known.extend(named.iter().map(|name| format!("\"{name}\"")));
+    text += &format!("    onlyOptions(operation, {});\n", known.join(", "));
     let args = if entries.is_empty() { "{}".to_owned() } else { braced(&entries, 4) };
     if !entries.is_empty() {
         text += &format!("    const args = {args};\n");
@@ -179,7 +186,7 @@ fn argument(surface: &Surface, field: &Field, value: &str, place: Place) -> Stri
         Type::List(inner) => match &**inner {
             Type::Named(name) => {
                 format!(
-                    "list(operation, \"{}\", {value}).map((one) => write{name}(operation, one))",
+                    "each(operation, \"{}\", {value}, (one) => write{name}(operation, one))",
                     camel(&field.name)
                 )
             }

@@ -1,7 +1,7 @@
 //! What customers may reach through a server.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -9,8 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Error, Result};
 
-/// What customers may reach through a server: everything but the server itself and private networks, by address and by
-/// name, unless it is allowed here.
+/// What customers may reach through a server: everything but its loopback services and private networks, by address and by
+/// name, unless it is allowed here. Its public addresses are reached like those of any other server.
 ///
 /// ```
 /// use vpnkit_core::model::Egress;
@@ -33,8 +33,9 @@ pub struct Egress {
 
 impl Egress {
     /// What a server does not connect customers to by default: itself, private and link-local networks, the metadata
-    /// services of clouds, and what is no unicast address. From the registries of special-purpose addresses (RFC 6890);
-    /// `168.63.129.16` is a metadata service on a public address.
+    /// services of clouds, what embeds an IPv4 address, and what is no unicast address. From the registries of
+    /// special-purpose addresses (RFC 6890); `168.63.129.16` is a metadata service on a public address. The IPv4 ranges
+    /// count as translated by NAT64 too (`64:ff9b::/96`, RFC 6052).
     pub const PRIVATE: &'static [&'static str] = &[
         "0.0.0.0/8",
         "10.0.0.0/8",
@@ -50,9 +51,12 @@ impl Egress {
         "240.0.0.0/4",
         "::/128",
         "::1/128",
-        "64:ff9b::/96",
+        "64:ff9b:1::/48",
+        "2001::/32",
+        "2002::/16",
         "fc00::/7",
         "fe80::/10",
+        "fec0::/10",
         "ff00::/8",
     ];
 
@@ -61,17 +65,17 @@ impl Egress {
         Self { allow: destinations.into_iter().collect(), ..Self::default() }
     }
 
-    /// The networks of [`Self::PRIVATE`] without those that `allow` has. One that is allowed on a port only is left out
-    /// with `ports`.
+    /// What is blocked: [`Self::PRIVATE`] without the ranges that `allow` has on all ports.
     #[must_use]
-    pub fn blocked(&self, ports: bool) -> Vec<AddressRange> {
-        let allowed = |one: &Destination| match &one.host {
-            DestinationHost::Range(network) if ports || one.port.is_none() => Some(*network),
+    pub fn blocked(&self) -> Vec<AddressRange> {
+        let whole = |one: &Destination| match &one.host {
+            DestinationHost::Range(range) if one.port.is_none() => Some(*range),
             _ => None,
         };
-        let holes: Vec<AddressRange> = self.allow.iter().filter_map(allowed).collect();
-        let private = Self::PRIVATE.iter().filter_map(|text| text.parse::<AddressRange>().ok());
-        private.flat_map(|network| network.without(&holes)).collect()
+        let holes: Vec<AddressRange> = self.allow.iter().filter_map(whole).collect();
+        let private: Vec<AddressRange> = Self::PRIVATE.iter().filter_map(|text| text.parse().ok()).collect();
+        let translated = private.iter().filter_map(AddressRange::translated);
+        private.iter().copied().chain(translated).flat_map(|range| range.without(&holes)).collect()
     }
 }
 
@@ -100,6 +104,22 @@ impl AddressRange {
         self.address.is_ipv4() == other.address.is_ipv4()
             && self.length <= other.length
             && (self.length == 0 || (self.bits() ^ other.bits()) >> (128 - u32::from(self.length)) == 0)
+    }
+
+    /// The addresses that NAT64 makes of IPv4 ones.
+    fn translated(&self) -> Option<Self> {
+        let IpAddr::V4(address) = self.address else { return None };
+        let prefix = Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0).to_bits();
+        let address = Ipv6Addr::from_bits(prefix | u128::from(address.to_bits()));
+        Some(Self { address: address.into(), length: self.length.checked_add(96)? })
+    }
+
+    /// IPv4 addresses that are written as IPv6 ones are IPv4 addresses.
+    fn canonical(self) -> Self {
+        match (self.address.to_canonical(), self.length.checked_sub(96)) {
+            (address @ IpAddr::V4(_), Some(length)) if self.address.is_ipv6() => Self { address, length },
+            _ => self,
+        }
     }
 
     /// Its two halves; none of a single address.
@@ -140,7 +160,7 @@ impl FromStr for AddressRange {
             let range = Self { address, length };
             let rest = range.bits().checked_shl(u32::from(length)).unwrap_or(0);
             // `10.0.0.5/8` is a slip: nobody knows whether the address or the network was meant.
-            (rest == 0).then_some(range)
+            (rest == 0).then_some(range.canonical())
         };
         parse().ok_or_else(|| {
             Error::invalid("network.parse", "network", "not an address or a network: `10.0.0.0/8`")
@@ -186,6 +206,10 @@ impl FromStr for Destination {
             if let Ok(network) = text.parse() {
                 return Some(Self { host: DestinationHost::Range(network), port: None });
             }
+            if let Some(range) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+                let range = range.parse().ok()?;
+                return Some(Self { host: DestinationHost::Range(range), port: None });
+            }
             let (host, port) = match text.rsplit_once(':') {
                 Some((host, port)) => (host, Some(port.parse().ok().filter(|port: &u16| *port > 0)?)),
                 None => (text, None),
@@ -209,7 +233,7 @@ impl FromStr for Destination {
             Error::invalid(
                 "destination.parse",
                 "allow",
-                "not an address, a network or a name, with or without a port: `10.0.0.0/8`, `10.0.0.5:53`, `wiki.internal:443`",
+                "not an address, a network or a name, with or without a port: `10.0.0.0/8`, `10.0.0.5:53`, `[fd00::5]:53`, `wiki.internal:443`",
             )
             .with("value", text)
         })
@@ -285,6 +309,7 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Destination>().unwrap().to_string(), text);
         }
+        assert_eq!("[fd00::5]".parse::<Destination>().unwrap().to_string(), "fd00::5");
         for text in
             ["", "10.0.0.5/8", "10.0.0.0/33", "a b", "wiki.internal:0", "wiki..x", "1.2.3", "x:99999", "*"]
         {
@@ -297,10 +322,11 @@ mod tests {
     fn what_is_allowed_is_not_blocked() {
         let allow = |all: &[&str]| Egress::allowing(all.iter().map(|text| text.parse().unwrap()));
         let blocks = |egress: &Egress, text: &str| {
-            egress.blocked(false).iter().any(|blocked| blocked.contains(&range(text)))
+            egress.blocked().iter().any(|blocked| blocked.contains(&range(text)))
         };
         let all = Egress::default();
-        assert_eq!(all.blocked(true).len(), Egress::PRIVATE.len(), "every range is one");
+        let ipv4 = Egress::PRIVATE.iter().filter(|range| !range.contains(':')).count();
+        assert_eq!(all.blocked().len(), Egress::PRIVATE.len() + ipv4, "every range is one");
         let some = allow(&["10.0.0.5", "192.168.0.0/16", "fd00::/8", "10.9.9.9:53", "name.internal"]);
         for (text, blocked) in [
             ("10.0.0.5", false),
@@ -316,8 +342,13 @@ mod tests {
             assert!(blocks(&all, text), "{text}");
             assert_eq!(blocks(&some, text), blocked, "{text}");
         }
-        assert!(!some.blocked(true).iter().any(|one| one.contains(&range("10.9.9.9"))));
-        assert_eq!(allow(&["0.0.0.0/0", "::/0"]).blocked(false), []);
+        for (text, blocked) in
+            [("64:ff9b::7f00:1", true), ("64:ff9b::a00:5", true), ("64:ff9b::808:808", false)]
+        {
+            assert_eq!(blocks(&some, text), blocked, "{text}");
+        }
+        assert!(!blocks(&allow(&["::ffff:10.0.0.0/104"]), "10.1.2.3"), "they are IPv4 addresses");
+        assert_eq!(allow(&["0.0.0.0/0", "::/0"]).blocked(), []);
     }
 
     proptest! {

@@ -35,7 +35,7 @@ pub use inbound::{
 pub use key::{InboundSelection, Key, KeyStatus, Traffic};
 pub use name::KeyName;
 pub use page::{Direction, Page, PageToken, Place};
-pub use patch::{KeyPatch, Patch};
+pub use patch::{KeyPatch, Patch, given};
 pub use query::{KeyCounts, KeyQuery, Sort, SortValue};
 pub use record::{Record, RecordQuery};
 pub use size::ByteSize;

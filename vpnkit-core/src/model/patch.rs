@@ -116,7 +116,7 @@ pub struct KeyPatch {
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub inbounds: Option<InboundSelection>,
     /// `false` switches it off by hand, `true` takes that back.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub enabled: Option<bool>,
     /// Sets `used` to nothing.
     pub reset_usage: bool,
@@ -126,9 +126,11 @@ pub struct KeyPatch {
     pub credentials: Vec<Credential>,
 }
 
-/// A field that is there, also when it is `null`.
-fn given<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<Option<InboundSelection>, D::Error> {
-    InboundSelection::deserialize(d).map(Some)
+/// Reads a field of a change that is there: `null` is what its type makes of it, and an error where it means nothing.
+pub fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    d: D,
+) -> std::result::Result<Option<T>, D::Error> {
+    T::deserialize(d).map(Some)
 }
 
 impl KeyPatch {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use vpnkit_core::accounting::{self, Baseline};
 use vpnkit_core::model::{ServerId, Traffic};
 use vpnkit_core::store::{StoreOp, StoreTxn, TrafficBatch};
-use vpnkit_core::{Error, ErrorKind, Result};
+use vpnkit_core::{ErrorKind, Result};
 
 /// What one reading added.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -71,10 +71,7 @@ impl Shared {
             let baseline = last.as_ref().and_then(Option::as_ref);
             let reading = server.source.read(baseline.map(|b| b.epoch.clone()));
             // The commit that follows is not raced: its receipt must not be lost.
-            let reading = tokio::time::timeout(READ, reading).await.map_err(|_| {
-                Error::new(ErrorKind::Timeout, "traffic.collect", "the counters cannot be read in time")
-                    .with("server", server.id())
-            })??;
+            let reading = server.answer("traffic.collect", READ, reading).await?;
             let epoch = reading.epoch.clone();
             let tally = accounting::account(baseline, reading);
             if tally.moved.is_empty() && tally.forgotten.is_empty() && !tally.new_epoch {

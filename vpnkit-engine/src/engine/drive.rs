@@ -10,7 +10,6 @@ use super::{Shared, collect, work};
 use vpnkit_core::backend::ServerState;
 use vpnkit_core::model::{EventKind, EventSubject, NewEvent};
 use vpnkit_core::store::{StoreOp, StoreTxn};
-use vpnkit_core::{Error, ErrorKind};
 
 /// How long a start may take.
 const START: Duration = Duration::from_secs(120);
@@ -29,9 +28,7 @@ pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>, first: oneshot
         let start = async {
             // Fifty that start at once would starve each other.
             let _turn = shared.starting.acquire().await;
-            tokio::time::timeout(START, server.backend.start(desired)).await.unwrap_or_else(|_| {
-                Err(Error::new(ErrorKind::Timeout, "server.start", "the server does not start in time"))
-            })
+            server.answer("server.start", START, server.backend.start(desired)).await
         };
         let started = tokio::select! {
             () = server.stop.cancelled() => return,

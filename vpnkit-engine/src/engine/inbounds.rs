@@ -24,7 +24,7 @@ impl Inbounds {
     /// Keys that lack a credential for it get one.
     ///
     /// Errors: `InvalidInput` for what the server program does not allow; `AlreadyExists` when another inbound has
-    /// the port; `PortInUse` and `Rejected` when the server refuses it, and then nothing is changed. When the server
+    /// the port; `PortInUse` and `Rejected` when the server refuses it, and then nothing of it is left. When the server
     /// does not answer, the inbound is committed and comes with the next reconcile.
     #[operation(change)]
     pub async fn ensure(&self, #[arg(record)] inbound: Inbound) -> Result<Inbound> {
@@ -47,8 +47,8 @@ impl Inbounds {
         server.rules.check(&inbound).map_err(|e| e.during(OP))?;
         shared.commit(OP, InboundOp::Put(Box::new(inbound.clone()))).await?;
         shared.reload_inbounds().await?;
-        shared.give_credentials(&inbound).await?;
         if before.as_deref() == Some(&inbound) {
+            shared.give_credentials(&inbound).await?;
             return Ok(inbound);
         }
         if let Some(old) = before.as_deref().filter(|before| before.server != inbound.server) {
@@ -67,7 +67,13 @@ impl Inbounds {
                 }
                 Err(e.during(OP))
             }
-            _ => Ok(inbound),
+            _ => {
+                // Only now: keys get nothing for an inbound that is refused.
+                if shared.give_credentials(&inbound).await? {
+                    shared.apply_inbound(&inbound).await;
+                }
+                Ok(inbound)
+            }
         }
     }
 
@@ -152,11 +158,13 @@ impl Shared {
                 .with("node", &inbound.node));
         }
         let held = before.and_then(|before| before.server.as_ref()).filter(|_| named.is_none());
-        let candidates: Vec<&Arc<Server>> = servers
+        let mut candidates: Vec<&Arc<Server>> = servers
             .iter()
             .filter(|server| *server.backend.node() == inbound.node)
             .filter(|server| named.is_none_or(|id| id == server.id()))
             .collect();
+        // Those that answer first, in the order of the configuration.
+        candidates.sort_by_key(|server| !server.is_up());
         let mut fault = None;
         // It stays where it is: another server would take its clients' connections, and its links.
         let stays = candidates.iter().filter(|server| held.is_none_or(|held| held == server.id()));
@@ -212,8 +220,10 @@ impl Shared {
         self.store.commit(txn).await.map(drop).map_err(|e| e.during(op))
     }
 
-    /// Gives every key on the inbound that has no credential of its protocol one, a page at a time.
-    async fn give_credentials(&self, inbound: &Inbound) -> Result<()> {
+    /// Gives every key on the inbound that has no credential of its protocol one, a page at a time; returns whether there
+    /// was one.
+    async fn give_credentials(&self, inbound: &Inbound) -> Result<bool> {
+        let mut given = false;
         let protocol = inbound.protocol.credential();
         let mut query = KeyQuery { limit: 1_000, ..KeyQuery::default() };
         loop {
@@ -238,10 +248,11 @@ impl Shared {
                     Err(e) if matches!(e.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => continue,
                     outcome => drop(outcome?),
                 }
+                given = true;
             }
             match page.next {
                 Some(next) => query.page = Some(next),
-                None => return Ok(()),
+                None => return Ok(given),
             }
         }
     }

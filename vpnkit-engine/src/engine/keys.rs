@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use vpnkit_macros::operations;
 
@@ -15,6 +16,9 @@ use vpnkit_core::model::{
 };
 use vpnkit_core::store::{KeyOp, Receipt, Request, StoreOp, StoreTxn};
 use vpnkit_core::{Error, ErrorKind, Result, Secret};
+
+/// How long a server may take to make a credential.
+const ISSUE: Duration = Duration::from_secs(10);
 
 /// Creates, finds, changes and deletes keys. Every change is committed before a server hears of it; a server that
 /// is down delays a key, it never loses one.
@@ -436,7 +440,10 @@ impl Shared {
         // One that answers, if there is one.
         let up = servers.iter().filter(|server| server.is_up()).find(takes);
         match up.or_else(|| servers.iter().find(takes)) {
-            Some(server) => server.backend.issue(protocol, &Default::default()).await,
+            Some(server) => {
+                let device = Default::default();
+                server.answer("keys.issue", ISSUE, server.backend.issue(protocol, &device)).await
+            }
             None => Ok(CredentialSecret::generate(protocol)),
         }
     }

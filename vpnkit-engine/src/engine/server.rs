@@ -12,7 +12,6 @@ use tokio_util::task::TaskTracker;
 use super::plan::Difference;
 use super::queue::Queue;
 use super::{ServerParts, Shared, plan};
-use vpnkit_core::Result;
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::backend::{
     Account, Change, Desired, DesiredState, ProtocolBackend, ServerRules, ServerState,
@@ -20,6 +19,7 @@ use vpnkit_core::backend::{
 use vpnkit_core::model::{Inbound, InboundTag, Key, KeyId, KeyQuery, KeyStatus, ServerId};
 use vpnkit_core::store::KeyStore;
 use vpnkit_core::traffic::TrafficSource;
+use vpnkit_core::{Error, ErrorKind, Result};
 
 #[derive(Debug)]
 pub(super) struct Server {
@@ -66,6 +66,21 @@ impl Server {
 
     pub(super) fn id(&self) -> &ServerId {
         self.backend.id()
+    }
+
+    /// Waits for an answer of it, but not for ever: a machine that has gone dark neither answers nor refuses.
+    ///
+    /// Errors: `Timeout`; those of the call.
+    pub(super) async fn answer<T>(
+        &self,
+        operation: &'static str,
+        limit: Duration,
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Timeout, operation, "the server does not answer in time")
+                .with("server", self.id()))
+        })
     }
 
     /// Whether it takes work.

@@ -100,6 +100,10 @@ impl Servers {
             () = shared.stop.cancelled() => {}
             _ = tokio::time::timeout(shared.options.start_wait, first) => {}
         }
+        if server.is_up() {
+            // So that what it refuses is told with the answer.
+            let _ = tokio::time::timeout(shared.options.apply_wait, server.queue.reconcile()).await;
+        }
         Ok(server.status().await)
     }
 
@@ -138,7 +142,8 @@ impl Servers {
     pub async fn reconcile(&self, id: &ServerId) -> Result<usize> {
         const OP: &str = "servers.reconcile";
         let server = self.server(OP, id)?;
-        server.queue.reconcile().await.map_err(|_| Error::new(ErrorKind::Closed, OP, "vpnkit is closed"))?
+        let outcome = server.queue.reconcile().await;
+        outcome.map_err(|_| Error::new(ErrorKind::Closed, OP, "vpnkit is closed"))?.map_err(|e| e.during(OP))
     }
 
     /// The newest lines of a managed server's log, oldest first.
@@ -151,7 +156,14 @@ impl Servers {
         self.engine.shared.open(op)?;
         let servers = self.engine.shared.servers();
         let found = servers.iter().find(|server| server.id() == id);
-        found.cloned().ok_or_else(|| Error::new(ErrorKind::NotFound, op, "no such server").with("server", id))
+        found.cloned().ok_or_else(|| {
+            let known: Vec<&str> = servers.iter().map(|server| server.id().as_str()).collect();
+            let hint = match known.is_empty() {
+                true => "this process has no servers".to_owned(),
+                false => format!("the servers of this process: {}", known.join(", ")),
+            };
+            Error::new(ErrorKind::NotFound, op, "no such server").with("server", id).hint(hint)
+        })
     }
 }
 

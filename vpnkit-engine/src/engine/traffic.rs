@@ -15,6 +15,9 @@ use vpnkit_core::traffic::OnlineKey;
 use vpnkit_core::{Error, Result, Timestamp};
 use vpnkit_subscription::{Theme, UsageChart};
 
+/// How long a server may take to say who is online.
+const ONLINE: Duration = Duration::from_secs(15);
+
 /// Shows traffic over time and who is online.
 #[derive(Clone, Debug)]
 pub struct TrafficView {
@@ -135,7 +138,7 @@ impl TrafficView {
         self.engine.shared.open(OP)?;
         let mut all: BTreeMap<KeyId, OnlineKey> = BTreeMap::new();
         let asked = side_by_side(self.engine.shared.up(), |server| async move {
-            server.source.online().await.unwrap_or_else(|e| {
+            server.answer(OP, ONLINE, server.source.online()).await.unwrap_or_else(|e| {
                 tracing::warn!(server = %server.id(), error = %e, "who is online is not known");
                 Vec::new()
             })

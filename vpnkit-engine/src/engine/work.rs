@@ -11,13 +11,19 @@ use super::drive::spread;
 use super::queue::{KeyWork, Queue, Taken};
 use super::server::Server;
 use super::{Shared, plan};
-use vpnkit_core::backend::{Change, Desired as _};
+use vpnkit_core::backend::{Change, Desired as _, ServerState};
 use vpnkit_core::model::{EventKind, EventSubject, Inbound, InboundTag, Key, KeyId, KeyStatus, NewEvent};
 use vpnkit_core::store::{StoreOp, StoreTxn};
 use vpnkit_core::{Error, ErrorKind, Result};
 
 /// Steps of a reconcile between two looks at waiting work.
 const CHUNK: usize = 1024;
+/// How long changes may take: an inbound may come with a hundred thousand accounts.
+const APPLY: Duration = Duration::from_secs(300);
+/// How long a server may take to say what it has.
+const OBSERVE: Duration = Duration::from_secs(120);
+/// How long cutting may take.
+const CUT: Duration = Duration::from_secs(30);
 
 /// Works until the engine stops.
 pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>) {
@@ -55,7 +61,7 @@ pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>) {
             Err(e) => {
                 retry.grow();
                 // A refusal is told by itself; after anything else nobody knows what the server has.
-                if e.kind() != ErrorKind::Rejected {
+                if !matches!(e.kind(), ErrorKind::Rejected | ErrorKind::PortInUse) {
                     server.behind.store(true, Ordering::Release);
                 } else if compares {
                     server.behind.store(false, Ordering::Release);
@@ -119,8 +125,12 @@ async fn work(shared: &Shared, server: &Server, taken: Taken) -> Result<()> {
 }
 
 fn down(server: &Server) -> Error {
-    Error::new(ErrorKind::Unavailable, "server.apply", "the server does not answer")
-        .with("server", server.id())
+    let error = Error::new(ErrorKind::Unavailable, "server.apply", "the server does not answer")
+        .with("server", server.id());
+    match server.state() {
+        ServerState::Down { reason } => error.with("reason", reason),
+        _ => error,
+    }
 }
 
 fn own_inbounds(shared: &Shared, server: &Server) -> Vec<Arc<Inbound>> {
@@ -185,7 +195,7 @@ async fn cut(server: &Server, ended: &[KeyId], inbounds: &[Arc<Inbound>]) {
     if ended.is_empty() || !server.backend.capabilities().cut_live {
         return;
     }
-    match server.backend.disconnect(ended, inbounds).await {
+    match server.answer("server.disconnect", CUT, server.backend.disconnect(ended, inbounds)).await {
         Ok(0) => {}
         Ok(connections) => tracing::debug!(server = %server.id(), connections, "connections were cut"),
         Err(e) => tracing::warn!(server = %server.id(), error = %e, "connections could not be cut"),
@@ -197,7 +207,7 @@ async fn apply(shared: &Shared, server: &Server, changes: &[Change]) -> Result<B
     if changes.is_empty() {
         return Ok(failed);
     }
-    let outcomes = server.backend.apply(changes).await?;
+    let outcomes = server.answer("server.apply", APPLY, server.backend.apply(changes)).await?;
     for (change, outcome) in changes.iter().zip(outcomes) {
         match (plan::key_of(change), outcome) {
             (Some(key), Err(e)) => drop(failed.insert(key, e)),
@@ -294,7 +304,8 @@ async fn inbound(shared: &Shared, server: &Server, tag: &InboundTag) -> Result<(
             Change::PutInbound(inbound, accounts)
         }
     };
-    let outcomes = server.backend.apply(std::slice::from_ref(&desired)).await?;
+    let outcomes =
+        server.answer("server.apply", APPLY, server.backend.apply(std::slice::from_ref(&desired))).await?;
     let outcome = outcomes.into_iter().collect::<Result<()>>();
     if outcome.is_ok() {
         set_aside(shared, server, &desired, None).await?;
@@ -309,7 +320,7 @@ async fn reconcile(shared: &Shared, server: &Server) -> Result<usize> {
     }
     shared.refreshed(shared.known_revision()).await?;
     let desired = server.desired(&shared.store).desired().await?;
-    let observed = server.backend.observe().await?;
+    let observed = server.answer("server.observe", OBSERVE, server.backend.observe()).await?;
     let difference = plan::difference(server.rules.as_ref(), &desired, &observed);
     drop((desired, observed));
     server.forget_what_is_over(&difference);
@@ -354,7 +365,12 @@ async fn reconcile(shared: &Shared, server: &Server) -> Result<usize> {
     if aside.is_empty() {
         return Ok(steps);
     }
+    let reasons = server.set_aside.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let tags: Vec<&str> = aside.iter().map(InboundTag::as_str).collect();
-    Err(Error::new(ErrorKind::Rejected, "server.apply", "the server refuses some inbounds")
-        .with("inbounds", tags.join(", ")))
+    let error = Error::new(ErrorKind::Rejected, "server.apply", "the server refuses some inbounds")
+        .with("inbounds", tags.join(", "));
+    Err(match reasons.into_values().next() {
+        Some(reason) => error.with("reason", reason),
+        None => error,
+    })
 }

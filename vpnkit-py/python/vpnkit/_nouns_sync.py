@@ -319,8 +319,8 @@ class Inbounds:
         that lack a credential for it get one.
 
         Raises InvalidInputError for what the server program does not allow; AlreadyExistsError when another inbound
-        has the port; PortInUseError and RejectedError when the server refuses it, and then nothing is changed. When
-        the server does not answer, the inbound is committed and comes with the next reconcile.
+        has the port; PortInUseError and RejectedError when the server refuses it, and then nothing of it is left.
+        When the server does not answer, the inbound is committed and comes with the next reconcile.
         """
         arguments = {"inbound": _wire.record("inbounds.ensure", "inbound", inbound)}
         return Inbound._read(self._calls.json("inbounds.ensure", _wire.dumps(arguments)))
@@ -696,7 +696,8 @@ class Servers:
         It belongs to this kit until it is removed or the kit is closed; what the configuration lists is what a kit
         begins with.
 
-        Raises InvalidConfigError with the ``field``, or when there is a server of this node and name.
+        Raises InvalidInputError with the ``field`` that cannot be read; InvalidConfigError with the ``field`` that
+        does not fit, or when there is a server of this node and name.
         """
         arguments = {"server": _wire.record("servers.add", "server", server)}
         return ServerStatus._read(self._calls.json("servers.add", _wire.dumps(arguments)))

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from . import _native
 from ._native import Credential, Key
-from .errors import invalid
+from .errors import VpnkitError, invalid
 from .sizes import ByteSize
 
 KeyLike: TypeAlias = int | str | UUID | Key
@@ -191,9 +191,18 @@ def many(write: Write) -> Write:
     def written(operation: str, field: str, value: Iterable[Any]) -> list[Any]:
         if isinstance(value, str):
             raise invalid(operation, field, "must be a list", f"write [{value!r}]")
-        return [write(operation, field, one) for one in value]
+        return [_at(index, write, operation, field, one) for index, one in enumerate(value)]
 
     return written
+
+
+def _at(index: int, write: Write, operation: str, field: str, value: Any) -> Any:
+    try:
+        return write(operation, field, value)
+    except VpnkitError as error:
+        # An error says which of them is at fault.
+        error.context = {**error.context, "index": str(index)}
+        raise
 
 
 def one_or_many(operation: str, field: str, value: str | Iterable[str]) -> list[str]:

@@ -261,14 +261,14 @@ class CreateKey(_sugar.Expiry, Record):
 
 @dataclass(frozen=True)
 class Egress(Record):
-    """What customers may reach through a server: everything but the server itself and private networks, by address and
-    by name, unless it is allowed here."""
+    """What customers may reach through a server: everything but its loopback services and private networks, by address
+    and by name, unless it is allowed here. Its public addresses are reached like those of any other server."""
 
     _: KW_ONLY
     allow: Sequence[str] = ()
     """Private destinations that customers may reach all the same: an address, a network or a name, each with or
-    without a port: ``10.0.0.5``, ``10.0.0.0/8``, ``10.0.0.5:53``, ``[fd00.5]:53``, ``wiki.internal``,
-    ``wiki.internal:443``. A network that holds everything (``0.0.0.0/0``, ``./0``) takes the protection away."""
+    without a port: ``10.0.0.5``, ``10.0.0.0/8``, ``10.0.0.5:53``, ``[fd00::5]:53``, ``wiki.internal``,
+    ``wiki.internal:443``. A network that holds everything (``0.0.0.0/0``, ``::/0``) takes the protection away."""
     block_smtp: bool = False
     """Blocks TCP port 25, so that customers cannot send mail in the server's name."""
     block_bittorrent: bool = False
@@ -965,7 +965,8 @@ class ServerStatus(Record):
 
 @dataclass(frozen=True)
 class SettingsPatch(Record):
-    """A change of the settings: what is left out stays, None takes a value away."""
+    """A change of the settings: what is left out stays, None takes a value away. Lists and notices are replaced as a
+    whole."""
 
     _: KW_ONLY
     base_url: str | None | Keep = KEEP
