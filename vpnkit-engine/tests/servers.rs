@@ -531,7 +531,5 @@ fn null_takes_nothing_away_that_must_be_there() {
     for json in [r#"{"title": null}"#, r#"{"require_device": null}"#, r#"{"clients": null}"#] {
         assert!(serde_json::from_str::<SettingsPatch>(json).is_err(), "{json}");
     }
-    for json in [r#"{"enabled": null}"#] {
-        assert!(serde_json::from_str::<vpnkit_core::model::KeyPatch>(json).is_err(), "{json}");
-    }
+    assert!(serde_json::from_str::<vpnkit_core::model::KeyPatch>(r#"{"enabled": null}"#).is_err());
 }

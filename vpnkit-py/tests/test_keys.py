@@ -263,7 +263,7 @@ def test_a_patch_in_json_has_what_it_changes() -> None:
 async def test_an_error_says_which_of_many_is_at_fault() -> None:
     async with vpnkit.open("memory:") as kit:
         with pytest.raises(vpnkit.errors.InvalidInputError) as caught:
-            await kit.keys.create_many([CreateKey("a"), CreateKey("b", data_limit=5)])
+            await kit.keys.create_many([CreateKey("a"), CreateKey("b", data_limit=5)])  # type: ignore[arg-type]
         assert (caught.value.field, caught.value.context["index"]) == ("data_limit", "1")
         with pytest.raises(vpnkit.errors.InvalidInputError) as caught:
             await kit.subscriptions.update(title=None)  # type: ignore[arg-type]
