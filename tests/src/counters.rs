@@ -1,4 +1,4 @@
-//! Counters that outlive whoever reads them: kept by the test, read over a socket.
+//! Counters that outlive their reader: kept by the test, read over a socket.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};

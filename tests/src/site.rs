@@ -135,7 +135,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, patience: Durati
         tokio::io::copy(&mut body, &mut tokio::io::sink()).await.ok()?;
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.ok()?;
     } else if path == "/endless" {
-        // A length that is never reached: whoever is cut off knows it.
+        // A length that is never reached: a client that is cut off knows it.
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n").await.ok()?;
         loop {
             stream.write_all(&block).await.ok()?;

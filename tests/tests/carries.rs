@@ -270,7 +270,7 @@ async fn hysteria_and_wireguard_carry_data() {
     }
 }
 
-/// Whoever is not let in comes again, as browsers do: a new REALITY inbound refuses its first clients or keeps them waiting,
+/// A client that is not let in comes again, as browsers do: a new REALITY inbound refuses its first clients or keeps them waiting,
 /// up to 5 s, and later one handshake in some fifty is lost in its talk with the destination. Once a connection stands, all
 /// of it must come.
 async fn carried(client: &Client, site: &Site, what: &str) {

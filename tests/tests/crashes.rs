@@ -62,7 +62,7 @@ async fn fifty_kills_lose_no_acknowledged_key_and_count_every_byte_once() {
             .unwrap();
         let lines = BufReader::new(owner.stdout.take().unwrap()).lines();
         let reading = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<String>>());
-        // Different moments: before the first key, in the middle of commits, later.
+        // At different times: before the first key, in the middle of commits, later.
         tokio::time::sleep(Duration::from_millis(20 + u64::from(kill * 37 % 110))).await;
         owner.kill().unwrap();
         owner.wait().unwrap();

@@ -68,7 +68,7 @@ async fn dropping_the_last_clone_stops_xray() {
     drop(directory);
 }
 
-/// Whoever may read `/proc/PID/environ` of Xray does not learn the tokens of the bot.
+/// A user who may read `/proc/PID/environ` of Xray does not learn the tokens of the bot.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn xray_does_not_get_the_applications_environment() {
     use std::io::{BufRead as _, BufReader};

@@ -14,7 +14,7 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 struct InlineTask {
     runtime: Handle,
-    /// Wakes that no poll has answered. Whoever counts the first one polls, until none is left.
+    /// Wakes that no poll has answered. The one that counts the first polls, until none is left.
     wakes: AtomicUsize,
     task: Mutex<Option<Task>>,
 }

@@ -10,7 +10,7 @@ use vpnkit::{Error, ErrorKind, Result};
 
 /// Threads of its own, which end with it. Clones share it.
 ///
-/// None of its threads ever calls into the interpreter: whoever started a call fetches the answer. So an interpreter
+/// None of its threads ever calls into the interpreter: the thread that started a call fetches the answer. So an interpreter
 /// can end at any time.
 #[derive(Clone, Debug)]
 pub struct Runtime(Arc<Inner>);

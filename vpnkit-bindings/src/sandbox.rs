@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use vpnkit::engine::ServerParts;
-use vpnkit::{ByteSize, Config, InboundTag, KeyId, KeyRef, ManualClock, Result, Timestamp, Traffic, VpnKit};
+use vpnkit::{
+    ByteSize, Config, Error, ErrorKind, InboundTag, KeyId, KeyRef, ManualClock, Result, Timestamp, Traffic,
+    VpnKit,
+};
 use vpnkit_testkit::{FakeServer, Fault};
 
 use crate::Answer;
@@ -74,6 +77,13 @@ impl Sandbox {
                 Answer::new(())
             }
             SandboxStep::LetsIn { key, tag } => {
+                // Otherwise a test that somebody must not get in would pass for a slip of the pen.
+                let there = kit.inbounds().list().await?.iter().any(|inbound| inbound.tag == tag);
+                if !there {
+                    return Err(
+                        Error::new(ErrorKind::NotFound, "sandbox", "no such inbound").with("inbound", tag)
+                    );
+                }
                 Answer::new(self.server.lets_in(id(key).await?, tag.as_str()))
             }
         })

@@ -26,13 +26,13 @@ const HOUR_MS: i64 = 3_600_000;
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The earliest and latest moments that can be written as RFC 3339 with four digits of year.
+    /// The earliest and latest times that can be written as RFC 3339 with four digits of year.
     const RANGE: std::ops::RangeInclusive<i64> = 0..=253_402_207_200_999;
 
     /// The latest moment: an end that is open.
     pub const MAX: Self = Self(*Self::RANGE.end());
 
-    /// From milliseconds since 1970-01-01 UTC. Moments before 1970 and after 9999 are drawn to that range.
+    /// From milliseconds since 1970-01-01 UTC. Times before 1970 and after 9999 are drawn to that range.
     #[must_use]
     pub fn from_millis(millis: i64) -> Self {
         Self(millis.clamp(*Self::RANGE.start(), *Self::RANGE.end()))

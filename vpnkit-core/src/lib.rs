@@ -6,7 +6,7 @@
 //! - [`backend`] and [`traffic`]: the traits that a VPN server program is driven through.
 //! - [`subscription`]: a key's endpoints and their share links.
 //!
-//! Applications use the crate `vpnkit`; this is for whoever implements a store or drives a server.
+//! Applications use the crate `vpnkit`; this is for those who implement a store or drive a server.
 
 extern crate self as vpnkit_core;
 

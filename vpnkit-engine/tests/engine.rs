@@ -134,7 +134,7 @@ async fn a_stream_of_events_waits_and_ends_with_the_engine() {
     assert_eq!(engine.keys().get("k").await.unwrap_err().kind(), ErrorKind::Closed);
 }
 
-/// A future that borrows a lock while it waits is not `Send`, and holds up whoever wants the lock.
+/// A future that borrows a lock while it waits is not `Send`, and holds up all who want the lock.
 #[tokio::test]
 async fn every_call_can_be_spawned() {
     fn spawnable<F: Future + Send>(future: F) -> F {

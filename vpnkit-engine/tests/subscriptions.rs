@@ -324,7 +324,7 @@ async fn a_document_that_cannot_be_read_does_not_end_subscriptions() {
     tokio::time::advance(Duration::from_secs(5)).await;
     let answer = engine.subscriptions().for_request(&token, &[], None).await.unwrap();
     assert_eq!((answer.status, answer.header("profile-title")), (200, Some("Before")));
-    // Whoever asks for the settings themselves is told.
+    // Who asks for the settings themselves is told.
     assert_eq!(engine.subscriptions().settings().await.unwrap_err().kind(), ErrorKind::StoreCorrupt);
 }
 

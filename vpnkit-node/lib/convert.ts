@@ -75,7 +75,8 @@ export const maybe = <T>(json: Json, read: (json: Json) => T): T | null =>
   json === undefined || json === null ? null : read(json);
 
 /** @internal */
-export function headerPairs(given: RequestHeaders): [string, string][] {
+export function headerPairs(operation: string, given: RequestHeaders): [string, string][] {
+  if (typeof given !== "object" || given === null) throw invalid(operation, "headers", "must be headers: an object, or pairs");
   const all = Symbol.iterator in given ? [...(given as Iterable<readonly [string, string]>)] : Object.entries(given);
   const text = (value: unknown): string => (Array.isArray(value) ? value.join(", ") : String(value));
   return all.filter(([, value]) => value !== undefined).map(([name, value]) => [name, text(value)]);

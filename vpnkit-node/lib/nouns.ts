@@ -467,12 +467,12 @@ export class Subscriptions {
   ): Promise<SubscriptionResponse> {
     const operation = "subscriptions.for_request";
     onlyOptions(operation, options);
-    const args = { token, headers: headerPairs(headers), format };
+    const args = { token, headers: headerPairs(operation, headers), format };
     return this.#calls.call(operation, args, readSubscriptionResponse, options);
   }
 
   /**
-   * Makes every token and URL of the key that was given out worthless, at once. With `newCredentials` whoever has its
+   * Makes every token and URL of the key that was given out worthless, at once. With `newCredentials` all who have its
    * share links is out too.
    *
    * Rejects with NotFoundError.

@@ -36,7 +36,7 @@ export class EventStream implements AsyncIterableIterator<Event> {
         return { done: false, value: event };
       }
       if (this.#closed) return { done: true, value: undefined };
-      // The answer belongs to the stream: whoever waits for it may stop, another one gets it.
+      // The answer belongs to the stream: the caller that waits for it may stop, another one gets it.
       this.#fetching ??= this.#fetch().finally(() => (this.#fetching = undefined));
       await (this.#signal === undefined ? this.#fetching : unless(this.#fetching, this.#signal));
     }

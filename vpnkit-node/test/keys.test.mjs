@@ -221,6 +221,7 @@ test("what there is instead is named as in JavaScript", async (t) => {
   await assert.rejects(kit.keys.create({}, { idempotencyKey: "pay" }), /no such option/);
   await assert.rejects(kit.subscriptions.revoke(1, { newcredentials: true }), /no such option/);
   await assert.rejects(kit.keys.createMany([{}, { dataLimit: 3 }]), { field: "dataLimit", context: { field: "dataLimit", index: "1" } });
+  await assert.rejects(kit.subscriptions.forRequest("x", null), { name: "InvalidInputError", field: "headers" });
   await assert.rejects(kit.subscriptions.update({ title: null }), { name: "InvalidInputError", field: "title" });
   for await (const key of kit.keys.iterate({ limit: undefined })) assert.fail(key.name);
 });

@@ -268,6 +268,12 @@ async def test_an_error_says_which_of_many_is_at_fault() -> None:
         with pytest.raises(vpnkit.errors.InvalidInputError) as caught:
             await kit.subscriptions.update(title=None)  # type: ignore[arg-type]
         assert caught.value.field == "title"
+        with pytest.raises(vpnkit.errors.InvalidInputError) as caught:
+            await kit.subscriptions.for_request("x", None)  # type: ignore[arg-type]
+        assert caught.value.field == "headers"
+        with pytest.raises(vpnkit.errors.InvalidInputError) as caught:
+            await kit.hosts.set("ws", None)  # type: ignore[arg-type]
+        assert caught.value.field == "hosts"
 
 
 async def test_what_was_looked_up_is_told() -> None:

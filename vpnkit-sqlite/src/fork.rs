@@ -1,7 +1,7 @@
 //! SQLite and `fork`.
 //!
 //! A child has none of the parent's threads, but everything that they were in the middle of: a mutex of SQLite's that one
-//! of them held is held for ever. So whoever is about to fork pauses them ([`pause`], [`resume`]). And SQLite remembers
+//! of them held is held for ever. So a process that is about to fork pauses them ([`pause`], [`resume`]). And SQLite remembers
 //! in each process which locks it has on a file; a child remembers its parent's, which are not its own. If it opened the same
 //! file, the parent's close could take the write-ahead log away from under it. So that is refused.
 

@@ -20,7 +20,7 @@ use vpnkit_core::{Error, ErrorKind, Result, Timestamp};
 type Reply<T> = oneshot::Sender<Result<T>>;
 type Query = Box<dyn FnOnce(&Connection, &Vault) + Send>;
 
-/// How long a reader looks for the next query before it sleeps: whoever reads in a loop does not pay for waking it each
+/// How long a reader looks for the next query before it sleeps: a caller that reads in a loop does not pay for waking it each
 /// time, and an idle store costs nothing.
 const LINGER: Duration = Duration::from_micros(60);
 

@@ -81,7 +81,7 @@ pub struct Detected {
 }
 
 /// Who asks, by its `User-Agent` and `Accept`. `rules` come first, then the table of known clients, then browsers
-/// (`Accept` names `text/html`); whoever is left gets links.
+/// (`Accept` names `text/html`); all others get links.
 ///
 /// ```
 /// use vpnkit_subscription::{Format, detect};

@@ -254,13 +254,13 @@ impl SubscriptionSettings {
 
     /// The lines that a client shows.
     pub(crate) fn notice(&self, why: Why) -> Vec<&str> {
-        let texts = self.language.texts();
+        let strings = self.language.strings();
         let (own, known) = match why {
-            Why::Status(KeyStatus::Limited) => (&self.notices.limited, texts.notice_limited),
-            Why::Status(KeyStatus::Expired) => (&self.notices.expired, texts.notice_expired),
-            Why::Status(KeyStatus::Disabled) => (&self.notices.disabled, texts.notice_disabled),
-            Why::Devices => (&self.notices.devices, texts.notice_devices),
-            Why::Status(KeyStatus::Active) | Why::Empty => (&self.notices.empty, texts.notice_empty),
+            Why::Status(KeyStatus::Limited) => (&self.notices.limited, strings.notice_limited),
+            Why::Status(KeyStatus::Expired) => (&self.notices.expired, strings.notice_expired),
+            Why::Status(KeyStatus::Disabled) => (&self.notices.disabled, strings.notice_disabled),
+            Why::Devices => (&self.notices.devices, strings.notice_devices),
+            Why::Status(KeyStatus::Active) | Why::Empty => (&self.notices.empty, strings.notice_empty),
         };
         if own.is_empty() { vec![known] } else { own.iter().map(String::as_str).collect() }
     }

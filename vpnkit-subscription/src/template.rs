@@ -28,7 +28,7 @@ const SOURCE_MAX: usize = 256 * 1024;
 /// `status`, `used`, `{{ key.data_limit }}`, `remaining`, `percentage`, `{{ key.expires_at }}`) and `endpoints`, each
 /// with `remark`, `address`, `port`, `protocol`, `transport`, `security`, `secret`, `link`, and `xray`, `clash` and
 /// `{{ endpoint.sing_box }}`: the objects that these programs read, `none` where they cannot use the endpoint. Filters besides Jinja's own: `tojson`,
-/// `urlencode`, `base64`. Sizes are bytes, moments seconds since 1970. A name that is not there is an error.
+/// `urlencode`, `base64`. Sizes are bytes, times seconds since 1970. A name that is not there is an error.
 ///
 /// ```
 /// use vpnkit_subscription::SubscriptionTemplate;

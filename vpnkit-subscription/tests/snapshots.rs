@@ -1,5 +1,5 @@
 //! What every format makes of every combination of protocol, transport and protection, as files that a change shows up
-//! in. `UPDATE_SNAPSHOTS=1 cargo test -p vpnkit-core --test snapshots` writes them anew; the judges in `tests/` say
+//! in. `UPDATE_SNAPSHOTS=1 cargo test -p vpnkit-subscription --test snapshots` writes them again; the judges in `tests/` say
 //! whether they are right.
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! For whoever implements a trait of vpnkit: suites that every implementation must pass, fakes with faults, a
+//! For implementers of vpnkit's traits: suites that every implementation must pass, fakes with faults, a
 //! runner for scenario files.
 //!
 //! - [`store_conformance!`]: the suite of [`KeyStore`](vpnkit_core::store::KeyStore), one test a case.

@@ -261,7 +261,7 @@ pub async fn an_expected_version_that_is_old_writes_nothing(s: Subject) {
     assert_eq!(missing.kind(), ErrorKind::NotFound);
 }
 
-/// Whoever writes at the same time: no change overwrites another.
+/// Several write at the same time: no change overwrites another.
 pub async fn concurrent_patches_are_all_kept(s: Subject) {
     let key = created(&s, CreateKey::named("k")).await;
     let mut tasks = Vec::new();
@@ -832,7 +832,7 @@ pub async fn pruned_events_expire_their_cursors(s: Subject) {
     assert!(!s.store.commit(again).await.unwrap().replayed);
 }
 
-/// Whoever waits for events hears of a commit.
+/// Those who wait for events are woken by a commit.
 pub async fn event_signal_wakes(s: Subject) {
     let mut signal = s.store.event_signal();
     let waiting = tokio::spawn(async move { signal.changed().await });

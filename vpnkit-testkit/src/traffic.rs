@@ -91,7 +91,7 @@ pub async fn an_epoch_is_recognised_from_what_was_stored(s: Subject) {
     assert_eq!(s.source.read(Some(epoch)).await.unwrap().epoch.id, first.epoch.id);
 }
 
-/// With its last bytes; and whoever has not stored the reading that says so hears it again.
+/// With its last bytes; and a reader that has not stored the reading that says so gets it again.
 pub async fn a_session_ends_once(s: Subject) -> bool {
     s.wire.pass(KeyId(1), SOME).await;
     let open = read(&s, None).await;

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-/// What Xray, and the Go runtime in it, read. Nothing else: the environment of a bot holds its tokens, and whoever may
+/// What Xray, and the Go runtime in it, read. Nothing else: the environment of a bot holds its tokens, and all who may
 /// read `/proc/PID/environ` of Xray would have them.
 fn is_read(name: &str) -> bool {
     matches!(name, "PATH" | "HOME" | "LANG" | "TZ" | "TMPDIR" | "LD_LIBRARY_PATH")

@@ -106,7 +106,7 @@ impl Home {
         self.directory.join("config.json")
     }
 
-    /// Temporary file, fsync, rename: whoever reads the name finds a whole file.
+    /// Temporary file, fsync, rename: a reader of the name finds a whole file.
     fn write(&self, config: &ManagedXray, socket: &Path, state: &DesiredState) -> Result<()> {
         let draft = self.directory.join("config.json.new");
         let _ = std::fs::remove_file(&draft);
@@ -175,7 +175,7 @@ pub(crate) async fn supervise(
         }
     }
     home.clear(&socket);
-    // It holds every key's secrets, and the next start writes it anew.
+    // It holds every key's secrets, and the next start writes it again.
     let _ = std::fs::remove_file(home.config());
     inner.state.send_replace(ServerState::Stopped);
 }

@@ -38,7 +38,7 @@ async fn hold(directory: &Path) {
     let xray = XrayConfig::managed("127.0.0.1", directory.join("xray")).binary(xray_binary());
     let kit = VpnKit::open(Config::sqlite(directory.join("keys.db")).xray(xray)).await.unwrap();
     kit.inbounds().ensure(inbound("plain", Protocol::Vless { vision: false })).await.unwrap();
-    // Of its own, because whoever starts tests in the background has them ignore it. Nothing is closed or dropped.
+    // Of its own, because tests that are started in the background ignore it. Nothing is closed or dropped.
     let mut interrupted = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).unwrap();
     println!("ready");
     interrupted.recv().await;

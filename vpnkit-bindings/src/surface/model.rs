@@ -30,7 +30,7 @@ pub(super) enum Type {
     /// A key by its id, name or UUID.
     KeyRef,
     KeyId,
-    /// A record, a union or a set of texts.
+    /// A record, a union or a set of strings.
     Named(String),
     List(Box<Self>),
     Map(Box<Self>),
@@ -75,8 +75,8 @@ pub(super) struct Field {
 #[derive(Debug)]
 pub(super) enum Shape {
     Record(Vec<Field>),
-    /// One of these texts, each with its documentation.
-    Texts(Vec<(String, String)>),
+    /// One of these strings, each with its documentation.
+    Strings(Vec<(String, String)>),
     /// One of these records; JSON tells them apart by `type`.
     Union(Vec<Variant>),
 }
@@ -174,9 +174,9 @@ impl Surface {
         }
     }
 
-    /// Whether a name stands for texts.
+    /// Whether a name stands for strings.
     pub(super) fn is_text(&self, name: &str) -> bool {
-        self.records.get(name).is_some_and(|record| matches!(record.shape, Shape::Texts(_)))
+        self.records.get(name).is_some_and(|record| matches!(record.shape, Shape::Strings(_)))
     }
 
     /// The records with every one after those that it uses, so that a language may read them from top to bottom.
@@ -208,7 +208,7 @@ fn used(record: &Record) -> Vec<String> {
         Shape::Union(variants) => {
             variants.iter().flat_map(|variant| &variant.fields).for_each(|field| field.ty.names(&mut names));
         }
-        Shape::Texts(_) => {}
+        Shape::Strings(_) => {}
     }
     names
 }
@@ -250,7 +250,7 @@ fn record(name: &str, schema: &Value) -> Record {
     let prefix = text(schema, "x-prefix");
     let shape = match schema.get("oneOf").and_then(Value::as_array) {
         Some(all) if all.iter().all(|one| one.get("const").is_some()) => {
-            Shape::Texts(all.iter().map(|one| (text(one, "const"), text(one, "description"))).collect())
+            Shape::Strings(all.iter().map(|one| (text(one, "const"), text(one, "description"))).collect())
         }
         Some(all) => Shape::Union(all.iter().map(|one| variant(name, &prefix, one)).collect()),
         None => Shape::Record(fields(schema)),

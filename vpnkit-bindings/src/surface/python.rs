@@ -81,8 +81,8 @@ pub(super) fn imported(line: &str, used: &dyn Fn(&str) -> bool) -> Option<String
 
 fn body(surface: &Surface, record: &Record) -> String {
     match &record.shape {
-        Shape::Texts(texts) => {
-            let all: Vec<String> = texts.iter().map(|(text, _)| format!("    \"{text}\",\n")).collect();
+        Shape::Strings(strings) => {
+            let all: Vec<String> = strings.iter().map(|(text, _)| format!("    \"{text}\",\n")).collect();
             format!("{} = Literal[\n{}]\n{}", record.name, all.concat(), docstring(&record.docs, 0))
         }
         Shape::Record(fields) => class(surface, record, &record.name, &record.docs, fields, None),

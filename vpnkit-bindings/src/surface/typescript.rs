@@ -54,9 +54,9 @@ pub(super) fn imported(line: &str, used: &dyn Fn(&str) -> bool) -> Option<String
 
 fn body(surface: &Surface, record: &Record) -> String {
     match &record.shape {
-        Shape::Texts(texts) => {
+        Shape::Strings(strings) => {
             let all: Vec<String> =
-                texts.iter().map(|(text, _)| format!("\n  | \"{}\"", camel(text))).collect();
+                strings.iter().map(|(text, _)| format!("\n  | \"{}\"", camel(text))).collect();
             format!("{}export type {} ={};\n", comment(&record.docs, 0), record.name, all.concat())
         }
         Shape::Record(fields) => {
@@ -267,8 +267,8 @@ pub(super) fn reader(surface: &Surface, ty: &Type) -> Option<String> {
         Type::Time => "(text: string) => new Date(text)".to_owned(),
         Type::Base64 => "(text: string) => Buffer.from(text, \"base64\")".to_owned(),
         Type::Named(name) => match surface.records.get(name).map(|record| &record.shape) {
-            Some(Shape::Texts(texts)) => {
-                texts.iter().any(|(text, _)| text.contains('_')).then(|| format!("camel<{name}>"))?
+            Some(Shape::Strings(strings)) => {
+                strings.iter().any(|(text, _)| text.contains('_')).then(|| format!("camel<{name}>"))?
             }
             _ => format!("read{name}"),
         },
@@ -338,8 +338,8 @@ fn writer(surface: &Surface, ty: &Type, name: &str) -> Option<String> {
         Type::Time => of("momentText"),
         Type::KeyRef => of("keyRef"),
         Type::Named(record) => match surface.records.get(record).map(|record| &record.shape) {
-            Some(Shape::Texts(texts)) => {
-                texts.iter().any(|(text, _)| text.contains('_')).then(|| "snake".to_owned())?
+            Some(Shape::Strings(strings)) => {
+                strings.iter().any(|(text, _)| text.contains('_')).then(|| "snake".to_owned())?
             }
             _ if record == "Credential" => "(value) => writeCredential(operation, value)".to_owned(),
             _ => format!("(value) => write{record}(operation, value)"),

@@ -48,9 +48,9 @@ pub(super) fn nouns(surface: &Surface) -> String {
     }
     let mut names = Vec::new();
     for record in surface.ordered().into_iter().filter(|record| !is_class(&record.name)) {
-        let texts = matches!(record.shape, Shape::Texts(_));
+        let strings = matches!(record.shape, Shape::Strings(_));
         names.push(format!("type {}", record.name));
-        if !texts {
+        if !strings {
             names.push(format!("read{}", record.name));
             names.push(format!("write{}", record.name));
         }
@@ -178,7 +178,7 @@ fn default(field: &Field) -> String {
 /// The expression of an argument's JSON.
 fn argument(surface: &Surface, field: &Field, value: &str, place: Place) -> String {
     match &field.ty {
-        Type::Headers => format!("headerPairs({value})"),
+        Type::Headers => format!("headerPairs(operation, {value})"),
         Type::List(inner) if **inner == Type::KeyId => {
             let name = camel(&field.name);
             format!("list(operation, \"{name}\", {value}).map((one) => keyId(operation, \"{name}\", one))")

@@ -91,7 +91,7 @@ impl schemars::JsonSchema for KeyRef {
     }
 }
 
-/// Read as texts. serde says only what is wrong with one: where it stands is known to whoever reads the whole.
+/// Read as strings. serde says only what is wrong with one: where it stands is known to the reader of the whole.
 macro_rules! read_as_text {
     ($($name:ty),*) => {$(
         impl<'de> serde::Deserialize<'de> for $name {

@@ -185,7 +185,7 @@ impl KeyPatch {
         check_credentials(OP, &self.credentials)
     }
 
-    /// Changes `key` and judges its status anew; `false` when nothing is different.
+    /// Changes `key` and judges its status again; `false` when nothing is different.
     ///
     /// Pure; the version and `updated_at` move only with a difference.
     pub fn apply(&self, key: &mut Key, now: Timestamp) -> bool {

@@ -25,7 +25,7 @@ pub fn version(id: KeyId, expected: u64, found: u64) -> Error {
         .with("key", id)
         .with("expected_version", expected)
         .with("version", found)
-        .hint("get the key again and decide anew")
+        .hint("get the key again and decide again")
 }
 
 /// Returns `AlreadyExists`: another key has the name.
@@ -42,7 +42,7 @@ pub fn record(kind: &str, id: &str, expected: u64, found: u64) -> Error {
         .with("id", id)
         .with("expected_version", expected)
         .with("version", found)
-        .hint("read it again and decide anew")
+        .hint("read it again and decide again")
 }
 
 /// Returns `LimitReached`: the key is on as many devices as it may be.

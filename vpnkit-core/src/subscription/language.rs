@@ -21,26 +21,26 @@ pub enum Language {
     Zh,
 }
 
-macro_rules! texts {
+macro_rules! strings {
     ($($(#[$doc:meta])* $name:ident: $en:literal, $ru:literal, $fa:literal, $zh:literal;)*) => {
         /// Everything that customers read, in one language.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-        pub struct Texts { $($(#[$doc])* #[allow(missing_docs, reason = "each is named after what it says")] pub $name: &'static str,)* }
+        pub struct Strings { $($(#[$doc])* #[allow(missing_docs, reason = "each is named after what it says")] pub $name: &'static str,)* }
 
         impl Language {
-            #[doc = "Returns the texts of the language."] #[must_use] pub const fn texts(self) -> &'static Texts {
+            #[doc = "Returns the strings of the language."] #[must_use] pub const fn strings(self) -> &'static Strings {
                 match self {
-                    Self::En => &Texts { $($name: $en,)* },
-                    Self::Ru => &Texts { $($name: $ru,)* },
-                    Self::Fa => &Texts { $($name: $fa,)* },
-                    Self::Zh => &Texts { $($name: $zh,)* },
+                    Self::En => &Strings { $($name: $en,)* },
+                    Self::Ru => &Strings { $($name: $ru,)* },
+                    Self::Fa => &Strings { $($name: $fa,)* },
+                    Self::Zh => &Strings { $($name: $zh,)* },
                 }
             }
         }
     };
 }
 
-texts! {
+strings! {
     active: "Active", "Активна", "فعال", "正常";
     disabled: "Disabled", "Отключена", "غیرفعال", "已停用";
     limited: "Limit reached", "Трафик исчерпан", "حجم تمام شده", "流量已用完";
@@ -122,12 +122,12 @@ impl Language {
     /// What a status is called.
     #[must_use]
     pub const fn status(self, status: KeyStatus) -> &'static str {
-        let texts = self.texts();
+        let strings = self.strings();
         match status {
-            KeyStatus::Active => texts.active,
-            KeyStatus::Disabled => texts.disabled,
-            KeyStatus::Limited => texts.limited,
-            KeyStatus::Expired => texts.expired,
+            KeyStatus::Active => strings.active,
+            KeyStatus::Disabled => strings.disabled,
+            KeyStatus::Limited => strings.limited,
+            KeyStatus::Expired => strings.expired,
         }
     }
 }

@@ -7,7 +7,7 @@ mod resolved_host;
 mod variables;
 mod xray_transport;
 
-pub use language::{Language, Texts};
+pub use language::{Language, Strings};
 pub use link::{base64_list, link, plain_list};
 pub use resolved_host::{ResolvedHost, Seed};
 pub use variables::{VARIABLES, Variables, percentage};

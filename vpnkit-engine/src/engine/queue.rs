@@ -1,7 +1,7 @@
 //! What a server's worker has to do.
 //!
 //! Work names things, not changes: whatever happened to a key before the worker reads it is in what it reads. So
-//! the last application always follows the last commit, whoever committed.
+//! the last application always follows the last commit of any process.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

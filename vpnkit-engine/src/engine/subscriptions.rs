@@ -200,7 +200,7 @@ impl Subscriptions {
         shared.respond(&cache, key, token, asked).await
     }
 
-    /// Makes every token and URL of the key that was given out worthless, at once. With `new_credentials` whoever has
+    /// Makes every token and URL of the key that was given out worthless, at once. With `new_credentials` all who have
     /// its share links is out too.
     ///
     /// Errors: `NotFound`.

@@ -27,7 +27,7 @@ const CUT: Duration = Duration::from_secs(30);
 
 /// Works until the engine stops.
 pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>) {
-    // Whoever waits is answered when the worker ends.
+    // Those who wait are answered when the worker ends.
     let _closing = Closing(&server.queue);
     let mut retry = Backoff::default();
     let next = |retry: &Backoff| Instant::now() + spread(retry.next(shared.options.reconcile_every));

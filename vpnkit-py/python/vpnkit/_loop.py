@@ -115,7 +115,7 @@ class EventStream:
                 fetching = self._fetching or self._fetch()
             except ClosedError:
                 raise StopAsyncIteration from None  # Closed between two waits.
-            # The answer belongs to the stream: whoever waits for it may stop, another one gets it.
+            # The answer belongs to the stream: the caller that waits for it may stop, another one gets it.
             await asyncio.wait([fetching[2]])
             if self._fetching is fetching:
                 self._fetching = None
@@ -125,7 +125,7 @@ class EventStream:
         return self._ready.popleft()
 
     async def aclose(self) -> None:
-        """Ends the stream; whoever waits for its next event gets the end."""
+        """Ends the stream, also for a caller that waits for its next event."""
         self._closed = True
         if self._fetching is not None:
             loop, number, future = self._fetching

@@ -499,8 +499,8 @@ class Subscriptions:
         return SubscriptionResponse._read(self._calls.json("subscriptions.for_request", _wire.dumps(arguments)))
 
     def revoke(self, key: KeyLike, *, new_credentials: bool = False) -> Key:
-        """Makes every token and URL of the key that was given out worthless, at once. With ``new_credentials`` whoever
-        has its share links is out too.
+        """Makes every token and URL of the key that was given out worthless, at once. With ``new_credentials`` all who
+        have its share links is out too.
 
         Raises NotFoundError.
         """

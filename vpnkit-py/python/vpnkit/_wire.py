@@ -182,7 +182,10 @@ def credential(operation: str, field: str, value: Credential) -> Any:
 
 def headers(operation: str, field: str, value: Headers) -> list[list[str]]:
     pairs = cast("Mapping[str, str]", value).items() if isinstance(value, Mapping) else value
-    return [[name, one] for name, one in pairs]
+    try:
+        return [[name, one] for name, one in pairs]
+    except (TypeError, ValueError):
+        raise invalid(operation, field, "must be headers: a mapping, or pairs of name and value") from None
 
 
 def many(write: Write) -> Write:
@@ -191,6 +194,8 @@ def many(write: Write) -> Write:
     def written(operation: str, field: str, value: Iterable[Any]) -> list[Any]:
         if isinstance(value, str):
             raise invalid(operation, field, "must be a list", f"write [{value!r}]")
+        if not isinstance(value, Iterable):
+            raise invalid(operation, field, "must be a list")
         return [_at(index, write, operation, field, one) for index, one in enumerate(value)]
 
     return written

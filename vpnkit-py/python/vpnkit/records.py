@@ -1059,8 +1059,8 @@ class SubscriptionTemplate(Record):
     key.expires_at }}``) and ``endpoints``, each with ``remark``, ``address``, ``port``, ``protocol``,
     ``transport``, ``security``, ``secret``, ``link``, and ``xray``, ``clash`` and ``{{ endpoint.sing_box }}``: the
     objects that these programs read, ``none`` where they cannot use the endpoint. Filters besides Jinja's own:
-    ``tojson``, ``urlencode``, ``base64``. Sizes are bytes, moments seconds since 1970. A name that is not there is
-    an error.
+    ``tojson``, ``urlencode``, ``base64``. Sizes are bytes, times seconds since 1970. A name that is not there is an
+    error.
     """
 
     content_type: str

@@ -100,14 +100,14 @@ pub(crate) fn html(subject: &Subject, title: &str, notices: &[&str]) -> Result<S
     };
     let languages: Vec<Value> = Language::ALL
         .iter()
-        .map(|l| context! { code => l.code(), name => l.name(), direction => l.direction(), texts => Serde(l.texts()) })
+        .map(|l| context! { code => l.code(), name => l.name(), direction => l.direction(), texts => Serde(l.strings()) })
         .collect();
     let page = PAGE.as_ref().map_err(lost)?.get_template("page").map_err(|e| lost(&e))?;
     page.render(context! {
         title, url, notices => notices.iter().map(|line| Value::from(*line)).collect::<Vec<_>>(), servers, apps, languages,
         language => language.code(),
         direction => language.direction(),
-        t => Serde(language.texts()),
+        t => Serde(language.strings()),
         name => subject.variables().fill("{USERNAME}"),
         status => key.status.code(),
         used => ByteSize::from_bytes(key.used).to_string(),
