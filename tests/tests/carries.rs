@@ -97,8 +97,8 @@ async fn every_protocol_and_transport_carries_data_and_is_counted() {
     for inbound in &inbounds {
         let tag = inbound.tag.as_str();
         let client = bed.client(key.id, tag).await;
-        let came = client.tunnel.download(&bed.site, 2 * MIB).await;
-        assert_eq!(came.map_err(|e| e.to_string()), Ok(2 * MIB), "{tag}");
+        // A handshake that is lost carries nothing; what comes twice would be counted twice.
+        carried_bytes(&client, &bed.site, 2 * MIB, tag).await;
         drop(client);
         bed.settle_counters().await;
         let now = bed.kit.keys().require(key.id).await.unwrap().traffic.down;
@@ -274,14 +274,18 @@ async fn hysteria_and_wireguard_carry_data() {
 /// up to 5 s, and later one handshake in some fifty is lost in its talk with the destination. Once a connection stands, all
 /// of it must come.
 async fn carried(client: &Client, site: &Site, what: &str) {
+    carried_bytes(client, site, MIB, what).await;
+}
+
+async fn carried_bytes(client: &Client, site: &Site, bytes: usize, what: &str) {
     let begun = std::time::Instant::now();
     loop {
         let came = match client.tunnel.connects(site).await {
-            true => client.tunnel.download(site, MIB).await.map_err(|e| e.to_string()),
+            true => client.tunnel.download(site, bytes).await.map_err(|e| e.to_string()),
             false => Err("no connection".to_owned()),
         };
         match came {
-            Ok(came) => break assert_eq!(came, MIB, "{what}"),
+            Ok(came) => break assert_eq!(came, bytes, "{what}"),
             // One attempt may hang for a minute.
             Err(e) => assert!(begun.elapsed() < Duration::from_secs(150), "{what}: {e}"),
         }
