@@ -191,12 +191,12 @@ def headers(operation: str, field: str, value: Headers) -> list[list[str]]:
 def many(write: Write) -> Write:
     """A list of what ``write`` writes."""
 
-    def written(operation: str, field: str, value: Iterable[Any]) -> list[Any]:
+    def written(operation: str, field: str, value: object) -> list[Any]:
         if isinstance(value, str):
             raise invalid(operation, field, "must be a list", f"write [{value!r}]")
         if not isinstance(value, Iterable):
             raise invalid(operation, field, "must be a list")
-        return [_at(index, write, operation, field, one) for index, one in enumerate(value)]
+        return [_at(index, write, operation, field, one) for index, one in enumerate(cast("Iterable[Any]", value))]
 
     return written
 
