@@ -196,7 +196,8 @@ def many(write: Write) -> Write:
             raise invalid(operation, field, "must be a list", f"write [{value!r}]")
         if not isinstance(value, Iterable):
             raise invalid(operation, field, "must be a list")
-        return [_at(index, write, operation, field, one) for index, one in enumerate(cast("Iterable[Any]", value))]
+        values = cast("Iterable[Any]", value)  # type: ignore[redundant-cast]
+        return [_at(index, write, operation, field, one) for index, one in enumerate(values)]
 
     return written
 
