@@ -60,8 +60,8 @@ import {
 } from "./records.js";
 
 /**
- * Creates, finds, changes and deletes keys. Every change is committed before a server hears of it; a server that is
- * down delays a key, it never loses one.
+ * Creates, finds, changes and deletes keys. Every change is committed before it is applied to a server; a server that
+ * is down delays a key, it never loses one.
  */
 export class Keys {
   readonly #calls: Calls;
@@ -247,7 +247,7 @@ export class Keys {
 
   /**
    * Tells which servers a key belongs on, and whether they have taken it over. A change of a key is committed before
-   * its servers hear of it, so a server that is down, or slow, has it later.
+   * it is applied to servers, so a server that is down, or slow, has it later.
    *
    * Rejects with NotFoundError.
    */

@@ -37,7 +37,7 @@ pub(crate) fn open(bridge: &NativeBridge, call: u32, config: String, sandbox: bo
 fn last_moment(session: Weak<Session>) {
     let Some(session) = session.upgrade() else { return };
     let closing = async { tokio::time::timeout(GRACE, session.close()).await };
-    // Nobody is left to hear how it went.
+    // Nobody waits for the outcome any more.
     let _ = session.runtime().block_on("close", closing);
     session.runtime().shut_down(LAST);
 }

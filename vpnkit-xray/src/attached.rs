@@ -20,7 +20,7 @@ pub(crate) async fn look(inner: &Inner, last: &mut Option<(Evidence, Instant)>) 
                 last.as_ref().is_some_and(|(last, at)| epoch::continues(last, &now, Some(at.elapsed())));
             let up = matches!(*inner.state.borrow(), ServerState::Up { .. });
             if !same || !up {
-                // Before anybody hears of it: accounts are only sent to inbounds whose protocol is known.
+                // Before its state is changed: accounts are only sent to inbounds whose protocol is known.
                 match inner.api().inbounds().await {
                     Ok(inbounds) => inner.loaded.refresh(inbounds, same),
                     Err(status) => {

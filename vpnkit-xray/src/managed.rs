@@ -123,7 +123,7 @@ impl Home {
     }
 }
 
-/// Starts Xray, and again whenever it ends, until the token is cancelled. `first` hears how the first start went.
+/// Starts Xray, and again whenever it ends, until the token is cancelled. `first` gets the outcome of the first start.
 pub(crate) async fn supervise(
     inner: Arc<Inner>,
     config: ManagedXray,

@@ -24,7 +24,7 @@ const NOUNS: &[(&str, &str, &str)] = &[
     (
         "keys",
         "Keys",
-        "Creates, finds, changes and deletes keys. Every change is committed before a server hears of it; a server that is \
+        "Creates, finds, changes and deletes keys. Every change is committed before it is applied to a server; a server that is \
          down delays a key, it never loses one.",
     ),
     ("inbounds", "Inbounds", "Adds, changes and removes inbounds."),

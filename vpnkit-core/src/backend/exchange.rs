@@ -110,7 +110,7 @@ pub struct Health {
     pub warnings: Vec<String>,
 }
 
-/// A map whose keys are pairs, as a list: the keys of JSON's objects are texts.
+/// A map whose keys are pairs, as a list: the keys of JSON's objects are strings.
 mod pairs {
     use std::collections::BTreeMap;
 

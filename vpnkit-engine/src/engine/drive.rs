@@ -16,11 +16,11 @@ const START: Duration = Duration::from_secs(120);
 /// Between two tries to start a server, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// Starts the server, and again until it has started; then works for it until it is stopped. `first` hears of the first
+/// Starts the server, and again until it has started; then works for it until it is stopped. `first` is sent after the first
 /// try, however it went.
 pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>, first: oneshot::Sender<()>) {
     let mut first = Some(first);
-    // From the beginning on, so that who waits for the server hears that it is down.
+    // From the beginning on, so that those who wait for the server are told that it is down.
     server.tasks.spawn(work::run(Arc::clone(&shared), Arc::clone(&server)));
     let mut pause = RETRY.0;
     loop {

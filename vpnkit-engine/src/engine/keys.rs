@@ -20,7 +20,7 @@ use vpnkit_core::{Error, ErrorKind, Result, Secret};
 /// How long a server may take to make a credential.
 const ISSUE: Duration = Duration::from_secs(10);
 
-/// Creates, finds, changes and deletes keys. Every change is committed before a server hears of it; a server that
+/// Creates, finds, changes and deletes keys. Every change is committed before it is applied to a server; a server that
 /// is down delays a key, it never loses one.
 #[derive(Clone, Debug)]
 pub struct Keys {
@@ -235,8 +235,8 @@ impl Keys {
         Ok(self.endpoints(key).await?.iter().map(vpnkit_subscription::link).collect())
     }
 
-    /// Tells which servers a key belongs on, and whether they have taken it over. A change of a key is committed before its
-    /// servers hear of it, so a server that is down, or slow, has it later.
+    /// Tells which servers a key belongs on, and whether they have taken it over. A change of a key is committed before
+    /// it is applied to servers, so a server that is down, or slow, has it later.
     ///
     /// Errors: `NotFound`.
     #[operation(read)]

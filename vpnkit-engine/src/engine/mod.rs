@@ -326,7 +326,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Takes a server in and begins to start it; the receiver hears when that was tried for the first time.
+    /// Takes a server in and begins to start it; the receiver completes when that was tried for the first time.
     fn take_server(
         self: &Arc<Self>,
         op: &'static str,

@@ -14,7 +14,7 @@ use vpnkit_core::model::{DeviceName, InboundTag, Key, KeyId};
 /// Keys that are applied in one go.
 const BATCH: usize = 512;
 
-/// Hears how it went.
+/// Receives the outcome.
 pub(super) type Done = oneshot::Sender<Result<()>>;
 
 /// Work on one key.
@@ -70,7 +70,7 @@ impl Queue {
         self.idle.notify_waiters();
     }
 
-    /// The accounts of this key may have changed; the receiver hears when they were applied.
+    /// The accounts of this key may have changed; the receiver completes when they were applied.
     pub(super) fn key(&self, id: KeyId) -> oneshot::Receiver<Result<()>> {
         let (done, applied) = oneshot::channel();
         let mut waiting = self.waiting();
@@ -94,7 +94,7 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    /// This inbound may have changed; the receiver hears when it was applied.
+    /// This inbound may have changed; the receiver completes when it was applied.
     pub(super) fn inbound(&self, tag: InboundTag) -> oneshot::Receiver<Result<()>> {
         let (done, applied) = oneshot::channel();
         let mut waiting = self.waiting();
@@ -106,7 +106,7 @@ impl Queue {
         applied
     }
 
-    /// Everything may have changed; the receiver hears how many steps it took.
+    /// Everything may have changed; the receiver gets the number of steps it took.
     pub(super) fn reconcile(&self) -> oneshot::Receiver<Result<usize>> {
         let (done, applied) = oneshot::channel();
         let mut waiting = self.waiting();

@@ -37,5 +37,5 @@ def _close_all() -> None:
         try:
             kit.close().wait(GRACE_MS)
         except VpnkitError:
-            pass  # Nobody is left to hear of it.
+            pass  # Nobody waits for the outcome any more.
         kit.shut_down(GRACE_MS)

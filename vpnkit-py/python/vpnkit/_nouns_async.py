@@ -47,8 +47,8 @@ from .records import (
 
 
 class Keys:
-    """Creates, finds, changes and deletes keys. Every change is committed before a server hears of it; a server that
-    is down delays a key, it never loses one."""
+    """Creates, finds, changes and deletes keys. Every change is committed before it is applied to a server; a server
+    that is down delays a key, it never loses one."""
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
@@ -300,7 +300,7 @@ class Keys:
 
     async def placement(self, key: KeyLike) -> list[Placement]:
         """Tells which servers a key belongs on, and whether they have taken it over. A change of a key is committed
-        before its servers hear of it, so a server that is down, or slow, has it later.
+        before it is applied to servers, so a server that is down, or slow, has it later.
 
         Raises NotFoundError.
         """
