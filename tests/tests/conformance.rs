@@ -16,7 +16,7 @@ use vpnkit::backend::{Account, Change, ProtocolBackend};
 use vpnkit::subscription::ResolvedHost;
 use vpnkit::traffic::TrafficSource;
 use vpnkit::xray::{Xray, XrayConfig};
-use vpnkit::{Credential, CredentialKind, DeviceName, Inbound, KeyId, Protocol, Traffic};
+use vpnkit::{AddressPool, Credential, CredentialKind, DeviceName, Inbound, KeyId, Protocol, Traffic};
 use vpnkit_core::async_trait;
 use vpnkit_testkit::traffic::Wire;
 use vpnkit_testkit::{Counting, FakeServer, backend, traffic};
@@ -28,10 +28,10 @@ fn plain(tag: &str) -> Inbound {
 mod fake_backend {
     use super::*;
 
-    async fn subject() -> backend::Subject {
+    fn with(inbound: Inbound) -> backend::Subject {
         let backend = Arc::new(FakeServer::new());
         let clients = Some(Arc::new(FakeClients(backend.clone())) as Arc<dyn backend::Clients>);
-        backend::Subject { backend, inbound: plain("suite"), clients, keep: Box::new(()) }
+        backend::Subject { backend, inbound, clients, keep: Box::new(()) }
     }
 
     #[derive(Debug)]
@@ -48,7 +48,36 @@ mod fake_backend {
         }
     }
 
-    vpnkit_testkit::backend_conformance!(subject);
+    mod accounts {
+        use super::*;
+
+        async fn accounts() -> backend::Subject {
+            with(plain("suite"))
+        }
+
+        vpnkit_testkit::backend_conformance!(accounts, not_run: [two_accounts_do_not_share_an_address, what_was_revoked_is_observed]);
+    }
+
+    mod peers_with_addresses {
+        use super::*;
+
+        async fn peers() -> backend::Subject {
+            let pool = AddressPool { v4: Some("10.8.0.0/24".parse().unwrap()), v6: None };
+            with(plain("suite").addresses(pool))
+        }
+
+        vpnkit_testkit::backend_conformance!(peers, not_run: [what_was_revoked_is_observed]);
+    }
+
+    mod certificates {
+        use super::*;
+
+        async fn certificates() -> backend::Subject {
+            with(plain("suite").certificate_lifetime(Duration::from_secs(3_600)))
+        }
+
+        vpnkit_testkit::backend_conformance!(certificates, not_run: [two_accounts_do_not_share_an_address]);
+    }
 }
 
 /// One suite for each protocol: their user tables behave differently inside Xray.
@@ -67,7 +96,9 @@ macro_rules! xray_backend {
             }
 
             // Cutting needs a network of its own: `tests/limits.rs` has it.
-            vpnkit_testkit::backend_conformance!(subject, not_run: [connections_of_ended_keys_are_cut]);
+            vpnkit_testkit::backend_conformance!(subject, not_run: [
+                connections_of_ended_keys_are_cut, two_accounts_do_not_share_an_address, what_was_revoked_is_observed,
+            ]);
         }
     };
 }
@@ -130,6 +161,16 @@ mod fake_traffic {
         }
 
         vpnkit_testkit::traffic_conformance!(sessions);
+    }
+
+    mod peers {
+        use super::*;
+
+        async fn peers() -> traffic::Subject {
+            subject(Counting::Peers).await
+        }
+
+        vpnkit_testkit::traffic_conformance!(peers);
     }
 }
 

@@ -9,10 +9,12 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use vpnkit_core::backend::{
-    Account, Change, DesiredState, Fingerprint, Health, Observed, ObservedInbound, ServerState,
+    Account, Change, CredentialRequest, DesiredState, Fingerprint, Health, Observed, ObservedInbound,
+    ServerState,
 };
 use vpnkit_core::model::{
-    CredentialKind, CredentialSecret, Cursor, DeviceName, Inbound, InboundTag, KeyId, Protocol, Traffic,
+    CertificateTerm, CredentialKind, CredentialSecret, Cursor, DeviceName, Inbound, InboundTag, KeyId,
+    Protocol, Revocation, Traffic,
 };
 use vpnkit_core::traffic::{Counter, Epoch, Reading, Series};
 use vpnkit_core::{Secret, Timestamp};
@@ -27,25 +29,46 @@ fn crosses<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) -> St
 fn everything_comes_back_the_same() {
     let tag = InboundTag::new("main").unwrap();
     let inbound = Arc::new(Inbound::new(tag.clone(), 443, Protocol::Vless { vision: false }));
+    let certificate = CertificateTerm { serial: 7, expires_at: Timestamp::from_millis(2_000) };
+    let revocation = Revocation {
+        inbound: inbound.id(),
+        key: KeyId(1),
+        certificate,
+        revoked_at: Timestamp::from_millis(1_500),
+    };
     let accounts = CredentialKind::ALL.iter().map(|kind| {
         let secret = CredentialSecret::generate(*kind);
         let end = Some(Timestamp::from_millis(1_000));
         Account {
             expires_at: end,
             remaining: Some(5),
+            slot: Some(3),
+            certificate: Some(certificate),
             ..Account::of(KeyId(1), DeviceName::default(), secret)
         }
     });
     let accounts: Vec<Account> = accounts.collect();
-    crosses(&DesiredState { revision: Cursor(7), inbounds: vec![(Arc::clone(&inbound), accounts.clone())] });
+    crosses(&DesiredState {
+        revision: Cursor(7),
+        inbounds: vec![(Arc::clone(&inbound), accounts.clone())],
+        revoked: vec![revocation.clone()],
+    });
+    crosses(&CredentialRequest {
+        protocol: CredentialKind::Vless,
+        device: DeviceName::default(),
+        inbound: Some(Arc::clone(&inbound)),
+        certificate: Some(certificate),
+    });
     crosses(&vec![
         Change::PutInbound(Arc::clone(&inbound), accounts.clone()),
         Change::RemoveInbound(tag.clone()),
         Change::PutAccount(Arc::clone(&inbound), accounts.first().unwrap().clone()),
         Change::RemoveAccount(tag.clone(), KeyId(1), DeviceName::default()),
+        Change::Revoke(tag.clone(), revocation),
     ]);
     let held = BTreeMap::from([((KeyId(1), DeviceName::default()), Fingerprint::of(["a"]))]);
-    let observed = ObservedInbound { fingerprint: Some(Fingerprint::of(["b"])), accounts: held };
+    let observed =
+        ObservedInbound { fingerprint: Some(Fingerprint::of(["b"])), accounts: held, revoked: [7].into() };
     crosses(&Observed { inbounds: BTreeMap::from([(tag, observed)]) });
     for state in
         [ServerState::Stopped, ServerState::Up { lifetime: 3 }, ServerState::Down { reason: "x".into() }]

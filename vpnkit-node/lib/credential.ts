@@ -2,23 +2,43 @@
 import type { Json } from "./convert.js";
 import { attempt, invalid } from "./errors.js";
 import { native } from "./native.js";
-import type { CredentialKind } from "./records.js";
+import type { CertificateTerm, CredentialKind } from "./records.js";
+import { readCertificateTerm, writeCertificateTerm } from "./records.js";
+
+/** What a credential for one inbound has of it. */
+export interface CredentialBinding {
+  /** The inbound, `node/tag`. */
+  inbound?: string | null | undefined;
+  /** A number among its addresses, from 0; without it a free one is given. */
+  slot?: number | null | undefined;
+  /** The certificate that its client shows. */
+  certificate?: CertificateTerm | null | undefined;
+}
 
 /** One way of a key into one protocol from one device. Neither `console.log` nor JSON shows the secret. */
 export class Credential {
   readonly protocol: CredentialKind;
   /** The device that uses it. */
   readonly device: string;
+  /** The inbound that it is for, `node/tag`; `null` is every inbound of its protocol. */
+  readonly inbound: string | null;
+  /** Its number among the addresses of that inbound, from 0; given when it is written. */
+  readonly slot: number | null;
+  /** Its certificate, where clients of that inbound show one. */
+  readonly certificate: CertificateTerm | null;
   readonly #secret: string;
 
   /**
    * Takes an existing credential, for keys that move in from elsewhere: a UUID for vless and vmess, a password for trojan
    * and shadowsocks, 32 bytes in base64 for shadowsocks-2022.
    */
-  constructor(protocol: CredentialKind, secret: string, device = "default") {
+  constructor(protocol: CredentialKind, secret: string, device = "default", bound: CredentialBinding = {}) {
     attempt(() => native.checkCredential(protocol, secret));
     this.protocol = protocol;
     this.device = device;
+    this.inbound = bound.inbound ?? null;
+    this.slot = bound.slot ?? null;
+    this.certificate = bound.certificate ?? null;
     this.#secret = secret;
   }
 
@@ -29,10 +49,15 @@ export class Credential {
 }
 
 /** @internal */
-export const readCredential = (json: Json): Credential => new Credential(json.protocol, json.secret, json.device);
+export function readCredential(json: Json): Credential {
+  const certificate = json.certificate ? readCertificateTerm(json.certificate) : null;
+  return new Credential(json.protocol, json.secret, json.device, { ...json, certificate });
+}
 
 /** @internal */
 export function writeCredential(operation: string, given: Credential): Json {
   if (typeof given?.secret !== "string") throw invalid(operation, "credentials", "must be a list of Credential");
-  return { protocol: given.protocol, device: given.device, secret: given.secret };
+  const { protocol, device, secret, inbound, slot } = given;
+  const certificate = given.certificate ? writeCertificateTerm(operation, given.certificate) : null;
+  return { protocol, device, secret, inbound, slot, certificate };
 }

@@ -273,8 +273,9 @@ export class Inbounds {
    * lack a credential for it get one.
    *
    * Rejects with InvalidInputError for what the server program does not allow; AlreadyExistsError when another inbound
-   * has the port; PortInUseError and RejectedError when the server refuses it, and then nothing of it is left. When
-   * the server does not answer, the inbound is committed and comes with the next reconcile.
+   * has the port; LimitReachedError when it has fewer addresses than keys need; PortInUseError and RejectedError when
+   * the server refuses it, and then nothing of it is left. When the server does not answer, the inbound is committed
+   * and comes with the next reconcile.
    */
   async ensure(inbound: Inbound, options?: CallOptions): Promise<Required<Inbound>> {
     const operation = "inbounds.ensure";

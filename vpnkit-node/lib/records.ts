@@ -6,7 +6,25 @@ import { lasting } from "./expiry.js";
 import { type KeyLike, keyRef } from "./key_like.js";
 import { camel, snake } from "./names.js";
 import { type Reality, readReality, writeReality } from "./reality.js";
-import { type Length, type Size, lengthSeconds, momentText, sizeText } from "./sizes.js";
+import { type Length, type Size, lengthSeconds, lengthText, momentText, sizeText } from "./sizes.js";
+
+/**
+ * The addresses inside the tunnel that an inbound gives its clients: one of each family for each device of a key. The
+ * first address of a range is the network's own, the second one the server's, the last IPv4 one the broadcast address.
+ */
+export interface AddressPool {
+  /** The IPv4 network: `10.8.0.0/16`. */
+  readonly v4?: string | null | undefined;
+  /** The IPv6 network: `fd00:8::/64`. */
+  readonly v6?: string | null | undefined;
+}
+
+/** @internal */
+export const readAddressPool = (json: Json): Required<AddressPool> =>
+  Object.freeze({ v4: json.v4 ?? null, v6: json.v6 ?? null });
+
+/** @internal */
+export const writeAddressPool = (operation: string, given: AddressPool): Json => ({ ...others(operation, given, ["v4", "v6"]), v4: given.v4, v6: given.v6 });
 
 /** What a server can do: data, constant for the instance. */
 export interface Capabilities {
@@ -34,6 +52,25 @@ export const readCapabilities = (json: Json): Capabilities =>
     onlineAddresses: json.online_addresses,
     managed: json.managed,
   });
+
+/** Which certificate a credential holds, and until when it is valid. */
+export interface CertificateTerm {
+  /** The serial number, unique on its inbound. */
+  readonly serial: number;
+  /** The end of its validity. */
+  readonly expiresAt: Date;
+}
+
+/** @internal */
+export const readCertificateTerm = (json: Json): CertificateTerm =>
+  Object.freeze({ serial: json.serial, expiresAt: new Date(json.expires_at) });
+
+/** @internal */
+export const writeCertificateTerm = (operation: string, given: CertificateTerm): Json => ({
+  ...others(operation, given, ["serial", "expiresAt"]),
+  serial: given.serial,
+  expires_at: ((value) => momentText(operation, "expiresAt", value))(given.expiresAt),
+});
 
 /**
  * A device that has fetched a key's subscription, as the client app names it (`x-hwid` and its family). Apps say what
@@ -744,6 +781,10 @@ export interface Inbound {
   readonly security?: Security | undefined;
   /** Only this key is on it, and it goes with the key. */
   readonly dedicatedTo?: number | null | undefined;
+  /** The addresses inside the tunnel that its clients get, for protocols that carry packets. */
+  readonly addresses?: AddressPool | null | undefined;
+  /** How long the certificate of a client is valid, for protocols whose clients show one of their own. */
+  readonly certificateLifetime?: Length | null | undefined;
 }
 
 /** @internal */
@@ -758,12 +799,15 @@ export const readInbound = (json: Json): Required<Inbound> =>
     transport: readTransport(json.transport),
     security: readSecurity(json.security),
     dedicatedTo: json.dedicated_to ?? null,
+    addresses: maybe(json.addresses, readAddressPool),
+    certificateLifetime: json.certificate_lifetime ?? null,
   });
 
 /** @internal */
 export const writeInbound = (operation: string, given: Inbound): Json => ({
   ...others(operation, given, [
-    "node", "server", "tag", "listen", "port", "protocol", "transport", "security", "dedicatedTo",
+    "node", "server", "tag", "listen", "port", "protocol", "transport", "security", "dedicatedTo", "addresses",
+    "certificateLifetime",
   ]),
   node: given.node,
   server: given.server,
@@ -774,6 +818,8 @@ export const writeInbound = (operation: string, given: Inbound): Json => ({
   transport: put(given.transport, (value) => writeTransport(operation, value)),
   security: put(given.security, (value) => writeSecurity(operation, value)),
   dedicated_to: given.dedicatedTo,
+  addresses: put(given.addresses, (value) => writeAddressPool(operation, value)),
+  certificate_lifetime: put(given.certificateLifetime, (value) => lengthText(operation, "certificateLifetime", value)),
 });
 
 /** The hosts of one inbound. */
@@ -920,7 +966,7 @@ export interface KeyPatch {
   readonly resetUsage?: boolean | undefined;
   /** Makes every token and URL of its subscription that was given out worthless. */
   readonly revokeLinks?: boolean | undefined;
-  /** Replaces the credentials of the same protocol and device, adds the others. */
+  /** Replaces the credentials of the same protocol, device and inbound, adds the others. */
   readonly credentials?: readonly Credential[] | undefined;
 }
 

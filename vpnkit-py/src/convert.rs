@@ -45,6 +45,12 @@ pub(crate) fn traffic(py: Python<'_>, traffic: vpnkit::Traffic) -> PyResult<Py<P
     class.call1(py, (size(py, up)?, size(py, down)?))
 }
 
+/// A certificate's serial number and end as `vpnkit.CertificateTerm`.
+pub(crate) fn certificate_term(py: Python<'_>, term: vpnkit::CertificateTerm) -> PyResult<Py<PyAny>> {
+    let class = py.import("vpnkit.records")?.getattr("CertificateTerm")?;
+    class.call1((term.serial, datetime(py, term.expires_at)?)).map(Bound::unbind)
+}
+
 /// Keys and events natively, since there can be many; the rest as JSON, which the package reads.
 pub(crate) fn answer(py: Python<'_>, answer: Answer) -> PyResult<Py<PyAny>> {
     let answer = match answer.downcast::<vpnkit::Key>() {

@@ -6,6 +6,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use vpnkit::{CredentialKind, CredentialSecret, DeviceName};
 
+use crate::convert::certificate_term;
 use crate::errors::exception;
 
 /// One way of a key into one protocol from one device.
@@ -24,11 +25,21 @@ impl Credential {
     /// An existing credential, for keys that move in from elsewhere: a UUID for vless and vmess, a password for trojan
     /// and shadowsocks, 32 bytes in base64 for shadowsocks-2022.
     #[new]
-    #[pyo3(signature = (protocol, secret, *, device = "default"))]
-    fn new(py: Python<'_>, protocol: &str, secret: &str, device: &str) -> PyResult<Self> {
+    #[pyo3(signature = (protocol, secret, *, device = "default", inbound = None, slot = None))]
+    fn new(
+        py: Python<'_>,
+        protocol: &str,
+        secret: &str,
+        device: &str,
+        inbound: Option<&str>,
+        slot: Option<u32>,
+    ) -> PyResult<Self> {
         let credential = || {
             let secret = CredentialSecret::parse(protocol.parse::<CredentialKind>()?, secret)?;
-            Ok(vpnkit::Credential { device: DeviceName::new(device)?, secret })
+            let mut credential = vpnkit::Credential::new(DeviceName::new(device)?, secret);
+            credential.inbound = inbound.map(str::parse).transpose()?;
+            credential.slot = slot;
+            Ok(credential)
         };
         credential().map(Self).map_err(|e: vpnkit::Error| exception(py, &e))
     }
@@ -51,13 +62,31 @@ impl Credential {
         self.0.secret.expose()
     }
 
+    /// The inbound that it is for, `node/tag`; None is every inbound of its protocol.
+    #[getter]
+    fn inbound(&self) -> Option<String> {
+        self.0.inbound.as_ref().map(ToString::to_string)
+    }
+
+    /// Its number among the addresses of that inbound, from 0; given when it is written.
+    #[getter]
+    fn slot(&self) -> Option<u32> {
+        self.0.slot
+    }
+
+    /// Its certificate, where clients of that inbound show one.
+    #[getter]
+    fn certificate(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        self.0.certificate.map(|certificate| certificate_term(py, certificate)).transpose()
+    }
+
     fn __repr__(&self) -> String {
         format!("<Credential protocol='{}' device='{}'>", self.protocol(), self.device())
     }
 
     fn __hash__(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (self.protocol(), self.device(), self.secret()).hash(&mut hasher);
+        (self.protocol(), self.device(), self.inbound(), self.secret()).hash(&mut hasher);
         hasher.finish()
     }
 

@@ -8,7 +8,7 @@ use crate::row::{number, selection_text};
 use crate::vault::Vault;
 use vpnkit_core::model::Cursor;
 use vpnkit_core::model::{
-    ClientDevice, Credential, EventKind, EventSubject, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyRef,
+    ClientDevice, EventKind, EventSubject, Inbound, InboundId, InboundTag, Key, KeyId, KeyPatch, KeyRef,
     NewEvent, NewKey, NodeId, ServerId, Traffic,
 };
 use vpnkit_core::store::errors as answer;
@@ -21,7 +21,7 @@ use vpnkit_core::{Error, Result, Timestamp, lifecycle};
 
 const OP: &str = "store.commit";
 
-fn sql(error: rusqlite::Error) -> Error {
+pub(crate) fn sql(error: rusqlite::Error) -> Error {
     convert(OP, error)
 }
 
@@ -78,6 +78,7 @@ pub(crate) fn prune(connection: &mut Connection, before: Timestamp) -> Result<us
         }
     };
     txn.execute("DELETE FROM requests WHERE at < ?1", [before.as_millis()]).map_err(sql)?;
+    txn.execute("DELETE FROM revocations WHERE expires_at < ?1", [before.as_millis()]).map_err(sql)?;
     txn.commit().map_err(sql)?;
     Ok(gone)
 }
@@ -100,11 +101,11 @@ pub(crate) fn replay(connection: &Connection, vault: &Vault, request: &Request) 
     Ok(Some(Receipt { keys, made, cursor: Cursor(cursor), replayed: true, ..Receipt::default() }))
 }
 
-struct Batch<'c> {
-    connection: &'c Connection,
-    vault: &'c Vault,
-    at: Timestamp,
-    receipt: Receipt,
+pub(crate) struct Batch<'c> {
+    pub(crate) connection: &'c Connection,
+    pub(crate) vault: &'c Vault,
+    pub(crate) at: Timestamp,
+    pub(crate) receipt: Receipt,
     cursor: Option<Cursor>,
 }
 
@@ -117,6 +118,7 @@ impl Batch<'_> {
             StoreOp::Key(KeyOp::RefreshStatus(key)) => self.refresh_status(key),
             StoreOp::Inbound(InboundOp::Put(inbound)) => self.put_inbound(&inbound),
             StoreOp::Inbound(InboundOp::Remove(node, tag)) => self.remove_inbound(&node, &tag),
+            StoreOp::TakeSerials { inbound, count } => self.take_serials(&inbound, count),
             StoreOp::Record(op) => self.record(op),
             StoreOp::Device(DeviceOp::See { device, limit }) => self.see_device(&device, limit),
             StoreOp::Device(DeviceOp::Forget { key, id }) => self.forget_device(key, id.as_deref()),
@@ -126,7 +128,7 @@ impl Batch<'_> {
         }
     }
 
-    fn run(&self, text: &str, values: impl rusqlite::Params) -> Result<usize, rusqlite::Error> {
+    pub(crate) fn run(&self, text: &str, values: impl rusqlite::Params) -> Result<usize, rusqlite::Error> {
         self.connection.prepare_cached(text)?.execute(values)
     }
 
@@ -167,9 +169,7 @@ impl Batch<'_> {
             params![key.id.0, key.data_limit.map(|l| number(l.bytes()))],
         )
         .map_err(sql)?;
-        for credential in &key.credentials {
-            self.put_credential(key.id, credential)?;
-        }
+        self.put_credentials(&[], &mut key)?;
         self.emit(NewEvent { kind: EventKind::KeyCreated, subject: key.subject(), detail: String::new() })?;
         self.receipt.made.push(Made::key(key.id));
         self.receipt.keys.push(key);
@@ -188,9 +188,7 @@ impl Batch<'_> {
                 )
                 .map_err(sql)?;
             }
-            for credential in after.credentials.iter().filter(|c| !before.credentials.contains(c)) {
-                self.put_credential(id, credential)?;
-            }
+            self.put_credentials(&before.credentials, &mut after)?;
         }
         self.receipt.made.push(Made::key(after.id));
         self.receipt.keys.push(after);
@@ -235,41 +233,36 @@ impl Batch<'_> {
         Ok(())
     }
 
-    fn put_credential(&self, id: KeyId, credential: &Credential) -> Result<()> {
-        self.run(
-            "INSERT INTO credentials (key_id, protocol, device, secret, mark) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (key_id, protocol, device) DO UPDATE SET secret = excluded.secret, mark = excluded.mark",
-            params![
-                id.0,
-                credential.protocol().code(),
-                credential.device.as_str(),
-                self.vault.seal_credential(id, credential)?,
-                self.vault.mark(&credential.secret),
-            ],
-        )
-        .map(drop)
-        .map_err(|e| match violates(&e, "credentials.mark") {
-            true => answer::secret_taken(credential.protocol()),
-            false => sql(e),
-        })
-    }
-
     fn delete(&mut self, id: KeyId, expected: Option<u64>) -> Result<()> {
         let key = self.key(id, expected)?;
-        let tags: Vec<String> = self
-            .connection
-            .prepare_cached("SELECT tag FROM inbounds WHERE dedicated_to = ?1 ORDER BY node, tag")
-            .and_then(|mut s| s.query_map([id.0], |r| r.get(0))?.collect())
-            .map_err(sql)?;
-        for tag in tags {
-            self.grow_revision()?;
-            self.inbound_event(EventKind::InboundRemoved, &tag)?;
+        for credential in &key.credentials {
+            self.revoke(id, credential)?;
         }
-        // Credentials, meter and dedicated inbounds go with it.
+        let own: Vec<(String, String)> = self
+            .connection
+            .prepare_cached("SELECT node, tag FROM inbounds WHERE dedicated_to = ?1 ORDER BY node, tag")
+            .and_then(|mut s| s.query_map([id.0], |r| Ok((r.get(0)?, r.get(1)?)))?.collect())
+            .map_err(sql)?;
+        for (node, tag) in own {
+            self.remove_inbound(&NodeId::new(node)?, &InboundTag::new(tag)?)?;
+        }
+        // Credentials and meter go with it.
         self.run("DELETE FROM keys WHERE id = ?1", [id.0]).map_err(sql)?;
         self.run("DELETE FROM counters WHERE key_id = ?1 AND source IN (SELECT id FROM sources)", [id.0])
             .map_err(sql)?;
         self.emit(NewEvent { kind: EventKind::KeyDeleted, subject: key.subject(), detail: String::new() })
+    }
+
+    pub(crate) fn inbound(&self, id: &InboundId) -> Result<Option<Inbound>> {
+        let held: Option<(Option<String>, String)> = self
+            .connection
+            .prepare_cached("SELECT server, spec FROM inbounds WHERE node = ?1 AND tag = ?2")
+            .and_then(|mut s| {
+                s.query_row(params![id.node().as_str(), id.tag().as_str()], |r| Ok((r.get(0)?, r.get(1)?)))
+                    .optional()
+            })
+            .map_err(sql)?;
+        held.map(|(server, spec)| self.vault.open_inbound(&spec, server)).transpose()
     }
 
     fn put_inbound(&mut self, inbound: &Inbound) -> Result<()> {
@@ -290,16 +283,10 @@ impl Batch<'_> {
                 return Err(answer::port_taken(inbound.port, other.tag.as_str()));
             }
         }
-        let held: Option<(Option<String>, String)> = self
-            .connection
-            .prepare_cached("SELECT server, spec FROM inbounds WHERE node = ?1 AND tag = ?2")
-            .and_then(|mut s| s.query_row(params![node, tag], |r| Ok((r.get(0)?, r.get(1)?))).optional())
-            .map_err(sql)?;
-        if let Some((server, spec)) = held
-            && self.vault.open_inbound(&spec, server)? == *inbound
-        {
+        if self.inbound(&inbound.id())?.is_some_and(|held| held == *inbound) {
             return Ok(());
         }
+        self.check_addresses(inbound)?;
         self.run(
             "INSERT INTO inbounds (node, tag, port, dedicated_to, spec, server) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (node, tag) DO UPDATE SET port = excluded.port, dedicated_to = excluded.dedicated_to,
@@ -325,6 +312,7 @@ impl Batch<'_> {
         if removed == 0 {
             return Err(answer::no_inbound(tag));
         }
+        self.forget_credentials_of(&InboundId::new(node.clone(), tag.clone()))?;
         self.grow_revision()?;
         self.inbound_event(EventKind::InboundRemoved, tag.as_str())
     }

@@ -6,6 +6,7 @@
 
 mod apply;
 mod convert_error;
+mod credential;
 pub mod fork;
 mod open;
 mod query;
@@ -23,8 +24,8 @@ use tokio::sync::watch;
 use self::worker::{Readers, Writer};
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::model::{
-    ClientDevice, Cursor, EventBatch, Inbound, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record,
-    RecordQuery, ServerId, UsagePoint, UsageQuery,
+    ClientDevice, Cursor, EventBatch, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page,
+    Record, RecordQuery, Revocation, ServerId, UsagePoint, UsageQuery,
 };
 use vpnkit_core::store::{KeyStore, Receipt, Request, StoreTxn};
 use vpnkit_core::{Result, Secret, Timestamp};
@@ -124,6 +125,11 @@ impl KeyStore for SqliteStore {
 
     async fn revision(&self) -> Result<u64> {
         self.readers.run("store.revision", |c, _| query::revision(c)).await
+    }
+
+    async fn revocations(&self, inbound: &InboundId, now: Timestamp) -> Result<Vec<Revocation>> {
+        let inbound = inbound.clone();
+        self.readers.run("store.revocations", move |c, _| query::revocations(c, &inbound, now)).await
     }
 
     async fn devices(&self, key: KeyId) -> Result<Vec<ClientDevice>> {

@@ -5,12 +5,13 @@ use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
 use uuid::Uuid;
 
 use crate::convert_error::{convert, damaged};
-use crate::row::{self, KEY_COLUMNS, KEY_TABLES, KEY_WIDTH};
+use crate::row::{self, CREDENTIAL_COLUMNS, KEY_COLUMNS, KEY_TABLES, KEY_WIDTH};
 use crate::vault::Vault;
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::model::{
-    ClientDevice, Cursor, Event, EventBatch, EventSubject, Inbound, Key, KeyCounts, KeyId, KeyQuery, KeyRef,
-    Page, Place, Record, RecordQuery, ServerId, Sort, SortValue, Traffic, UsagePoint, UsageQuery, UsageStep,
+    CertificateTerm, ClientDevice, Cursor, Event, EventBatch, EventSubject, Inbound, InboundId, Key,
+    KeyCounts, KeyId, KeyQuery, KeyRef, Page, Place, Record, RecordQuery, Revocation, ServerId, Sort,
+    SortValue, Traffic, UsagePoint, UsageQuery, UsageStep,
 };
 use vpnkit_core::store::errors::{cursor_ahead, cursor_expired};
 use vpnkit_core::traffic::{Counter, Epoch, Series};
@@ -28,7 +29,7 @@ pub(crate) fn key(connection: &Connection, vault: &Vault, key: &KeyRef) -> Resul
         KeyRef::Name(name) => ("k.name = ?1", name.clone().into()),
     };
     let text = format!(
-        "SELECT {KEY_COLUMNS}, c.protocol, c.device, c.secret
+        "SELECT {KEY_COLUMNS}, {CREDENTIAL_COLUMNS}
          FROM {KEY_TABLES} LEFT JOIN credentials c ON c.key_id = k.id WHERE {condition}"
     );
     let mut statement = connection.prepare_cached(&text).map_err(sql)?;
@@ -159,6 +160,38 @@ pub(crate) fn count(connection: &Connection, query: &KeyQuery) -> Result<KeyCoun
         }
     }
     Ok(counts)
+}
+
+/// The certificates of an inbound that are refused.
+pub(crate) fn revocations(
+    connection: &Connection,
+    inbound: &InboundId,
+    now: Timestamp,
+) -> Result<Vec<Revocation>> {
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT serial, key_id, expires_at, revoked_at FROM revocations
+             WHERE inbound = ?1 AND expires_at > ?2 ORDER BY serial",
+        )
+        .map_err(sql)?;
+    let rows = statement
+        .query_map(params![inbound.to_string(), now.as_millis()], |r| {
+            Ok((r.get::<_, i64>(0)?, r.get(1)?, r.get(2)?, r.get(3)?))
+        })
+        .map_err(sql)?;
+    rows.map(|row| {
+        let (serial, key, expires_at, revoked_at) = row.map_err(sql)?;
+        Ok(Revocation {
+            inbound: inbound.clone(),
+            key: KeyId(key),
+            certificate: CertificateTerm {
+                serial: serial.unsigned_abs(),
+                expires_at: Timestamp::from_millis(expires_at),
+            },
+            revoked_at: Timestamp::from_millis(revoked_at),
+        })
+    })
+    .collect()
 }
 
 /// Credentials of keys in any order, which is kept.

@@ -7,8 +7,8 @@ use uuid::Uuid;
 use crate::convert_error::{convert, damaged};
 use crate::vault::Vault;
 use vpnkit_core::model::{
-    AdminId, ByteSize, Credential, CredentialKind, DeviceName, InboundSelection, InboundTag, Key, KeyId,
-    KeyName, KeyStatus, Traffic,
+    AdminId, ByteSize, CertificateTerm, Credential, CredentialKind, DeviceName, InboundId, InboundSelection,
+    InboundTag, Key, KeyId, KeyName, KeyStatus, Traffic,
 };
 use vpnkit_core::{Result, Timestamp};
 
@@ -96,10 +96,11 @@ fn selection(text: Option<&str>) -> Result<InboundSelection> {
 pub(crate) fn credentials(connection: &Connection, vault: &Vault, keys: &mut [Key]) -> Result<()> {
     const OP: &str = "store.credentials";
     let sql = |e| convert(OP, e);
-    let one = "SELECT key_id, protocol, device, secret FROM credentials WHERE key_id = ?1
-               ORDER BY protocol, device";
-    let many = "SELECT key_id, protocol, device, secret FROM credentials
-                WHERE key_id IN (SELECT value FROM json_each(?1)) ORDER BY key_id, protocol, device";
+    let one = format!("SELECT c.key_id, {CREDENTIAL_COLUMNS} FROM credentials c WHERE c.key_id = ?1");
+    let many = format!(
+        "SELECT c.key_id, {CREDENTIAL_COLUMNS} FROM credentials c
+         WHERE c.key_id IN (SELECT value FROM json_each(?1)) ORDER BY c.key_id"
+    );
     let (text, value): (_, Value) = match &*keys {
         [] => return Ok(()),
         [key] => (one, key.id.0.into()),
@@ -108,7 +109,7 @@ pub(crate) fn credentials(connection: &Connection, vault: &Vault, keys: &mut [Ke
             (many, serde_json::to_string(&ids).unwrap_or_default().into())
         }
     };
-    let mut statement = connection.prepare_cached(text).map_err(sql)?;
+    let mut statement = connection.prepare_cached(&text).map_err(sql)?;
     let mut rows = statement.query([value]).map_err(sql)?;
     while let Some(row) = rows.next().map_err(sql)? {
         let id = KeyId(row.get(0).map_err(sql)?);
@@ -123,7 +124,11 @@ pub(crate) fn credentials(connection: &Connection, vault: &Vault, keys: &mut [Ke
     Ok(())
 }
 
-/// The credential in `protocol, device, secret` from column `first` on; `None` when there is none.
+/// The columns that [`credential`] reads.
+pub(crate) const CREDENTIAL_COLUMNS: &str =
+    "c.protocol, c.device, c.secret, c.inbound, c.slot, c.serial, c.expires_at";
+
+/// The credential in [`CREDENTIAL_COLUMNS`] from column `first` on; `None` when there is none.
 pub(crate) fn credential(
     row: &Row<'_>,
     key: KeyId,
@@ -138,10 +143,24 @@ pub(crate) fn credential(
     // One of a newer vpnkit opens nothing here.
     let Ok(protocol) = protocol.parse::<CredentialKind>() else { return Ok(None) };
     let device = DeviceName::new(device).map_err(|_| damaged("credentials.device"))?;
-    let secret = vault.open_credential(key, protocol, &device, secret)?;
-    Ok(Some(Credential { secret, device }))
+    let inbound = match text(3)?.as_str() {
+        Ok("") => None,
+        Ok(inbound) => Some(inbound.parse::<InboundId>().map_err(|_| damaged("credentials.inbound"))?),
+        Err(_) => return Err(damaged("credentials.inbound")),
+    };
+    let place = (protocol, &device, inbound.as_ref());
+    let secret = vault.open_credential(key, place, secret)?;
+    let mut credential = Credential::new(device, secret);
+    credential.inbound = inbound;
+    let number = |i: usize| row.get::<_, Option<i64>>(first + i).map_err(|e| convert("store.credentials", e));
+    credential.slot = number(4)?.map(u32::try_from).transpose().map_err(|_| damaged("credentials.slot"))?;
+    if let (Some(serial), Some(expires_at)) = (number(5)?, number(6)?) {
+        let expires_at = Timestamp::from_millis(expires_at);
+        credential.certificate = Some(CertificateTerm { serial: serial.unsigned_abs(), expires_at });
+    }
+    Ok(Some(credential))
 }
 
 pub(crate) fn sort_credentials(key: &mut Key) {
-    key.credentials.sort_by(|a, b| (a.protocol(), &a.device).cmp(&(b.protocol(), &b.device)));
+    key.credentials.sort_by(|a, b| a.place().cmp(&b.place()));
 }

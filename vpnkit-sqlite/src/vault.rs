@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::convert_error::{convert, damaged};
 use vpnkit_core::model::{
-    Credential, CredentialKind, CredentialSecret, DeviceName, Inbound, KeyId, RecordQuery,
+    Credential, CredentialKind, CredentialSecret, DeviceName, Inbound, InboundId, KeyId, RecordQuery,
 };
 use vpnkit_core::{Error, ErrorKind, Result, Secret};
 
@@ -80,28 +80,37 @@ impl Vault {
         let plain = Self(None);
         let txn =
             connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(sql)?;
-        let rows: Vec<(i64, String, String, String)> = txn
-            .prepare("SELECT key_id, protocol, device, secret FROM credentials")
-            .and_then(|mut s| {
-                s.query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))?.collect()
-            })
+        let ids: Vec<KeyId> = txn
+            .prepare("SELECT DISTINCT key_id FROM credentials")
+            .and_then(|mut s| s.query_map([], |r| r.get(0).map(KeyId))?.collect())
             .map_err(sql)?;
-        for (id, protocol, device, secret) in rows {
-            let key = KeyId(id);
-            let device = DeviceName::new(device).map_err(|_| damaged("credentials.device"))?;
-            let protocol: CredentialKind = protocol.parse().map_err(|_| damaged("credentials.protocol"))?;
-            let secret = plain.open_credential(key, protocol, &device, &secret)?;
-            let credential = Credential { device, secret };
-            let sealed = self.seal_credential(key, &credential)?;
-            let device = credential.device.as_str();
-            txn.prepare_cached(
-                "UPDATE credentials SET secret = ?4, mark = ?5
-                 WHERE key_id = ?1 AND protocol = ?2 AND device = ?3",
-            )
-            .and_then(|mut s| {
-                s.execute(params![id, protocol.code(), device, sealed, self.mark(&credential.secret)])
-            })
-            .map_err(sql)?;
+        let mut sealed = 0;
+        for key in crate::query::keys(&txn, &plain, &ids)? {
+            for credential in &key.credentials {
+                let (protocol, device, inbound) = credential.place();
+                txn.prepare_cached(
+                    "UPDATE credentials SET secret = ?5, mark = ?6
+                     WHERE key_id = ?1 AND protocol = ?2 AND device = ?3 AND inbound = ?4",
+                )
+                .and_then(|mut s| {
+                    s.execute(params![
+                        key.id.0,
+                        protocol.code(),
+                        device.as_str(),
+                        inbound.map(InboundId::to_string).unwrap_or_default(),
+                        self.seal_credential(key.id, credential)
+                            .map_err(|_| rusqlite::Error::InvalidQuery)?,
+                        self.mark(&credential.secret),
+                    ])
+                })
+                .map_err(sql)?;
+                sealed += 1;
+            }
+        }
+        // One of a protocol that only a newer vpnkit knows would stay in plain.
+        let all: i64 = txn.query_row("SELECT count(*) FROM credentials", [], |r| r.get(0)).map_err(sql)?;
+        if all != sealed {
+            return Err(damaged("credentials.protocol"));
         }
         for inbound in crate::query::inbounds(&txn, &plain)? {
             txn.execute(
@@ -129,18 +138,17 @@ impl Vault {
 
     pub(crate) fn seal_credential(&self, key: KeyId, credential: &Credential) -> Result<String> {
         let text = Zeroizing::new(credential.secret.expose());
-        self.seal(&place(key, credential.protocol(), &credential.device), &text)
+        self.seal(&place(key, credential.place()), &text)
     }
 
     pub(crate) fn open_credential(
         &self,
         key: KeyId,
-        protocol: CredentialKind,
-        device: &DeviceName,
+        of: CredentialPlace<'_>,
         text: &str,
     ) -> Result<CredentialSecret> {
-        let text = self.unseal(&place(key, protocol, device), text)?;
-        CredentialSecret::parse(protocol, &text).map_err(|_| damaged("credentials.secret"))
+        let text = self.unseal(&place(key, of), text)?;
+        CredentialSecret::parse(of.0, &text).map_err(|_| damaged("credentials.secret"))
     }
 
     pub(crate) fn seal_inbound(&self, inbound: &Inbound) -> Result<String> {
@@ -231,8 +239,14 @@ fn padded(key: &[u8; 32]) -> [u8; 64] {
     block
 }
 
-fn place(key: KeyId, protocol: CredentialKind, device: &DeviceName) -> String {
-    format!("credential:{key}:{protocol}:{device}")
+/// What a credential is unique by on its key.
+type CredentialPlace<'c> = (CredentialKind, &'c DeviceName, Option<&'c InboundId>);
+
+fn place(key: KeyId, (protocol, device, inbound): CredentialPlace<'_>) -> String {
+    match inbound {
+        None => format!("credential:{key}:{protocol}:{device}"),
+        Some(inbound) => format!("credential:{key}:{protocol}:{device}:{inbound}"),
+    }
 }
 
 fn sql(error: rusqlite::Error) -> Error {

@@ -125,3 +125,39 @@ async fn a_sealed_secret_that_was_moved_to_another_key_is_not_accepted() {
     assert_eq!(store.key(&KeyRef::Id(thief.id)).await.unwrap_err().kind(), ErrorKind::StoreCorrupt);
     assert!(store.key(&KeyRef::Id(victim.id)).await.unwrap().is_some());
 }
+
+/// Also within a key: each inbound has a credential of its own.
+#[tokio::test]
+async fn a_sealed_secret_that_was_moved_to_another_inbound_is_not_accepted() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    let store = open(&path, None).await.unwrap();
+    let now = ManualClock::default().now();
+    let inbounds = ["a", "b"].map(|tag| {
+        let port = u16::from(tag.as_bytes()[0]);
+        Inbound::new(InboundTag::new(tag).unwrap(), port, Protocol::Trojan)
+    });
+    let bound = |inbound: &Inbound| Credential::generate(CredentialKind::Trojan).only_on(inbound.id());
+    let request = CreateKey { credentials: inbounds.iter().map(bound).collect(), ..CreateKey::named("k") };
+    let mut ops: Vec<StoreOp> = inbounds.map(|inbound| InboundOp::Put(Box::new(inbound)).into()).into();
+    ops.push(KeyOp::Create(Box::new(request.validate(now).unwrap())).into());
+    let key = store.commit(StoreTxn::new(now, ops)).await.unwrap().keys.remove(0);
+    store.close().await.unwrap();
+    // What was plain is sealed, each in its place.
+    let store = open(&path, Some("correct horse")).await.unwrap();
+    assert_eq!(store.key(&KeyRef::Id(key.id)).await.unwrap().as_ref(), Some(&key));
+    for credential in &key.credentials {
+        assert!(!stands_in(directory.path(), &credential.secret.expose()));
+    }
+    store.close().await.unwrap();
+    let file = rusqlite::Connection::open(&path).unwrap();
+    file.execute(
+        "UPDATE credentials SET secret = (SELECT secret FROM credentials WHERE inbound = 'main/a')
+         WHERE inbound = 'main/b'",
+        [],
+    )
+    .unwrap();
+    drop(file);
+    let store = open(&path, Some("correct horse")).await.unwrap();
+    assert_eq!(store.key(&KeyRef::Id(key.id)).await.unwrap_err().kind(), ErrorKind::StoreCorrupt);
+}

@@ -14,10 +14,10 @@ use std::time::Duration;
 use rusqlite::Connection;
 use vpnkit_core::backend::Fingerprint;
 use vpnkit_core::model::{
-    CreateKey, Cursor, EventKind, Inbound, InboundTag, KeyId, KeyQuery, KeyRef, KeyStatus, NodeId, Protocol,
-    RecordQuery, ServerId, Traffic,
+    AddressPool, CreateKey, Credential, CredentialKind, Cursor, EventKind, Inbound, InboundTag, KeyId,
+    KeyQuery, KeyRef, KeyStatus, NodeId, Protocol, RecordQuery, ServerId, Traffic,
 };
-use vpnkit_core::store::{InboundOp, KeyOp, KeyStore as _, Made, Request, StoreTxn};
+use vpnkit_core::store::{InboundOp, KeyOp, KeyStore as _, Made, Request, StoreOp, StoreTxn};
 use vpnkit_core::traffic::Counter;
 use vpnkit_core::{Clock as _, ErrorKind, ManualClock};
 use vpnkit_sqlite::{SqliteOptions, SqliteStore};
@@ -150,7 +150,7 @@ async fn one_unknown_value_does_not_fail_a_page() {
     newer
         .execute_batch(
             "UPDATE keys SET status = 'on_hold' WHERE name = 'bob';
-             INSERT INTO credentials VALUES (1, 'quantum', 'default', 'secret', x'0102');
+             INSERT INTO credentials VALUES (1, 'quantum', 'default', '', 'secret', x'0102', NULL, NULL, NULL);
              INSERT INTO events (at, kind, key_id, uid, detail) VALUES (1, 'key.teleported', 1, zeroblob(16), '');
              UPDATE inbounds SET spec = '{\"protocol\":{\"type\":\"quantum\"}}' WHERE tag = 'a';",
         )
@@ -308,6 +308,62 @@ async fn two_stores_on_one_file_see_each_others_keys() {
         assert_eq!(store.find(&query).await.unwrap().keys.len(), 200);
     }
     assert_eq!(a.commit(create("B7")).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+}
+
+/// Two processes give addresses and serial numbers of one inbound at the same time: each is given once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_stores_on_one_file_give_each_address_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    let (a, b) = (open(&path).await.unwrap(), open(&path).await.unwrap());
+    let pool = AddressPool { v4: Some("10.0.0.0/16".parse().unwrap()), v6: None };
+    let inbound = Inbound::new(InboundTag::new("wg").unwrap(), 1, Protocol::Vmess).addresses(pool);
+    let now = ManualClock::default().now();
+    a.commit(StoreTxn::new(now, [InboundOp::Put(Box::new(inbound.clone()))])).await.unwrap();
+    let id = inbound.id();
+    let fill = async |store: &SqliteStore| {
+        let mut given = Vec::new();
+        for _ in 0..100 {
+            let credential = Credential::generate(CredentialKind::Vmess).only_on(id.clone());
+            let request = CreateKey { credentials: vec![credential], ..CreateKey::default() };
+            let key = KeyOp::Create(Box::new(request.validate(now).unwrap()));
+            let serial = StoreOp::TakeSerials { inbound: id.clone(), count: 1 };
+            let receipt = store.commit(StoreTxn::new(now, [key.into(), serial])).await.unwrap();
+            let serial = receipt.made.iter().find_map(Made::as_serial).unwrap();
+            given.push((receipt.keys[0].credentials[0].slot.unwrap(), serial));
+        }
+        given
+    };
+    let (one, two) = tokio::join!(fill(&a), fill(&b));
+    let (mut slots, mut serials): (Vec<u32>, Vec<u64>) = one.into_iter().chain(two).unzip();
+    slots.sort_unstable();
+    serials.sort_unstable();
+    assert_eq!(slots, (0..200).collect::<Vec<_>>());
+    assert_eq!(serials, (1..=200).collect::<Vec<_>>());
+}
+
+/// Whatever the number of those that are given: each look-up is by an index.
+#[tokio::test]
+async fn giving_an_address_reads_no_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    open(&path).await.unwrap().close().await.unwrap();
+    let file = Connection::open(&path).unwrap();
+    for statement in [
+        "SELECT max(slot) FROM credentials WHERE inbound = ?1 AND slot IS NOT NULL",
+        "DELETE FROM credentials WHERE inbound = ?1 AND inbound <> ''",
+        "SELECT serial FROM revocations WHERE inbound = ?1 AND expires_at > ?2 ORDER BY serial",
+        "DELETE FROM revocations WHERE expires_at < ?1",
+    ] {
+        let mut plan = file.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();
+        let values = plan.parameter_count();
+        let steps: Vec<String> = plan
+            .query_map(rusqlite::params_from_iter(vec![1; values]), |row| row.get(3))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        assert!(steps.iter().all(|step| step.starts_with("SEARCH")), "{statement}: {steps:?}");
+    }
 }
 
 /// Commits that wait together share a transaction; one that fails leaves the others alone.

@@ -3,11 +3,17 @@
 use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use vpnkit_core::backend::{Account, Change, Desired, DesiredState, Observed, ProtocolBackend, ServerState};
-use vpnkit_core::model::{CredentialSecret, DeviceName, Inbound, KeyId, NodeId};
+use vpnkit_core::backend::{
+    Account, Change, CredentialRequest, Desired, DesiredState, Observed, ProtocolBackend, ServerState,
+};
+use vpnkit_core::model::{
+    CertificateTerm, Credential, CredentialKind, CredentialSecret, DeviceName, Inbound, KeyId, NodeId,
+    Revocation,
+};
 use vpnkit_core::subscription::ResolvedHost;
-use vpnkit_core::{ErrorKind, Result, async_trait};
+use vpnkit_core::{Clock as _, ErrorKind, Result, SystemClock, async_trait};
 use vpnkit_engine::engine::difference;
 
 /// A backend, and an inbound that it can run.
@@ -45,7 +51,10 @@ crate::suite!($ backend_conformance, backend, "Tests that the backends of an `as
     issued_secrets_differ_and_do_not_print,
     disconnecting_who_is_not_there_is_fine,
     a_closed_backend_says_so,
-], needing [connections_of_ended_keys_are_cut]);
+], needing [connections_of_ended_keys_are_cut, two_accounts_do_not_share_an_address, what_was_revoked_is_observed]);
+
+/// Of the certificates of a suite.
+static SERIALS: AtomicU64 = AtomicU64::new(1);
 
 /// What a suite starts a backend with.
 #[derive(Debug)]
@@ -100,10 +109,69 @@ pub async fn connections_of_ended_keys_are_cut(s: Subject) -> bool {
     true
 }
 
+/// The second one is refused; when the first one is gone it is installed.
+pub async fn two_accounts_do_not_share_an_address(s: Subject) -> bool {
+    if s.inbound.addresses.is_none() {
+        return false;
+    }
+    let inbound = with_inbound(&s).await;
+    let first = account(&s, 1).await;
+    let second = Account { slot: first.slot, ..account(&s, 2).await };
+    apply(&s, &[Change::PutAccount(Arc::clone(&inbound), first.clone())]).await;
+    let put = Change::PutAccount(Arc::clone(&inbound), second);
+    let refused = s.backend.apply(std::slice::from_ref(&put)).await.unwrap().remove(0);
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Rejected);
+    assert_eq!(keys(&observed(&s).await, &inbound), [1]);
+    let moved = Account { slot: Some(3), ..first };
+    apply(&s, &[Change::PutAccount(Arc::clone(&inbound), moved.clone()), put]).await;
+    let seen = observed(&s).await;
+    assert_eq!(keys(&seen, &inbound), [1, 2]);
+    let print = s.backend.rules().account_fingerprint(&inbound, &moved);
+    assert_eq!(seen.inbounds[&inbound.tag].accounts[&(KeyId(1), DeviceName::default())], print);
+    true
+}
+
+/// Also when it was revoked while the server was away.
+pub async fn what_was_revoked_is_observed(s: Subject) -> bool {
+    if s.inbound.certificate_lifetime.is_none() {
+        return false;
+    }
+    let revocation = |key: i64, certificate: Option<CertificateTerm>| Revocation {
+        inbound: s.inbound.id(),
+        key: KeyId(key),
+        certificate: certificate.unwrap(),
+        revoked_at: SystemClock.now(),
+    };
+    let (a, b) = (account(&s, 1).await, account(&s, 2).await);
+    let (a, b) = (revocation(1, a.certificate), revocation(2, b.certificate));
+    let inbound = Arc::new(s.inbound.clone());
+    let mut desired =
+        DesiredState { inbounds: vec![(Arc::clone(&inbound), Vec::new())], ..Default::default() };
+    desired.revoked.push(a.clone());
+    start(&s.backend, desired.clone()).await;
+    let seen = observed(&s).await.inbounds[&inbound.tag].revoked.clone();
+    assert_eq!(seen, [a.certificate.serial].into());
+    desired.revoked.push(b.clone());
+    let steps = difference(s.backend.rules().as_ref(), &desired, &observed(&s).await);
+    assert_eq!(steps.accounts, [Change::Revoke(inbound.tag.clone(), b)]);
+    apply(&s, &steps.accounts).await;
+    assert!(difference(s.backend.rules().as_ref(), &desired, &observed(&s).await).is_empty());
+    true
+}
+
 async fn account(s: &Subject, key: i64) -> Account {
     let protocol = s.inbound.protocol.credential();
-    let secret = s.backend.issue(protocol, &DeviceName::default()).await.unwrap();
-    Account::of(KeyId(key), DeviceName::default(), secret)
+    let mut request = CredentialRequest::of(protocol, DeviceName::default());
+    request.inbound = s.inbound.own_credentials().then(|| Arc::new(s.inbound.clone()));
+    let serial = SERIALS.fetch_add(1, Ordering::Relaxed);
+    let term = |lifetime| CertificateTerm { serial, expires_at: SystemClock.now().plus(lifetime) };
+    request.certificate = s.inbound.certificate_lifetime.map(term);
+    let secret = s.backend.issue(&request).await.unwrap();
+    Account {
+        slot: s.inbound.addresses.and_then(|_| u32::try_from(key).ok()),
+        certificate: request.certificate,
+        ..Account::of(KeyId(key), DeviceName::default(), secret)
+    }
 }
 
 async fn apply(s: &Subject, changes: &[Change]) {
@@ -146,7 +214,8 @@ pub async fn capabilities_are_constant(s: Subject) {
 pub async fn what_was_applied_is_observed(s: Subject) {
     let inbound = with_inbound(&s).await;
     let (a, b) = (account(&s, 1).await, account(&s, 2).await);
-    let phone = Account { device: DeviceName::new("phone").unwrap(), ..account(&s, 2).await };
+    let slot = s.inbound.addresses.map(|_| 3);
+    let phone = Account { device: DeviceName::new("phone").unwrap(), slot, ..account(&s, 2).await };
     let puts = [&a, &b, &phone].map(|a| Change::PutAccount(Arc::clone(&inbound), a.clone()));
     apply(&s, &puts).await;
     let seen = observed(&s).await;
@@ -205,7 +274,7 @@ pub async fn a_replaced_account_has_another_fingerprint(s: Subject) {
 pub async fn one_bad_step_does_not_stop_the_others(s: Subject) {
     let inbound = with_inbound(&s).await;
     let right = inbound.protocol.credential();
-    let wrong = vpnkit_core::model::CredentialKind::ALL.iter().copied().find(|p| *p != right).unwrap();
+    let wrong = CredentialKind::ALL.iter().copied().find(|p| *p != right).unwrap();
     let bad = Account { secret: CredentialSecret::generate(wrong), ..account(&s, 2).await };
     let steps = [account(&s, 1).await, bad, account(&s, 3).await]
         .map(|account| Change::PutAccount(Arc::clone(&inbound), account));
@@ -253,7 +322,12 @@ pub async fn issued_secrets_differ_and_do_not_print(s: Subject) {
     let (a, b) = (account(&s, 1).await, account(&s, 2).await);
     assert_ne!(a.secret, b.secret);
     let inbound = with_inbound(&s).await;
-    let credential = vpnkit_core::model::Credential { device: a.device.clone(), secret: a.secret.clone() };
+    let credential = Credential {
+        inbound: s.inbound.own_credentials().then(|| s.inbound.id()),
+        slot: a.slot,
+        certificate: a.certificate,
+        ..Credential::new(a.device.clone(), a.secret.clone())
+    };
     let host = ResolvedHost::at("192.0.2.1");
     let endpoint = s.backend.rules().endpoint(a.key, &credential, &inbound, &host).unwrap();
     assert_eq!((endpoint.port, endpoint.address.as_str()), (inbound.port, "192.0.2.1"));

@@ -1,17 +1,18 @@
 //! A server in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use vpnkit_core::backend::{
-    Account, Capabilities, Change, Desired, Fingerprint, Health, Observed, ObservedInbound, ProtocolBackend,
-    ServerRules, ServerState,
+    Account, Capabilities, Change, CredentialRequest, Desired, Fingerprint, Health, Observed,
+    ObservedInbound, ProtocolBackend, ServerRules, ServerState,
 };
 use vpnkit_core::model::{
-    Credential, CredentialKind, CredentialSecret, DeviceName, Endpoint, Inbound, InboundTag, KeyId, NodeId,
-    Security, ServerId, ShortId, Traffic,
+    Credential, CredentialSecret, DeviceName, Endpoint, Inbound, InboundTag, KeyId, NodeId, Security,
+    ServerId, ShortId, Traffic,
 };
 use vpnkit_core::subscription::ResolvedHost;
 use vpnkit_core::traffic::{Counter, Epoch, OnlineKey, Reading, Series, TrafficSource};
@@ -44,6 +45,8 @@ pub enum Counting {
     Accounts,
     /// By session, as OpenVPN and ocserv do: each ends once.
     Sessions,
+    /// By peer, as WireGuard does: it ends when its account is removed, and one that comes again is another.
+    Peers,
 }
 
 #[derive(Debug)]
@@ -70,6 +73,7 @@ struct State {
     lifetime: u64,
     cut: Vec<KeyId>,
     desired: Option<Arc<dyn Desired>>,
+    revoked: BTreeMap<InboundTag, BTreeSet<u64>>,
 }
 
 /// A backend and traffic source in memory that can be told to fail. It keeps the promises of both traits and
@@ -154,6 +158,11 @@ impl FakeServer {
             state.sessions.clear();
             state.online.clear();
             state.inbounds.clear();
+            state.revoked.clear();
+            for revocation in wanted.revoked {
+                let revoked = state.revoked.entry(revocation.inbound.tag().clone()).or_default();
+                revoked.insert(revocation.certificate.serial);
+            }
             for (inbound, accounts) in wanted.inbounds {
                 if !state.faults.contains(&Fault::RefuseInbound(inbound.tag.clone())) {
                     state.put(&inbound, &accounts);
@@ -173,17 +182,32 @@ impl FakeServer {
                 let counter = state.counters.entry(key).or_default();
                 *counter = counter.plus(traffic);
             }
-            Counting::Sessions => state.pass_in_session(key, traffic),
+            Counting::Sessions | Counting::Peers => state.pass_in_session(key, traffic),
         }
         state.online.insert(key);
     }
 
-    /// The session of a key ends; returns whether there was one.
+    /// The session of a key ends by itself; returns whether there was one.
     pub fn end_session(&self, key: KeyId) -> bool {
-        let mut state = self.state();
-        state.online.remove(&key);
-        let open = state.sessions.iter_mut().find(|session| session.key == key && !session.ended);
-        open.map(|session| session.ended = true).is_some()
+        self.state().end_session(key)
+    }
+
+    /// Whether somebody who shows a certificate could connect on an inbound: as with OpenVPN, whoever has one that is
+    /// signed and not revoked.
+    pub fn lets_in_certificate(&self, serial: u64, tag: &str) -> bool {
+        let tag = InboundTag::new(tag).unwrap();
+        let state = self.state();
+        let revoked = state.revoked.get(&tag).is_some_and(|revoked| revoked.contains(&serial));
+        state.inbounds.contains_key(&tag) && !revoked
+    }
+
+    /// The addresses of a key on an inbound.
+    pub fn addresses(&self, key: KeyId, tag: &str) -> Vec<IpAddr> {
+        let tag = InboundTag::new(tag).unwrap();
+        let state = self.state();
+        let Some((inbound, accounts)) = state.inbounds.get(&tag) else { return Vec::new() };
+        let slots = accounts.values().filter(|account| account.key == key).filter_map(|account| account.slot);
+        slots.flat_map(|slot| inbound.addresses.iter().flat_map(move |pool| pool.addresses(slot))).collect()
     }
 
     /// Whether a key has a connection open.
@@ -220,6 +244,12 @@ impl FakeServer {
 }
 
 impl State {
+    fn end_session(&mut self, key: KeyId) -> bool {
+        self.online.remove(&key);
+        let open = self.sessions.iter_mut().find(|session| session.key == key && !session.ended);
+        open.map(|session| session.ended = true).is_some()
+    }
+
     fn pass_in_session(&mut self, key: KeyId, traffic: Traffic) {
         match self.sessions.iter_mut().find(|session| session.key == key && !session.ended) {
             Some(session) => session.traffic = session.traffic.plus(traffic),
@@ -254,7 +284,7 @@ impl State {
         self.inbounds.insert(inbound.tag.clone(), (inbound.clone(), accounts));
     }
 
-    fn step(&mut self, change: &Change) -> Result<()> {
+    fn step(&mut self, change: &Change, counting: Counting) -> Result<()> {
         let no_inbound = |tag: &InboundTag| {
             Error::new(ErrorKind::NotFound, "fake.apply", "the server has no such inbound")
                 .with("inbound", tag)
@@ -266,7 +296,10 @@ impl State {
                 }
                 self.put(inbound, accounts);
             }
-            Change::RemoveInbound(tag) => drop(self.inbounds.remove(tag)),
+            Change::RemoveInbound(tag) => {
+                self.inbounds.remove(tag);
+                self.revoked.remove(tag);
+            }
             Change::PutAccount(inbound, account) => {
                 if self.faults.contains(&Fault::Refuse(account.key)) {
                     return Err(Error::new(ErrorKind::Rejected, "fake.apply", "told to refuse")
@@ -279,17 +312,46 @@ impl State {
                         "the credential is of another protocol",
                     ));
                 }
-                let (_, accounts) =
+                let (held, accounts) =
                     self.inbounds.get_mut(&inbound.tag).ok_or_else(|| no_inbound(&inbound.tag))?;
+                fits(held, accounts, account)?;
                 accounts.insert((account.key, account.device.clone()), account.clone());
             }
             Change::RemoveAccount(tag, key, device) => {
-                if let Some((_, accounts)) = self.inbounds.get_mut(tag) {
-                    accounts.remove(&(*key, device.clone()));
+                let removed = self
+                    .inbounds
+                    .get_mut(tag)
+                    .and_then(|(_, accounts)| accounts.remove(&(*key, device.clone())));
+                if removed.is_some() && counting == Counting::Peers {
+                    self.end_session(*key);
                 }
+            }
+            Change::Revoke(tag, revocation) => {
+                if !self.inbounds.contains_key(tag) {
+                    return Err(no_inbound(tag));
+                }
+                self.revoked.entry(tag.clone()).or_default().insert(revocation.certificate.serial);
             }
         }
         Ok(())
+    }
+}
+
+/// Refuses an account that lacks what its inbound asks for, or whose address another one has.
+fn fits(inbound: &Inbound, accounts: &Accounts, account: &Account) -> Result<()> {
+    let refused =
+        |message: &str| Err(Error::new(ErrorKind::Rejected, "fake.apply", message).with("key", account.key));
+    if inbound.certificate_lifetime.is_some() && account.certificate.is_none() {
+        return refused("the account has no certificate");
+    }
+    let Some(pool) = &inbound.addresses else { return Ok(()) };
+    let Some(slot) = account.slot.filter(|slot| *slot < pool.capacity()) else {
+        return refused("the account has no address of the inbound");
+    };
+    let other = |held: &Account| (held.key, &held.device) != (account.key, &account.device);
+    match accounts.values().any(|held| held.slot == Some(slot) && other(held)) {
+        true => refused("another account has this address"),
+        false => Ok(()),
     }
 }
 
@@ -326,7 +388,8 @@ impl ServerRules for FakeRules {
     }
 
     fn account_fingerprint(&self, _inbound: &Inbound, account: &Account) -> Fingerprint {
-        Fingerprint::of([account.secret.expose()])
+        let serial = account.certificate.map(|certificate| certificate.serial);
+        Fingerprint::of([account.secret.expose(), format!("{:?} {serial:?}", account.slot)])
     }
 
     fn inbound_fingerprint(&self, inbound: &Inbound) -> Fingerprint {
@@ -367,8 +430,8 @@ impl ProtocolBackend for FakeServer {
         capabilities
     }
 
-    async fn issue(&self, protocol: CredentialKind, _device: &DeviceName) -> Result<CredentialSecret> {
-        Ok(CredentialSecret::generate(protocol))
+    async fn issue(&self, request: &CredentialRequest) -> Result<CredentialSecret> {
+        Ok(CredentialSecret::generate(request.protocol))
     }
 
     async fn start(&self, desired: Arc<dyn Desired>) -> Result<()> {
@@ -388,7 +451,7 @@ impl ProtocolBackend for FakeServer {
     async fn apply(&self, changes: &[Change]) -> Result<Vec<Result<()>>> {
         self.heard().await;
         let mut state = self.answer("fake.apply")?;
-        let outcomes = changes.iter().map(|change| state.step(change)).collect();
+        let outcomes = changes.iter().map(|change| state.step(change, self.counting)).collect();
         if state.faults.contains(&Fault::AnswerLost) {
             return Err(Error::new(ErrorKind::Unavailable, "fake.apply", "told to lose the answer"));
         }
@@ -405,7 +468,8 @@ impl ProtocolBackend for FakeServer {
                 .map(|(id, a)| (id.clone(), FakeRules.account_fingerprint(inbound, a)))
                 .collect();
             let fingerprint = Some(FakeRules.inbound_fingerprint(inbound));
-            observed.inbounds.insert(tag.clone(), ObservedInbound { fingerprint, accounts });
+            let revoked = state.revoked.get(tag).cloned().unwrap_or_default();
+            observed.inbounds.insert(tag.clone(), ObservedInbound { fingerprint, accounts, revoked });
         }
         Ok(observed)
     }

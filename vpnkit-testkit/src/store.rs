@@ -1,10 +1,18 @@
 //! The suite of stores.
 
+mod bound_credentials;
+
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use bound_credentials::{
+    a_bound_secret_is_unique, a_certificate_is_revoked_when_it_goes, a_pool_that_is_full_gives_no_address,
+    an_address_is_given_with_the_credential, an_address_may_be_asked_for,
+    concurrent_keys_get_different_addresses, credentials_go_with_their_inbound,
+    serial_numbers_are_never_given_twice,
+};
 use vpnkit_core::accounting::Moved;
 use vpnkit_core::backend::Fingerprint;
 use vpnkit_core::model::{
@@ -60,6 +68,14 @@ crate::suite!($ store_conformance, store, "Tests that the stores of an `async fn
     pruned_events_expire_their_cursors,
     event_signal_wakes,
     a_closed_store_says_so,
+    an_address_is_given_with_the_credential,
+    a_pool_that_is_full_gives_no_address,
+    an_address_may_be_asked_for,
+    concurrent_keys_get_different_addresses,
+    credentials_go_with_their_inbound,
+    serial_numbers_are_never_given_twice,
+    a_certificate_is_revoked_when_it_goes,
+    a_bound_secret_is_unique,
 ]);
 
 const START: &str = "2026-03-01T10:20:30Z";
@@ -165,7 +181,7 @@ pub async fn uids_and_secrets_are_unique(s: Subject) {
     let mut bytes = *uuid.as_bytes();
     bytes[7] ^= 1;
     let alike = CredentialSecret::Vless(uuid::Uuid::from_bytes(bytes));
-    let alike = Credential { device: secret.device.clone(), secret: alike };
+    let alike = Credential::new(secret.device.clone(), alike);
     assert_eq!(commit(&s, vec![create(with(&alike))]).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
     let KeyOp::Create(mut twin) = create(CreateKey::default()) else { panic!("a create") };
     twin.uid = first.uid;

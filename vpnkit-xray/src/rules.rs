@@ -56,6 +56,12 @@ pub(crate) fn check(inbound: &Inbound) -> Result<()> {
     if inbound.tag.as_str() == crate::server_config::API_TAG {
         return fault("tag", "is used by vpnkit itself");
     }
+    if inbound.addresses.is_some() {
+        return fault("addresses", "Xray gives its clients no addresses");
+    }
+    if inbound.certificate_lifetime.is_some() {
+        return fault("certificate_lifetime", "Xray asks its clients for no certificates");
+    }
     match &inbound.transport {
         Transport::WebSocket { path, .. }
         | Transport::HttpUpgrade { path, .. }

@@ -26,6 +26,12 @@ impl Xray {
             Change::RemoveAccount(tag, key, device) => self.remove_account(tag, *key, device).await,
             Change::PutInbound(inbound, accounts) => self.put_inbound(inbound, accounts).await,
             Change::RemoveInbound(tag) => self.remove_inbound(tag).await,
+            Change::Revoke(tag, _) => Err(Error::new(
+                ErrorKind::Unsupported,
+                "xray.revoke",
+                "Xray asks its clients for no certificates",
+            )
+            .with("inbound", tag)),
         }
     }
 

@@ -12,12 +12,10 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vpnkit_core::backend::{
-    Capabilities, Change, Desired, Health, Observed, ObservedInbound, ProtocolBackend, ServerRules,
-    ServerState,
+    Capabilities, Change, CredentialRequest, Desired, Health, Observed, ObservedInbound, ProtocolBackend,
+    ServerRules, ServerState,
 };
-use vpnkit_core::model::{
-    CredentialKind, CredentialSecret, DeviceName, Inbound, InboundTag, KeyId, NodeId, ServerId,
-};
+use vpnkit_core::model::{CredentialSecret, Inbound, InboundTag, KeyId, NodeId, ServerId};
 use vpnkit_core::{Error, ErrorKind, Result};
 
 use crate::account::{self, parse_email};
@@ -158,8 +156,8 @@ impl ProtocolBackend for Xray {
         capabilities
     }
 
-    async fn issue(&self, protocol: CredentialKind, _device: &DeviceName) -> Result<CredentialSecret> {
-        Ok(CredentialSecret::generate(protocol))
+    async fn issue(&self, request: &CredentialRequest) -> Result<CredentialSecret> {
+        Ok(CredentialSecret::generate(request.protocol))
     }
 
     async fn start(&self, desired: Arc<dyn Desired>) -> Result<()> {
@@ -205,7 +203,7 @@ impl ProtocolBackend for Xray {
         let width = changes.iter().map(|change| match change {
             Change::PutAccount(inbound, _) => self.inner.loaded.get(&inbound.tag).map_or(1, |i| i.width()),
             Change::RemoveAccount(tag, ..) => self.inner.loaded.get(tag).map_or(1, |i| i.width()),
-            Change::PutInbound(..) | Change::RemoveInbound(_) => 1,
+            Change::PutInbound(..) | Change::RemoveInbound(_) | Change::Revoke(..) => 1,
         });
         let width = width.min().unwrap_or(1);
         let mut outcomes = Vec::with_capacity(changes.len());
@@ -248,7 +246,9 @@ impl ProtocolBackend for Xray {
                 .filter_map(|user| Some((parse_email(&user.email)?, account::fingerprint(user))))
                 .collect();
             let fingerprint = loaded.ours.map(|inbound| XrayRules.inbound_fingerprint(&inbound));
-            observed.inbounds.insert(tag, ObservedInbound { fingerprint, accounts });
+            observed
+                .inbounds
+                .insert(tag, ObservedInbound { fingerprint, accounts, ..ObservedInbound::default() });
         }
         Ok(observed)
     }

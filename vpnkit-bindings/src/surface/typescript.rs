@@ -90,7 +90,7 @@ fn union(surface: &Surface, record: &Record, variants: &[Variant]) -> String {
             let value = if is_class(&one.class) {
                 format!("read{}(json)", one.class)
             } else {
-                object(surface, &one.fields, Some(&one.tag), 6)
+                object(surface, record, &one.fields, Some(&one.tag), 6)
             };
             cases += &format!("    case \"{}\":\n      return {value};\n", one.tag);
         }
@@ -153,7 +153,7 @@ fn interface(
     text + "}\n"
 }
 
-/// A length that is returned is a number of seconds, and says so.
+/// A length that is only returned is a number of seconds, and says so; one that may be given again stays as it is given.
 fn field_name(field: &Field, given: bool) -> String {
     let name = camel(&field.name);
     if !given && *field.ty.present() == Type::Length { format!("{name}Seconds") } else { name }
@@ -183,7 +183,7 @@ pub(super) fn hint(surface: &Surface, ty: &Type, given: bool, made: bool) -> Str
         Type::Int => "number".to_owned(),
         Type::Text | Type::Path | Type::Ip | Type::Utf8 => "string".to_owned(),
         Type::Size => if given { "Size" } else { "number" }.to_owned(),
-        Type::Length => if given { "Length" } else { "number" }.to_owned(),
+        Type::Length => if made { "number" } else { "Length" }.to_owned(),
         Type::Time => "Date".to_owned(),
         Type::Base64 => "Buffer".to_owned(),
         Type::Headers => "RequestHeaders".to_owned(),
@@ -203,7 +203,7 @@ pub(super) fn hint(surface: &Surface, ty: &Type, given: bool, made: bool) -> Str
 fn read_record(surface: &Surface, record: &Record, fields: &[Field]) -> String {
     let name = &record.name;
     let ty = returned(record);
-    let object = object(surface, fields, None, 2);
+    let object = object(surface, record, fields, None, 2);
     format!("/** @internal */\nexport const read{name} = (json: Json): {ty} =>\n  Object.freeze({object});\n")
 }
 
@@ -216,12 +216,15 @@ pub(super) fn returned(record: &Record) -> String {
     if partial { format!("Required<{}>", record.name) } else { record.name.clone() }
 }
 
-fn object(surface: &Surface, fields: &[Field], tag: Option<&str>, indent: usize) -> String {
+fn object(surface: &Surface, record: &Record, fields: &[Field], tag: Option<&str>, indent: usize) -> String {
     let mut entries: Vec<String> = tag.into_iter().map(|tag| format!("type: \"{}\"", camel(tag))).collect();
     for field in fields {
         let json = format!("json.{}", field.name);
-        let given = *field.ty.present() != Type::Length;
-        entries.push(format!("{}: {}", field_name(field, given), read(surface, &field.ty, &json)));
+        let value = match field.ty.present() {
+            Type::Length if record.given => format!("{json} ?? null"),
+            _ => read(surface, &field.ty, &json),
+        };
+        entries.push(format!("{}: {value}", field_name(field, record.given)));
     }
     let hidden: Vec<String> = fields
         .iter()

@@ -1,7 +1,7 @@
 //! What goes between the engine and a server: what it should hold, steps towards that, what it holds. All of it has a stable
 //! JSON form, since the server may be on another machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Fingerprint;
 use crate::Timestamp;
-use crate::model::{CredentialSecret, Cursor, DeviceName, Inbound, InboundTag, KeyId};
+use crate::model::{
+    CertificateTerm, CredentialKind, CredentialSecret, Cursor, DeviceName, Inbound, InboundTag, KeyId,
+    Revocation,
+};
 
 /// One credential as it is installed on an inbound.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +24,12 @@ pub struct Account {
     pub device: DeviceName,
     /// The secret.
     pub secret: CredentialSecret,
+    /// Its number among the addresses of the inbound: [`crate::model::AddressPool::addresses`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<u32>,
+    /// The certificate that its client shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateTerm>,
     /// When its key ends: for servers that must end it without being told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
@@ -33,7 +42,7 @@ impl Account {
     /// Makes an account without an end.
     #[must_use]
     pub const fn of(key: KeyId, device: DeviceName, secret: CredentialSecret) -> Self {
-        Self { key, device, secret, expires_at: None, remaining: None }
+        Self { key, device, secret, slot: None, certificate: None, expires_at: None, remaining: None }
     }
 }
 
@@ -44,6 +53,30 @@ pub struct DesiredState {
     pub revision: Cursor,
     /// Inbounds, each with its accounts sorted by key and device.
     pub inbounds: Vec<(Arc<Inbound>, Vec<Account>)>,
+    /// Certificates of these inbounds that must be refused although they are signed and have not expired.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked: Vec<Revocation>,
+}
+
+/// What a new credential is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CredentialRequest {
+    /// The family of the secret.
+    pub protocol: CredentialKind,
+    /// The device that will use it.
+    pub device: DeviceName,
+    /// The only inbound that it is for, where it is for one.
+    pub inbound: Option<Arc<Inbound>>,
+    /// What a new certificate must say, where the inbound's clients show one.
+    pub certificate: Option<CertificateTerm>,
+}
+
+impl CredentialRequest {
+    /// Asks for a credential for every inbound of its protocol.
+    #[must_use]
+    pub const fn of(protocol: CredentialKind, device: DeviceName) -> Self {
+        Self { protocol, device, inbound: None, certificate: None }
+    }
 }
 
 /// One step towards the desired state. Every step is idempotent.
@@ -58,6 +91,8 @@ pub enum Change {
     PutAccount(Arc<Inbound>, Account),
     /// Remove the account; removing what is not there is fine.
     RemoveAccount(InboundTag, KeyId, DeviceName),
+    /// Refuse a certificate of the inbound from now on, and end its connections.
+    Revoke(InboundTag, Revocation),
 }
 
 /// What a server holds on one inbound.
@@ -69,6 +104,9 @@ pub struct ObservedInbound {
     /// vpnkit's accounts. Accounts of others are left alone and not listed.
     #[serde(with = "pairs")]
     pub accounts: BTreeMap<(KeyId, DeviceName), Fingerprint>,
+    /// Serial numbers of the certificates that are refused.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub revoked: BTreeSet<u64>,
 }
 
 /// What a server really holds.

@@ -13,12 +13,14 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 pub use capabilities::Capabilities;
-pub use exchange::{Account, Change, DesiredState, Health, Observed, ObservedInbound, ServerState};
+pub use exchange::{
+    Account, Change, CredentialRequest, DesiredState, Health, Observed, ObservedInbound, ServerState,
+};
 pub use fingerprint::Fingerprint;
 pub use rules::ServerRules;
 
 use crate::Result;
-use crate::model::{CredentialKind, CredentialSecret, DeviceName, Inbound, KeyId, NodeId, ServerId};
+use crate::model::{CredentialSecret, Inbound, KeyId, NodeId, ServerId};
 
 /// Where a backend asks for what it should hold, at every (re)start of its server.
 #[async_trait]
@@ -46,8 +48,8 @@ pub trait ProtocolBackend: Debug + Send + Sync {
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
 
-    /// New secret material.
-    async fn issue(&self, protocol: CredentialKind, device: &DeviceName) -> Result<CredentialSecret>;
+    /// Makes new secret material; a certificate says what the request asks for.
+    async fn issue(&self, request: &CredentialRequest) -> Result<CredentialSecret>;
 
     /// Starts the server or connects to it, and keeps doing so until [`Self::close`].
     ///

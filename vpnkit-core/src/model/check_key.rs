@@ -36,7 +36,7 @@ pub(super) fn check_devices(op: &'static str, limit: Option<u32>) -> Result<()> 
 
 pub(super) fn check_credentials(op: &'static str, credentials: &[Credential]) -> Result<()> {
     for (i, c) in credentials.iter().enumerate() {
-        if credentials.iter().skip(i + 1).any(|d| d.protocol() == c.protocol() && d.device == c.device) {
+        if credentials.iter().skip(i + 1).any(|d| d.place() == c.place()) {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
                 op,

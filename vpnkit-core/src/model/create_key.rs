@@ -208,7 +208,7 @@ impl NewKey {
             seen_at: None,
             replayed: false,
         };
-        key.credentials.sort_by(|a, b| (a.protocol(), &a.device).cmp(&(b.protocol(), &b.device)));
+        key.credentials.sort_by(|a, b| a.place().cmp(&b.place()));
         key.status = crate::lifecycle::judge(&key, now);
         key
     }

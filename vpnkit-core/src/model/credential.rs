@@ -11,6 +11,7 @@ use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
+use super::{CertificateTerm, Inbound, InboundId};
 use crate::{Error, Result, Secret};
 
 macro_rules! protocols {
@@ -228,7 +229,7 @@ impl CredentialSecret {
     }
 }
 
-/// One way of a key into one protocol from one device; unique by (key, protocol, device).
+/// One way of a key into one protocol from one device; unique by (key, protocol, device, inbound).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Credential {
     /// The device that uses it.
@@ -237,14 +238,33 @@ pub struct Credential {
     /// The secret itself.
     #[serde(flatten)]
     pub secret: CredentialSecret,
+    /// The inbound that it is for, `node/tag`; `None` is every inbound of its protocol that needs none of its own.
+    #[serde(default)]
+    pub inbound: Option<InboundId>,
+    /// Its number among the addresses of that inbound, from 0: [`super::AddressPool::addresses`]. The store gives it when the
+    /// credential is written.
+    #[serde(default)]
+    pub slot: Option<u32>,
+    /// Its certificate, where clients of that inbound show one.
+    #[serde(default)]
+    pub certificate: Option<CertificateTerm>,
 }
 
 impl Serialize for Credential {
     fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
-        let mut fields = s.serialize_struct("Credential", 3)?;
+        let mut fields = s.serialize_struct("Credential", 6)?;
         fields.serialize_field("protocol", self.protocol().code())?;
         fields.serialize_field("device", &self.device)?;
         fields.serialize_field("secret", Secret::shown(&self.secret.expose()))?;
+        if let Some(inbound) = &self.inbound {
+            fields.serialize_field("inbound", inbound)?;
+        }
+        if let Some(slot) = self.slot {
+            fields.serialize_field("slot", &slot)?;
+        }
+        if let Some(certificate) = &self.certificate {
+            fields.serialize_field("certificate", certificate)?;
+        }
         fields.end()
     }
 }
@@ -262,17 +282,66 @@ impl JsonSchema for Credential {
                 "protocol": generator.subschema_for::<CredentialKind>(),
                 "device": { "type": "string", "default": "default", "description": "The device that uses it." },
                 "secret": { "type": "string", "format": "secret", "description": "The secret itself." },
+                "inbound": described(generator.subschema_for::<Option<InboundId>>(),
+                    "The inbound that it is for, `node/tag`; `None` is every inbound of its protocol."),
+                "slot": described(generator.subschema_for::<Option<u32>>(),
+                    "Its number among the addresses of that inbound, from 0; given when it is written."),
+                "certificate": described(generator.subschema_for::<Option<CertificateTerm>>(),
+                    "Its certificate, where clients of that inbound show one."),
             },
             "required": ["protocol", "secret"],
         })
     }
 }
 
+fn described(mut schema: Schema, description: &str) -> Schema {
+    schema.insert("description".to_owned(), description.into());
+    schema.insert("default".to_owned(), serde_json::Value::Null);
+    schema
+}
+
 impl Credential {
+    /// A credential for every inbound of its protocol.
+    #[must_use]
+    pub const fn new(device: DeviceName, secret: CredentialSecret) -> Self {
+        Self { device, secret, inbound: None, slot: None, certificate: None }
+    }
+
     /// A new credential of the default device.
     #[must_use]
     pub fn generate(protocol: CredentialKind) -> Self {
-        Self { device: DeviceName::default(), secret: CredentialSecret::generate(protocol) }
+        Self::new(DeviceName::default(), CredentialSecret::generate(protocol))
+    }
+
+    /// Restricts it to one inbound.
+    #[must_use]
+    pub fn only_on(mut self, inbound: InboundId) -> Self {
+        self.inbound = Some(inbound);
+        self
+    }
+
+    /// Returns what it is unique by on its key.
+    #[must_use]
+    pub fn place(&self) -> (CredentialKind, &DeviceName, Option<&InboundId>) {
+        (self.protocol(), &self.device, self.inbound.as_ref())
+    }
+
+    /// Whether it is for this inbound.
+    #[must_use]
+    pub fn is_for(&self, inbound: &Inbound) -> bool {
+        self.protocol() == inbound.protocol.credential()
+            && match &self.inbound {
+                Some(id) => id.tag() == &inbound.tag && id.node() == &inbound.node,
+                None => !inbound.own_credentials(),
+            }
+    }
+
+    /// Whether it is for this inbound and has all that the inbound asks of it: an address, a certificate.
+    #[must_use]
+    pub fn opens(&self, inbound: &Inbound) -> bool {
+        self.is_for(inbound)
+            && (inbound.addresses.is_none() || self.slot.is_some())
+            && (inbound.certificate_lifetime.is_none() || self.certificate.is_some())
     }
 
     /// Which protocol it opens.

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CredentialKind, KeyId, NodeId, ServerId};
+use super::{AddressPool, CredentialKind, InboundId, KeyId, NodeId, ServerId};
 use crate::{Error, Result, Secret};
 
 /// The name of an inbound on its node: 1 to 64 of `A-Z a-z 0-9 . _ -`.
@@ -437,6 +438,13 @@ pub struct Inbound {
     /// Only this key is on it, and it goes with the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dedicated_to: Option<KeyId>,
+    /// The addresses inside the tunnel that its clients get, for protocols that carry packets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addresses: Option<AddressPool>,
+    /// How long the certificate of a client is valid, for protocols whose clients show one of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "super::span::optional")]
+    #[schemars(with = "Option<super::DurationText>")]
+    pub certificate_lifetime: Option<Duration>,
 }
 
 /// What a port belongs to.
@@ -467,6 +475,8 @@ impl Inbound {
             transport: Transport::Tcp,
             security: Security::None,
             dedicated_to: None,
+            addresses: None,
+            certificate_lifetime: None,
         }
     }
 
@@ -504,6 +514,32 @@ impl Inbound {
     pub fn dedicated_to(mut self, key: KeyId) -> Self {
         self.dedicated_to = Some(key);
         self
+    }
+
+    /// Gives its clients addresses of a pool.
+    #[must_use]
+    pub const fn addresses(mut self, pool: AddressPool) -> Self {
+        self.addresses = Some(pool);
+        self
+    }
+
+    /// Gives its clients certificates that are valid for so long.
+    #[must_use]
+    pub const fn certificate_lifetime(mut self, lifetime: Duration) -> Self {
+        self.certificate_lifetime = Some(lifetime);
+        self
+    }
+
+    /// Returns its name among the inbounds of all nodes.
+    #[must_use]
+    pub fn id(&self) -> InboundId {
+        InboundId::new(self.node.clone(), self.tag.clone())
+    }
+
+    /// Whether a credential is for this inbound alone, since it comes with an address or a certificate.
+    #[must_use]
+    pub const fn own_credentials(&self) -> bool {
+        self.addresses.is_some() || self.certificate_lifetime.is_some()
     }
 
     /// Whether a server runs it.

@@ -1,5 +1,8 @@
 //! Plain data: what the product's words mean.
 
+mod address_pool;
+mod address_range;
+mod certificate;
 mod check_key;
 mod client_device;
 mod create_key;
@@ -10,6 +13,7 @@ mod event;
 mod host;
 mod id;
 mod inbound;
+mod inbound_id;
 mod key;
 mod name;
 mod page;
@@ -20,10 +24,13 @@ mod size;
 mod span;
 mod usage;
 
+pub use address_pool::AddressPool;
+pub use address_range::AddressRange;
+pub use certificate::{CertificateTerm, Revocation};
 pub use client_device::ClientDevice;
 pub use create_key::{CreateKey, NewKey};
 pub use credential::{Credential, CredentialKind, CredentialSecret, DeviceName};
-pub use egress::{AddressRange, Destination, DestinationHost, Egress};
+pub use egress::{Destination, DestinationHost, Egress};
 pub use endpoint::{ClientSecurity, Endpoint, EndpointRecord, Proxy, WireGuardPeer};
 pub use event::{Cursor, Event, EventBatch, EventKind, EventRecord, EventSubject, NewEvent};
 pub use host::{Bounds, Fragment, Host, HostSecurity, Noise};
@@ -32,6 +39,7 @@ pub use inbound::{
     Inbound, InboundTag, Network, Protocol, Reality, Security, ShadowsocksMethod, ShortId, Tls, Transport,
     XhttpMode,
 };
+pub use inbound_id::InboundId;
 pub use key::{InboundSelection, Key, KeyStatus, Traffic};
 pub use name::KeyName;
 pub use page::{Direction, Page, PageToken, Place};
@@ -69,6 +77,7 @@ identity_schema! {
     KeyName: "string" "key-name",
     NodeId: "string" "node",
     ServerId: "string" "server",
+    InboundId: "string" "inbound-id",
     InboundTag: "string" "inbound-tag",
     ShortId: "string" "short-id",
     DeviceName: "string" "device",

@@ -122,7 +122,7 @@ pub struct KeyPatch {
     pub reset_usage: bool,
     /// Makes every token and URL of its subscription that was given out worthless.
     pub revoke_links: bool,
-    /// Replaces the credentials of the same protocol and device, adds the others.
+    /// Replaces the credentials of the same protocol, device and inbound, adds the others.
     pub credentials: Vec<Credential>,
 }
 
@@ -209,12 +209,12 @@ impl KeyPatch {
             key.link_revision = key.link_revision.wrapping_add(1) & Key::REVISION_MAX;
         }
         for new in &self.credentials {
-            let same = |c: &&mut Credential| c.protocol() == new.protocol() && c.device == new.device;
-            match key.credentials.iter_mut().find(same) {
-                Some(old) if old == new => {}
+            match key.credentials.iter_mut().find(|c| c.place() == new.place()) {
                 Some(old) => {
-                    *old = new.clone();
-                    changed = true;
+                    // Its address stays with the device.
+                    let new = Credential { slot: new.slot.or(old.slot), ..new.clone() };
+                    changed |= *old != new;
+                    *old = new;
                 }
                 None => {
                     key.credentials.push(new.clone());
@@ -222,7 +222,7 @@ impl KeyPatch {
                 }
             }
         }
-        key.credentials.sort_by(|a, b| (a.protocol(), &a.device).cmp(&(b.protocol(), &b.device)));
+        key.credentials.sort_by(|a, b| a.place().cmp(&b.place()));
         let before = key.status;
         match self.enabled {
             Some(false) => key.status = KeyStatus::Disabled,

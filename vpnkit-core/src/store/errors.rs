@@ -1,6 +1,6 @@
 //! The errors that every store answers in the same words.
 
-use crate::model::{CredentialKind, Cursor, InboundTag, KeyId};
+use crate::model::{CredentialKind, Cursor, InboundId, InboundTag, KeyId};
 use crate::{Error, ErrorKind};
 
 /// The operation that errors of a commit name.
@@ -85,6 +85,59 @@ pub fn secret_taken(protocol: CredentialKind) -> Error {
         .with("field", "credentials")
         .with("protocol", protocol)
         .hint("two keys with one secret lock each other out")
+}
+
+/// Returns `NotFound`: a credential is for an inbound that there is not.
+#[must_use]
+pub fn no_inbound_of_credential(inbound: &InboundId) -> Error {
+    Error::new(ErrorKind::NotFound, COMMIT, "the credential is for an inbound that does not exist")
+        .with("field", "credentials")
+        .with("inbound", inbound)
+}
+
+/// Returns `LimitReached`: every address of the inbound is taken.
+#[must_use]
+pub fn addresses_taken(inbound: &InboundId, capacity: u32) -> Error {
+    Error::new(ErrorKind::LimitReached, COMMIT, "every address of the inbound is taken")
+        .with("inbound", inbound)
+        .with("addresses", capacity)
+        .hint("give the inbound a larger network: those that have an address keep their place in it")
+}
+
+/// Returns `LimitReached`: the networks of the inbound hold fewer addresses than were given.
+#[must_use]
+pub fn addresses_too_few(inbound: &InboundId, capacity: u32, needed: u64) -> Error {
+    Error::new(ErrorKind::LimitReached, COMMIT, "more addresses were given than these networks hold")
+        .with("field", "addresses")
+        .with("inbound", inbound)
+        .with("addresses", capacity)
+        .with("needed", needed)
+}
+
+/// Returns `AlreadyExists`: another credential has this address of the inbound.
+#[must_use]
+pub fn address_taken(inbound: &InboundId, slot: u32) -> Error {
+    Error::new(ErrorKind::AlreadyExists, COMMIT, "another credential has this address")
+        .with("field", "credentials")
+        .with("inbound", inbound)
+        .with("slot", slot)
+}
+
+/// Returns `InvalidInput`: the inbound has no such address.
+#[must_use]
+pub fn no_address(inbound: &InboundId, slot: u32) -> Error {
+    Error::invalid(COMMIT, "credentials", "the inbound has no such address")
+        .with("inbound", inbound)
+        .with("slot", slot)
+}
+
+/// Returns `AlreadyExists`: the inbound has another certificate with this serial number, or had one.
+#[must_use]
+pub fn serial_taken(inbound: &InboundId, serial: u64) -> Error {
+    Error::new(ErrorKind::AlreadyExists, COMMIT, "another certificate has this serial number")
+        .with("field", "credentials")
+        .with("inbound", inbound)
+        .with("serial", serial)
 }
 
 /// Returns `AlreadyExists`: another inbound of the node has the port.

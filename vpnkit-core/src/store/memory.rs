@@ -1,6 +1,6 @@
 //! The store in memory: the reference implementation, for tests and for what may be forgotten.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -15,8 +15,9 @@ use crate::accounting::{Baseline, Moved};
 use crate::backend::Fingerprint;
 use crate::model::{
     ClientDevice, Credential, CredentialKind, Cursor, Event, EventBatch, EventKind, EventSubject, Inbound,
-    InboundTag, Key, KeyCounts, KeyId, KeyName, KeyQuery, KeyRef, KeyStatus, NewEvent, NewKey, NodeId, Page,
-    Place, Record, RecordQuery, ServerId, Traffic, UsagePoint, UsageQuery, UsageStep,
+    InboundId, InboundTag, Key, KeyCounts, KeyId, KeyName, KeyQuery, KeyRef, KeyStatus, NewEvent, NewKey,
+    NodeId, Page, Place, Record, RecordQuery, Revocation, ServerId, Traffic, UsagePoint, UsageQuery,
+    UsageStep,
 };
 use crate::traffic::{Counter, Series};
 use crate::{Result, Timestamp, lifecycle};
@@ -39,6 +40,8 @@ struct State {
     baselines: HashMap<ServerId, Baseline>,
     records: BTreeMap<(String, String), Record>,
     revision: u64,
+    serials: BTreeMap<InboundId, u64>,
+    revocations: BTreeMap<(InboundId, u64), Revocation>,
     devices: BTreeMap<(KeyId, String), ClientDevice>,
     hours: BTreeMap<(Timestamp, NodeId, KeyId), Traffic>,
     events: VecDeque<Event>,
@@ -93,10 +96,14 @@ impl State {
             StoreOp::Key(op) => self.key_step(op, at, receipt),
             StoreOp::Inbound(InboundOp::Put(inbound)) => self.put_inbound(*inbound, at),
             StoreOp::Inbound(InboundOp::Remove(node, tag)) => {
-                let removed = self.inbounds.remove(&(node, tag.clone()));
-                removed.ok_or_else(|| errors::no_inbound(&tag))?;
-                self.revision += 1;
-                self.inbound_event(EventKind::InboundRemoved, &tag, at);
+                self.remove_inbound(InboundId::new(node, tag), at)
+            }
+            StoreOp::TakeSerials { inbound, count } => {
+                let newest = self.serials.entry(inbound).or_default();
+                for _ in 0..count {
+                    *newest += 1;
+                    receipt.made.push(Made::serial(*newest));
+                }
                 Ok(())
             }
             StoreOp::Record(op) => self.record_step(op, receipt),
@@ -122,7 +129,7 @@ impl State {
     fn key_step(&mut self, op: KeyOp, at: Timestamp, receipt: &mut Receipt) -> Result<()> {
         match op {
             KeyOp::Create(new) => {
-                let key = self.create(*new, at)?;
+                let key = self.create(*new, at, receipt)?;
                 receipt.made.push(Made::key(key.id));
                 receipt.keys.push(key);
             }
@@ -131,12 +138,12 @@ impl State {
                 let mut after = before.clone();
                 patch.apply(&mut after, at);
                 self.rename(&before, &after)?;
-                self.take_secrets(&before.credentials, &after)?;
+                self.put_credentials(&before.credentials, &mut after, at, receipt)?;
                 self.replace(&before, after.clone(), at, receipt);
                 receipt.made.push(Made::key(key));
                 receipt.keys.push(after);
             }
-            KeyOp::Delete { key, expected } => self.delete(key, expected, at)?,
+            KeyOp::Delete { key, expected } => self.delete(key, expected, at, receipt)?,
             KeyOp::RefreshStatus(id) => {
                 if let Some(before) = self.keys.get(&id).cloned() {
                     let mut after = before.clone();
@@ -156,7 +163,7 @@ impl State {
         }
     }
 
-    fn create(&mut self, new: NewKey, at: Timestamp) -> Result<Key> {
+    fn create(&mut self, new: NewKey, at: Timestamp, receipt: &mut Receipt) -> Result<Key> {
         if let Some(name) = &new.name
             && self.names.contains_key(&name.folded())
         {
@@ -166,8 +173,8 @@ impl State {
             return Err(errors::uid_taken());
         }
         self.newest_key += 1;
-        let key = new.into_key(KeyId(self.newest_key), at);
-        self.take_secrets(&[], &key)?;
+        let mut key = new.into_key(KeyId(self.newest_key), at);
+        self.put_credentials(&[], &mut key, at, receipt)?;
         if let Some(name) = &key.name {
             self.names.insert(name.folded(), key.id);
         }
@@ -199,6 +206,117 @@ impl State {
         Ok(())
     }
 
+    /// Gives new credentials what is theirs, and takes what belonged to those that they replace.
+    fn put_credentials(
+        &mut self,
+        before: &[Credential],
+        key: &mut Key,
+        at: Timestamp,
+        receipt: &mut Receipt,
+    ) -> Result<()> {
+        self.take_secrets(before, key)?;
+        for old in before.iter().filter(|old| !key.credentials.contains(old)) {
+            self.revoke(key.id, old, at, receipt);
+        }
+        for i in 0..key.credentials.len() {
+            let Some(new) = key.credentials.get(i).filter(|c| !before.contains(c)) else { continue };
+            let old = before.iter().find(|old| old.place() == new.place());
+            let slot = self.slot(new, old)?;
+            if let (Some(inbound), Some(certificate)) = (&new.inbound, &new.certificate) {
+                self.take_serial(inbound, certificate.serial, key.id, &key.credentials, i)?;
+            }
+            if let Some(new) = key.credentials.get_mut(i) {
+                new.slot = slot;
+            }
+        }
+        Ok(())
+    }
+
+    /// The address of a credential: the one that it asks for, or a free one.
+    fn slot(&self, new: &Credential, old: Option<&Credential>) -> Result<Option<u32>> {
+        let Some(id) = &new.inbound else { return Ok(None) };
+        let inbound = self
+            .inbounds
+            .get(&(id.node().clone(), id.tag().clone()))
+            .ok_or_else(|| errors::no_inbound_of_credential(id))?;
+        let Some(pool) = &inbound.addresses else { return Ok(None) };
+        let capacity = pool.capacity();
+        let mut taken: BTreeSet<u32> = self.slots(id).collect();
+        if let Some(slot) = old.and_then(|old| old.slot) {
+            taken.remove(&slot);
+        }
+        match new.slot {
+            Some(slot) if slot >= capacity => Err(errors::no_address(id, slot)),
+            Some(slot) if taken.contains(&slot) => Err(errors::address_taken(id, slot)),
+            Some(slot) => Ok(Some(slot)),
+            None => {
+                let next = taken.last().map_or(0, |last| last.saturating_add(1));
+                let free =
+                    if next < capacity { Some(next) } else { (0..capacity).find(|i| !taken.contains(i)) };
+                free.map(Some).ok_or_else(|| errors::addresses_taken(id, capacity))
+            }
+        }
+    }
+
+    fn bound<'a>(&'a self, inbound: &'a InboundId) -> impl Iterator<Item = (KeyId, &'a Credential)> {
+        let of = |key: &'a Key| key.credentials.iter().map(|credential| (key.id, credential));
+        self.keys.values().flat_map(of).filter(move |(_, c)| c.inbound.as_ref() == Some(inbound))
+    }
+
+    fn slots<'a>(&'a self, inbound: &'a InboundId) -> impl Iterator<Item = u32> + 'a {
+        self.bound(inbound).filter_map(|(_, credential)| credential.slot)
+    }
+
+    fn take_serial(
+        &self,
+        inbound: &InboundId,
+        serial: u64,
+        key: KeyId,
+        own: &[Credential],
+        index: usize,
+    ) -> Result<()> {
+        let same = |c: &Credential| {
+            c.inbound.as_ref() == Some(inbound) && c.certificate.is_some_and(|held| held.serial == serial)
+        };
+        let others = self.bound(inbound).any(|(owner, credential)| owner != key && same(credential));
+        let twice = own.iter().enumerate().any(|(i, credential)| i != index && same(credential));
+        if others || twice || self.revocations.contains_key(&(inbound.clone(), serial)) {
+            return Err(errors::serial_taken(inbound, serial));
+        }
+        Ok(())
+    }
+
+    fn revoke(&mut self, key: KeyId, credential: &Credential, at: Timestamp, receipt: &mut Receipt) {
+        let (Some(inbound), Some(certificate)) = (&credential.inbound, credential.certificate) else {
+            return;
+        };
+        let revocation = Revocation { inbound: inbound.clone(), key, certificate, revoked_at: at };
+        self.revocations.insert((inbound.clone(), certificate.serial), revocation.clone());
+        receipt.revoked.push(revocation);
+    }
+
+    fn remove_inbound(&mut self, id: InboundId, at: Timestamp) -> Result<()> {
+        let removed = self.inbounds.remove(&(id.node().clone(), id.tag().clone()));
+        removed.ok_or_else(|| errors::no_inbound(id.tag()))?;
+        self.revocations.retain(|(inbound, _), _| *inbound != id);
+        let mut freed = Vec::new();
+        for key in self.keys.values_mut() {
+            key.credentials.retain(|credential| {
+                let goes = credential.inbound.as_ref() == Some(&id);
+                if goes {
+                    freed.push((credential.protocol(), credential.secret.identity()));
+                }
+                !goes
+            });
+        }
+        for secret in freed {
+            self.secrets.remove(&secret);
+        }
+        self.revision += 1;
+        self.inbound_event(EventKind::InboundRemoved, id.tag(), at);
+        Ok(())
+    }
+
     /// Two keys with one secret would lock each other out on a server.
     fn take_secrets(&mut self, before: &[Credential], key: &Key) -> Result<()> {
         let place = |c: &Credential| (c.protocol(), c.secret.identity());
@@ -221,18 +339,21 @@ impl State {
         self.keys.insert(after.id, after);
     }
 
-    fn delete(&mut self, id: KeyId, expected: Option<u64>, at: Timestamp) -> Result<()> {
+    fn delete(
+        &mut self,
+        id: KeyId,
+        expected: Option<u64>,
+        at: Timestamp,
+        receipt: &mut Receipt,
+    ) -> Result<()> {
         let key = self.key(id, expected)?.clone();
-        let own: Vec<_> = self
-            .inbounds
-            .iter()
-            .filter(|(_, i)| i.dedicated_to == Some(id))
-            .map(|(place, _)| place.clone())
-            .collect();
-        for place in own {
-            self.revision += 1;
-            self.inbounds.remove(&place);
-            self.inbound_event(EventKind::InboundRemoved, &place.1, at);
+        for credential in &key.credentials {
+            self.revoke(id, credential, at, receipt);
+        }
+        let own: Vec<InboundId> =
+            self.inbounds.values().filter(|i| i.dedicated_to == Some(id)).map(Inbound::id).collect();
+        for inbound in own {
+            self.remove_inbound(inbound, at)?;
         }
         self.keys.remove(&id);
         self.uids.remove(&key.uid);
@@ -259,6 +380,13 @@ impl State {
             self.inbounds.values().find(|other| other.tag != inbound.tag && other.collides_with(&inbound));
         if let Some(other) = taken {
             return Err(errors::port_taken(inbound.port, other.tag.as_str()));
+        }
+        if let Some(pool) = &inbound.addresses {
+            let id = inbound.id();
+            let needed = self.slots(&id).max().map_or(0, |last| u64::from(last) + 1);
+            if needed > u64::from(pool.capacity()) {
+                return Err(errors::addresses_too_few(&id, pool.capacity(), needed));
+            }
         }
         let place = (inbound.node.clone(), inbound.tag.clone());
         if self.inbounds.get(&place) != Some(&inbound) {
@@ -460,6 +588,12 @@ impl KeyStore for MemoryStore {
         Ok(self.state("store.revision")?.revision)
     }
 
+    async fn revocations(&self, inbound: &InboundId, now: Timestamp) -> Result<Vec<Revocation>> {
+        let state = self.state("store.revocations")?;
+        let kept = |one: &&Revocation| one.inbound == *inbound && one.certificate.expires_at > now;
+        Ok(state.revocations.values().filter(kept).cloned().collect())
+    }
+
     async fn devices(&self, key: KeyId) -> Result<Vec<ClientDevice>> {
         let state = self.state("store.devices")?;
         let mut devices: Vec<ClientDevice> =
@@ -522,6 +656,7 @@ impl KeyStore for MemoryStore {
             state.pruned = cursor;
         }
         state.requests.retain(|_, (at, ..)| *at >= before);
+        state.revocations.retain(|_, one| one.certificate.expires_at >= before);
         Ok(gone)
     }
 

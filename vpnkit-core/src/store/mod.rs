@@ -17,8 +17,8 @@ pub use txn::{
 
 use crate::accounting::Baseline;
 use crate::model::{
-    ClientDevice, Cursor, EventBatch, Inbound, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record,
-    RecordQuery, ServerId, UsagePoint, UsageQuery,
+    ClientDevice, Cursor, EventBatch, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page,
+    Record, RecordQuery, Revocation, ServerId, UsagePoint, UsageQuery,
 };
 use crate::{Result, Timestamp};
 
@@ -62,6 +62,9 @@ pub trait KeyStore: Debug + Send + Sync {
     /// the same, what was read of them is still true.
     async fn revision(&self) -> Result<u64>;
 
+    /// The certificates of an inbound that are refused although they have not expired at `now`, by serial number.
+    async fn revocations(&self, inbound: &InboundId, now: Timestamp) -> Result<Vec<Revocation>>;
+
     /// The devices of a key, the one that came first first.
     async fn devices(&self, key: KeyId) -> Result<Vec<ClientDevice>>;
 
@@ -80,7 +83,8 @@ pub trait KeyStore: Debug + Send + Sync {
     /// Wakes when this process has committed events. Other processes' events are found by asking.
     fn event_signal(&self) -> watch::Receiver<Cursor>;
 
-    /// Forgets events and request ids older than `before`; returns how many events.
+    /// Forgets events and request ids older than `before`, and revocations of certificates that expired before; returns how
+    /// many events.
     async fn prune(&self, before: Timestamp) -> Result<usize>;
 
     /// Returns when every file is released. Later calls fail with [`crate::ErrorKind::Closed`].

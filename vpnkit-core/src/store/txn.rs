@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::accounting::Moved;
 use crate::backend::Fingerprint;
 use crate::model::{
-    ClientDevice, Cursor, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyStatus, NewEvent, NewKey, NodeId,
-    ServerId,
+    ClientDevice, Cursor, Inbound, InboundId, InboundTag, Key, KeyId, KeyPatch, KeyStatus, NewEvent, NewKey,
+    NodeId, Revocation, ServerId,
 };
 use crate::traffic::{Epoch, Series};
 use crate::{Secret, Timestamp};
@@ -28,6 +28,13 @@ pub enum StoreOp {
     Device(DeviceOp),
     /// Store a reading with all that follows from it.
     Traffic(Box<TrafficBatch>),
+    /// Take serial numbers of an inbound's certificates: they are in [`Receipt::made`] and never taken again.
+    TakeSerials {
+        /// The inbound.
+        inbound: InboundId,
+        /// How many.
+        count: u32,
+    },
     /// Add an event that is not a consequence of another step.
     Emit(NewEvent),
 }
@@ -36,9 +43,11 @@ pub enum StoreOp {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum KeyOp {
-    /// Add a key. `AlreadyExists` when its name or UUID is taken.
+    /// Add a key. `AlreadyExists` when its name or UUID, a secret or a serial number is taken. A credential that is for one
+    /// inbound gets its address: `NotFound` without that inbound, `LimitReached` when all its addresses are taken.
     Create(Box<NewKey>),
-    /// Change a key. `NotFound`, or `Conflict` when `expected` is not its version.
+    /// Change a key. `NotFound`, or `Conflict` when `expected` is not its version; credentials as with [`Self::Create`]. The
+    /// certificate of a credential that is replaced is revoked.
     Patch {
         /// Which key.
         key: KeyId,
@@ -47,7 +56,7 @@ pub enum KeyOp {
         /// What to change.
         patch: Box<KeyPatch>,
     },
-    /// Delete a key with all that belongs to it. `NotFound`, or `Conflict`.
+    /// Delete a key with all that belongs to it; its certificates are revoked. `NotFound`, or `Conflict`.
     Delete {
         /// Which key.
         key: KeyId,
@@ -62,10 +71,10 @@ pub enum KeyOp {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum InboundOp {
-    /// Add an inbound, or replace the one of its node and tag. `AlreadyExists` when it collides with another one:
-    /// [`Inbound::collides_with`].
+    /// Add an inbound, or replace the one of its node and tag. `AlreadyExists` when it collides with another one
+    /// ([`Inbound::collides_with`]), `LimitReached` when its addresses are fewer than those that were given.
     Put(Box<Inbound>),
-    /// Remove an inbound. `NotFound`.
+    /// Remove an inbound with the credentials and revocations that are for it. `NotFound`.
     Remove(NodeId, InboundTag),
 }
 
@@ -214,6 +223,20 @@ pub struct Made {
 impl Made {
     /// The kind of keys.
     pub const KEY: &'static str = "key";
+    /// The kind of serial numbers.
+    pub const SERIAL: &'static str = "serial";
+
+    /// Names a serial number.
+    #[must_use]
+    pub fn serial(number: u64) -> Self {
+        Self { kind: Self::SERIAL.to_owned(), id: number.to_string() }
+    }
+
+    /// Returns the serial number that was taken; `None` when it is something else.
+    #[must_use]
+    pub fn as_serial(&self) -> Option<u64> {
+        (self.kind == Self::SERIAL).then(|| self.id.parse().ok()).flatten()
+    }
 
     /// Names a key.
     #[must_use]
@@ -233,10 +256,13 @@ impl Made {
 pub struct Receipt {
     /// The key of every [`KeyOp::Create`] and [`KeyOp::Patch`], in the order of the steps, as it stands after the batch.
     pub keys: Vec<Key>,
-    /// Every key that was created or changed and every record that was put, in the order of the steps.
+    /// Every key that was created or changed, every record that was put and every serial number that was taken, in the
+    /// order of the steps.
     pub made: Vec<Made>,
     /// Every change of status, `Create` aside.
     pub transitions: Vec<Transition>,
+    /// Every certificate that was revoked.
+    pub revoked: Vec<Revocation>,
     /// The newest event of the batch; the batch before it when it made none.
     pub cursor: Cursor,
     /// The batch had been carried out before for this request; nothing was done now. Keys that were deleted since are

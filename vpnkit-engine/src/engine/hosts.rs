@@ -139,9 +139,7 @@ impl Shared {
             let hosts = own.map_or(default.as_slice(), Vec::as_slice);
             for (place, host) in hosts.iter().enumerate().filter(|(_, host)| !host.disabled) {
                 let host = ResolvedHost::of(host, place, &variables, seed);
-                let fitting =
-                    |c: &&vpnkit_core::model::Credential| c.protocol() == inbound.protocol.credential();
-                for credential in key.credentials.iter().filter(fitting) {
+                for credential in key.credentials.iter().filter(|credential| credential.opens(inbound)) {
                     match rules.endpoint(key.id, credential, inbound, &host) {
                         Ok(endpoint) => endpoints.push(endpoint),
                         Err(e) => {

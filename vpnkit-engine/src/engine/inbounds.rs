@@ -1,6 +1,5 @@
 //! Inbounds.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use vpnkit_macros::operations;
@@ -8,8 +7,8 @@ use vpnkit_macros::operations;
 use super::server::Server;
 use super::subscription_cache::hosts_place;
 use super::{Engine, Shared};
-use vpnkit_core::model::{Credential, Inbound, InboundTag, KeyPatch, KeyQuery, NodeId};
-use vpnkit_core::store::{InboundOp, KeyOp, RecordOp, StoreOp, StoreTxn};
+use vpnkit_core::model::{Inbound, InboundTag, NodeId};
+use vpnkit_core::store::{InboundOp, RecordOp, StoreOp, StoreTxn};
 use vpnkit_core::{Error, ErrorKind, Result};
 
 /// Adds, changes and removes inbounds.
@@ -24,7 +23,8 @@ impl Inbounds {
     /// Keys that lack a credential for it get one.
     ///
     /// Errors: `InvalidInput` for what the server program does not allow; `AlreadyExists` when another inbound has
-    /// the port; `PortInUse` and `Rejected` when the server refuses it, and then nothing of it is left. When the server
+    /// the port; `LimitReached` when it has fewer addresses than keys need; `PortInUse` and `Rejected` when the server
+    /// refuses it, and then nothing of it is left. When the server
     /// does not answer, the inbound is committed and comes with the next reconcile.
     #[operation(change)]
     pub async fn ensure(&self, #[arg(record)] inbound: Inbound) -> Result<Inbound> {
@@ -37,6 +37,9 @@ impl Inbounds {
         let shared = self.shared(OP)?;
         if inbound.port == 0 {
             return Err(Error::invalid(OP, "port", "must be 1 to 65535"));
+        }
+        if let Some(pool) = &inbound.addresses {
+            pool.check().map_err(|e| e.during(OP))?;
         }
         shared.reload_inbounds().await?;
         let before =
@@ -58,22 +61,24 @@ impl Inbounds {
         let applied = server.queue.inbound(inbound.tag.clone());
         match tokio::time::timeout(shared.options.apply_wait.max(APPLY), applied).await {
             Ok(Ok(Err(e))) if matches!(e.kind(), ErrorKind::PortInUse | ErrorKind::Rejected) => {
-                if let Err(undo) = shared.undo(OP, &inbound, before.as_deref()).await {
-                    tracing::warn!(inbound = %inbound.tag, error = %undo, "a refused inbound could not be undone");
-                }
-                drop(server.queue.inbound(inbound.tag.clone()));
-                if let Some(before) = before.as_deref() {
-                    shared.apply_inbound(before).await;
-                }
+                shared.take_back(OP, &inbound, before.as_deref(), &server).await;
                 Err(e.during(OP))
             }
-            _ => {
-                // Only now: keys get nothing for an inbound that is refused.
-                if shared.give_credentials(&inbound).await? {
-                    shared.apply_inbound(&inbound).await;
+            // Only now: keys get nothing for an inbound that is refused.
+            _ => match shared.give_credentials(&inbound).await {
+                Ok(given) => {
+                    if given {
+                        shared.apply_inbound(&inbound).await;
+                    }
+                    Ok(inbound)
                 }
-                Ok(inbound)
-            }
+                // It has fewer addresses than there are keys.
+                Err(e) if e.kind() == ErrorKind::LimitReached => {
+                    shared.take_back(OP, &inbound, before.as_deref(), &server).await;
+                    Err(e.during(OP))
+                }
+                Err(e) => Err(e.during(OP)),
+            },
         }
     }
 
@@ -201,6 +206,24 @@ impl Shared {
         }
     }
 
+    /// Undoes an inbound that cannot be, in the store and on its server.
+    async fn take_back(
+        &self,
+        op: &'static str,
+        refused: &Inbound,
+        before: Option<&Inbound>,
+        server: &Server,
+    ) {
+        if let Err(undo) = self.undo(op, refused, before).await {
+            tracing::warn!(inbound = %refused.tag, error = %undo, "a refused inbound could not be undone");
+        }
+        let applied = server.queue.inbound(refused.tag.clone());
+        let _ = tokio::time::timeout(self.options.apply_wait, applied).await;
+        if let Some(before) = before {
+            self.apply_inbound(before).await;
+        }
+    }
+
     /// Gives the store what it had before a refused inbound, unless somebody has changed it since.
     async fn undo(&self, op: &'static str, refused: &Inbound, before: Option<&Inbound>) -> Result<()> {
         self.reload_inbounds().await?;
@@ -218,42 +241,5 @@ impl Shared {
     async fn commit(&self, op: &'static str, step: InboundOp) -> Result<()> {
         let txn = StoreTxn::new(self.clock.now(), vec![step]);
         self.store.commit(txn).await.map(drop).map_err(|e| e.during(op))
-    }
-
-    /// Gives every key on the inbound that has no credential of its protocol one, a page at a time; returns whether there
-    /// was one.
-    async fn give_credentials(&self, inbound: &Inbound) -> Result<bool> {
-        let mut given = false;
-        let protocol = inbound.protocol.credential();
-        let mut query = KeyQuery { limit: 1_000, ..KeyQuery::default() };
-        loop {
-            let page = self.store.find(&query).await?;
-            let mut ops = Vec::new();
-            for key in page.keys.iter().filter(|key| inbound.serves(key.id, &key.inbounds)) {
-                let has: BTreeSet<_> = key.credentials.iter().map(Credential::protocol).collect();
-                if !has.contains(&protocol) {
-                    let credential =
-                        Credential { device: Default::default(), secret: self.issue(protocol).await? };
-                    let patch = KeyPatch { credentials: vec![credential], ..KeyPatch::default() };
-                    ops.push(KeyOp::Patch {
-                        key: key.id,
-                        expected: Some(key.version),
-                        patch: Box::new(patch),
-                    });
-                }
-            }
-            if !ops.is_empty() {
-                match self.store.commit(StoreTxn::new(self.clock.now(), ops)).await {
-                    // A key of this page was changed or deleted meanwhile: look at the page again.
-                    Err(e) if matches!(e.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => continue,
-                    outcome => drop(outcome?),
-                }
-                given = true;
-            }
-            match page.next {
-                Some(next) => query.page = Some(next),
-                None => return Ok(given),
-            }
-        }
     }
 }

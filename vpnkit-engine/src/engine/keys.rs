@@ -1,8 +1,6 @@
 //! Keys.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use vpnkit_macros::operations;
 
@@ -10,15 +8,9 @@ use super::inbounds::forget_hosts;
 use super::server::Server;
 use super::{Engine, Placement, Shared};
 use vpnkit_core::backend::Fingerprint;
-use vpnkit_core::model::{
-    CreateKey, Credential, CredentialKind, CredentialSecret, Endpoint, Inbound, InboundSelection, Key,
-    KeyCounts, KeyId, KeyPatch, KeyQuery, KeyRef, NewKey, Page,
-};
+use vpnkit_core::model::{CreateKey, Endpoint, Key, KeyCounts, KeyId, KeyPatch, KeyQuery, KeyRef, Page};
 use vpnkit_core::store::{KeyOp, Receipt, Request, StoreOp, StoreTxn};
 use vpnkit_core::{Error, ErrorKind, Result, Secret};
-
-/// How long a server may take to make a credential.
-const ISSUE: Duration = Duration::from_secs(10);
 
 /// Creates, finds, changes and deletes keys. Every change is committed before it is applied to a server; a server that
 /// is down delays a key, it never loses one.
@@ -277,9 +269,8 @@ impl Keys {
             (None, _) => shared.resolve(op, &key).await?.id,
             (Some(selection), _) => {
                 let key = shared.resolve(op, &key).await?;
-                let given =
-                    key.credentials.iter().chain(&patch.credentials).map(Credential::protocol).collect();
-                let missing = shared.missing(op, selection, &given).await?;
+                let given = key.credentials.iter().chain(&patch.credentials);
+                let missing = shared.missing(op, selection, given).await?;
                 patch.credentials.extend(missing);
                 key.id
             }
@@ -288,7 +279,8 @@ impl Keys {
         let touches_servers = moved || !patch.credentials.is_empty();
         let op_ = KeyOp::Patch { key, expected, patch: Box::new(patch) };
         let receipt = shared.store.commit(StoreTxn::new(shared.clock.now(), vec![op_])).await;
-        let Receipt { keys, transitions, .. } = receipt.map_err(|e| e.during(op))?;
+        let Receipt { keys, transitions, revoked, .. } = receipt.map_err(|e| e.during(op))?;
+        shared.revoked(&revoked);
         if touches_servers || !transitions.is_empty() {
             shared.applied(&keys, moved).await;
         }
@@ -392,62 +384,6 @@ impl Shared {
         self.store.key(key).await.map_err(|e| e.during(op))?.ok_or_else(|| not_found(op, key))
     }
 
-    /// Adds the credentials that the key's inbounds need and that were not given.
-    async fn complete(&self, mut key: NewKey) -> Result<NewKey> {
-        let given = key.credentials.iter().map(Credential::protocol).collect();
-        let missing = self.missing("keys.create", &key.inbounds, &given).await?;
-        key.credentials.extend(missing);
-        Ok(key)
-    }
-
-    async fn missing(
-        &self,
-        op: &'static str,
-        selection: &InboundSelection,
-        given: &BTreeSet<CredentialKind>,
-    ) -> Result<Vec<Credential>> {
-        let inbounds = self.inbounds();
-        if let InboundSelection::Only(tags) = selection
-            && let Some(tag) = tags.iter().find(|tag| !inbounds.iter().any(|i| i.tag == **tag))
-        {
-            return Err(Error::new(ErrorKind::NotFound, op, "no such inbound")
-                .with("field", "inbounds")
-                .with("inbound", tag));
-        }
-        let mut had = given.clone();
-        let mut credentials = Vec::new();
-        for inbound in inbounds.iter().filter(|i| i.dedicated_to.is_none() && i.serves(KeyId(0), selection)) {
-            let protocol = inbound.protocol.credential();
-            if had.insert(protocol) {
-                let secret = self.issue(protocol).await?;
-                credentials.push(Credential { device: Default::default(), secret });
-            }
-        }
-        if had.is_empty() {
-            // Nothing to connect to yet: most keys will want this one.
-            credentials.push(Credential::generate(CredentialKind::Vless));
-        }
-        Ok(credentials)
-    }
-
-    /// New secret material, from the server of the first inbound that takes it.
-    pub(super) async fn issue(&self, protocol: CredentialKind) -> Result<CredentialSecret> {
-        let (servers, inbounds) = (self.servers(), self.inbounds());
-        let takes = |server: &&Arc<Server>| {
-            let own = |i: &&Arc<Inbound>| i.protocol.credential() == protocol && i.runs_on(server.id());
-            inbounds.iter().any(|inbound| own(&inbound))
-        };
-        // One that answers, if there is one.
-        let up = servers.iter().filter(|server| server.is_up()).find(takes);
-        match up.or_else(|| servers.iter().find(takes)) {
-            Some(server) => {
-                let device = Default::default();
-                server.answer("keys.issue", ISSUE, server.backend.issue(protocol, &device)).await
-            }
-            None => Ok(CredentialSecret::generate(protocol)),
-        }
-    }
-
     async fn delete(&self, op: &'static str, keys: Vec<Key>, expected: Option<u64>) -> Result<()> {
         let mut ops: Vec<StoreOp> =
             keys.iter().map(|key| KeyOp::Delete { key: key.id, expected }.into()).collect();
@@ -458,7 +394,9 @@ impl Shared {
                 own_inbounds.push(Arc::clone(inbound));
             }
         }
-        self.store.commit(StoreTxn::new(self.clock.now(), ops)).await.map_err(|e| e.during(op))?;
+        let txn = StoreTxn::new(self.clock.now(), ops);
+        let receipt = self.store.commit(txn).await.map_err(|e| e.during(op))?;
+        self.revoked(&receipt.revoked);
         if !own_inbounds.is_empty() {
             self.reload_inbounds().await?;
             self.reload_subscriptions().await?;

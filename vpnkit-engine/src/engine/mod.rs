@@ -1,6 +1,7 @@
 //! The only place with side effects: commits to the store, then brings servers to what the store says.
 
 mod collect;
+mod credentials;
 mod drive;
 mod events;
 mod expiry;
@@ -116,6 +117,7 @@ pub(crate) struct Shared {
     servers: RwLock<Arc<Vec<Arc<Server>>>>,
     inbounds: RwLock<Arc<Vec<Arc<Inbound>>>>,
     cache: RwLock<subscription_cache::Held>,
+    serials: credentials::Serials,
     reloading: tokio::sync::Mutex<()>,
     starting: Semaphore,
     stop: CancellationToken,
@@ -154,6 +156,7 @@ impl Engine {
             servers: RwLock::default(),
             inbounds: RwLock::default(),
             cache: RwLock::default(),
+            serials: credentials::Serials::default(),
             reloading: tokio::sync::Mutex::new(()),
             starting: Semaphore::new(AT_ONCE),
             stop: stop.clone(),

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use vpnkit_core::backend::{Account, Change, DesiredState, Observed, ServerRules};
-use vpnkit_core::model::{DeviceName, Inbound, Key, KeyId, KeyStatus};
+use vpnkit_core::model::{DeviceName, Inbound, InboundTag, Key, KeyId, KeyStatus, Revocation};
 
 /// The accounts that `key` should have on `inbound`.
 pub(super) fn accounts<'a>(key: &'a Key, inbound: &'a Inbound) -> impl Iterator<Item = Account> + 'a {
     let wanted = key.status == KeyStatus::Active && inbound.serves(key.id, &key.inbounds);
-    let protocol = inbound.protocol.credential();
-    key.credentials.iter().filter(move |c| wanted && c.protocol() == protocol).map(|c| Account {
+    key.credentials.iter().filter(move |c| wanted && c.opens(inbound)).map(|c| Account {
         key: key.id,
         device: c.device.clone(),
         secret: c.secret.clone(),
+        slot: c.slot,
+        certificate: c.certificate,
         expires_at: key.expires_at,
         remaining: key.remaining(),
     })
@@ -29,11 +30,10 @@ pub(super) fn sync(
 ) -> Vec<Change> {
     let mut changes = Vec::new();
     for inbound in inbounds {
-        let protocol = inbound.protocol.credential();
         let wanted: Vec<Account> = key.map(|key| accounts(key, inbound).collect()).unwrap_or_default();
         let known = key.into_iter().flat_map(|key| &key.credentials);
         let mut devices: Vec<&DeviceName> =
-            known.filter(|c| c.protocol() == protocol).map(|c| &c.device).chain(devices).collect();
+            known.filter(|c| c.is_for(inbound)).map(|c| &c.device).chain(devices).collect();
         devices.sort();
         devices.dedup();
         for device in devices {
@@ -51,7 +51,7 @@ pub(super) fn sync(
 pub struct Difference {
     /// Inbounds to add, replace or remove, in the order to do it.
     pub inbounds: Vec<Change>,
-    /// Accounts to add, replace or remove on inbounds that stay, removals first.
+    /// Accounts to add, replace or remove and certificates to revoke on inbounds that stay, removals first.
     pub accounts: Vec<Change>,
 }
 
@@ -89,9 +89,18 @@ pub fn difference(rules: &dyn ServerRules, desired: &DesiredState, observed: &Ob
             removals.extend(held.accounts.keys().map(account));
         }
     }
+    let mut revoked: BTreeMap<&InboundTag, Vec<&Revocation>> = BTreeMap::new();
+    for revocation in &desired.revoked {
+        revoked.entry(revocation.inbound.tag()).or_default().push(revocation);
+    }
     for (inbound, accounts) in &desired.inbounds {
         let tag = &inbound.tag;
         let held = observed.inbounds.get(tag);
+        for revocation in revoked.remove(tag).into_iter().flatten() {
+            if held.is_none_or(|held| !held.revoked.contains(&revocation.certificate.serial)) {
+                removals.push(Change::Revoke(tag.clone(), revocation.clone()));
+            }
+        }
         let same = held.is_some_and(|held| {
             held.fingerprint.is_none_or(|fingerprint| fingerprint == rules.inbound_fingerprint(inbound))
         });
@@ -123,6 +132,7 @@ pub(super) fn key_of(change: &Change) -> Option<KeyId> {
     match change {
         Change::PutAccount(_, account) => Some(account.key),
         Change::RemoveAccount(_, key, _) => Some(*key),
+        Change::Revoke(_, revocation) => Some(revocation.key),
         Change::PutInbound(..) | Change::RemoveInbound(_) => None,
     }
 }

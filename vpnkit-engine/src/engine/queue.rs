@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
 use vpnkit_core::Result;
-use vpnkit_core::model::{DeviceName, InboundTag, Key, KeyId};
+use vpnkit_core::model::{DeviceName, InboundTag, Key, KeyId, Revocation};
 
 /// Keys that are applied in one go.
 const BATCH: usize = 512;
@@ -22,6 +22,8 @@ pub(super) type Done = oneshot::Sender<Result<()>>;
 pub(super) struct KeyWork {
     /// Devices that a deleted key had: the store no longer knows them.
     pub(super) devices: Vec<DeviceName>,
+    /// Certificates of the key that are refused from now on.
+    pub(super) revoked: Vec<Revocation>,
     pub(super) waiters: Vec<Done>,
 }
 
@@ -92,6 +94,20 @@ impl Queue {
         work.devices.extend(key.credentials.iter().map(|c| c.device.clone()));
         drop(waiting);
         self.wake.notify_one();
+    }
+
+    /// These certificates are refused from now on.
+    pub(super) fn revoked(&self, revocations: &[Revocation]) {
+        let mut waiting = self.waiting();
+        for revocation in revocations {
+            if !waiting.closed {
+                waiting.keys.entry(revocation.key).or_default().revoked.push(revocation.clone());
+            }
+        }
+        drop(waiting);
+        if !revocations.is_empty() {
+            self.wake.notify_one();
+        }
     }
 
     /// This inbound may have changed; the receiver completes when it was applied.

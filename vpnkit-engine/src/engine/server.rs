@@ -19,7 +19,7 @@ use vpnkit_core::backend::{
 use vpnkit_core::model::{Inbound, InboundTag, Key, KeyId, KeyQuery, KeyStatus, ServerId};
 use vpnkit_core::store::KeyStore;
 use vpnkit_core::traffic::TrafficSource;
-use vpnkit_core::{Error, ErrorKind, Result};
+use vpnkit_core::{Clock, Error, ErrorKind, Result};
 
 #[derive(Debug)]
 pub(super) struct Server {
@@ -118,8 +118,8 @@ impl Server {
         inbounds.iter().filter(|inbound| inbound.runs_on(self.id())).cloned().collect()
     }
 
-    pub(super) fn desired(&self, store: &Arc<dyn KeyStore>) -> StoreDesired {
-        StoreDesired { store: Arc::clone(store), server: self.id().clone() }
+    pub(super) fn desired(&self, store: &Arc<dyn KeyStore>, clock: &Arc<dyn Clock>) -> StoreDesired {
+        StoreDesired { store: Arc::clone(store), server: self.id().clone(), clock: Arc::clone(clock) }
     }
 
     /// What is no longer different is no longer refused: the server may have taken it over at a start.
@@ -131,7 +131,7 @@ impl Server {
             .filter_map(|change| match change {
                 Change::PutInbound(inbound, _) => Some(&inbound.tag),
                 Change::RemoveInbound(tag) => Some(tag),
-                Change::PutAccount(..) | Change::RemoveAccount(..) => None,
+                Change::PutAccount(..) | Change::RemoveAccount(..) | Change::Revoke(..) => None,
             })
             .collect();
         self.rejected.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| keys.contains(key));
@@ -165,6 +165,7 @@ impl Server {
 pub(super) struct StoreDesired {
     store: Arc<dyn KeyStore>,
     server: ServerId,
+    clock: Arc<dyn Clock>,
 }
 
 #[async_trait]
@@ -172,9 +173,12 @@ impl Desired for StoreDesired {
     async fn desired(&self) -> Result<DesiredState> {
         // Before the rest is read: what happens meanwhile has a newer revision.
         let revision = self.store.newest_event().await?;
-        let mut state = DesiredState { revision, inbounds: Vec::new() };
+        let mut state = DesiredState { revision, ..DesiredState::default() };
         for inbound in self.store.inbounds().await? {
             if inbound.runs_on(&self.server) {
+                if inbound.certificate_lifetime.is_some() {
+                    state.revoked.extend(self.store.revocations(&inbound.id(), self.clock.now()).await?);
+                }
                 state.inbounds.push((Arc::new(inbound), Vec::new()));
             }
         }

@@ -10,7 +10,7 @@ use vpnkit_macros::operations;
 
 use super::subscription_cache::SubscriptionCache;
 use super::{Engine, Shared};
-use vpnkit_core::model::{ClientDevice, Credential, Key, KeyPatch, KeyRef, KeyStatus, UsageQuery, UsageStep};
+use vpnkit_core::model::{ClientDevice, Key, KeyPatch, KeyRef, KeyStatus, UsageQuery, UsageStep};
 use vpnkit_core::store::{DeviceOp, StoreTxn};
 use vpnkit_core::{Error, ErrorKind, Result, Timestamp};
 use vpnkit_subscription::{
@@ -216,8 +216,7 @@ impl Subscriptions {
         let mut patch = KeyPatch { revoke_links: true, ..KeyPatch::default() };
         if new_credentials {
             for old in &key.credentials {
-                let secret = shared.issue(old.protocol()).await?;
-                patch.credentials.push(Credential { device: old.device.clone(), secret });
+                patch.credentials.extend(shared.renewed(old).await?);
             }
         }
         self.engine.keys().patch(OP, key.id.into(), patch, None).await

@@ -174,6 +174,8 @@ async fn sync(
     let mut changes = Vec::new();
     for (id, work) in work {
         changes.extend(plan::sync(*id, keys.get(id), &work.devices, &inbounds));
+        let own = work.revoked.iter().filter(|one| inbounds.iter().any(|i| i.id() == one.inbound));
+        changes.extend(own.map(|one| Change::Revoke(one.inbound.tag().clone(), one.clone())));
     }
     // On an inbound that the server refuses nothing can be added; what ends is taken away all the same.
     let aside = server.set_aside.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -231,7 +233,7 @@ pub(super) async fn set_aside(
     let tag = match change {
         Change::PutInbound(inbound, _) => &inbound.tag,
         Change::RemoveInbound(tag) => tag,
-        Change::PutAccount(..) | Change::RemoveAccount(..) => return Ok(()),
+        Change::PutAccount(..) | Change::RemoveAccount(..) | Change::Revoke(..) => return Ok(()),
     };
     let fresh = {
         let mut aside = server.set_aside.lock().unwrap_or_else(PoisonError::into_inner);
@@ -297,7 +299,7 @@ async fn inbound(shared: &Shared, server: &Server, tag: &InboundTag) -> Result<(
                     keys.iter().flat_map(|key| plan::accounts(key, &inbound)).collect()
                 }
                 None => {
-                    let all = server.desired(&shared.store).desired().await?;
+                    let all = server.desired(&shared.store, &shared.clock).desired().await?;
                     all.inbounds.into_iter().find(|(i, _)| i.tag == *tag).map(|(_, a)| a).unwrap_or_default()
                 }
             };
@@ -319,7 +321,7 @@ async fn reconcile(shared: &Shared, server: &Server) -> Result<usize> {
         return Err(down(server));
     }
     shared.refreshed(shared.known_revision()).await?;
-    let desired = server.desired(&shared.store).desired().await?;
+    let desired = server.desired(&shared.store, &shared.clock).desired().await?;
     let observed = server.answer("server.observe", OBSERVE, server.backend.observe()).await?;
     let difference = plan::difference(server.rules.as_ref(), &desired, &observed);
     drop((desired, observed));

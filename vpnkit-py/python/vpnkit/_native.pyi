@@ -3,7 +3,7 @@ from datetime import datetime
 from typing import Any, Literal, final
 from uuid import UUID
 
-from .records import EventKind, KeyStatus, Traffic
+from .records import CertificateTerm, EventKind, KeyStatus, Traffic
 from .sizes import ByteSize
 
 __all__ = [
@@ -111,7 +111,9 @@ class Key:
 class Credential:
     """One way of a key into one protocol from one device."""
 
-    def __new__(cls, protocol: str, secret: str, *, device: str = "default") -> Credential:
+    def __new__(
+        cls, protocol: str, secret: str, *, device: str = "default", inbound: str | None = None, slot: int | None = None
+    ) -> Credential:
         """An existing credential, for keys that move in from elsewhere: a UUID for vless and vmess, a password for
         trojan and shadowsocks, 32 bytes in base64 for shadowsocks-2022."""
     @property
@@ -122,6 +124,15 @@ class Credential:
     @property
     def secret(self) -> str:
         """The secret itself. It is not in `repr()`."""
+    @property
+    def inbound(self) -> str | None:
+        """The inbound that it is for, `node/tag`; None is every inbound of its protocol."""
+    @property
+    def slot(self) -> int | None:
+        """Its number among the addresses of that inbound, from 0; given when it is written."""
+    @property
+    def certificate(self) -> CertificateTerm | None:
+        """Its certificate, where clients of that inbound show one."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     def __hash__(self, /) -> int: ...

@@ -319,8 +319,9 @@ class Inbounds:
         that lack a credential for it get one.
 
         Raises InvalidInputError for what the server program does not allow; AlreadyExistsError when another inbound
-        has the port; PortInUseError and RejectedError when the server refuses it, and then nothing of it is left.
-        When the server does not answer, the inbound is committed and comes with the next reconcile.
+        has the port; LimitReachedError when it has fewer addresses than keys need; PortInUseError and RejectedError
+        when the server refuses it, and then nothing of it is left. When the server does not answer, the inbound is
+        committed and comes with the next reconcile.
         """
         arguments = {"inbound": _wire.record("inbounds.ensure", "inbound", inbound)}
         return Inbound._read(self._calls.json("inbounds.ensure", _wire.dumps(arguments)))

@@ -15,8 +15,10 @@ from ._wire import KEEP, Keep, KeyLike, Length, Record, Size
 from .sizes import ByteSize
 
 __all__ = [
+    "AddressPool",
     "AttachedXray",
     "Capabilities",
+    "CertificateTerm",
     "ClientDevice",
     "ClientReality",
     "ClientRule",
@@ -83,6 +85,19 @@ __all__ = [
 
 
 @dataclass(frozen=True)
+class AddressPool(Record):
+    """The addresses inside the tunnel that an inbound gives its clients: one of each family for each device of a key.
+    The first address of a range is the network's own, the second one the server's, the last IPv4 one the broadcast
+    address."""
+
+    _: KW_ONLY
+    v4: str | None = None
+    """The IPv4 network: ``10.8.0.0/16``."""
+    v6: str | None = None
+    """The IPv6 network: ``fd00:8::/64``."""
+
+
+@dataclass(frozen=True)
 class Capabilities(Record):
     """What a server can do: data, constant for the instance."""
 
@@ -98,6 +113,18 @@ class Capabilities(Record):
     """Says which addresses a key is online from."""
     managed: bool
     """vpnkit starts, restarts and stops the server."""
+
+
+@dataclass(frozen=True)
+class CertificateTerm(Record):
+    """Which certificate a credential holds, and until when it is valid."""
+
+    serial: int
+    """The serial number, unique on its inbound."""
+    expires_at: datetime
+    """The end of its validity."""
+    _reads = {"expires_at": _wire.time_of}
+    _writes = {"expires_at": _wire.time}
 
 
 @dataclass(frozen=True)
@@ -627,12 +654,24 @@ class Inbound(Record):
     """What protects it."""
     dedicated_to: int | None = None
     """Only this key is on it, and it goes with the key."""
-    _reads = {"protocol": _Protocol, "transport": _Transport, "security": _Security}
+    addresses: AddressPool | None = None
+    """The addresses inside the tunnel that its clients get, for protocols that carry packets."""
+    certificate_lifetime: timedelta | None = None
+    """How long the certificate of a client is valid, for protocols whose clients show one of their own."""
+    _reads = {
+        "protocol": _Protocol,
+        "transport": _Transport,
+        "security": _Security,
+        "addresses": AddressPool._read,
+        "certificate_lifetime": _wire.length_of,
+    }
     _writes = {
         "protocol": _wire.record,
         "transport": _wire.record,
         "security": _wire.record,
         "dedicated_to": _wire.key_id,
+        "addresses": _wire.record,
+        "certificate_lifetime": _wire.length,
     }
 
 
@@ -702,7 +741,7 @@ class KeyPatch(Record):
     revoke_links: bool = False
     """Makes every token and URL of its subscription that was given out worthless."""
     credentials: Sequence[Credential] = ()
-    """Replaces the credentials of the same protocol and device, adds the others."""
+    """Replaces the credentials of the same protocol, device and inbound, adds the others."""
     _writes = {
         "data_limit": _wire.size,
         "expires_at": _wire.time,

@@ -1,0 +1,224 @@
+//! Servers whose accounts come with an address or a certificate of their own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking"
+)]
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use vpnkit_core::model::{
+    AddressPool, CreateKey, Inbound, InboundSelection, InboundTag, Key, KeyId, KeyPatch, Protocol, ServerId,
+    Traffic,
+};
+use vpnkit_core::store::KeyStore;
+use vpnkit_core::store::memory::MemoryStore;
+use vpnkit_core::{ErrorKind, ManualClock};
+use vpnkit_engine::engine::{Engine, EngineOptions, ServerParts};
+use vpnkit_testkit::{Counting, FakeServer};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn id(text: &str) -> ServerId {
+    text.parse().unwrap()
+}
+
+fn server(name: &str) -> Arc<FakeServer> {
+    Arc::new(FakeServer::named(id(name)).counting(Counting::Peers))
+}
+
+async fn over(store: &Arc<MemoryStore>, servers: &[&Arc<FakeServer>]) -> Engine {
+    let options = EngineOptions { background: false, ..EngineOptions::default() };
+    let parts = |server: &&Arc<FakeServer>| ServerParts {
+        backend: Arc::clone(server) as _,
+        source: Arc::clone(server) as _,
+        address: "192.0.2.1".into(),
+    };
+    let parts = servers.iter().map(parts).collect();
+    Engine::open(store.clone(), Arc::new(ManualClock::default()), options, parts).await.unwrap()
+}
+
+fn plain(tag: &str, port: u16) -> Inbound {
+    Inbound::new(InboundTag::new(tag).unwrap(), port, Protocol::Vless { vision: false })
+}
+
+fn tunnel(tag: &str, port: u16, network: &str) -> Inbound {
+    plain(tag, port).addresses(AddressPool { v4: Some(network.parse().unwrap()), v6: None })
+}
+
+fn address(text: &str) -> Vec<IpAddr> {
+    vec![text.parse().unwrap()]
+}
+
+fn serial(key: &Key) -> u64 {
+    key.credentials.iter().find_map(|c| c.certificate).unwrap().serial
+}
+
+#[tokio::test]
+async fn a_key_has_an_address_on_each_inbound_and_connects_with_its_own_credential() {
+    let (one, two) = (server("main/one"), server("main/two"));
+    let engine = over(&Arc::default(), &[&one, &two]).await;
+    engine.inbounds().ensure(plain("plain", 1).on(id("main/one"))).await.unwrap();
+    engine.inbounds().ensure(tunnel("wg-1", 2, "10.1.0.0/24").on(id("main/one"))).await.unwrap();
+    let old = engine.keys().create(CreateKey::named("old")).await.unwrap();
+    // One that comes later: keys that are there get their address too.
+    engine.inbounds().ensure(tunnel("wg-2", 3, "10.2.0.0/24").on(id("main/two"))).await.unwrap();
+    let new = engine.keys().create(CreateKey::named("new")).await.unwrap();
+    assert_eq!(one.addresses(old.id, "wg-1"), address("10.1.0.2"));
+    assert_eq!(one.addresses(new.id, "wg-1"), address("10.1.0.3"));
+    assert_eq!(two.addresses(old.id, "wg-2"), address("10.2.0.2"));
+    assert_eq!(two.addresses(new.id, "wg-2"), address("10.2.0.3"));
+    assert!(one.lets_in(old.id, "plain") && one.lets_in(new.id, "plain"));
+    // Three credentials of one protocol, each for its inbounds.
+    let endpoints = engine.keys().endpoints(new.id).await.unwrap();
+    assert_eq!(endpoints.len(), 3);
+    let secrets: std::collections::HashSet<String> =
+        engine.keys().links(new.id).await.unwrap().into_iter().map(|link| link[..44].to_owned()).collect();
+    assert_eq!(secrets.len(), 3, "each inbound has a secret of its own");
+    // A comparison finds nothing to do, also after a restart.
+    for server in [&one, &two] {
+        server.restart().await;
+    }
+    for name in ["main/one", "main/two"] {
+        assert_eq!(engine.servers().reconcile(&id(name)).await.unwrap(), 0);
+    }
+    engine.keys().delete(old.id, None).await.unwrap();
+    assert!(one.addresses(old.id, "wg-1").is_empty() && two.addresses(old.id, "wg-2").is_empty());
+    let next = engine.keys().create(CreateKey::named("next")).await.unwrap();
+    assert_eq!(two.addresses(next.id, "wg-2"), address("10.2.0.4"));
+}
+
+#[tokio::test]
+async fn a_network_that_moves_takes_its_clients_along() {
+    let server = server("main/wg");
+    let engine = over(&Arc::default(), &[&server]).await;
+    engine.inbounds().ensure(tunnel("wg", 1, "10.1.0.0/24")).await.unwrap();
+    let key = engine.keys().create(CreateKey::named("k")).await.unwrap();
+    engine.inbounds().ensure(tunnel("wg", 1, "10.7.0.0/16")).await.unwrap();
+    assert_eq!(server.addresses(key.id, "wg"), address("10.7.0.2"));
+}
+
+#[tokio::test]
+async fn an_inbound_without_room_for_the_keys_is_not_added() {
+    let server = server("main/wg");
+    let store = Arc::default();
+    let engine = over(&store, &[&server]).await;
+    engine.inbounds().ensure(plain("plain", 1)).await.unwrap();
+    engine.keys().create_many(vec![CreateKey::default(); 6], None).await.unwrap();
+    let before = engine.keys().require(KeyId(1)).await.unwrap();
+    let small = engine.inbounds().ensure(tunnel("wg", 2, "10.1.0.0/29")).await.unwrap_err();
+    assert_eq!((small.kind(), small.get("inbound")), (ErrorKind::LimitReached, Some("main/wg")));
+    assert_eq!(engine.inbounds().list().await.unwrap().len(), 1);
+    assert_eq!(engine.keys().require(KeyId(1)).await.unwrap().credentials, before.credentials);
+    assert_eq!(engine.servers().reconcile(&id("main/wg")).await.unwrap(), 0);
+    // Keys that are not on it need no address.
+    let bad = engine.inbounds().ensure(tunnel("wg", 2, "10.1.0.0/31")).await.unwrap_err();
+    assert_eq!((bad.kind(), bad.get("field")), (ErrorKind::InvalidInput, Some("addresses")));
+    let only = InboundSelection::Only(vec![InboundTag::new("plain").unwrap()]);
+    let patch = KeyPatch { inbounds: Some(only), ..KeyPatch::default() };
+    engine.keys().update(KeyId(1), patch, None).await.unwrap();
+    engine.inbounds().ensure(tunnel("wg", 2, "10.1.0.0/29")).await.unwrap();
+    // It is full now: a key on it is refused with the inbound's name, one on the other is not.
+    let full = engine.keys().create(CreateKey::named("full")).await.unwrap_err();
+    assert_eq!((full.kind(), full.get("inbound")), (ErrorKind::LimitReached, Some("main/wg")));
+    let other = CreateKey::named("fine").only(vec![InboundTag::new("plain").unwrap()]);
+    let fine = engine.keys().create(other).await.unwrap();
+    assert!(server.lets_in(fine.id, "plain"));
+}
+
+#[tokio::test]
+async fn peers_are_counted_one_after_the_other() {
+    let server = server("main/wg");
+    let engine = over(&Arc::default(), &[&server]).await;
+    engine.inbounds().ensure(tunnel("wg", 1, "10.1.0.0/24")).await.unwrap();
+    let key = engine.keys().create(CreateKey::named("k")).await.unwrap();
+    let used = async |engine: &Engine| {
+        engine.traffic().collect().await.unwrap();
+        engine.keys().require(key.id).await.unwrap().used
+    };
+    server.pass(key.id, Traffic { up: 10, down: 100 });
+    assert_eq!(used(&engine).await, 110);
+    // The peer goes and comes again: its counter begins at nothing.
+    server.pass(key.id, Traffic { up: 1, down: 1 });
+    engine.keys().disable(key.id).await.unwrap();
+    engine.keys().enable(key.id).await.unwrap();
+    server.pass(key.id, Traffic { up: 5, down: 5 });
+    assert_eq!(used(&engine).await, 122);
+    assert_eq!(used(&engine).await, 122);
+}
+
+#[tokio::test]
+async fn a_certificate_that_goes_is_refused_by_the_server() {
+    let server = server("main/ovpn");
+    let store: Arc<MemoryStore> = Arc::default();
+    let engine = over(&store, &[&server]).await;
+    let inbound = engine.inbounds().ensure(plain("vpn", 1).certificate_lifetime(30 * DAY)).await.unwrap();
+    let (kept, gone) = (CreateKey::named("kept"), CreateKey::named("gone"));
+    let kept = engine.keys().create(kept).await.unwrap();
+    let gone = engine.keys().create(gone).await.unwrap();
+    assert_ne!(serial(&kept), serial(&gone));
+    let term = kept.credentials[0].certificate.unwrap();
+    assert_eq!(term.expires_at, engine.clock().now().plus(30 * DAY));
+    assert!(server.lets_in(gone.id, "vpn") && server.lets_in_certificate(serial(&gone), "vpn"));
+    // Disabled, its account is away; its certificate is not revoked, since it comes back.
+    engine.keys().disable(gone.id).await.unwrap();
+    assert!(!server.lets_in(gone.id, "vpn") && server.lets_in_certificate(serial(&gone), "vpn"));
+    engine.keys().enable(gone.id).await.unwrap();
+    engine.keys().delete(gone.id, None).await.unwrap();
+    assert!(!server.lets_in_certificate(serial(&gone), "vpn"));
+    // All who have the old profile are out.
+    engine.subscriptions().revoke(kept.id, true).await.unwrap();
+    let renewed = engine.keys().require(kept.id).await.unwrap();
+    assert_ne!(serial(&renewed), serial(&kept));
+    assert!(!server.lets_in_certificate(serial(&kept), "vpn"));
+    assert!(server.lets_in_certificate(serial(&renewed), "vpn") && server.lets_in(kept.id, "vpn"));
+    // A server that restarts is told what is refused.
+    server.restart().await;
+    assert!(!server.lets_in_certificate(serial(&gone), "vpn"));
+    assert_eq!(engine.servers().reconcile(&id("main/ovpn")).await.unwrap(), 0);
+    // Another process on the same store deleted a key: the next comparison tells the server.
+    let other = over(&store, &[]).await;
+    other.keys().delete(kept.id, None).await.unwrap();
+    assert!(server.lets_in_certificate(serial(&renewed), "vpn"));
+    assert!(engine.servers().reconcile(&id("main/ovpn")).await.unwrap() > 0);
+    assert!(!server.lets_in_certificate(serial(&renewed), "vpn"));
+    assert_eq!(store.revocations(&inbound.id(), engine.clock().now()).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn serial_numbers_differ_over_processes() {
+    let server = server("main/ovpn");
+    let store: Arc<MemoryStore> = Arc::default();
+    let mut serials = std::collections::BTreeSet::new();
+    for name in ["a", "b", "c"] {
+        // Each takes numbers of its own; those that it does not use are lost.
+        let engine = over(&store, &[&server]).await;
+        engine.inbounds().ensure(plain("vpn", 1).certificate_lifetime(DAY)).await.unwrap();
+        let keys = engine.keys().create_many(vec![CreateKey::default(); 100], None).await.unwrap();
+        let named = engine.keys().create(CreateKey::named(name)).await.unwrap();
+        serials.extend(keys.iter().chain([&named]).map(serial));
+    }
+    assert_eq!(serials.len(), 303);
+}
+
+#[tokio::test]
+async fn keys_that_are_there_get_certificates_when_an_inbound_asks_for_them() {
+    let server = server("main/ovpn");
+    let engine = over(&Arc::default(), &[&server]).await;
+    engine.inbounds().ensure(plain("vpn", 1)).await.unwrap();
+    let key = engine.keys().create(CreateKey::named("k")).await.unwrap();
+    engine.inbounds().ensure(plain("vpn", 1).certificate_lifetime(DAY)).await.unwrap();
+    let certified = engine.keys().require(key.id).await.unwrap();
+    assert!(server.lets_in(key.id, "vpn") && serial(&certified) > 0);
+    // With addresses on top, the certificate is another one, and the first is revoked.
+    let both = tunnel("vpn", 1, "10.1.0.0/24").certificate_lifetime(DAY);
+    engine.inbounds().ensure(both).await.unwrap();
+    let addressed = engine.keys().require(key.id).await.unwrap();
+    assert_eq!(server.addresses(key.id, "vpn"), address("10.1.0.2"));
+    assert_ne!(serial(&addressed), serial(&certified));
+    assert!(!server.lets_in_certificate(serial(&certified), "vpn"));
+}
