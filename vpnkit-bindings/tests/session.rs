@@ -124,16 +124,16 @@ fn a_session_may_end_in_a_light_call() {
         let runtime = Runtime::new().unwrap();
         let session = Session::open(runtime.clone(), config.clone(), false);
         let session = runtime.block_on("open", session).unwrap().unwrap();
-        let (told, heard) = std::sync::mpsc::channel();
+        let (tell, told) = std::sync::mpsc::channel();
         // The last owner of both: they are dropped on the store's own thread.
         let handle = runtime.clone();
         runtime.spawn_inline(async move {
             let request = Request::named("keys.get").unwrap().read(r#"{"key": 1}"#).unwrap();
             let answer = session.call(request).await;
             drop((session, handle));
-            told.send(answer.is_ok()).unwrap();
+            tell.send(answer.is_ok()).unwrap();
         });
         drop(runtime);
-        assert!(heard.recv_timeout(Duration::from_secs(60)).unwrap());
+        assert!(told.recv_timeout(Duration::from_secs(60)).unwrap());
     }
 }

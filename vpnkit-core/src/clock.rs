@@ -29,7 +29,7 @@ impl Timestamp {
     /// The earliest and latest times that can be written as RFC 3339 with four digits of year.
     const RANGE: std::ops::RangeInclusive<i64> = 0..=253_402_207_200_999;
 
-    /// The latest moment: an end that is open.
+    /// The latest time: an end that is open.
     pub const MAX: Self = Self(*Self::RANGE.end());
 
     /// From milliseconds since 1970-01-01 UTC. Times before 1970 and after 9999 are drawn to that range.
@@ -56,13 +56,13 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
-    /// This moment and `duration` more.
+    /// Returns the time `duration` later.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self::from_millis(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// This moment less `duration`.
+    /// Returns the time `duration` earlier.
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
         Self::from_millis(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
@@ -184,7 +184,7 @@ impl<'de> Deserialize<'de> for Timestamp {
 
 /// Where time comes from.
 pub trait Clock: fmt::Debug + Send + Sync {
-    /// The present moment.
+    /// Returns the present time.
     fn now(&self) -> Timestamp;
 }
 

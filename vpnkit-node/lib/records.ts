@@ -6,7 +6,7 @@ import { lasting } from "./expiry.js";
 import { type KeyLike, keyRef } from "./key_like.js";
 import { camel, snake } from "./names.js";
 import { type Reality, readReality, writeReality } from "./reality.js";
-import { type Length, type Size, lengthSeconds, lengthText, momentText, sizeText } from "./sizes.js";
+import { type Length, type Size, lengthSeconds, lengthText, timeText, sizeText } from "./sizes.js";
 
 /**
  * The addresses inside the tunnel that an inbound gives its clients: one of each family for each device of a key. The
@@ -69,7 +69,7 @@ export const readCertificateTerm = (json: Json): CertificateTerm =>
 export const writeCertificateTerm = (operation: string, given: CertificateTerm): Json => ({
   ...others(operation, given, ["serial", "expiresAt"]),
   serial: given.serial,
-  expires_at: ((value) => momentText(operation, "expiresAt", value))(given.expiresAt),
+  expires_at: ((value) => timeText(operation, "expiresAt", value))(given.expiresAt),
 });
 
 /**
@@ -278,7 +278,7 @@ export const writeCreateKey = (operation: string, given: CreateKey): Json => ({
   note: given.note,
   owner: given.owner,
   data_limit: put(given.dataLimit, (value) => sizeText(operation, "dataLimit", value)),
-  expires_at: put(given.expiresAt, (value) => momentText(operation, "expiresAt", value)),
+  expires_at: put(given.expiresAt, (value) => timeText(operation, "expiresAt", value)),
   expires_in: lasting(operation, given),
   device_limit: given.deviceLimit,
   inbounds: put(given.inbounds, (value) => list(operation, "inbounds", value)),
@@ -487,8 +487,8 @@ export const writeHistoryQuery = (operation: string, given: HistoryQuery): Json 
   ...others(operation, given, ["key", "node", "since", "until", "step"]),
   key: put(given.key, (value) => keyRef(operation, "key", value)),
   node: given.node,
-  since: put(given.since, (value) => momentText(operation, "since", value)),
-  until: put(given.until, (value) => momentText(operation, "until", value)),
+  since: put(given.since, (value) => timeText(operation, "since", value)),
+  until: put(given.until, (value) => timeText(operation, "until", value)),
   step: given.step,
 });
 
@@ -954,7 +954,7 @@ export interface KeyPatch {
   readonly owner?: number | null | undefined;
   /** The data limit; `null` is unlimited. */
   readonly dataLimit?: Size | null | undefined;
-  /** The expiry; `null` is never. A moment in the past ends the key at once. */
+  /** The expiry; `null` is never. A time in the past ends the key at once. */
   readonly expiresAt?: Date | null | undefined;
   /** On how many devices its subscription may be; `null` is as the settings say. */
   readonly deviceLimit?: number | null | undefined;
@@ -981,7 +981,7 @@ export const writeKeyPatch = (operation: string, given: KeyPatch): Json => ({
   note: given.note,
   owner: given.owner,
   data_limit: put(given.dataLimit, (value) => sizeText(operation, "dataLimit", value)),
-  expires_at: put(given.expiresAt, (value) => momentText(operation, "expiresAt", value)),
+  expires_at: put(given.expiresAt, (value) => timeText(operation, "expiresAt", value)),
   device_limit: given.deviceLimit,
   inbounds: put(given.inbounds, (value) => list(operation, "inbounds", value)),
   enabled: given.enabled,

@@ -92,7 +92,7 @@ export const lengthMillis = (operation: string, field: string, value: Length): n
 export const lengthSeconds = (text: string): number => native.parseDuration(text) / 1000;
 
 /** @internal */
-export function momentText(operation: string, field: string, value: Date): string {
+export function timeText(operation: string, field: string, value: Date): string {
   if (!(value instanceof Date) || Number.isNaN(value.getTime())) throw invalid(operation, field, "needs a valid Date");
   return value.toISOString();
 }

@@ -4,7 +4,7 @@ import type { Json } from "./convert.js";
 import { type KeyLike, keyRef } from "./key_like.js";
 import { Kit } from "./kit.js";
 import { opened } from "./opening.js";
-import { type Length, type Size, lengthMillis, momentText, sizeText } from "./sizes.js";
+import { type Length, type Size, lengthMillis, timeText, sizeText } from "./sizes.js";
 
 const nothing = (): void => undefined;
 
@@ -19,7 +19,7 @@ export class Sandbox extends Kit {
 
   /** Moves time, backwards too, and does nothing else. */
   async setTime(to: Date): Promise<void> {
-    return this.#step({ step: "set", to: momentText("sandbox", "to", to) }, nothing);
+    return this.#step({ step: "set", to: timeText("sandbox", "to", to) }, nothing);
   }
 
   /** Bytes pass for a key on the server; they are counted at the next `tick`. */

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { inspect } from "node:util";
 
-import { InvalidConfigError, NotFoundError, Reality, UnavailableError, VpnkitError, open } from "vpnkit";
+import { Credential, InvalidConfigError, NotFoundError, Reality, UnavailableError, VpnkitError, open } from "vpnkit";
 import { openSandbox } from "vpnkit/testing";
 
 const serverKey = "AAAAAAAAAAAAAAAAAAAAAA==";
@@ -44,6 +44,34 @@ test("secrets of records are read by name and shown nowhere", async () => {
   assert.ok(!inspect(made, { depth: 9 }).includes(serverKey));
   // It is given again as it came.
   assert.deepEqual((await kit.inbounds.ensure({ ...made, port: 10_444 })).protocol.serverKey, serverKey);
+  await kit.close();
+});
+
+test("a credential of one inbound has its address and certificate", async () => {
+  const kit = await openSandbox();
+  const addresses = { v4: "10.8.0.0/29", v6: "fd00:8::/64" };
+  const given = { tag: "vpn", port: 1194, protocol: { type: "vless" }, addresses, certificateLifetime: { days: 365 } };
+  const inbound = await kit.inbounds.ensure(given);
+  assert.deepEqual({ ...inbound.addresses }, addresses);
+  assert.deepEqual(await kit.inbounds.ensure(inbound), inbound);
+  const key = await kit.keys.create({ name: "alice" });
+  const [credential] = key.credentials;
+  assert.equal(credential.inbound, "main/vpn");
+  assert.equal(credential.slot, 0);
+  assert.equal(credential.certificate.serial, 1);
+  const end = (await kit.now()).getTime() + 365 * 86_400_000;
+  assert.equal(credential.certificate.expiresAt.getTime(), end);
+  // It moves in with its address.
+  await kit.keys.delete(key);
+  const moved = new Credential("vless", credential.secret, "default", { inbound: "main/vpn", slot: 3 });
+  const again = await kit.keys.create({ name: "alice", credentials: [moved] });
+  assert.deepEqual(again.credentials.map((one) => one.slot), [3]);
+  const copy = await kit.keys.update(again, { credentials: again.credentials });
+  assert.deepEqual(copy.credentials, again.credentials);
+  for (let i = 0; i < 4; i++) await kit.keys.create();
+  await assert.rejects(kit.keys.create(), (e) => e.code === "limit_reached" && /every address/.test(e.message));
+  const bad = { ...given, tag: "bad", port: 1195, addresses: { v4: "10.0.0.5/8" } };
+  await assert.rejects(kit.inbounds.ensure(bad), (e) => e.field === "addresses.v4");
   await kit.close();
 });
 

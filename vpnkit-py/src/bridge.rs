@@ -54,7 +54,7 @@ impl Inner {
 #[pyclass(frozen)]
 pub(crate) struct Bridge {
     inner: Arc<Inner>,
-    heard: UnixStream,
+    woken: UnixStream,
 }
 
 impl Bridge {
@@ -83,21 +83,21 @@ impl Bridge {
 impl Bridge {
     #[new]
     fn new() -> PyResult<Self> {
-        let (heard, wake) = UnixStream::pair()?;
-        heard.set_nonblocking(true)?;
+        let (woken, wake) = UnixStream::pair()?;
+        woken.set_nonblocking(true)?;
         wake.set_nonblocking(true)?;
-        Ok(Self { inner: Arc::new(Inner { state: Mutex::default(), wake }), heard })
+        Ok(Self { inner: Arc::new(Inner { state: Mutex::default(), wake }), woken })
     }
 
     /// The descriptor that becomes readable when answers are there.
     fn fileno(&self) -> i32 {
-        self.heard.as_raw_fd()
+        self.woken.as_raw_fd()
     }
 
     /// The answers that are there: number, whether it succeeded, and the value or exception.
     fn take(&self, py: Python<'_>) -> PyResult<Vec<(u64, bool, Py<PyAny>)>> {
         let mut bytes = [0; 64];
-        while matches!((&self.heard).read(&mut bytes), Ok(count) if count == bytes.len()) {}
+        while matches!((&self.woken).read(&mut bytes), Ok(count) if count == bytes.len()) {}
         let ready = mem::take(&mut self.inner.state().ready);
         let mut answers = Vec::with_capacity(ready.len());
         for (number, outcome) in ready {

@@ -1,5 +1,5 @@
-//! A call that has been described and not begun. It goes through one of two doors: [`Pending::wait`] for threads,
-//! [`Pending::start`] for event loops.
+//! A call that has been described and not begun: [`Pending::wait`] runs it for a thread, [`Pending::start`] for an event
+//! loop.
 
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
@@ -70,7 +70,7 @@ impl Pending {
 
 #[pymethods]
 impl Pending {
-    /// Waits for the answer without the GIL; Ctrl-C is heard.
+    /// Waits for the answer without the GIL; Ctrl-C ends the waiting.
     #[pyo3(signature = (timeout_ms = None))]
     fn wait(&self, py: Python<'_>, timeout_ms: Option<u64>) -> PyResult<Py<PyAny>> {
         let mut future = self.take(py)?;

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 import vpnkit
 from vpnkit import (
+    AddressPool,
     AttachedXray,
+    Credential,
     Grpc,
     HttpUpgrade,
     Inbound,
@@ -141,3 +145,36 @@ async def test_reality_keys_are_kept() -> None:
         assert isinstance(first.security, Reality) and first.security.public_key
         again = await kit.inbounds.ensure(Inbound("r", 443, Vless(vision=True), security=reality))
         assert again == first
+
+
+async def test_a_credential_of_one_inbound_has_its_address_and_certificate() -> None:
+    async with testing.open() as kit:
+        pool = AddressPool(v4="10.8.0.0/29", v6="fd00:8::/64")
+        given = Inbound("vpn", 1194, Vless(), addresses=pool, certificate_lifetime=timedelta(days=365))
+        inbound = await kit.inbounds.ensure(given)
+        assert inbound.addresses == pool and inbound.certificate_lifetime == timedelta(days=365)
+        assert await kit.inbounds.ensure(inbound) == inbound, "it is given again as it came"
+        key = await kit.keys.create("alice")
+        [credential] = key.credentials
+        assert (credential.inbound, credential.slot) == ("main/vpn", 0)
+        certificate = credential.certificate
+        assert certificate is not None and certificate.serial == 1
+        assert certificate.expires_at == await kit.now() + timedelta(days=365)
+        assert pickle.loads(pickle.dumps(key)) == key
+        # It moves to another kit with its address.
+        moved = Credential("vless", credential.secret, inbound="main/vpn", slot=3)
+        await kit.keys.delete(key)
+        again = await kit.keys.create("alice", credentials=[moved])
+        assert [c.slot for c in again.credentials] == [3]
+        copy = await kit.keys.update(again, credentials=again.credentials)
+        assert copy.credentials == again.credentials
+        for _ in range(4):
+            await kit.keys.create()
+        with pytest.raises(errors.LimitReachedError, match="every address"):
+            await kit.keys.create("one.too.many")
+        with pytest.raises(errors.InvalidInputError) as caught:
+            await kit.inbounds.ensure(Inbound("bad", 1195, Vless(), addresses=AddressPool(v4="10.0.0.5/8")))
+        assert caught.value.field == "addresses.v4"
+    with pytest.raises(errors.InvalidInputError) as caught:
+        Credential("vless", credential.secret, inbound="vpn")
+    assert caught.value.field == "inbound"

@@ -129,7 +129,7 @@ impl FakeServer {
     }
 
     /// Never returns while the server is silent.
-    async fn heard(&self) {
+    async fn answered(&self) {
         if self.state().faults.contains(&Fault::Silent) {
             std::future::pending::<()>().await;
         }
@@ -192,8 +192,8 @@ impl FakeServer {
         self.state().end_session(key)
     }
 
-    /// Whether somebody who shows a certificate could connect on an inbound: as with OpenVPN, whoever has one that is
-    /// signed and not revoked.
+    /// Whether somebody who shows a certificate could connect on an inbound: as with OpenVPN, everybody who has
+    /// one that is signed and not revoked.
     pub fn lets_in_certificate(&self, serial: u64, tag: &str) -> bool {
         let tag = InboundTag::new(tag).unwrap();
         let state = self.state();
@@ -435,7 +435,7 @@ impl ProtocolBackend for FakeServer {
     }
 
     async fn start(&self, desired: Arc<dyn Desired>) -> Result<()> {
-        self.heard().await;
+        self.answered().await;
         if self.state().faults.contains(&Fault::Start) {
             return Err(Error::new(ErrorKind::BinaryMissing, "fake.start", "told not to start"));
         }
@@ -449,7 +449,7 @@ impl ProtocolBackend for FakeServer {
     }
 
     async fn apply(&self, changes: &[Change]) -> Result<Vec<Result<()>>> {
-        self.heard().await;
+        self.answered().await;
         let mut state = self.answer("fake.apply")?;
         let outcomes = changes.iter().map(|change| state.step(change, self.counting)).collect();
         if state.faults.contains(&Fault::AnswerLost) {
@@ -459,7 +459,7 @@ impl ProtocolBackend for FakeServer {
     }
 
     async fn observe(&self) -> Result<Observed> {
-        self.heard().await;
+        self.answered().await;
         let state = self.answer("fake.observe")?;
         let mut observed = Observed::default();
         for (tag, (inbound, accounts)) in &state.inbounds {
@@ -475,7 +475,7 @@ impl ProtocolBackend for FakeServer {
     }
 
     async fn disconnect(&self, keys: &[KeyId], _inbounds: &[Arc<Inbound>]) -> Result<usize> {
-        self.heard().await;
+        self.answered().await;
         let mut state = self.answer("fake.disconnect")?;
         let cut: Vec<KeyId> = keys.iter().copied().filter(|key| state.online.remove(key)).collect();
         state.cut.extend(&cut);
@@ -483,7 +483,7 @@ impl ProtocolBackend for FakeServer {
     }
 
     async fn health(&self) -> Result<Health> {
-        self.heard().await;
+        self.answered().await;
         drop(self.answer("fake.health")?);
         Ok(Health { version: "fake".into(), uptime: Duration::ZERO, warnings: Vec::new() })
     }
@@ -505,7 +505,7 @@ impl TrafficSource for FakeServer {
     }
 
     async fn read(&self, last: Option<Epoch>) -> Result<Reading> {
-        self.heard().await;
+        self.answered().await;
         let mut state = self.answer("fake.read")?;
         state.readings += 1;
         let id = state.lifetime.to_string();

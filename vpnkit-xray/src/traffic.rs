@@ -54,7 +54,7 @@ impl TrafficSource for Xray {
     }
 }
 
-/// The process at one moment.
+/// The process at one time.
 pub(crate) struct Look {
     lifetime: Option<u64>,
     evidence: Evidence,

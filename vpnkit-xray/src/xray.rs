@@ -177,10 +177,10 @@ impl ProtocolBackend for Xray {
                         "the API is not a socket file",
                     ));
                 };
-                let (first, heard) = oneshot::channel();
+                let (first, started) = oneshot::channel();
                 let inner = Arc::clone(&self.inner);
                 self.tasks.spawn(managed::supervise(inner, config.clone(), home, socket, desired, first));
-                heard.await.map_err(|_| Error::new(ErrorKind::Closed, "xray.start", "vpnkit is closed"))?
+                started.await.map_err(|_| Error::new(ErrorKind::Closed, "xray.start", "vpnkit is closed"))?
             }
             XrayConfig::Attached(config) => {
                 if let Some(binary) = &config.binary {

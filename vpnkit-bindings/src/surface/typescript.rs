@@ -21,7 +21,7 @@ import { lasting } from "./expiry.js";
 import { type KeyLike, keyRef } from "./key_like.js";
 import { camel, snake } from "./names.js";
 import { type Reality, readReality, writeReality } from "./reality.js";
-import { type Length, type Size, lengthSeconds, lengthText, momentText, sizeText } from "./sizes.js";
+import { type Length, type Size, lengthSeconds, lengthText, timeText, sizeText } from "./sizes.js";
 "#;
 
 pub(super) fn is_class(name: &str) -> bool {
@@ -338,7 +338,7 @@ fn writer(surface: &Surface, ty: &Type, name: &str) -> Option<String> {
     Some(match ty {
         Type::Size => of("sizeText"),
         Type::Length => of("lengthText"),
-        Type::Time => of("momentText"),
+        Type::Time => of("timeText"),
         Type::KeyRef => of("keyRef"),
         Type::Named(record) => match surface.records.get(record).map(|record| &record.shape) {
             Some(Shape::Strings(strings)) => {

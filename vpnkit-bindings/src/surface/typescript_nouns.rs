@@ -13,7 +13,7 @@ import { attempt, invalid } from "./errors.js";
 import { KeyBatch } from "./key_batch.js";
 import { type KeyLike, keyId, keyRef } from "./key_like.js";
 import { camel, snake } from "./names.js";
-import { type Length, type Size, lengthText, momentText, sizeText } from "./sizes.js";
+import { type Length, type Size, lengthText, timeText, sizeText } from "./sizes.js";
 import { EventStream } from "./stream.js";
 "#;
 

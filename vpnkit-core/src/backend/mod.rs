@@ -25,7 +25,7 @@ use crate::model::{CredentialSecret, Inbound, KeyId, NodeId, ServerId};
 /// Where a backend asks for what it should hold, at every (re)start of its server.
 #[async_trait]
 pub trait Desired: Debug + Send + Sync {
-    /// Read from the store at this moment.
+    /// Returns what the store says now.
     async fn desired(&self) -> Result<DesiredState>;
 }
 

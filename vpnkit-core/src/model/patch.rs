@@ -105,7 +105,7 @@ pub struct KeyPatch {
     /// The data limit; [`Patch::Clear`] is unlimited.
     #[serde(skip_serializing_if = "Patch::is_keep")]
     pub data_limit: Patch<ByteSize>,
-    /// The expiry; [`Patch::Clear`] is never. A moment in the past ends the key at once.
+    /// The expiry; [`Patch::Clear`] is never. A time in the past ends the key at once.
     #[serde(skip_serializing_if = "Patch::is_keep")]
     pub expires_at: Patch<Timestamp>,
     /// On how many devices its subscription may be; [`Patch::Clear`] is as the settings say.

@@ -176,7 +176,15 @@ def record(operation: str, field: str, value: Record) -> dict[str, Any]:
 
 def credential(operation: str, field: str, value: Credential) -> Any:
     if isinstance(value, Credential):  # pyright: ignore[reportUnnecessaryIsInstance]
-        return json.loads(value._json())
+        certificate = value.certificate
+        return {
+            "protocol": value.protocol,
+            "device": value.device,
+            "secret": value.secret,
+            "inbound": value.inbound,
+            "slot": value.slot,
+            "certificate": None if certificate is None else certificate._json(operation),
+        }
     raise invalid(operation, field, f"cannot be {type(value).__name__}", "give a vpnkit.Credential")
 
 

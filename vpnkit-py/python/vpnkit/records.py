@@ -729,7 +729,7 @@ class KeyPatch(Record):
     data_limit: Size | None | Keep = KEEP
     """The data limit; None is unlimited."""
     expires_at: datetime | None | Keep = KEEP
-    """The expiry; None is never. A moment in the past ends the key at once."""
+    """The expiry; None is never. A time in the past ends the key at once."""
     device_limit: int | None | Keep = KEEP
     """On how many devices its subscription may be; None is as the settings say."""
     inbounds: Sequence[str] | None | Keep = KEEP
