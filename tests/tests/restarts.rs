@@ -14,7 +14,7 @@ use testbed::{Bed, Site, StandaloneXray, XrayClient, children_of, eventually, in
 use vpnkit::ServerCondition;
 use vpnkit::{
     Config, CreateKey, Cursor, EventKind, KeyPatch, NodeId, Patch, Protocol, RealityKeys, Security, ServerId,
-    VpnKit,
+    VpnKit, XrayConfig,
 };
 
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -64,6 +64,36 @@ async fn a_killed_xray_comes_back_with_its_thousand_keys_and_totals_stand() {
     assert!((MIB as u64..2 * MIB as u64).contains(&more), "{more}");
     let events = bed.kit.events().read(Cursor::START, 10_000).await.unwrap().events;
     assert!(events.iter().any(|e| e.kind == EventKind::ServerDown));
+    bed.kit.close().await.unwrap();
+}
+
+/// One process runs an Xray, another one is attached to it under the same id: each reads it, and a byte is counted once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_xray_that_two_processes_read_is_counted_once() {
+    let bed = Bed::open_with(|xray| xray, 3_600).await;
+    bed.add_reality().await;
+    let key = bed.kit.keys().create(CreateKey::named("k")).await.unwrap().id;
+    let api = format!("unix://{}", bed.xray_directory().join("api.sock").display());
+    let config = Config::sqlite(bed.directory.path().join("keys.db"))
+        .xray(XrayConfig::attached("127.0.0.1", api))
+        .collect_every(Duration::from_secs(3_600));
+    let other = VpnKit::open(config).await.unwrap();
+    let client = bed.client(key, "reality").await;
+    for _ in 0..4 {
+        client.tunnel.download(&bed.site, MIB).await.unwrap();
+        other.tick().await.unwrap();
+        bed.kit.tick().await.unwrap();
+    }
+    bed.settle_counters().await;
+    let mut before = 0;
+    for kit in [&other, &bed.kit, &other] {
+        kit.tick().await.unwrap();
+        let traffic = kit.keys().require(key).await.unwrap().traffic;
+        assert!((4 * MIB as u64..5 * MIB as u64).contains(&traffic.down), "{traffic:?}");
+        assert!(before == 0 || before == traffic.total());
+        before = traffic.total();
+    }
+    other.close().await.unwrap();
     bed.kit.close().await.unwrap();
 }
 

@@ -6,6 +6,7 @@ use crate::convert_error::{convert, damaged, violates};
 use crate::query;
 use crate::row::{number, selection_text};
 use crate::vault::Vault;
+use vpnkit_core::accounting::Baseline;
 use vpnkit_core::model::Cursor;
 use vpnkit_core::model::{
     ClientDevice, EventKind, EventSubject, Inbound, InboundId, InboundTag, Key, KeyId, KeyPatch, KeyRef,
@@ -473,19 +474,19 @@ impl Batch<'_> {
     /// The row of the server, one reading further.
     fn source(&self, batch: &TrafficBatch) -> Result<i64> {
         let server = batch.server.as_str();
-        let found: Option<(i64, i64)> = self
+        let newest: Option<i64> = self
             .connection
-            .prepare_cached("SELECT id, sequence FROM sources WHERE server = ?1")
-            .and_then(|mut s| s.query_row([server], |r| Ok((r.get(0)?, r.get(1)?))).optional())
+            .prepare_cached("SELECT max(sequence) FROM sources WHERE server = ?1")
+            .and_then(|mut s| s.query_row([server], |r| r.get(0)))
             .map_err(sql)?;
-        if found.map_or(0, |(_, sequence)| sequence) != number(batch.after) {
+        if newest.unwrap_or(0) != number(batch.after) {
             return Err(answer::reading_outdated(&batch.server));
         }
         let id: i64 = self
             .connection
             .prepare_cached(
                 "INSERT INTO sources (server, epoch, evidence, sequence) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (server) DO UPDATE SET epoch = excluded.epoch, evidence = excluded.evidence,
+                 ON CONFLICT (server, epoch) DO UPDATE SET evidence = excluded.evidence,
                  sequence = excluded.sequence RETURNING id",
             )
             .and_then(|mut s| {
@@ -497,8 +498,22 @@ impl Batch<'_> {
             .map_err(sql)?;
         if batch.new_epoch {
             self.run("DELETE FROM counters WHERE source = ?1", [id]).map_err(sql)?;
+            self.forget_epochs(&batch.server)?;
         }
         Ok(id)
+    }
+
+    /// Forgets the oldest lifetimes of a server's counters.
+    fn forget_epochs(&self, server: &ServerId) -> Result<()> {
+        let kept = i64::try_from(Baseline::EPOCHS_KEPT).unwrap_or(i64::MAX);
+        let old = "SELECT id FROM sources WHERE server = ?1 ORDER BY sequence DESC LIMIT -1 OFFSET ?2";
+        for text in [
+            format!("DELETE FROM counters WHERE source IN ({old})"),
+            format!("DELETE FROM sources WHERE id IN ({old})"),
+        ] {
+            self.run(&text, params![server.as_str(), kept]).map_err(sql)?;
+        }
+        Ok(())
     }
 
     fn node(&self, node: &NodeId) -> Result<i64> {

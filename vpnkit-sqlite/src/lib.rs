@@ -138,7 +138,12 @@ impl KeyStore for SqliteStore {
 
     async fn baseline(&self, server: &ServerId) -> Result<Option<Baseline>> {
         let server = server.clone();
-        self.readers.run("store.baseline", move |c, _| query::baseline(c, &server)).await
+        self.readers.run("store.baseline", move |c, _| query::baseline(c, &server, None)).await
+    }
+
+    async fn baseline_of(&self, server: &ServerId, epoch: &str) -> Result<Option<Baseline>> {
+        let (server, epoch) = (server.clone(), epoch.to_owned());
+        self.readers.run("store.baseline_of", move |c, _| query::baseline(c, &server, Some(&epoch))).await
     }
 
     async fn usage(&self, query: &UsageQuery) -> Result<Vec<UsagePoint>> {

@@ -314,11 +314,16 @@ pub(crate) fn devices(connection: &Connection, key: KeyId) -> Result<Vec<ClientD
 }
 
 /// The newest stored reading.
-pub(crate) fn baseline(connection: &Connection, server: &ServerId) -> Result<Option<Baseline>> {
+pub(crate) fn baseline(
+    connection: &Connection,
+    server: &ServerId,
+    epoch: Option<&str>,
+) -> Result<Option<Baseline>> {
     let found = connection
         .query_row(
-            "SELECT id, epoch, evidence, sequence FROM sources WHERE server = ?1",
-            [server.as_str()],
+            "SELECT id, epoch, evidence, (SELECT max(sequence) FROM sources WHERE server = ?1) FROM sources
+             WHERE server = ?1 AND (?2 IS NULL OR epoch = ?2) ORDER BY sequence DESC LIMIT 1",
+            params![server.as_str(), epoch],
             |r| Ok((r.get::<_, i64>(0)?, Epoch { id: r.get(1)?, evidence: r.get(2)? }, r.get::<_, i64>(3)?)),
         )
         .optional()

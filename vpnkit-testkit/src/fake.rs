@@ -83,6 +83,8 @@ pub struct FakeServer {
     id: ServerId,
     node: NodeId,
     counting: Counting,
+    /// Tells its lifetimes from those of another server under the same id.
+    instance: uuid::Uuid,
     state: Mutex<State>,
     signal: watch::Sender<ServerState>,
 }
@@ -105,7 +107,14 @@ impl FakeServer {
     pub fn named(id: ServerId) -> Self {
         let node = id.node();
         let signal = watch::channel(ServerState::Stopped).0;
-        Self { id, node, counting: Counting::default(), state: Mutex::default(), signal }
+        Self {
+            id,
+            node,
+            counting: Counting::default(),
+            instance: uuid::Uuid::new_v4(),
+            state: Mutex::default(),
+            signal,
+        }
     }
 
     /// Sets how it counts.
@@ -508,7 +517,7 @@ impl TrafficSource for FakeServer {
         self.answered().await;
         let mut state = self.answer("fake.read")?;
         state.readings += 1;
-        let id = state.lifetime.to_string();
+        let id = format!("{}-{}", self.instance, state.lifetime);
         // The evidence is the number of the reading: the one that comes back is the newest that was stored.
         let stored = last.filter(|last| last.id == id).and_then(|last| last.evidence.parse().ok());
         let epoch = Epoch { id, evidence: state.readings.to_string() };

@@ -56,6 +56,7 @@ crate::suite!($ store_conformance, store, "Tests that the stores of an `async fn
     a_reading_is_counted_in_one_step,
     a_reading_on_an_old_baseline_is_refused,
     a_new_epoch_voids_old_counters,
+    an_epoch_that_returns_goes_on_where_it_was,
     sessions_of_a_key_are_kept_apart_and_forgotten,
     a_reading_that_reaches_the_limit_limits_the_key,
     counters_of_unknown_keys_are_passed_over,
@@ -559,6 +560,34 @@ pub async fn a_new_epoch_voids_old_counters(s: Subject) {
     assert_eq!(baseline.epoch.id, "2");
     assert_eq!(baseline.counters.iter().map(|c| c.key).collect::<Vec<_>>(), [a.id]);
     assert_eq!((get(&s, a.id).await.unwrap().used, get(&s, b.id).await.unwrap().used), (12, 14));
+}
+
+/// With its own counters; so many lifetimes are remembered.
+pub async fn an_epoch_that_returns_goes_on_where_it_was(s: Subject) {
+    let key = created(&s, CreateKey::default()).await;
+    let read = async |after, epoch, fresh, up, delta| {
+        commit(&s, vec![batch(after, epoch, fresh, vec![moved(key.id, (up, 0), (delta, 0))])]).await.unwrap();
+    };
+    read(0, "1", true, 5, 5).await;
+    read(1, "2", true, 7, 7).await;
+    assert_eq!(s.store.baseline_of(&server(), "3").await.unwrap(), None);
+    let first = s.store.baseline_of(&server(), "1").await.unwrap().unwrap();
+    assert_eq!((first.sequence, first.counters[0].traffic.up), (2, 5));
+    read(2, "1", false, 6, 1).await;
+    let newest = s.store.baseline(&server()).await.unwrap().unwrap();
+    assert_eq!((newest.epoch.id.as_str(), newest.sequence, newest.counters[0].traffic.up), ("1", 3, 6));
+    let second = s.store.baseline_of(&server(), "2").await.unwrap().unwrap();
+    assert_eq!((second.sequence, second.counters[0].traffic.up), (3, 7));
+    assert_eq!(get(&s, key.id).await.unwrap().used, 13);
+    for (after, epoch) in (3..).zip(["3", "4", "5"]) {
+        read(after, epoch, true, 1, 1).await;
+    }
+    assert_eq!(s.store.baseline_of(&server(), "2").await.unwrap(), None, "the oldest is forgotten");
+    assert!(s.store.baseline_of(&server(), "1").await.unwrap().is_some());
+    commit(&s, vec![KeyOp::Delete { key: key.id, expected: None }]).await.unwrap();
+    for epoch in ["1", "5"] {
+        assert!(s.store.baseline_of(&server(), epoch).await.unwrap().unwrap().counters.is_empty());
+    }
 }
 
 /// A key may have several counters; one that has ended is remembered until it is forgotten.

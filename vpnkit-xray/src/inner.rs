@@ -28,10 +28,21 @@ pub(crate) struct Inner {
     pub(crate) log: Arc<Log>,
     pub(crate) loaded: Loaded,
     pub(crate) state: watch::Sender<ServerState>,
-    pub(crate) seen: Mutex<Option<(String, Evidence, Instant)>>,
+    pub(crate) seen: Mutex<Option<Seen>>,
     pub(crate) version: Mutex<Option<String>>,
     pub(crate) lifetimes: Mutex<u64>,
     pub(crate) stop: CancellationToken,
+}
+
+/// The last reading of this process.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// The epoch that it was of.
+    pub(crate) epoch: String,
+    /// Of a managed Xray.
+    pub(crate) lifetime: Option<u64>,
+    pub(crate) evidence: Evidence,
+    pub(crate) at: Instant,
 }
 
 impl Inner {

@@ -11,7 +11,7 @@ use vpnkit_core::{Clock as _, Error, ErrorKind, Result, SystemClock};
 
 use crate::account::parse_email;
 use crate::epoch::{self, Evidence};
-use crate::inner::Inner;
+use crate::inner::{Inner, Seen};
 use crate::xray::Xray;
 
 #[async_trait]
@@ -79,29 +79,33 @@ impl Look {
 }
 
 impl Inner {
-    /// The epoch of what was just seen. A managed Xray's is known: vpnkit has started it.
+    /// The epoch of what was just seen: the stored one if it is the same process, also when another vpnkit has read it.
     fn epoch(&self, last: Option<&Epoch>, look: &Look) -> Epoch {
-        let evidence = serde_json::to_string(&look.evidence).unwrap_or_default();
-        if let Some(lifetime) = look.lifetime {
-            return Epoch { id: format!("{}-{lifetime}", self.instance), evidence };
-        }
+        let stored = last.and_then(|e| Some((&e.id, serde_json::from_str::<Evidence>(&e.evidence).ok()?)));
         let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let stored =
-            last.and_then(|e| Some((e.id.clone(), serde_json::from_str::<Evidence>(&e.evidence).ok()?)));
-        let same = match (&*seen, &stored) {
-            // Read by this process before: its own clock decides, which nobody sets.
-            (Some((id, evidence, at)), Some((stored, _))) if id == stored => {
-                epoch::continues(evidence, &look.evidence, Some(look.at.duration_since(*at)))
+        let known = seen.as_ref().filter(|seen| seen.lifetime == look.lifetime);
+        // A managed Xray of the same lifetime is the same process. Of an attached one, the clock decides that nobody sets.
+        let same = |known: &&Seen| {
+            let elapsed = Some(look.at.duration_since(known.at));
+            look.lifetime.is_some() || epoch::continues(&known.evidence, &look.evidence, elapsed)
+        };
+        let mine = known.filter(same).map(|known| known.epoch.clone());
+        let fresh = || match look.lifetime {
+            Some(lifetime) => format!("{}-{lifetime}", self.instance),
+            None => uuid::Uuid::new_v4().to_string(),
+        };
+        let id = match (known, mine, stored) {
+            (_, Some(mine), _) if look.lifetime.is_some() => mine,
+            (Some(known), mine, Some((stored, _))) if known.epoch == *stored => mine.unwrap_or_else(fresh),
+            (_, _, Some((stored, evidence))) if epoch::continues(&evidence, &look.evidence, None) => {
+                stored.clone()
             }
-            (_, Some((_, evidence))) => epoch::continues(evidence, &look.evidence, None),
-            (_, None) => false,
+            // Another Xray was read under this id meanwhile.
+            (_, mine, _) => mine.unwrap_or_else(fresh),
         };
-        let id = match stored {
-            Some((id, _)) if same => id,
-            _ => uuid::Uuid::new_v4().to_string(),
-        };
-        *seen = Some((id.clone(), look.evidence, look.at));
-        Epoch { id, evidence }
+        *seen =
+            Some(Seen { epoch: id.clone(), lifetime: look.lifetime, evidence: look.evidence, at: look.at });
+        Epoch { id, evidence: serde_json::to_string(&look.evidence).unwrap_or_default() }
     }
 }
 

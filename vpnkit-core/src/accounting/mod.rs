@@ -6,6 +6,7 @@
 //! | same epoch | larger | the difference |
 //! | same epoch | smaller: somebody reset the counter | all of it, and the tally says so |
 //! | another epoch: the server was restarted | anything | all of it |
+//! | an epoch before the last one, which comes back | larger | the difference to the last reading of that epoch |
 //! | the series has ended | anything | nothing: its end was counted when it was first told |
 //!
 //! "Reading" is that of one counter: of a key, and where the server has several of a key, of a series. A series that has
@@ -23,6 +24,12 @@ pub struct Baseline {
     pub sequence: u64,
     /// Sorted by key and series, one each.
     pub counters: Vec<Counter>,
+}
+
+impl Baseline {
+    /// How many lifetimes of a server's counters a store remembers: one that is taken for over may come back, as when two
+    /// programs are read under one id.
+    pub const EPOCHS_KEPT: usize = 4;
 }
 
 /// A counter that moved.

@@ -37,7 +37,8 @@ struct State {
     uids: HashMap<Uuid, KeyId>,
     secrets: HashMap<(CredentialKind, String), KeyId>,
     inbounds: BTreeMap<(NodeId, InboundTag), Inbound>,
-    baselines: HashMap<ServerId, Baseline>,
+    /// By lifetime of the counters, the newest last.
+    baselines: HashMap<ServerId, Vec<Baseline>>,
     records: BTreeMap<(String, String), Record>,
     revision: u64,
     serials: BTreeMap<InboundId, u64>,
@@ -362,7 +363,7 @@ impl State {
         if let Some(name) = &key.name {
             self.names.remove(&name.folded());
         }
-        for baseline in self.baselines.values_mut() {
+        for baseline in self.baselines.values_mut().flatten() {
             baseline.counters.retain(|c| c.key != id);
         }
         self.emit(
@@ -398,15 +399,14 @@ impl State {
     }
 
     fn traffic(&mut self, batch: TrafficBatch, at: Timestamp, receipt: &mut Receipt) -> Result<()> {
-        let last = self.baselines.get(&batch.server);
-        if last.map_or(0, |b| b.sequence) != batch.after {
+        let known = self.baselines.get(&batch.server).map_or(&[][..], Vec::as_slice);
+        if known.last().map_or(0, |b| b.sequence) != batch.after {
             return Err(errors::reading_outdated(&batch.server));
         }
+        let last = known.iter().find(|b| b.epoch.id == batch.epoch.id).filter(|_| !batch.new_epoch);
         let mut counters: BTreeMap<(KeyId, Option<Series>), Counter> = match last {
-            Some(last) if !batch.new_epoch => {
-                last.counters.iter().map(|c| ((c.key, c.series.clone()), c.clone())).collect()
-            }
-            _ => BTreeMap::new(),
+            Some(last) => last.counters.iter().map(|c| ((c.key, c.series.clone()), c.clone())).collect(),
+            None => BTreeMap::new(),
         };
         for (key, series) in batch.forgotten {
             counters.remove(&(key, Some(series)));
@@ -431,8 +431,11 @@ impl State {
             self.replace(&counted, after, at, receipt);
         }
         let counters = counters.into_values().collect();
-        self.baselines
-            .insert(batch.server, Baseline { epoch: batch.epoch, sequence: batch.after + 1, counters });
+        let known = self.baselines.entry(batch.server).or_default();
+        known.retain(|baseline| baseline.epoch.id != batch.epoch.id);
+        known.push(Baseline { epoch: batch.epoch, sequence: batch.after + 1, counters });
+        let surplus = known.len().saturating_sub(Baseline::EPOCHS_KEPT);
+        known.drain(..surplus);
         Ok(())
     }
 
@@ -603,7 +606,15 @@ impl KeyStore for MemoryStore {
     }
 
     async fn baseline(&self, server: &ServerId) -> Result<Option<Baseline>> {
-        Ok(self.state("store.baseline")?.baselines.get(server).cloned())
+        Ok(self.state("store.baseline")?.baselines.get(server).and_then(|known| known.last()).cloned())
+    }
+
+    async fn baseline_of(&self, server: &ServerId, epoch: &str) -> Result<Option<Baseline>> {
+        let state = self.state("store.baseline_of")?;
+        let known = state.baselines.get(server).map_or(&[][..], Vec::as_slice);
+        let sequence = known.last().map_or(0, |newest| newest.sequence);
+        let earlier = known.iter().find(|baseline| baseline.epoch.id == epoch);
+        Ok(earlier.map(|earlier| Baseline { sequence, ..earlier.clone() }))
     }
 
     async fn usage(&self, query: &UsageQuery) -> Result<Vec<UsagePoint>> {

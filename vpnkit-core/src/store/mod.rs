@@ -71,6 +71,10 @@ pub trait KeyStore: Debug + Send + Sync {
     /// The newest stored reading of a server.
     async fn baseline(&self, server: &ServerId) -> Result<Option<Baseline>>;
 
+    /// The newest stored reading of an earlier lifetime of a server's counters, with the sequence of the newest of all.
+    /// The [`Baseline::EPOCHS_KEPT`] newest lifetimes are kept.
+    async fn baseline_of(&self, server: &ServerId, epoch: &str) -> Result<Option<Baseline>>;
+
     /// Traffic over time, oldest first; steps without traffic are left out.
     async fn usage(&self, query: &UsageQuery) -> Result<Vec<UsagePoint>>;
 

@@ -158,7 +158,7 @@ pub struct TrafficBatch {
     pub after: u64,
     /// The lifetime of the counters.
     pub epoch: Epoch,
-    /// Counters of the lifetime before are void.
+    /// No reading of this lifetime was stored before.
     pub new_epoch: bool,
     /// Counters that moved or ended, sorted by key. Keys that are gone are passed over.
     pub moved: Vec<Moved>,

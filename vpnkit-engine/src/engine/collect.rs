@@ -73,8 +73,16 @@ impl Shared {
             // The commit that follows is not raced: its receipt must not be lost.
             let reading = server.answer("traffic.collect", READ, reading).await?;
             let epoch = reading.epoch.clone();
-            let tally = accounting::account(baseline, reading);
-            if tally.moved.is_empty() && tally.forgotten.is_empty() && !tally.new_epoch {
+            // A lifetime that was taken for over may come back: then its counters go on where they were.
+            let earlier = match baseline {
+                Some(newest) if newest.epoch.id != epoch.id => {
+                    self.store.baseline_of(server.id(), &epoch.id).await?
+                }
+                _ => None,
+            };
+            let returned = earlier.is_some();
+            let tally = accounting::account(earlier.as_ref().or(baseline), reading);
+            if tally.moved.is_empty() && tally.forgotten.is_empty() && !tally.new_epoch && !returned {
                 return Ok(Collected::of(server));
             }
             let after = baseline.map_or(0, |b| b.sequence);
