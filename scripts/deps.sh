@@ -6,6 +6,7 @@ missing=()
 need() { command -v "$1" >/dev/null || missing+=("$2"); }
 need cc gcc              # SQLite and ring are C
 need setpriv util-linux  # ties Xray's life to its owner's
+need setcap libcap2-bin  # an Xray with file capabilities, in tests
 need ip iproute2         # network namespaces of the tests
 need curl curl           # downloads inside them
 need wg-quick wireguard-tools  # reads the .conf of subscriptions

@@ -115,3 +115,43 @@ async fn a_killed_or_interrupted_owner_leaves_no_xray() {
         }
     }
 }
+
+/// The kernel forgets that an Xray with file capabilities is to die with its owner when the owner is not root.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_owner_that_is_not_root_leaves_no_xray_with_capabilities() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    const NOBODY: u32 = 65_534;
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    // Where another user may execute them.
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::copy(env!("CARGO_BIN_EXE_owner"), path("owner")).unwrap();
+    std::fs::copy(testbed::xray_binary(), path("xray")).unwrap();
+    let mut capable = Command::new("setcap");
+    capable.arg("cap_net_bind_service=ep").arg(path("xray"));
+    assert!(capable.status().unwrap().success(), "file capabilities can be set");
+    std::fs::create_dir(path("home")).unwrap();
+    chown(path("home"), Some(NOBODY), Some(NOBODY)).unwrap();
+    for round in 0..2 {
+        let mut owner = Command::new("setpriv")
+            .args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set", "+all"])
+            .arg(path("owner"))
+            .args(["hold".as_ref(), path("home").as_os_str()])
+            .env("VPNKIT_XRAY_BIN", path("xray"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(owner.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n", "round {round}");
+        let config = path("home").join("xray/config.json");
+        let children = children_of(config.to_str().unwrap());
+        assert_eq!(children.len(), 1);
+        let status = std::fs::read_to_string(format!("/proc/{}/status", children[0])).unwrap();
+        let gained = status.lines().find_map(|line| line.strip_prefix("CapPrm:")).unwrap().trim();
+        assert_ne!(u64::from_str_radix(gained, 16).unwrap(), 0, "Xray has the capability");
+        owner.kill().unwrap();
+        owner.wait().unwrap();
+        eventually("Xray is gone", PATIENCE, async || !children.iter().any(|pid| alive(*pid))).await;
+    }
+}

@@ -16,6 +16,7 @@ mod cut;
 mod egress;
 mod environment;
 mod epoch;
+mod guard;
 mod inner;
 mod loaded;
 mod managed;

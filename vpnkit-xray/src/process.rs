@@ -14,6 +14,7 @@ use tokio::sync::{oneshot, watch};
 use vpnkit_core::{Error, ErrorKind, Result};
 
 use crate::environment;
+use crate::guard::Guard;
 
 /// Lines that are kept.
 const LINES: usize = 2_000;
@@ -52,18 +53,18 @@ impl Process {
     /// Starts `binary run -c config` in the directory of the config.
     ///
     /// The child is started by a thread of its own that lives as long as the child: the kernel is asked (through
-    /// `setpriv`) to kill the child when that thread ends, which is also when the whole process is killed.
+    /// `setpriv`) to kill the child when that thread ends, which is also when the whole process is killed. Where the
+    /// kernel may not do it, a [`Guard`] does.
     pub(crate) async fn spawn(binary: &Path, config: &Path, splice: bool, log: Arc<Log>) -> Result<Self> {
-        let mut command = match bound_to_owner().await {
+        let bound = bound_to_owner().await;
+        let guarded = Guard::is_needed(bound);
+        let mut command = match bound {
             true => {
                 let mut command = Command::new("setpriv");
                 command.args(["--pdeathsig", "KILL", "--"]).arg(binary);
                 command
             }
-            false => {
-                tracing::warn!("setpriv is missing: Xray outlives this process if it is killed");
-                Command::new(binary)
-            }
+            false => Command::new(binary),
         };
         command
             .arg("run")
@@ -87,8 +88,15 @@ impl Process {
         let (ready, started) = oneshot::channel();
         let body = move || match command.spawn() {
             Ok(child) => {
+                let guard = guarded.then(|| Guard::of(child.id())).transpose().unwrap_or_else(|e| {
+                    tracing::warn!(error = %e, "Xray outlives this process if it is killed");
+                    None
+                });
                 let _ = ready.send(Ok(()));
                 let reason = follow(child, &log, &stopped);
+                if let Some(guard) = guard {
+                    guard.dismiss();
+                }
                 let _ = tell.send(Some(reason));
             }
             Err(e) => {
