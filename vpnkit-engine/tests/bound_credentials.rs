@@ -12,14 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vpnkit_core::model::{
-    AddressPool, CreateKey, Inbound, InboundSelection, InboundTag, Key, KeyId, KeyPatch, Protocol, ServerId,
-    Traffic,
+    AddressPool, CertificateTerm, CreateKey, Credential, CredentialKind, Cursor, DeviceName, Inbound,
+    InboundSelection, InboundTag, Key, KeyId, KeyPatch, Protocol, ServerId, Traffic,
 };
 use vpnkit_core::store::KeyStore;
 use vpnkit_core::store::memory::MemoryStore;
 use vpnkit_core::{ErrorKind, ManualClock};
-use vpnkit_engine::engine::{Engine, EngineOptions, ServerParts};
-use vpnkit_testkit::{Counting, FakeServer};
+use vpnkit_engine::engine::{Engine, EngineOptions, PlacementState, ServerParts};
+use vpnkit_testkit::{Counting, FakeServer, Fault};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -90,6 +90,125 @@ async fn a_key_has_an_address_on_each_inbound_and_connects_with_its_own_credenti
     assert!(one.addresses(old.id, "wg-1").is_empty() && two.addresses(old.id, "wg-2").is_empty());
     let next = engine.keys().create(CreateKey::named("next")).await.unwrap();
     assert_eq!(two.addresses(next.id, "wg-2"), address("10.2.0.4"));
+    // Another inbound of the node cannot give the same addresses.
+    let overlapping = tunnel("wg-3", 4, "10.2.128.0/20").on(id("main/one"));
+    let overlapping = Inbound { addresses: tunnel("x", 1, "10.0.0.0/8").addresses, ..overlapping };
+    let refused = engine.inbounds().ensure(overlapping).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.get("field")), (ErrorKind::InvalidInput, Some("addresses")));
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_keeps_no_key_from_the_others() {
+    let (fine, dark) = (server("de/fine"), server("fr/dark"));
+    let engine = over(&Arc::default(), &[&fine, &dark]).await;
+    engine.inbounds().ensure(plain("plain", 1).on(id("de/fine"))).await.unwrap();
+    engine.inbounds().ensure(tunnel("wg", 1, "10.1.0.0/24").on(id("fr/dark"))).await.unwrap();
+    dark.fail(Fault::Down);
+    let key = engine.keys().create(CreateKey::named("k")).await.unwrap();
+    assert!(fine.lets_in(key.id, "plain"));
+    let placed = engine.keys().placement(key.id).await.unwrap();
+    let states: Vec<_> = placed.iter().map(|placement| placement.state).collect();
+    assert_eq!(states, [PlacementState::Installed, PlacementState::Pending]);
+    // It is back: the comparison gives the key what it lacks.
+    dark.heal();
+    let placed = engine.keys().placement(key.id).await.unwrap();
+    assert_eq!(placed[1].state, PlacementState::Pending, "{placed:?}");
+    engine.servers().reconcile(&id("fr/dark")).await.unwrap();
+    assert_eq!(dark.addresses(key.id, "wg"), address("10.1.0.2"));
+    let placed = engine.keys().placement(key.id).await.unwrap();
+    assert_eq!(placed[1].state, PlacementState::Installed);
+}
+
+#[tokio::test]
+async fn callers_do_not_choose_certificates() {
+    let server = server("main/ovpn");
+    let engine = over(&Arc::default(), &[&server]).await;
+    engine.inbounds().ensure(plain("vpn", 1).certificate_lifetime(DAY)).await.unwrap();
+    let key = engine.keys().create(CreateKey::named("k")).await.unwrap();
+    // As it came it may be given back.
+    let same = KeyPatch { credentials: key.credentials.clone(), ..KeyPatch::default() };
+    assert_eq!(engine.keys().update(key.id, same, None).await.unwrap(), key);
+    let mut other = key.credentials[0].clone();
+    other.certificate = other.certificate.map(|term| CertificateTerm { serial: 99, ..term });
+    let mut without = key.credentials[0].clone();
+    without.certificate = None;
+    without.secret = vpnkit_core::model::CredentialSecret::generate(without.protocol());
+    for bad in [other, without] {
+        let patch = KeyPatch { credentials: vec![bad.clone()], ..KeyPatch::default() };
+        let create = CreateKey { credentials: vec![bad], ..CreateKey::default() };
+        for refused in [
+            engine.keys().update(key.id, patch, None).await.unwrap_err(),
+            engine.keys().create(create.clone()).await.unwrap_err(),
+            engine.keys().create_many(vec![create], None).await.unwrap_err(),
+        ] {
+            assert_eq!(
+                (refused.kind(), refused.get("field")),
+                (ErrorKind::InvalidInput, Some("credentials"))
+            );
+        }
+    }
+    let short = plain("vpn", 1).certificate_lifetime(Duration::from_secs(60));
+    let refused = engine.inbounds().ensure(short).await.unwrap_err();
+    assert_eq!(refused.get("field"), Some("certificate_lifetime"));
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends_soon_is_renewed() {
+    let server = server("main/ovpn");
+    let clock = Arc::new(ManualClock::default());
+    let options = EngineOptions { background: false, ..EngineOptions::default() };
+    let parts = ServerParts { backend: server.clone(), source: server.clone(), address: "192.0.2.1".into() };
+    let store = Arc::new(MemoryStore::new());
+    let engine = Engine::open(store, clock.clone(), options, vec![parts]).await.unwrap();
+    engine.inbounds().ensure(plain("vpn", 1).certificate_lifetime(30 * DAY)).await.unwrap();
+    let key = engine.keys().create(CreateKey::named("k")).await.unwrap();
+    clock.advance(19 * DAY);
+    engine.servers().reconcile(&id("main/ovpn")).await.unwrap();
+    assert_eq!(engine.keys().require(key.id).await.unwrap(), key);
+    clock.advance(2 * DAY);
+    engine.servers().reconcile(&id("main/ovpn")).await.unwrap();
+    let renewed = engine.keys().require(key.id).await.unwrap();
+    let end = renewed.credentials[0].certificate.unwrap().expires_at;
+    assert_eq!(end, engine.clock().now().plus(30 * DAY));
+    assert!(!server.lets_in_certificate(serial(&key), "vpn") && server.lets_in(key.id, "vpn"));
+}
+
+#[tokio::test]
+async fn a_leaked_credential_is_replaced_or_the_call_fails() {
+    let server = server("main/ovpn");
+    let store: Arc<MemoryStore> = Arc::default();
+    let engine = over(&store, &[&server]).await;
+    engine.inbounds().ensure(plain("vpn", 1).certificate_lifetime(DAY)).await.unwrap();
+    let key = engine.keys().create(CreateKey::named("k")).await.unwrap();
+    // Where the server is not driven nothing can be made: that is told, and nothing is half done.
+    let other = over(&store, &[]).await;
+    let refused = other.subscriptions().revoke(key.id, true).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.get("inbound")), (ErrorKind::Unavailable, Some("main/vpn")));
+    assert_eq!(engine.keys().require(key.id).await.unwrap(), key);
+    // One that is created there gets its certificate from the process that can make it.
+    let late = other.keys().create(CreateKey::named("late")).await.unwrap();
+    assert!(late.credentials.iter().all(|credential| credential.inbound.is_none()));
+    engine.servers().reconcile(&id("main/ovpn")).await.unwrap();
+    assert!(server.lets_in(late.id, "vpn"));
+}
+
+#[tokio::test]
+async fn a_renewal_reaches_every_device() {
+    let server = server("main/wg");
+    let engine = over(&Arc::default(), &[&server]).await;
+    let wg = engine.inbounds().ensure(tunnel("wg", 1, "10.1.0.0/24")).await.unwrap();
+    let key = engine.keys().create(CreateKey::named("k")).await.unwrap();
+    let phone = Credential {
+        device: DeviceName::new("phone").unwrap(),
+        ..Credential::generate(CredentialKind::Vless).only_on(wg.id())
+    };
+    let patch = KeyPatch { credentials: vec![phone], ..KeyPatch::default() };
+    engine.keys().update(key.id, patch, None).await.unwrap();
+    assert_eq!(server.addresses(key.id, "wg").len(), 2);
+    engine.inbounds().ensure(tunnel("wg", 1, "10.1.0.0/24").certificate_lifetime(DAY)).await.unwrap();
+    let both = engine.keys().require(key.id).await.unwrap();
+    assert!(both.credentials.iter().all(|credential| credential.certificate.is_some()));
+    assert_eq!(server.addresses(key.id, "wg").len(), 2);
 }
 
 #[tokio::test]
@@ -110,7 +229,9 @@ async fn an_inbound_without_room_for_the_keys_is_not_added() {
     engine.inbounds().ensure(plain("plain", 1)).await.unwrap();
     engine.keys().create_many(vec![CreateKey::default(); 6], None).await.unwrap();
     let before = engine.keys().require(KeyId(1)).await.unwrap();
+    let newest = engine.events().read(Cursor::START, 100).await.unwrap().next;
     let small = engine.inbounds().ensure(tunnel("wg", 2, "10.1.0.0/29")).await.unwrap_err();
+    assert_eq!(engine.events().read(newest, 100).await.unwrap().events, [], "nothing was begun");
     assert_eq!((small.kind(), small.get("inbound")), (ErrorKind::LimitReached, Some("main/wg")));
     assert_eq!(engine.inbounds().list().await.unwrap().len(), 1);
     assert_eq!(engine.keys().require(KeyId(1)).await.unwrap().credentials, before.credentials);

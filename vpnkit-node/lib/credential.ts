@@ -1,17 +1,17 @@
 /** What a key connects with. */
-import type { Json } from "./convert.js";
+import { type Json, onlyOptions } from "./convert.js";
 import { attempt, invalid } from "./errors.js";
 import { native } from "./native.js";
 import type { CertificateTerm, CredentialKind } from "./records.js";
 import { readCertificateTerm, writeCertificateTerm } from "./records.js";
 
-/** What a credential for one inbound has of it. */
+/** Where a credential belongs that is for one inbound only. */
 export interface CredentialBinding {
   /** The inbound, `node/tag`. */
   inbound?: string | null | undefined;
   /** A number among its addresses, from 0; without it a free one is given. */
   slot?: number | null | undefined;
-  /** The certificate that its client shows. */
+  /** The certificate that its client presents. */
   certificate?: CertificateTerm | null | undefined;
 }
 
@@ -20,11 +20,11 @@ export class Credential {
   readonly protocol: CredentialKind;
   /** The device that uses it. */
   readonly device: string;
-  /** The inbound that it is for, `node/tag`; `null` is every inbound of its protocol. */
+  /** The inbound that it is for, `node/tag`; `null` is every inbound of its protocol without addresses and certificates. */
   readonly inbound: string | null;
   /** Its number among the addresses of that inbound, from 0; given when it is written. */
   readonly slot: number | null;
-  /** Its certificate, where clients of that inbound show one. */
+  /** The certificate that its client presents, where the inbound asks for one. */
   readonly certificate: CertificateTerm | null;
   readonly #secret: string;
 
@@ -36,9 +36,18 @@ export class Credential {
     attempt(() => native.checkCredential(protocol, secret));
     this.protocol = protocol;
     this.device = device;
-    this.inbound = bound.inbound ?? null;
-    this.slot = bound.slot ?? null;
-    this.certificate = bound.certificate ?? null;
+    onlyOptions("Credential", bound, "inbound", "slot", "certificate");
+    const given = bound ?? {};
+    const slot = given.slot ?? null;
+    if (slot !== null && !(Number.isInteger(slot) && slot >= 0 && slot < 2 ** 32)) {
+      throw invalid("Credential", "slot", "must be a whole number from 0 to 4294967295");
+    }
+    if (given.inbound != null && typeof given.inbound !== "string") {
+      throw invalid("Credential", "inbound", "must be `node/tag`: `main/vless`");
+    }
+    this.inbound = given.inbound ?? null;
+    this.slot = slot;
+    this.certificate = given.certificate ?? null;
     this.#secret = secret;
   }
 
@@ -51,7 +60,7 @@ export class Credential {
 /** @internal */
 export function readCredential(json: Json): Credential {
   const certificate = json.certificate ? readCertificateTerm(json.certificate) : null;
-  return new Credential(json.protocol, json.secret, json.device, { ...json, certificate });
+  return new Credential(json.protocol, json.secret, json.device, { inbound: json.inbound, slot: json.slot, certificate });
 }
 
 /** @internal */

@@ -783,7 +783,7 @@ export interface Inbound {
   readonly dedicatedTo?: number | null | undefined;
   /** The addresses inside the tunnel that its clients get, for protocols that carry packets. */
   readonly addresses?: AddressPool | null | undefined;
-  /** How long the certificate of a client is valid, for protocols whose clients show one of their own. */
+  /** How long the certificate of a client is valid, at least an hour, for protocols whose clients present one. */
   readonly certificateLifetime?: Length | null | undefined;
 }
 

@@ -61,13 +61,22 @@ test("a credential of one inbound has its address and certificate", async () => 
   assert.equal(credential.certificate.serial, 1);
   const end = (await kit.now()).getTime() + 365 * 86_400_000;
   assert.equal(credential.certificate.expiresAt.getTime(), end);
-  // It moves in with its address.
+  const copy = await kit.keys.update(key, { credentials: key.credentials });
+  assert.deepEqual(copy.credentials, key.credentials);
+  const bound = (options) => new Credential("vless", credential.secret, "default", options);
+  const uncertified = kit.keys.create({ credentials: [bound({ inbound: "main/vpn" })] });
+  await assert.rejects(uncertified, (e) => e.field === "credentials" && /made by the server/.test(e.message));
+  // One without a certificate moves in with its address.
+  await kit.inbounds.remove("vpn");
+  await kit.inbounds.ensure({ tag: "vpn", port: 1194, protocol: { type: "vless" }, addresses });
   await kit.keys.delete(key);
-  const moved = new Credential("vless", credential.secret, "default", { inbound: "main/vpn", slot: 3 });
-  const again = await kit.keys.create({ name: "alice", credentials: [moved] });
+  const again = await kit.keys.create({ name: "alice", credentials: [bound({ inbound: "main/vpn", slot: 3 })] });
   assert.deepEqual(again.credentials.map((one) => one.slot), [3]);
-  const copy = await kit.keys.update(again, { credentials: again.credentials });
-  assert.deepEqual(copy.credentials, again.credentials);
+  for (const slot of [-1, 2 ** 32, "1", true, 1.5, Number.NaN]) {
+    assert.throws(() => bound({ slot }), (e) => e.code === "invalid_input" && e.field === "slot", String(slot));
+  }
+  assert.throws(() => bound({ inbound: 5 }), (e) => e.field === "inbound");
+  assert.throws(() => bound({ inbond: "main/vpn" }), (e) => e.code === "invalid_input");
   for (let i = 0; i < 4; i++) await kit.keys.create();
   await assert.rejects(kit.keys.create(), (e) => e.code === "limit_reached" && /every address/.test(e.message));
   const bad = { ...given, tag: "bad", port: 1195, addresses: { v4: "10.0.0.5/8" } };

@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyBool;
 use vpnkit::{CredentialKind, CredentialSecret, DeviceName};
 
 use crate::convert::certificate_term;
@@ -20,6 +21,14 @@ impl From<vpnkit::Credential> for Credential {
     }
 }
 
+/// A slot; `True` is none.
+fn number(slot: &Bound<'_, PyAny>) -> Result<u32, vpnkit::Error> {
+    let number = if slot.is_instance_of::<PyBool>() { None } else { slot.extract().ok() };
+    number.ok_or_else(|| {
+        vpnkit::Error::invalid("Credential", "slot", "must be a whole number from 0 to 4294967295")
+    })
+}
+
 #[pymethods]
 impl Credential {
     /// An existing credential, for keys that move in from elsewhere: a UUID for vless and vmess, a password for trojan
@@ -32,13 +41,13 @@ impl Credential {
         secret: &str,
         device: &str,
         inbound: Option<&str>,
-        slot: Option<u32>,
+        slot: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let credential = || {
             let secret = CredentialSecret::parse(protocol.parse::<CredentialKind>()?, secret)?;
             let mut credential = vpnkit::Credential::new(DeviceName::new(device)?, secret);
             credential.inbound = inbound.map(str::parse).transpose()?;
-            credential.slot = slot;
+            credential.slot = slot.map(number).transpose()?;
             Ok(credential)
         };
         credential().map(Self).map_err(|e: vpnkit::Error| exception(py, &e))
@@ -62,7 +71,8 @@ impl Credential {
         self.0.secret.expose()
     }
 
-    /// The inbound that it is for, `node/tag`; None is every inbound of its protocol.
+    /// The inbound that it is for, `node/tag`; None is every inbound of its protocol without addresses and
+    /// certificates.
     #[getter]
     fn inbound(&self) -> Option<String> {
         self.0.inbound.as_ref().map(ToString::to_string)
@@ -74,14 +84,16 @@ impl Credential {
         self.0.slot
     }
 
-    /// Its certificate, where clients of that inbound show one.
+    /// The certificate that its client presents, where the inbound asks for one.
     #[getter]
     fn certificate(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         self.0.certificate.map(|certificate| certificate_term(py, certificate)).transpose()
     }
 
     fn __repr__(&self) -> String {
-        format!("<Credential protocol='{}' device='{}'>", self.protocol(), self.device())
+        let inbound = self.inbound().map(|inbound| format!(" inbound='{inbound}'")).unwrap_or_default();
+        let slot = self.slot().map(|slot| format!(" slot={slot}")).unwrap_or_default();
+        format!("<Credential protocol='{}' device='{}'{inbound}{slot}>", self.protocol(), self.device())
     }
 
     fn __hash__(&self) -> u64 {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pickle
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -161,13 +163,18 @@ async def test_a_credential_of_one_inbound_has_its_address_and_certificate() -> 
         assert certificate is not None and certificate.serial == 1
         assert certificate.expires_at == await kit.now() + timedelta(days=365)
         assert pickle.loads(pickle.dumps(key)) == key
-        # It moves to another kit with its address.
-        moved = Credential("vless", credential.secret, inbound="main/vpn", slot=3)
+        copy = await kit.keys.update(key, credentials=key.credentials)
+        assert copy.credentials == key.credentials
+        with pytest.raises(errors.InvalidInputError, match="certificates are made by the server"):
+            await kit.keys.create(credentials=[Credential("vless", str(uuid4()), inbound="main/vpn")])
+        # One without a certificate moves in with its address.
+        await kit.inbounds.remove("vpn")
+        await kit.inbounds.ensure(Inbound("vpn", 1194, Vless(), addresses=pool))
         await kit.keys.delete(key)
+        moved = Credential("vless", credential.secret, inbound="main/vpn", slot=3)
+        assert "slot=3" in repr(moved) and credential.secret not in repr(moved)
         again = await kit.keys.create("alice", credentials=[moved])
         assert [c.slot for c in again.credentials] == [3]
-        copy = await kit.keys.update(again, credentials=again.credentials)
-        assert copy.credentials == again.credentials
         for _ in range(4):
             await kit.keys.create()
         with pytest.raises(errors.LimitReachedError, match="every address"):
@@ -175,6 +182,9 @@ async def test_a_credential_of_one_inbound_has_its_address_and_certificate() -> 
         with pytest.raises(errors.InvalidInputError) as caught:
             await kit.inbounds.ensure(Inbound("bad", 1195, Vless(), addresses=AddressPool(v4="10.0.0.5/8")))
         assert caught.value.field == "addresses.v4"
-    with pytest.raises(errors.InvalidInputError) as caught:
-        Credential("vless", credential.secret, inbound="vpn")
-    assert caught.value.field == "inbound"
+    bad: list[tuple[str, Any]] = [("slot", -1), ("slot", 2**32), ("slot", "1"), ("slot", True), ("slot", 1.5)]
+    bad += [("inbound", "vpn"), ("inbound", "/"), ("inbound", "a/b/c")]
+    for field, value in bad:
+        with pytest.raises(errors.InvalidInputError) as caught:
+            Credential("vless", credential.secret, **{field: value})
+        assert caught.value.field == field, (field, value)

@@ -19,7 +19,7 @@ CREATE INDEX credentials_by_inbound ON credentials (inbound) WHERE inbound <> ''
 CREATE UNIQUE INDEX credentials_by_slot ON credentials (inbound, slot) WHERE slot IS NOT NULL;
 CREATE UNIQUE INDEX credentials_by_serial ON credentials (inbound, serial) WHERE serial IS NOT NULL;
 
--- Certificates that are refused although their time is not over. Without a reference: they outlive their key.
+-- Certificates that are refused although they have not expired. Without a reference: they outlive their key.
 CREATE TABLE revocations (
   inbound     TEXT    NOT NULL,
   serial      INTEGER NOT NULL,
@@ -30,8 +30,10 @@ CREATE TABLE revocations (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX revocations_by_end ON revocations (expires_at);
 
--- The newest serial number of an inbound's certificates. It outlives the inbound: serial numbers are never used again.
-CREATE TABLE serials (
+-- What an inbound has given: its newest serial number, which is never used again and outlives the inbound, and the slot
+-- from which on the next free one is looked for.
+CREATE TABLE inbound_numbers (
   inbound  TEXT    PRIMARY KEY,
-  newest   INTEGER NOT NULL
+  serial   INTEGER NOT NULL DEFAULT 0,
+  slot     INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;

@@ -181,6 +181,7 @@ impl Batch<'_> {
         let before = self.key(id, expected)?;
         let mut after = before.clone();
         if patch.apply(&mut after, self.at) {
+            self.leave_inbounds(&before, &mut after)?;
             self.replace(&before, &after)?;
             if before.data_limit != after.data_limit || before.used != after.used {
                 self.run(
@@ -287,6 +288,7 @@ impl Batch<'_> {
         if self.inbound(&inbound.id())?.is_some_and(|held| held == *inbound) {
             return Ok(());
         }
+        self.drop_credentials(&inbound.id(), Some(inbound))?;
         self.check_addresses(inbound)?;
         self.run(
             "INSERT INTO inbounds (node, tag, port, dedicated_to, spec, server) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -313,7 +315,7 @@ impl Batch<'_> {
         if removed == 0 {
             return Err(answer::no_inbound(tag));
         }
-        self.forget_credentials_of(&InboundId::new(node.clone(), tag.clone()))?;
+        self.drop_credentials(&InboundId::new(node.clone(), tag.clone()), None)?;
         self.grow_revision()?;
         self.inbound_event(EventKind::InboundRemoved, tag.as_str())
     }

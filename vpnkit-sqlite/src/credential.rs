@@ -1,4 +1,4 @@
-//! Writing credentials, and what the store gives them: addresses, serial numbers, revocations.
+//! Credentials as they are written, with what the store assigns: addresses, serial numbers, revocations.
 
 use rusqlite::{OptionalExtension as _, params};
 
@@ -10,21 +10,50 @@ use vpnkit_core::store::{Made, errors as answer};
 use vpnkit_core::{Error, Result};
 
 impl Batch<'_> {
-    /// Writes the credentials of a key that it did not have before, gives them what is theirs, and takes back what belonged
-    /// to those that they replace.
+    /// Writes the credentials of a key that it did not have before, assigns their addresses, and revokes certificates that
+    /// are no longer held.
     pub(crate) fn put_credentials(&mut self, before: &[Credential], key: &mut Key) -> Result<()> {
-        for old in before.iter().filter(|old| !key.credentials.contains(old)) {
+        for old in before.iter().filter(|old| !key.credentials.iter().any(|c| c.holds_certificate_of(old))) {
             self.revoke(key.id, old)?;
         }
-        let id = key.id;
-        for credential in key.credentials.iter_mut().filter(|c| !before.contains(c)) {
-            self.put_credential(id, credential)?;
+        for i in 0..key.credentials.len() {
+            let Some(new) = key.credentials.get(i).filter(|c| !before.contains(c)) else { continue };
+            let slot = self.slot(key, new)?;
+            if let Some(new) = key.credentials.get_mut(i) {
+                new.slot = slot;
+            }
+            if let Some(new) = key.credentials.get(i) {
+                self.put_credential(key.id, new)?;
+            }
         }
         Ok(())
     }
 
-    fn put_credential(&self, id: KeyId, credential: &mut Credential) -> Result<()> {
-        credential.slot = self.slot(credential)?;
+    /// Removes the credentials that a key has held for inbounds that it is no longer on.
+    pub(crate) fn leave_inbounds(&self, before: &Key, key: &mut Key) -> Result<()> {
+        if before.inbounds == key.inbounds {
+            return Ok(());
+        }
+        let mut stays = Vec::with_capacity(key.credentials.len());
+        for credential in std::mem::take(&mut key.credentials) {
+            if let Some(of) = credential.inbound.as_ref().filter(|_| before.credentials.contains(&credential))
+                && !self.inbound(of)?.is_some_and(|inbound| inbound.serves(key.id, &key.inbounds))
+            {
+                let (protocol, device, _) = credential.place();
+                self.run(
+                    "DELETE FROM credentials WHERE key_id = ?1 AND protocol = ?2 AND device = ?3 AND inbound = ?4",
+                    params![key.id.0, protocol.code(), device.as_str(), of.to_string()],
+                )
+                .map_err(sql)?;
+                continue;
+            }
+            stays.push(credential);
+        }
+        key.credentials = stays;
+        Ok(())
+    }
+
+    fn put_credential(&self, id: KeyId, credential: &Credential) -> Result<()> {
         let inbound = credential.inbound.as_ref().map(InboundId::to_string).unwrap_or_default();
         if let (Some(inbound), Some(certificate)) = (&credential.inbound, credential.certificate)
             && self.is_revoked(inbound, certificate.serial)?
@@ -53,30 +82,45 @@ impl Batch<'_> {
         .map_err(|e| refused(credential, e))
     }
 
-    /// The address of a credential: the one that it asks for, or a free one.
-    fn slot(&self, credential: &Credential) -> Result<Option<u32>> {
+    /// Returns the address of a new credential: the one that it asks for, or the next free one.
+    fn slot(&self, key: &Key, credential: &Credential) -> Result<Option<u32>> {
         let Some(id) = &credential.inbound else { return Ok(None) };
         let inbound = self.inbound(id)?.ok_or_else(|| answer::no_inbound_of_credential(id))?;
+        if !credential.is_for(&inbound) || !inbound.serves(key.id, &key.inbounds) {
+            return Err(answer::not_of_inbound(id));
+        }
         let Some(pool) = inbound.addresses else { return Ok(None) };
         let capacity = pool.capacity();
         if let Some(slot) = credential.slot {
             // Whether it is free, the index says.
             return if slot < capacity { Ok(Some(slot)) } else { Err(answer::no_address(id, slot)) };
         }
-        let next = self.needed(id)?;
-        if next < u64::from(capacity) {
-            return Ok(u32::try_from(next).ok());
-        }
-        // The last one is taken: the first gap.
-        let gap: Option<u32> = self.number(
-            "SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM credentials WHERE inbound = ?1 AND slot = 0)
-             UNION ALL
-             SELECT * FROM (SELECT slot + 1 FROM credentials one WHERE inbound = ?1 AND slot IS NOT NULL
-                AND NOT EXISTS (SELECT 1 FROM credentials two WHERE inbound = ?1 AND two.slot = one.slot + 1)
-              ORDER BY slot LIMIT 1)",
-            params![id.to_string()],
-        )?;
-        gap.filter(|slot| *slot < capacity).map(Some).ok_or_else(|| answer::addresses_taken(id, capacity))
+        let next = self.number("SELECT slot FROM inbound_numbers WHERE inbound = ?1", [id.to_string()])?;
+        let next = next.unwrap_or(0);
+        let free = match self.free_slot(id, next)?.filter(|slot| *slot < capacity) {
+            Some(slot) => Some(slot),
+            None => self.free_slot(id, 0)?.filter(|slot| *slot < capacity),
+        };
+        let slot = free.ok_or_else(|| answer::addresses_taken(id, capacity))?;
+        self.run(
+            "INSERT INTO inbound_numbers (inbound, slot) VALUES (?1, ?2)
+             ON CONFLICT (inbound) DO UPDATE SET slot = excluded.slot",
+            params![id.to_string(), i64::from(slot) + 1],
+        )
+        .map_err(sql)?;
+        Ok(Some(slot))
+    }
+
+    /// Returns the first free slot from `first` on: mostly `first` itself, since slots are given round and round.
+    fn free_slot(&self, inbound: &InboundId, first: u32) -> Result<Option<u32>> {
+        self.number(
+            "SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM credentials WHERE inbound = ?1 AND slot = ?2) THEN ?2 ELSE
+               (SELECT one.slot + 1 FROM credentials one WHERE one.inbound = ?1 AND one.slot >= ?2
+                  AND NOT EXISTS (SELECT 1 FROM credentials two
+                                  WHERE two.inbound = ?1 AND two.slot = one.slot + 1)
+                ORDER BY one.slot LIMIT 1) END",
+            params![inbound.to_string(), first],
+        )
     }
 
     fn number(&self, text: &str, values: impl rusqlite::Params) -> Result<Option<u32>> {
@@ -111,8 +155,8 @@ impl Batch<'_> {
         let newest: i64 = self
             .connection
             .prepare_cached(
-                "INSERT INTO serials (inbound, newest) VALUES (?1, ?2)
-                 ON CONFLICT (inbound) DO UPDATE SET newest = newest + excluded.newest RETURNING newest",
+                "INSERT INTO inbound_numbers (inbound, serial) VALUES (?1, ?2)
+                 ON CONFLICT (inbound) DO UPDATE SET serial = serial + excluded.serial RETURNING serial",
             )
             .and_then(|mut s| s.query_row(params![inbound.to_string(), count], |r| r.get(0)))
             .map_err(sql)?;
@@ -152,11 +196,21 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Forgets what is for an inbound that goes.
-    pub(crate) fn forget_credentials_of(&self, inbound: &InboundId) -> Result<()> {
-        let id = inbound.to_string();
-        self.run("DELETE FROM credentials WHERE inbound = ?1 AND inbound <> ''", [&id]).map_err(sql)?;
-        self.run("DELETE FROM revocations WHERE inbound = ?1", [&id]).map(drop).map_err(sql)
+    /// Removes the credentials for an inbound that do not fit it, all of them without one, and revokes their certificates.
+    pub(crate) fn drop_credentials(&self, id: &InboundId, inbound: Option<&Inbound>) -> Result<()> {
+        let fits = inbound.filter(|i| i.own_credentials()).map(|i| i.protocol.credential().code());
+        let id = id.to_string();
+        const GO: &str = "inbound = ?1 AND inbound <> '' AND protocol IS NOT ?2";
+        self.run(
+            &format!(
+                "INSERT INTO revocations (inbound, serial, key_id, expires_at, revoked_at)
+                 SELECT inbound, serial, key_id, expires_at, ?3 FROM credentials WHERE {GO} AND serial IS NOT NULL
+                 ON CONFLICT DO NOTHING"
+            ),
+            params![id, fits, self.at.as_millis()],
+        )
+        .map_err(sql)?;
+        self.run(&format!("DELETE FROM credentials WHERE {GO}"), params![id, fits]).map(drop).map_err(sql)
     }
 }
 

@@ -10,8 +10,8 @@
 use std::path::Path;
 
 use vpnkit_core::model::{
-    CreateKey, Credential, CredentialKind, Inbound, InboundTag, Key, KeyRef, Protocol, Reality, RecordQuery,
-    Security, ShortId,
+    AddressPool, CreateKey, Credential, CredentialKind, Inbound, InboundTag, Key, KeyRef, Protocol, Reality,
+    RecordQuery, Security, ShortId,
 };
 use vpnkit_core::store::{InboundOp, KeyOp, KeyStore as _, RecordOp, StoreOp, StoreTxn};
 use vpnkit_core::{Clock as _, ErrorKind, ManualClock, Secret};
@@ -135,7 +135,8 @@ async fn a_sealed_secret_that_was_moved_to_another_inbound_is_not_accepted() {
     let now = ManualClock::default().now();
     let inbounds = ["a", "b"].map(|tag| {
         let port = u16::from(tag.as_bytes()[0]);
-        Inbound::new(InboundTag::new(tag).unwrap(), port, Protocol::Trojan)
+        let pool = AddressPool { v4: Some(format!("10.{port}.0.0/16").parse().unwrap()), v6: None };
+        Inbound::new(InboundTag::new(tag).unwrap(), port, Protocol::Trojan).addresses(pool)
     });
     let bound = |inbound: &Inbound| Credential::generate(CredentialKind::Trojan).only_on(inbound.id());
     let request = CreateKey { credentials: inbounds.iter().map(bound).collect(), ..CreateKey::named("k") };

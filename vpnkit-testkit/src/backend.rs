@@ -155,7 +155,11 @@ pub async fn what_was_revoked_is_observed(s: Subject) -> bool {
     let steps = difference(s.backend.rules().as_ref(), &desired, &observed(&s).await);
     assert_eq!(steps.accounts, [Change::Revoke(inbound.tag.clone(), b)]);
     apply(&s, &steps.accounts).await;
+    apply(&s, &steps.accounts).await;
     assert!(difference(s.backend.rules().as_ref(), &desired, &observed(&s).await).is_empty());
+    // Where the inbound is not there, there is nothing to refuse.
+    apply(&s, &[Change::RemoveInbound(inbound.tag.clone())]).await;
+    apply(&s, &steps.accounts).await;
     true
 }
 

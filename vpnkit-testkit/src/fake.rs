@@ -336,10 +336,9 @@ impl State {
                 }
             }
             Change::Revoke(tag, revocation) => {
-                if !self.inbounds.contains_key(tag) {
-                    return Err(no_inbound(tag));
+                if self.inbounds.contains_key(tag) {
+                    self.revoked.entry(tag.clone()).or_default().insert(revocation.certificate.serial);
                 }
-                self.revoked.entry(tag.clone()).or_default().insert(revocation.certificate.serial);
             }
         }
         Ok(())
@@ -440,6 +439,12 @@ impl ProtocolBackend for FakeServer {
     }
 
     async fn issue(&self, request: &CredentialRequest) -> Result<CredentialSecret> {
+        self.answered().await;
+        drop(self.answer("fake.issue")?);
+        let certifies = request.inbound.as_ref().is_some_and(|i| i.certificate_lifetime.is_some());
+        if certifies != request.certificate.is_some() {
+            return Err(Error::new(ErrorKind::Unexpected, "fake.issue", "asked for the wrong thing"));
+        }
         Ok(CredentialSecret::generate(request.protocol))
     }
 

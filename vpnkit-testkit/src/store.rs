@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use bound_credentials::{
-    a_bound_secret_is_unique, a_certificate_is_revoked_when_it_goes, a_pool_that_is_full_gives_no_address,
-    an_address_is_given_with_the_credential, an_address_may_be_asked_for,
+    a_bound_secret_is_unique, a_certificate_is_revoked_when_it_goes,
+    a_certificate_that_is_still_held_is_not_revoked, a_credential_is_only_for_an_inbound_that_takes_it,
+    a_pool_that_is_full_gives_no_address, an_address_is_given_with_the_credential,
+    an_address_may_be_asked_for, an_address_rests_before_it_is_given_again,
     concurrent_keys_get_different_addresses, credentials_go_with_their_inbound,
     serial_numbers_are_never_given_twice,
 };
@@ -77,6 +79,9 @@ crate::suite!($ store_conformance, store, "Tests that the stores of an `async fn
     serial_numbers_are_never_given_twice,
     a_certificate_is_revoked_when_it_goes,
     a_bound_secret_is_unique,
+    an_address_rests_before_it_is_given_again,
+    a_credential_is_only_for_an_inbound_that_takes_it,
+    a_certificate_that_is_still_held_is_not_revoked,
 ]);
 
 const START: &str = "2026-03-01T10:20:30Z";

@@ -26,6 +26,7 @@ impl Xray {
             Change::RemoveAccount(tag, key, device) => self.remove_account(tag, *key, device).await,
             Change::PutInbound(inbound, accounts) => self.put_inbound(inbound, accounts).await,
             Change::RemoveInbound(tag) => self.remove_inbound(tag).await,
+            // None of its inbounds has certificates: `rules::check` refuses them.
             Change::Revoke(tag, _) => Err(Error::new(
                 ErrorKind::Unsupported,
                 "xray.revoke",

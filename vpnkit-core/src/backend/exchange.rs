@@ -91,7 +91,8 @@ pub enum Change {
     PutAccount(Arc<Inbound>, Account),
     /// Remove the account; removing what is not there is fine.
     RemoveAccount(InboundTag, KeyId, DeviceName),
-    /// Refuse a certificate of the inbound from now on, and end its connections.
+    /// Refuse a certificate of the inbound from now on, and end its connections; on an inbound that is not there it is
+    /// fine.
     Revoke(InboundTag, Revocation),
 }
 

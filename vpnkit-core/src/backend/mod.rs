@@ -48,7 +48,8 @@ pub trait ProtocolBackend: Debug + Send + Sync {
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
 
-    /// Makes new secret material; a certificate says what the request asks for.
+    /// Makes new secret material for an inbound that has credentials of its own; a certificate says what the request asks
+    /// for. Secrets that fit every inbound of a protocol are made without a server.
     async fn issue(&self, request: &CredentialRequest) -> Result<CredentialSecret>;
 
     /// Starts the server or connects to it, and keeps doing so until [`Self::close`].

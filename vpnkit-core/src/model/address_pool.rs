@@ -49,11 +49,21 @@ impl AddressPool {
         if self.v6.is_some_and(|range| !range.address().is_ipv6()) {
             return fault("`v6` is not an IPv6 network");
         }
+        let unusable = |address: IpAddr| address.is_loopback() || address.is_multicast();
+        if self.ranges().any(|range| unusable(range.address())) {
+            return fault("the addresses of clients cannot be loopback or multicast ones");
+        }
         match (self.ranges().next(), self.capacity()) {
             (None, _) => fault("name an IPv4 or an IPv6 network, or both"),
             (Some(_), 0) => fault("the network has no address for a client"),
             (Some(_), _) => Ok(()),
         }
+    }
+
+    /// Returns whether both have an address in common.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.ranges().any(|one| other.ranges().any(|two| one.contains(two) || two.contains(one)))
     }
 
     /// Returns how many clients it has addresses for: as many as the smaller one of its networks.
@@ -120,9 +130,16 @@ mod tests {
             pool(Some("fd00::/64"), None),
             pool(None, Some("10.0.0.0/24")),
             pool(Some("10.0.0.0/31"), None),
+            pool(Some("127.0.0.0/8"), None),
+            pool(None, Some("ff02::/64")),
         ] {
             assert_eq!(bad.check().unwrap_err().get("field"), Some("addresses"), "{bad:?}");
         }
         pool(Some("10.0.0.0/30"), None).check().unwrap();
+        let wide = pool(Some("10.0.0.0/8"), None);
+        assert!(
+            wide.overlaps(&pool(Some("10.5.0.0/16"), Some("fd00::/64")))
+                && !wide.overlaps(&pool(Some("11.0.0.0/8"), None))
+        );
     }
 }

@@ -113,14 +113,17 @@ impl FromStr for AddressRange {
                 Some(text) => text.parse().ok().filter(|length| *length <= whole.length)?,
             };
             let range = Self { address, length };
-            let rest = range.bits().checked_shl(u32::from(length)).unwrap_or(0);
-            // `10.0.0.5/8` is a slip: nobody knows whether the address or the network was meant.
-            (rest == 0).then_some(range.canonical())
+            Some((range, range.bits().checked_shl(u32::from(length)).unwrap_or(0)))
         };
-        parse().ok_or_else(|| {
-            Error::invalid("network.parse", "network", "not an address or a network: `10.0.0.0/8`")
-                .with("value", text)
-        })
+        let fault = |message| Err(Error::invalid("network.parse", "network", message).with("value", text));
+        match parse() {
+            Some((range, 0)) => Ok(range.canonical()),
+            // `10.0.0.5/8` is a slip: nobody knows whether the address or the network was meant.
+            Some(_) => {
+                fault("is an address of the network, not the network itself: write it as `10.0.0.0/8`")
+            }
+            None => fault("not an address or a network: `10.0.0.0/8`"),
+        }
     }
 }
 

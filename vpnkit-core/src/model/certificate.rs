@@ -16,16 +16,16 @@ pub struct CertificateTerm {
     pub expires_at: Timestamp,
 }
 
-/// A certificate that is refused although its time is not over: its key was deleted, or it was replaced. It is kept until
-/// its time is over.
+/// A certificate that is refused although it has not expired: its key was deleted, or it was replaced. It is kept until the
+/// certificate expires.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revocation {
     /// The inbound that it was for.
     pub inbound: InboundId,
-    /// Whose it was.
+    /// The key that had it.
     pub key: KeyId,
-    /// Which one.
+    /// The certificate.
     pub certificate: CertificateTerm,
-    /// Since when it is refused.
+    /// The time from which on it is refused.
     pub revoked_at: Timestamp,
 }

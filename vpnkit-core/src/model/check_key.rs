@@ -36,11 +36,18 @@ pub(super) fn check_devices(op: &'static str, limit: Option<u32>) -> Result<()> 
 
 pub(super) fn check_credentials(op: &'static str, credentials: &[Credential]) -> Result<()> {
     for (i, c) in credentials.iter().enumerate() {
+        if c.inbound.is_none() && (c.slot.is_some() || c.certificate.is_some()) {
+            return Err(Error::invalid(
+                op,
+                "credentials",
+                "a slot and a certificate belong to an inbound: name it",
+            ));
+        }
         if credentials.iter().skip(i + 1).any(|d| d.place() == c.place()) {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
                 op,
-                "two credentials of one protocol and device",
+                "two credentials of one protocol, device and inbound",
             )
             .with("field", "credentials")
             .with("protocol", c.protocol())

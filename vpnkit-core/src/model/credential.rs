@@ -238,14 +238,14 @@ pub struct Credential {
     /// The secret itself.
     #[serde(flatten)]
     pub secret: CredentialSecret,
-    /// The inbound that it is for, `node/tag`; `None` is every inbound of its protocol that needs none of its own.
+    /// The inbound that it is for, `node/tag`; `None` is every inbound of its protocol without addresses and certificates.
     #[serde(default)]
     pub inbound: Option<InboundId>,
     /// Its number among the addresses of that inbound, from 0: [`super::AddressPool::addresses`]. The store gives it when the
     /// credential is written.
     #[serde(default)]
     pub slot: Option<u32>,
-    /// Its certificate, where clients of that inbound show one.
+    /// The certificate that its client presents, where the inbound asks for one.
     #[serde(default)]
     pub certificate: Option<CertificateTerm>,
 }
@@ -283,11 +283,11 @@ impl JsonSchema for Credential {
                 "device": { "type": "string", "default": "default", "description": "The device that uses it." },
                 "secret": { "type": "string", "format": "secret", "description": "The secret itself." },
                 "inbound": described(generator.subschema_for::<Option<InboundId>>(),
-                    "The inbound that it is for, `node/tag`; `None` is every inbound of its protocol."),
+                    "The inbound that it is for, `node/tag`; `None` is every inbound of its protocol without addresses and certificates."),
                 "slot": described(generator.subschema_for::<Option<u32>>(),
                     "Its number among the addresses of that inbound, from 0; given when it is written."),
                 "certificate": described(generator.subschema_for::<Option<CertificateTerm>>(),
-                    "Its certificate, where clients of that inbound show one."),
+                    "The certificate that its client presents, where the inbound asks for one."),
             },
             "required": ["protocol", "secret"],
         })
@@ -326,17 +326,23 @@ impl Credential {
         (self.protocol(), &self.device, self.inbound.as_ref())
     }
 
-    /// Whether it is for this inbound.
+    /// Returns whether both hold the same certificate.
+    #[must_use]
+    pub fn holds_certificate_of(&self, other: &Self) -> bool {
+        self.certificate.is_some() && self.certificate == other.certificate && self.inbound == other.inbound
+    }
+
+    /// Returns whether it is for this inbound: where the inbound has credentials of its own, only one of those.
     #[must_use]
     pub fn is_for(&self, inbound: &Inbound) -> bool {
         self.protocol() == inbound.protocol.credential()
             && match &self.inbound {
-                Some(id) => id.tag() == &inbound.tag && id.node() == &inbound.node,
+                Some(id) => inbound.own_credentials() && *id == inbound.id(),
                 None => !inbound.own_credentials(),
             }
     }
 
-    /// Whether it is for this inbound and has all that the inbound asks of it: an address, a certificate.
+    /// Returns whether it is for this inbound and has all that the inbound asks of it: an address, a certificate.
     #[must_use]
     pub fn opens(&self, inbound: &Inbound) -> bool {
         self.is_for(inbound)

@@ -441,7 +441,7 @@ pub struct Inbound {
     /// The addresses inside the tunnel that its clients get, for protocols that carry packets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub addresses: Option<AddressPool>,
-    /// How long the certificate of a client is valid, for protocols whose clients show one of their own.
+    /// How long the certificate of a client is valid, at least an hour, for protocols whose clients present one.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "super::span::optional")]
     #[schemars(with = "Option<super::DurationText>")]
     pub certificate_lifetime: Option<Duration>,
@@ -536,7 +536,21 @@ impl Inbound {
         InboundId::new(self.node.clone(), self.tag.clone())
     }
 
-    /// Whether a credential is for this inbound alone, since it comes with an address or a certificate.
+    /// Checks what is the same for every server program.
+    ///
+    /// Errors: `InvalidInput` about `port`, `addresses` or `certificate_lifetime`.
+    pub fn check(&self) -> Result<()> {
+        const OP: &str = "inbound.check";
+        if self.port == 0 {
+            return Err(Error::invalid(OP, "port", "must be 1 to 65535"));
+        }
+        if self.certificate_lifetime.is_some_and(|lifetime| lifetime < Duration::from_secs(3_600)) {
+            return Err(Error::invalid(OP, "certificate_lifetime", "must be at least an hour"));
+        }
+        self.addresses.as_ref().map_or(Ok(()), AddressPool::check)
+    }
+
+    /// Returns whether a credential is for this inbound alone, since it comes with an address or a certificate.
     #[must_use]
     pub const fn own_credentials(&self) -> bool {
         self.addresses.is_some() || self.certificate_lifetime.is_some()

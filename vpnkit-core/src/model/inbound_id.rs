@@ -53,10 +53,11 @@ impl FromStr for InboundId {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let (node, tag) = text.split_once('/').ok_or_else(|| {
-            Error::invalid("inbound.id", "inbound", "must be `node/tag`").with("value", text)
-        })?;
-        Ok(Self { node: NodeId::new(node)?, tag: InboundTag::new(tag)? })
+        let parse = || {
+            let (node, tag) = text.split_once('/')?;
+            Some(Self { node: NodeId::new(node).ok()?, tag: InboundTag::new(tag).ok()? })
+        };
+        parse().ok_or_else(|| Error::invalid("inbound.id", "inbound", "must be `node/tag`: `main/vless`"))
     }
 }
 

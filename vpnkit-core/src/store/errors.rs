@@ -87,7 +87,15 @@ pub fn secret_taken(protocol: CredentialKind) -> Error {
         .hint("two keys with one secret lock each other out")
 }
 
-/// Returns `NotFound`: a credential is for an inbound that there is not.
+/// Returns `InvalidInput`: a credential is for an inbound that the key is not on, or that has none of its own.
+#[must_use]
+pub fn not_of_inbound(inbound: &InboundId) -> Error {
+    Error::invalid(COMMIT, "credentials", "the credential does not belong on that inbound")
+        .with("inbound", inbound)
+        .hint("the inbound gives no addresses or certificates, speaks another protocol, or the key is not on it")
+}
+
+/// Returns `NotFound`: a credential is for an inbound that does not exist.
 #[must_use]
 pub fn no_inbound_of_credential(inbound: &InboundId) -> Error {
     Error::new(ErrorKind::NotFound, COMMIT, "the credential is for an inbound that does not exist")
@@ -99,9 +107,10 @@ pub fn no_inbound_of_credential(inbound: &InboundId) -> Error {
 #[must_use]
 pub fn addresses_taken(inbound: &InboundId, capacity: u32) -> Error {
     Error::new(ErrorKind::LimitReached, COMMIT, "every address of the inbound is taken")
+        .with("field", "inbounds")
         .with("inbound", inbound)
         .with("addresses", capacity)
-        .hint("give the inbound a larger network: those that have an address keep their place in it")
+        .hint("give the inbound a larger network, which keeps the slots of its clients, or leave the inbound out")
 }
 
 /// Returns `LimitReached`: the networks of the inbound hold fewer addresses than were given.

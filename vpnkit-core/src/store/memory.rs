@@ -42,6 +42,7 @@ struct State {
     records: BTreeMap<(String, String), Record>,
     revision: u64,
     serials: BTreeMap<InboundId, u64>,
+    next_slots: BTreeMap<InboundId, u32>,
     revocations: BTreeMap<(InboundId, u64), Revocation>,
     devices: BTreeMap<(KeyId, String), ClientDevice>,
     hours: BTreeMap<(Timestamp, NodeId, KeyId), Traffic>,
@@ -97,7 +98,7 @@ impl State {
             StoreOp::Key(op) => self.key_step(op, at, receipt),
             StoreOp::Inbound(InboundOp::Put(inbound)) => self.put_inbound(*inbound, at),
             StoreOp::Inbound(InboundOp::Remove(node, tag)) => {
-                self.remove_inbound(InboundId::new(node, tag), at)
+                self.remove_inbound(&InboundId::new(node, tag), at)
             }
             StoreOp::TakeSerials { inbound, count } => {
                 let newest = self.serials.entry(inbound).or_default();
@@ -207,7 +208,7 @@ impl State {
         Ok(())
     }
 
-    /// Gives new credentials what is theirs, and takes what belonged to those that they replace.
+    /// Assigns addresses to new credentials, and revokes certificates that are no longer held.
     fn put_credentials(
         &mut self,
         before: &[Credential],
@@ -215,14 +216,14 @@ impl State {
         at: Timestamp,
         receipt: &mut Receipt,
     ) -> Result<()> {
+        self.leave_inbounds(before, key);
         self.take_secrets(before, key)?;
-        for old in before.iter().filter(|old| !key.credentials.contains(old)) {
+        for old in before.iter().filter(|old| !key.credentials.iter().any(|c| c.holds_certificate_of(old))) {
             self.revoke(key.id, old, at, receipt);
         }
         for i in 0..key.credentials.len() {
             let Some(new) = key.credentials.get(i).filter(|c| !before.contains(c)) else { continue };
-            let old = before.iter().find(|old| old.place() == new.place());
-            let slot = self.slot(new, old)?;
+            let slot = self.slot(key, new)?;
             if let (Some(inbound), Some(certificate)) = (&new.inbound, &new.certificate) {
                 self.take_serial(inbound, certificate.serial, key.id, &key.credentials, i)?;
             }
@@ -233,28 +234,44 @@ impl State {
         Ok(())
     }
 
-    /// The address of a credential: the one that it asks for, or a free one.
-    fn slot(&self, new: &Credential, old: Option<&Credential>) -> Result<Option<u32>> {
+    /// Removes the credentials that a key has held for inbounds that it is no longer on.
+    fn leave_inbounds(&self, before: &[Credential], key: &mut Key) {
+        let Key { id, inbounds: selection, credentials, .. } = key;
+        credentials.retain(|credential| match &credential.inbound {
+            Some(of) if before.contains(credential) => {
+                self.inbound(of).is_some_and(|inbound| inbound.serves(*id, selection))
+            }
+            _ => true,
+        });
+    }
+
+    fn inbound(&self, id: &InboundId) -> Option<&Inbound> {
+        self.inbounds.get(&(id.node().clone(), id.tag().clone()))
+    }
+
+    /// Returns the address of a new credential: the one that it asks for, or the next free one.
+    fn slot(&mut self, key: &Key, new: &Credential) -> Result<Option<u32>> {
         let Some(id) = &new.inbound else { return Ok(None) };
-        let inbound = self
-            .inbounds
-            .get(&(id.node().clone(), id.tag().clone()))
-            .ok_or_else(|| errors::no_inbound_of_credential(id))?;
+        let inbound = self.inbound(id).ok_or_else(|| errors::no_inbound_of_credential(id))?;
+        if !new.is_for(inbound) || !inbound.serves(key.id, &key.inbounds) {
+            return Err(errors::not_of_inbound(id));
+        }
         let Some(pool) = &inbound.addresses else { return Ok(None) };
         let capacity = pool.capacity();
-        let mut taken: BTreeSet<u32> = self.slots(id).collect();
-        if let Some(slot) = old.and_then(|old| old.slot) {
-            taken.remove(&slot);
-        }
+        let others = self.bound(id).filter(|(owner, _)| *owner != key.id).filter_map(|(_, c)| c.slot);
+        let own =
+            key.credentials.iter().filter(|c| c.inbound.as_ref() == Some(id) && c.place() != new.place());
+        let taken: BTreeSet<u32> = others.chain(own.filter_map(|c| c.slot)).collect();
+        let next = self.next_slots.get(id).copied().unwrap_or(0);
         match new.slot {
             Some(slot) if slot >= capacity => Err(errors::no_address(id, slot)),
             Some(slot) if taken.contains(&slot) => Err(errors::address_taken(id, slot)),
             Some(slot) => Ok(Some(slot)),
             None => {
-                let next = taken.last().map_or(0, |last| last.saturating_add(1));
-                let free =
-                    if next < capacity { Some(next) } else { (0..capacity).find(|i| !taken.contains(i)) };
-                free.map(Some).ok_or_else(|| errors::addresses_taken(id, capacity))
+                let free = (next..capacity).chain(0..next.min(capacity)).find(|slot| !taken.contains(slot));
+                let slot = free.ok_or_else(|| errors::addresses_taken(id, capacity))?;
+                self.next_slots.insert(id.clone(), slot.saturating_add(1));
+                Ok(Some(slot))
             }
         }
     }
@@ -262,10 +279,6 @@ impl State {
     fn bound<'a>(&'a self, inbound: &'a InboundId) -> impl Iterator<Item = (KeyId, &'a Credential)> {
         let of = |key: &'a Key| key.credentials.iter().map(|credential| (key.id, credential));
         self.keys.values().flat_map(of).filter(move |(_, c)| c.inbound.as_ref() == Some(inbound))
-    }
-
-    fn slots<'a>(&'a self, inbound: &'a InboundId) -> impl Iterator<Item = u32> + 'a {
-        self.bound(inbound).filter_map(|(_, credential)| credential.slot)
     }
 
     fn take_serial(
@@ -296,26 +309,29 @@ impl State {
         receipt.revoked.push(revocation);
     }
 
-    fn remove_inbound(&mut self, id: InboundId, at: Timestamp) -> Result<()> {
+    fn remove_inbound(&mut self, id: &InboundId, at: Timestamp) -> Result<()> {
         let removed = self.inbounds.remove(&(id.node().clone(), id.tag().clone()));
         removed.ok_or_else(|| errors::no_inbound(id.tag()))?;
-        self.revocations.retain(|(inbound, _), _| *inbound != id);
-        let mut freed = Vec::new();
-        for key in self.keys.values_mut() {
-            key.credentials.retain(|credential| {
-                let goes = credential.inbound.as_ref() == Some(&id);
-                if goes {
-                    freed.push((credential.protocol(), credential.secret.identity()));
-                }
-                !goes
-            });
-        }
-        for secret in freed {
-            self.secrets.remove(&secret);
-        }
+        self.drop_credentials(id, None, at);
         self.revision += 1;
         self.inbound_event(EventKind::InboundRemoved, id.tag(), at);
         Ok(())
+    }
+
+    /// Removes the credentials for an inbound that do not fit it any more, and revokes their certificates.
+    fn drop_credentials(&mut self, id: &InboundId, inbound: Option<&Inbound>, at: Timestamp) {
+        let goes = |credential: &Credential| {
+            credential.inbound.as_ref() == Some(id) && !inbound.is_some_and(|i| credential.is_for(i))
+        };
+        let gone: Vec<(KeyId, Credential)> =
+            self.bound(id).filter(|(_, c)| goes(c)).map(|(key, c)| (key, c.clone())).collect();
+        for (key, credential) in gone {
+            self.secrets.remove(&(credential.protocol(), credential.secret.identity()));
+            self.revoke(key, &credential, at, &mut Receipt::default());
+            if let Some(key) = self.keys.get_mut(&key) {
+                key.credentials.retain(|held| *held != credential);
+            }
+        }
     }
 
     /// Two keys with one secret would lock each other out on a server.
@@ -354,7 +370,7 @@ impl State {
         let own: Vec<InboundId> =
             self.inbounds.values().filter(|i| i.dedicated_to == Some(id)).map(Inbound::id).collect();
         for inbound in own {
-            self.remove_inbound(inbound, at)?;
+            self.remove_inbound(&inbound, at)?;
         }
         self.keys.remove(&id);
         self.uids.remove(&key.uid);
@@ -384,7 +400,8 @@ impl State {
         }
         if let Some(pool) = &inbound.addresses {
             let id = inbound.id();
-            let needed = self.slots(&id).max().map_or(0, |last| u64::from(last) + 1);
+            let last = self.bound(&id).filter(|(_, c)| c.is_for(&inbound)).filter_map(|(_, c)| c.slot).max();
+            let needed = last.map_or(0, |last| u64::from(last) + 1);
             if needed > u64::from(pool.capacity()) {
                 return Err(errors::addresses_too_few(&id, pool.capacity(), needed));
             }
@@ -393,6 +410,7 @@ impl State {
         if self.inbounds.get(&place) != Some(&inbound) {
             self.revision += 1;
             self.inbound_event(EventKind::InboundChanged, &inbound.tag, at);
+            self.drop_credentials(&inbound.id(), Some(&inbound), at);
             self.inbounds.insert(place, inbound);
         }
         Ok(())

@@ -62,7 +62,7 @@ pub trait KeyStore: Debug + Send + Sync {
     /// the same, what was read of them is still true.
     async fn revision(&self) -> Result<u64>;
 
-    /// The certificates of an inbound that are refused although they have not expired at `now`, by serial number.
+    /// Returns the certificates of an inbound that are refused although they have not expired at `now`, by serial number.
     async fn revocations(&self, inbound: &InboundId, now: Timestamp) -> Result<Vec<Revocation>>;
 
     /// The devices of a key, the one that came first first.

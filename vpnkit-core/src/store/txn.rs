@@ -44,10 +44,11 @@ pub enum StoreOp {
 #[non_exhaustive]
 pub enum KeyOp {
     /// Add a key. `AlreadyExists` when its name or UUID, a secret or a serial number is taken. A credential that is for one
-    /// inbound gets its address: `NotFound` without that inbound, `LimitReached` when all its addresses are taken.
+    /// inbound gets its address: `NotFound` without that inbound, `InvalidInput` when the key is not on it or it has no
+    /// credentials of its own, `LimitReached` when all its addresses are taken.
     Create(Box<NewKey>),
     /// Change a key. `NotFound`, or `Conflict` when `expected` is not its version; credentials as with [`Self::Create`]. The
-    /// certificate of a credential that is replaced is revoked.
+    /// certificate of a credential that is replaced is revoked; credentials of inbounds that the key leaves go.
     Patch {
         /// Which key.
         key: KeyId,
@@ -72,9 +73,10 @@ pub enum KeyOp {
 #[non_exhaustive]
 pub enum InboundOp {
     /// Add an inbound, or replace the one of its node and tag. `AlreadyExists` when it collides with another one
-    /// ([`Inbound::collides_with`]), `LimitReached` when its addresses are fewer than those that were given.
+    /// ([`Inbound::collides_with`]), `LimitReached` when its addresses are fewer than those that were given. Credentials that
+    /// were for it and no longer fit ([`crate::model::Credential::is_for`]) go.
     Put(Box<Inbound>),
-    /// Remove an inbound with the credentials and revocations that are for it. `NotFound`.
+    /// Remove an inbound with the credentials that are for it; their certificates are revoked. `NotFound`.
     Remove(NodeId, InboundTag),
 }
 

@@ -9,9 +9,9 @@ use super::server::Server;
 use vpnkit_core::backend::CredentialRequest;
 use vpnkit_core::model::{
     CertificateTerm, Credential, CredentialKind, CredentialSecret, DeviceName, Inbound, InboundId,
-    InboundSelection, KeyId, KeyPatch, KeyQuery, NewKey, Revocation,
+    InboundSelection, Key, KeyId, KeyPatch, KeyQuery, NewKey, Revocation,
 };
-use vpnkit_core::store::{KeyOp, Made, StoreOp, StoreTxn};
+use vpnkit_core::store::{KeyOp, Made, StoreOp, StoreTxn, errors};
 use vpnkit_core::{Error, ErrorKind, Result};
 
 /// How long a server may take to make a credential.
@@ -47,7 +47,7 @@ impl Shared {
         Ok(key)
     }
 
-    /// The credentials that a key of this selection lacks.
+    /// Makes the credentials that a key of this selection lacks.
     pub(super) async fn missing(
         &self,
         op: &'static str,
@@ -65,8 +65,16 @@ impl Shared {
         let mut made: Vec<Credential> = Vec::new();
         for inbound in inbounds.iter().filter(|i| i.dedicated_to.is_none() && i.serves(KeyId(0), selection)) {
             let fits = |credential: &Credential| credential.is_for(inbound);
-            if !given.clone().any(fits) && !made.iter().any(fits) {
-                made.extend(self.new_credential(inbound, DeviceName::default()).await?);
+            if given.clone().any(fits) || made.iter().any(fits) {
+                continue;
+            }
+            match self.new_credential(inbound, DeviceName::default()).await {
+                Ok(credential) => made.extend(credential),
+                // One server must not keep keys from all others: the reconcile gives them what they lack.
+                Err(e) if inbound.own_credentials() && e.is_temporary() => {
+                    tracing::warn!(inbound = %inbound.id(), error = %e, "a key gets its credential later");
+                }
+                Err(e) => return Err(e.during(op)),
             }
         }
         if made.is_empty() && given.clone().next().is_none() {
@@ -96,19 +104,48 @@ impl Shared {
         Ok(Some(credential))
     }
 
-    /// Makes the credential that takes the place of this one, with its address; `None` as with a new one.
-    pub(super) async fn renewed(&self, old: &Credential) -> Result<Option<Credential>> {
-        let inbound = match &old.inbound {
-            Some(id) => self.inbounds().iter().find(|inbound| inbound.id() == *id).cloned(),
+    /// Makes the credential that takes the place of this one, with its address.
+    ///
+    /// Errors: `Unavailable` when only another process can make it.
+    pub(super) async fn renewed(&self, op: &'static str, old: &Credential) -> Result<Credential> {
+        let of = |id: &InboundId| self.inbounds().iter().find(|inbound| inbound.id() == *id).cloned();
+        let Some(id) = &old.inbound else {
+            let request = CredentialRequest::of(old.protocol(), old.device.clone());
+            return Ok(Credential::new(old.device.clone(), self.issue(&request).await?));
+        };
+        let made = match of(id) {
+            Some(inbound) => self.new_credential(&inbound, old.device.clone()).await?,
             None => None,
         };
-        match inbound {
-            Some(inbound) => self.new_credential(&inbound, old.device.clone()).await,
-            None => {
-                let request = CredentialRequest::of(old.protocol(), old.device.clone());
-                Ok(Some(Credential::new(old.device.clone(), self.issue(&request).await?)))
+        made.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unavailable,
+                op,
+                "another process drives the server of an inbound of the key",
+            )
+            .with("inbound", id)
+            .hint("call it there")
+        })
+    }
+
+    /// Checks credentials that a caller gives. Certificates are made by the server, so those that are given must be held.
+    pub(super) fn check_given(
+        &self,
+        op: &'static str,
+        given: &[Credential],
+        held: &[Credential],
+    ) -> Result<()> {
+        let inbounds = self.inbounds();
+        for credential in given.iter().filter(|credential| !held.contains(credential)) {
+            let Some(id) = &credential.inbound else { continue };
+            let certified = inbounds.iter().any(|i| i.id() == *id && i.certificate_lifetime.is_some());
+            if certified || credential.certificate.is_some() {
+                return Err(Error::invalid(op, "credentials", "certificates are made by the server")
+                    .with("inbound", id)
+                    .hint("leave the credential out: the key gets one"));
             }
         }
+        Ok(())
     }
 
     fn server_of(&self, inbound: &Inbound) -> Option<Arc<Server>> {
@@ -127,55 +164,99 @@ impl Shared {
             .ok_or_else(|| Error::new(ErrorKind::Unexpected, "keys.issue", "the store gave no serial number"))
     }
 
-    /// Makes new secret material: on the server of the inbound that it is for, or of the first inbound that takes it.
+    /// Makes new secret material: what is for one inbound on its server, everything else here, so that no server that is
+    /// away keeps a key from the others.
     async fn issue(&self, request: &CredentialRequest) -> Result<CredentialSecret> {
-        let (servers, inbounds) = (self.servers(), self.inbounds());
-        let fits = |inbound: &Inbound| match &request.inbound {
-            Some(only) => only.id() == inbound.id(),
-            None => inbound.protocol.credential() == request.protocol,
-        };
-        let takes = |server: &&Arc<Server>| inbounds.iter().any(|i| fits(i) && i.runs_on(server.id()));
-        // One that answers, if there is one.
-        let up = servers.iter().filter(|server| server.is_up()).find(takes);
-        match up.or_else(|| servers.iter().find(takes)) {
+        let server = request.inbound.as_deref().and_then(|inbound| self.server_of(inbound));
+        match server {
             Some(server) => server.answer("keys.issue", ISSUE, server.backend.issue(request)).await,
             None => Ok(CredentialSecret::generate(request.protocol)),
         }
     }
 
-    /// Gives every key on the inbound that cannot connect to it a credential, a page at a time; returns whether there was
-    /// one.
-    pub(super) async fn give_credentials(&self, inbound: &Inbound) -> Result<bool> {
+    /// Checks that an inbound has an address for every key that will need one.
+    ///
+    /// Errors: `LimitReached`.
+    pub(super) async fn check_room(&self, inbound: &Inbound) -> Result<()> {
+        let Some(pool) = &inbound.addresses else { return Ok(()) };
+        let (mut needed, id) = (0u64, inbound.id());
+        let mut query = KeyQuery { limit: KeyQuery::MAX_LIMIT, ..KeyQuery::default() };
+        loop {
+            let page = self.store.find(&query).await?;
+            for key in &page.keys {
+                let held = key.credentials.iter().filter(|c| c.is_for(inbound)).count();
+                let one = usize::from(inbound.serves(key.id, &key.inbounds));
+                needed += u64::try_from(held.max(one)).unwrap_or(u64::MAX);
+            }
+            match page.next {
+                Some(next) => query.page = Some(next),
+                None if needed > u64::from(pool.capacity()) => {
+                    return Err(errors::addresses_too_few(&id, pool.capacity(), needed));
+                }
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Gives every key on the inbound that cannot connect to it a credential, a page at a time, and renews certificates
+    /// that end soon; returns how many were given.
+    pub(super) async fn give_credentials(&self, inbound: &Inbound) -> Result<usize> {
+        /// How often a page is looked at again because its keys were changed meanwhile.
+        const ROUNDS: usize = 5;
         let inbound = Arc::new(inbound.clone());
-        let mut given = false;
+        let (mut given, mut rounds) = (0, 0);
         let mut query = KeyQuery { limit: 1_000, ..KeyQuery::default() };
         loop {
             let page = self.store.find(&query).await?;
             let mut ops = Vec::new();
             for key in page.keys.iter().filter(|key| inbound.serves(key.id, &key.inbounds)) {
-                if key.credentials.iter().any(|credential| credential.opens(&inbound)) {
-                    continue;
+                let mut credentials = Vec::new();
+                for device in self.lacking(key, &inbound) {
+                    credentials.extend(self.new_credential(&inbound, device).await?);
                 }
-                let device = key.credentials.iter().find(|c| c.is_for(&inbound)).map(|c| c.device.clone());
-                let made = self.new_credential(&inbound, device.unwrap_or_default()).await?;
-                let patch = KeyPatch { credentials: made.into_iter().collect(), ..KeyPatch::default() };
-                let (key, expected) = (key.id, Some(key.version));
-                ops.push(KeyOp::Patch { key, expected, patch: Box::new(patch) });
+                if !credentials.is_empty() {
+                    let patch = KeyPatch { credentials, ..KeyPatch::default() };
+                    let (key, expected) = (key.id, Some(key.version));
+                    ops.push(KeyOp::Patch { key, expected, patch: Box::new(patch) });
+                }
             }
-            if !ops.is_empty() {
+            let count = ops.len();
+            if count > 0 {
                 match self.store.commit(StoreTxn::new(self.clock.now(), ops)).await {
-                    // A key of this page was changed or deleted meanwhile: look at the page again.
-                    Err(e) if matches!(e.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => continue,
+                    // A key of this page, or the inbound, was changed or deleted meanwhile.
+                    Err(e) if matches!(e.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
+                        rounds += 1;
+                        let there = self.store.inbounds().await?.contains(&inbound);
+                        match there && rounds < ROUNDS && !self.stop.is_cancelled() {
+                            true => continue,
+                            false => return Err(e),
+                        }
+                    }
                     Ok(receipt) => self.revoked(&receipt.revoked),
                     Err(e) => return Err(e),
                 }
-                given = true;
+                given += count;
             }
             match page.next {
-                Some(next) => query.page = Some(next),
+                Some(next) => (query.page, rounds) = (Some(next), 0),
                 None => return Ok(given),
             }
         }
+    }
+
+    /// The devices of a key that need a new credential for an inbound.
+    fn lacking(&self, key: &Key, inbound: &Inbound) -> Vec<DeviceName> {
+        let lifetime = inbound.certificate_lifetime.unwrap_or_default();
+        // With a third of its time left, so that a client has weeks to fetch it.
+        let soon = self.clock.now().plus(lifetime / 3);
+        let good = |credential: &Credential| {
+            credential.opens(inbound) && credential.certificate.is_none_or(|term| term.expires_at > soon)
+        };
+        let held: Vec<&Credential> = key.credentials.iter().filter(|c| c.is_for(inbound)).collect();
+        if held.is_empty() {
+            return vec![DeviceName::default()];
+        }
+        held.into_iter().filter(|c| !good(c)).map(|c| c.device.clone()).collect()
     }
 
     /// Tells the servers which certificates they refuse from now on.
@@ -183,8 +264,11 @@ impl Shared {
         if revocations.is_empty() {
             return;
         }
+        let inbounds = self.inbounds();
         for server in self.servers().iter() {
-            server.queue.revoked(revocations);
+            let own = server.own(&inbounds);
+            let concerns = |one: &&Revocation| own.iter().any(|inbound| inbound.id() == one.inbound);
+            server.queue.revoked(revocations.iter().filter(concerns).cloned());
         }
     }
 }

@@ -35,12 +35,7 @@ impl Inbounds {
     async fn put(&self, mut inbound: Inbound) -> Result<Inbound> {
         const OP: &str = "inbounds.ensure";
         let shared = self.shared(OP)?;
-        if inbound.port == 0 {
-            return Err(Error::invalid(OP, "port", "must be 1 to 65535"));
-        }
-        if let Some(pool) = &inbound.addresses {
-            pool.check().map_err(|e| e.during(OP))?;
-        }
+        inbound.check().map_err(|e| e.during(OP))?;
         shared.reload_inbounds().await?;
         let before =
             shared.inbounds().iter().find(|i| i.node == inbound.node && i.tag == inbound.tag).cloned();
@@ -48,10 +43,12 @@ impl Inbounds {
         inbound.server = Some(server.id().clone());
         server.rules.complete(&mut inbound, before.as_deref());
         server.rules.check(&inbound).map_err(|e| e.during(OP))?;
+        shared.check_overlap(OP, &inbound)?;
+        shared.check_room(&inbound).await.map_err(|e| e.during(OP))?;
         shared.commit(OP, InboundOp::Put(Box::new(inbound.clone()))).await?;
         shared.reload_inbounds().await?;
         if before.as_deref() == Some(&inbound) {
-            shared.give_credentials(&inbound).await?;
+            shared.give(OP, &inbound).await?;
             return Ok(inbound);
         }
         if let Some(old) = before.as_deref().filter(|before| before.server != inbound.server) {
@@ -65,19 +62,14 @@ impl Inbounds {
                 Err(e.during(OP))
             }
             // Only now: keys get nothing for an inbound that is refused.
-            _ => match shared.give_credentials(&inbound).await {
-                Ok(given) => {
-                    if given {
-                        shared.apply_inbound(&inbound).await;
-                    }
-                    Ok(inbound)
-                }
-                // It has fewer addresses than there are keys.
+            _ => match shared.give(OP, &inbound).await {
+                Ok(()) => Ok(inbound),
+                // It has fewer addresses than there are keys by now.
                 Err(e) if e.kind() == ErrorKind::LimitReached => {
                     shared.take_back(OP, &inbound, before.as_deref(), &server).await;
-                    Err(e.during(OP))
+                    Err(e)
                 }
-                Err(e) => Err(e.during(OP)),
+                Err(e) => Err(e),
             },
         }
     }
@@ -206,7 +198,38 @@ impl Shared {
         }
     }
 
-    /// Undoes an inbound that cannot be, in the store and on its server.
+    /// Checks that no other inbound of the node gives the same addresses.
+    fn check_overlap(&self, op: &'static str, inbound: &Inbound) -> Result<()> {
+        let Some(pool) = &inbound.addresses else { return Ok(()) };
+        let other = |other: &&Arc<Inbound>| {
+            other.node == inbound.node
+                && other.tag != inbound.tag
+                && other.addresses.is_some_and(|theirs| theirs.overlaps(pool))
+        };
+        match self.inbounds().iter().find(other) {
+            Some(other) => {
+                Err(Error::invalid(op, "addresses", "another inbound of the node has these addresses")
+                    .with("inbound", &other.tag))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Gives the keys of an inbound the credentials that they lack, and its server their accounts. A server that does not
+    /// answer has them later.
+    async fn give(&self, op: &'static str, inbound: &Inbound) -> Result<()> {
+        match self.give_credentials(inbound).await {
+            Ok(0) => {}
+            Ok(_) => self.apply_inbound(inbound).await,
+            Err(e) if inbound.own_credentials() && e.is_temporary() => {
+                tracing::warn!(inbound = %inbound.id(), error = %e, "keys get their credentials later");
+            }
+            Err(e) => return Err(e.during(op)),
+        }
+        Ok(())
+    }
+
+    /// Undoes a refused inbound, in the store and on its server.
     async fn take_back(
         &self,
         op: &'static str,

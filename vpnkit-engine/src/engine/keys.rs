@@ -42,6 +42,7 @@ impl Keys {
         if let Some(replay) = shared.replay(OP, made.as_ref()).await? {
             return only_key(OP, id.as_deref(), replay);
         }
+        shared.check_given(OP, &request.credentials, &[])?;
         let key = shared.complete(request.validate(now)?).await?;
         let txn = StoreTxn { at: now, request: made, ops: vec![KeyOp::Create(Box::new(key)).into()] };
         let receipt = shared.store.commit(txn).await.map_err(|e| e.during(OP))?;
@@ -89,6 +90,7 @@ impl Keys {
                     "give the whole batch one, not each key",
                 )));
             }
+            shared.check_given(OP, &request.credentials, &[]).map_err(fault)?;
             let key = shared.complete(request.validate(now).map_err(fault)?).await.map_err(fault)?;
             ops.push(KeyOp::Create(Box::new(key)).into());
         }
@@ -152,7 +154,13 @@ impl Keys {
         #[arg(spread)] patch: KeyPatch,
         expected_version: Option<u64>,
     ) -> Result<Key> {
-        self.patch("keys.update", key.into(), patch, expected_version).await
+        const OP: &str = "keys.update";
+        let (shared, key) = (self.shared(OP)?, key.into());
+        if patch.credentials.iter().any(|credential| credential.inbound.is_some()) {
+            let held = shared.resolve(OP, &key).await?;
+            shared.check_given(OP, &patch.credentials, &held.credentials)?;
+        }
+        self.patch(OP, key, patch, expected_version).await
     }
 
     /// Lets a key that was disabled connect again, unless its time or limit is over.

@@ -1,7 +1,7 @@
 //! Which servers have taken a key over.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Shared;
 use super::server::Server;
 use vpnkit_core::backend::ServerState;
-use vpnkit_core::model::{InboundTag, Key, KeyId, ServerId};
+use vpnkit_core::model::{Inbound, InboundTag, Key, KeyId, ServerId};
 
 /// Whether a server has taken a key over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -57,9 +57,29 @@ impl Shared {
             if let Some(server) = servers.iter().find(|server| *server.id() == placement.server) {
                 (placement.state, placement.reason) = server.has(key.id, &placement.inbounds);
             }
+            if placement.state == PlacementState::Installed
+                && let Some(tag) = self.lacks_credential(key, placement)
+            {
+                placement.state = PlacementState::Pending;
+                placement.reason = Some(format!("the key has no credential for {tag} yet"));
+            }
         }
         all.sort_by(|a, b| a.server.cmp(&b.server));
         all
+    }
+}
+
+impl Shared {
+    /// Returns an inbound of a server that gives each key a credential of its own, but has not given this one any.
+    fn lacks_credential(&self, key: &Key, placement: &Placement) -> Option<InboundTag> {
+        let inbounds = self.inbounds();
+        let lacking = |inbound: &&Arc<Inbound>| {
+            inbound.runs_on(&placement.server)
+                && inbound.own_credentials()
+                && placement.inbounds.contains(&inbound.tag)
+                && !key.credentials.iter().any(|credential| credential.opens(inbound))
+        };
+        inbounds.iter().find(lacking).map(|inbound| inbound.tag.clone())
     }
 }
 

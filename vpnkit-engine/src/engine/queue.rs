@@ -96,16 +96,18 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    /// These certificates are refused from now on.
-    pub(super) fn revoked(&self, revocations: &[Revocation]) {
+    /// Queues certificates that are refused from now on.
+    pub(super) fn revoked(&self, revocations: impl IntoIterator<Item = Revocation>) {
         let mut waiting = self.waiting();
+        let mut queued = false;
         for revocation in revocations {
             if !waiting.closed {
-                waiting.keys.entry(revocation.key).or_default().revoked.push(revocation.clone());
+                waiting.keys.entry(revocation.key).or_default().revoked.push(revocation);
+                queued = true;
             }
         }
         drop(waiting);
-        if !revocations.is_empty() {
+        if queued {
             self.wake.notify_one();
         }
     }

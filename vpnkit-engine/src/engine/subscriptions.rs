@@ -216,7 +216,7 @@ impl Subscriptions {
         let mut patch = KeyPatch { revoke_links: true, ..KeyPatch::default() };
         if new_credentials {
             for old in &key.credentials {
-                patch.credentials.extend(shared.renewed(old).await?);
+                patch.credentials.push(shared.renewed(OP, old).await?);
             }
         }
         self.engine.keys().patch(OP, key.id.into(), patch, None).await

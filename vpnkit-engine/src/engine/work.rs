@@ -290,9 +290,13 @@ async fn inbound(shared: &Shared, server: &Server, tag: &InboundTag) -> Result<(
     if !server.is_up() {
         return Err(down(server));
     }
+    let mut revoked = Vec::new();
     let desired = match own_inbounds(shared, server).into_iter().find(|i| i.tag == *tag) {
         None => Change::RemoveInbound(tag.clone()),
         Some(inbound) => {
+            if inbound.certificate_lifetime.is_some() {
+                revoked = shared.store.revocations(&inbound.id(), shared.clock.now()).await?;
+            }
             let accounts = match inbound.dedicated_to {
                 Some(owner) => {
                     let keys = shared.store.keys(&[owner]).await?;
@@ -306,13 +310,23 @@ async fn inbound(shared: &Shared, server: &Server, tag: &InboundTag) -> Result<(
             Change::PutInbound(inbound, accounts)
         }
     };
-    let outcomes =
-        server.answer("server.apply", APPLY, server.backend.apply(std::slice::from_ref(&desired))).await?;
+    let mut changes = vec![desired];
+    changes.extend(revoked.into_iter().map(|one| Change::Revoke(tag.clone(), one)));
+    let outcomes = server.answer("server.apply", APPLY, server.backend.apply(&changes)).await?;
     let outcome = outcomes.into_iter().collect::<Result<()>>();
-    if outcome.is_ok() {
-        set_aside(shared, server, &desired, None).await?;
+    if let (true, Some(desired)) = (outcome.is_ok(), changes.first()) {
+        set_aside(shared, server, desired, None).await?;
     }
     outcome
+}
+
+/// Gives keys what they lack for the server's inbounds, as when they were created by a process that cannot make it.
+async fn give_credentials(shared: &Shared, server: &Server) {
+    for inbound in own_inbounds(shared, server).iter().filter(|inbound| inbound.own_credentials()) {
+        if let Err(e) = shared.give_credentials(inbound).await {
+            tracing::warn!(inbound = %inbound.id(), error = %e, "keys get their credentials later");
+        }
+    }
 }
 
 /// Compares everything and applies the difference; returns how many steps that took.
@@ -321,6 +335,7 @@ async fn reconcile(shared: &Shared, server: &Server) -> Result<usize> {
         return Err(down(server));
     }
     shared.refreshed(shared.known_revision()).await?;
+    give_credentials(shared, server).await;
     let desired = server.desired(&shared.store, &shared.clock).desired().await?;
     let observed = server.answer("server.observe", OBSERVE, server.backend.observe()).await?;
     let difference = plan::difference(server.rules.as_ref(), &desired, &observed);
@@ -353,7 +368,11 @@ async fn reconcile(shared: &Shared, server: &Server) -> Result<usize> {
         }
         let current: Vec<Change> = chunk
             .iter()
-            .filter(|change| plan::key_of(change).is_none_or(|key| !newer.contains(&key)))
+            .filter(|change| {
+                // What was revoked stays so.
+                matches!(change, Change::Revoke(..))
+                    || plan::key_of(change).is_none_or(|key| !newer.contains(&key))
+            })
             .cloned()
             .collect();
         failed += apply(shared, server, &current).await?.len();

@@ -126,13 +126,14 @@ class Credential:
         """The secret itself. It is not in `repr()`."""
     @property
     def inbound(self) -> str | None:
-        """The inbound that it is for, `node/tag`; None is every inbound of its protocol."""
+        """The inbound that it is for, `node/tag`; None is every inbound of its protocol without addresses and
+        certificates."""
     @property
     def slot(self) -> int | None:
         """Its number among the addresses of that inbound, from 0; given when it is written."""
     @property
     def certificate(self) -> CertificateTerm | None:
-        """Its certificate, where clients of that inbound show one."""
+        """The certificate that its client presents, where the inbound asks for one."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     def __hash__(self, /) -> int: ...

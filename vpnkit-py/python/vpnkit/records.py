@@ -657,7 +657,7 @@ class Inbound(Record):
     addresses: AddressPool | None = None
     """The addresses inside the tunnel that its clients get, for protocols that carry packets."""
     certificate_lifetime: timedelta | None = None
-    """How long the certificate of a client is valid, for protocols whose clients show one of their own."""
+    """How long the certificate of a client is valid, at least an hour, for protocols whose clients present one."""
     _reads = {
         "protocol": _Protocol,
         "transport": _Transport,
