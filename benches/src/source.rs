@@ -43,4 +43,8 @@ impl TrafficSource for BenchSource {
     async fn online(&self) -> Result<Vec<OnlineKey>> {
         Ok(Vec::new())
     }
+
+    async fn online_key(&self, _key: KeyId) -> Result<Option<OnlineKey>> {
+        Ok(None)
+    }
 }

@@ -76,4 +76,8 @@ impl TrafficSource for CounterClient {
     async fn online(&self) -> Result<Vec<OnlineKey>> {
         Ok(Vec::new())
     }
+
+    async fn online_key(&self, _key: KeyId) -> Result<Option<OnlineKey>> {
+        Ok(None)
+    }
 }

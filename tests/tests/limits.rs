@@ -137,6 +137,78 @@ async fn a_download_through_an_attached_xray_is_cut_too() {
     kit.close().await.unwrap();
 }
 
+/// A vpnkit that removed an account ends before it has cut: the next one does, on an Xray that ran on meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_earlier_process_did_not_cut_is_cut_by_the_next_one() {
+    let name = "what_an_earlier_process_did_not_cut_is_cut_by_the_next_one";
+    let Some(namespaces) = inside(name) else { return };
+    let certificate = Certificate::new("site.test");
+    let destination = Site::destination(&certificate).await;
+    let reality = RealityKeys::generate().reality(destination.address.to_string(), "site.test");
+    let inbound = open_reality(Security::Reality(reality));
+    let server = StandaloneXray::start(&inbound).await;
+    let directory = tempfile::tempdir().unwrap();
+    let open = async |cut: bool| {
+        let xray = server.attached().live_accounting(true).cut_connections(cut);
+        VpnKit::open(Config::sqlite(directory.path().join("keys.db")).xray(xray)).await.unwrap()
+    };
+    let kit = open(false).await;
+    kit.inbounds().ensure(inbound).await.unwrap();
+    let site = Site::tls(&certificate).await;
+    let [ended, goes_on] = ["ended", "goes-on"].map(CreateKey::named);
+    let (ended, goes_on) =
+        (kit.keys().create(ended).await.unwrap().id, kit.keys().create(goes_on).await.unwrap().id);
+    let (mut first, _one) = download(&kit, ended, &namespaces, 0, &site).await;
+    let (mut second, _two) = download(&kit, goes_on, &namespaces, 1, &site).await;
+    eventually("both are online", PATIENCE, async || kit.traffic().online().await.unwrap().len() == 2).await;
+    // Without the right to cut, as if the process had died between the two.
+    kit.keys().disable(ended).await.unwrap();
+    kit.close().await.unwrap();
+    assert!(first.try_wait().unwrap().is_none());
+    let kit = open(true).await;
+    eventually("it is cut", PATIENCE, async || first.try_wait().unwrap().is_some()).await;
+    assert!(second.try_wait().unwrap().is_none());
+    second.kill().unwrap();
+    second.wait().unwrap();
+    kit.close().await.unwrap();
+}
+
+/// A customer who writes somebody else's address into a header is not taken for being there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forged_forwarded_address_is_not_believed() {
+    let bed = Bed::open().await;
+    let transports = [
+        vpnkit::Transport::WebSocket { path: "/ws".into(), host: None },
+        vpnkit::Transport::HttpUpgrade { path: "/up".into(), host: None },
+        vpnkit::Transport::Xhttp { path: "/x".into(), host: None, mode: vpnkit::XhttpMode::PacketUp },
+    ];
+    let key = bed.kit.keys().create(CreateKey::named("alice")).await.unwrap().id;
+    for (i, transport) in transports.into_iter().enumerate() {
+        let tag = format!("t{i}");
+        let inbound = testbed::inbound(&tag, Protocol::Vless { vision: false }).transport(transport);
+        bed.kit.inbounds().ensure(inbound).await.unwrap();
+        let endpoint = bed.endpoint(key, &tag).await;
+        let [port] = testbed::free_ports();
+        let mut config = vpnkit::subscription::xray_json::client(&endpoint, port);
+        let stream = &mut config["outbounds"][0]["streamSettings"];
+        for settings in ["wsSettings", "httpupgradeSettings", "xhttpSettings"] {
+            if stream[settings].is_object() {
+                stream[settings]["headers"] = serde_json::json!({ "X-Forwarded-For": "198.51.100.9" });
+            }
+        }
+        let client = XrayClient::xray(&config, port).await;
+        assert!(client.tunnel.connects(&bed.site).await, "{tag}");
+        let held = tokio::net::TcpStream::connect(client.tunnel.proxy).await.unwrap();
+        client.tunnel.download(&bed.site, 1 << 20).await.unwrap();
+        let online = bed.kit.traffic().online().await.unwrap();
+        let forged =
+            online.iter().flat_map(|key| &key.addresses).any(|one| one.address.to_string() == "198.51.100.9");
+        assert!(!forged, "{tag}: {online:?}");
+        drop(held);
+    }
+    bed.kit.close().await.unwrap();
+}
+
 /// On every address of the server's namespace.
 fn open_reality(security: Security) -> Inbound {
     testbed::inbound("reality", Protocol::Vless { vision: true })
@@ -152,36 +224,9 @@ async fn limited_beside_unlimited(kit: &VpnKit, certificate: &Certificate, names
     let limited = kit.keys().create(CreateKey::named("alice").data_limit(limit)).await.unwrap();
     let neighbour = kit.keys().create(CreateKey::named("bob")).await.unwrap();
 
-    let mut downloads = Vec::new();
-    let mut clients = Vec::new();
-    for (i, (key, namespace)) in [limited.id, neighbour.id].into_iter().zip(namespaces).enumerate() {
-        let mut endpoint = kit.keys().endpoints(key).await.unwrap().remove(0);
-        endpoint.address = format!("10.99.{}.1", i + 1);
-        let client = XrayClient::start_in(&endpoint, Some(namespace)).await;
-        // The SOCKS port is in the namespace, so the downloader is too.
-        let proxy = format!("socks5://{}", client.tunnel.proxy);
-        let url = format!("https://{}/endless", site.address);
-        let curl = ["curl", "-sk", "--retry", "20", "--retry-connrefused", "--retry-delay", "1"];
-        let download = Command::new("ip")
-            .args(["netns", "exec", namespace])
-            .args(curl)
-            .args([
-                "--connect-timeout",
-                "7",
-                "--proxy",
-                &proxy,
-                "-o",
-                "/dev/null",
-                "-w",
-                "%{size_download}",
-                &url,
-            ])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        downloads.push(download);
-        clients.push(client);
-    }
+    let (limited_download, _limited) = download(kit, limited.id, namespaces, 0, &site).await;
+    let (neighbours_download, _neighbour) = download(kit, neighbour.id, namespaces, 1, &site).await;
+    let mut downloads = vec![limited_download, neighbours_download];
     eventually("both are online, each from its own address", PATIENCE, async || {
         let online = kit.traffic().online().await.unwrap();
         let from: Vec<String> =
@@ -209,4 +254,40 @@ async fn limited_beside_unlimited(kit: &VpnKit, certificate: &Certificate, names
     assert!(next_door.try_wait().unwrap().is_none());
     next_door.kill().unwrap();
     next_door.wait().unwrap();
+}
+
+/// Downloads without end through a client in the namespace of this number; says how many bytes came once it ends.
+async fn download(
+    kit: &VpnKit,
+    key: KeyId,
+    namespaces: &[String; 2],
+    number: usize,
+    site: &Site,
+) -> (std::process::Child, XrayClient) {
+    let mut endpoint = kit.keys().endpoints(key).await.unwrap().remove(0);
+    endpoint.address = format!("10.99.{}.1", number + 1);
+    let namespace = &namespaces[number];
+    let client = XrayClient::start_in(&endpoint, Some(namespace)).await;
+    // The SOCKS port is in the namespace, so the downloader is too.
+    let proxy = format!("socks5://{}", client.tunnel.proxy);
+    let url = format!("https://{}/endless", site.address);
+    let curl = [
+        "curl",
+        "-sk",
+        "--retry",
+        "20",
+        "--retry-connrefused",
+        "--retry-delay",
+        "1",
+        "--connect-timeout",
+        "7",
+    ];
+    let download = Command::new("ip")
+        .args(["netns", "exec", namespace])
+        .args(curl)
+        .args(["--proxy", &proxy, "-o", "/dev/null", "-w", "%{size_download}", &url])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    (download, client)
 }

@@ -116,6 +116,9 @@ pub trait TrafficSource: Debug + Send + Sync {
     /// equal epoch id exactly when its counters go on from there.
     async fn read(&self, last: Option<Epoch>) -> Result<Reading>;
 
-    /// Who has connections open now.
+    /// Returns the keys that have connections open, sorted by id.
     async fn online(&self) -> Result<Vec<OnlineKey>>;
+
+    /// Returns where one key has connections open; `None` when it has none. The work does not grow with the other keys.
+    async fn online_key(&self, key: KeyId) -> Result<Option<OnlineKey>>;
 }

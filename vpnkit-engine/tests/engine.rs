@@ -210,3 +210,97 @@ async fn two_servers_under_one_id_are_counted_once_each() {
     }
     assert_eq!(engines[1].keys().require(key.id).await.unwrap().used, 2 * 3 * 110);
 }
+
+/// A cut that fails is remembered, and no change has to come for it to be tried again.
+#[tokio::test]
+async fn a_cut_that_failed_is_made_up_for() {
+    let server = Arc::new(FakeServer::new());
+    let engine = engine(&server).await;
+    let [disabled, deleted] = ["disabled", "deleted"].map(CreateKey::named);
+    let disabled = engine.keys().create(disabled).await.unwrap().id;
+    let deleted = engine.keys().create(deleted).await.unwrap().id;
+    for key in [disabled, deleted] {
+        server.pass(key, Traffic { up: 1, down: 1 });
+    }
+    server.fail(Fault::Disconnect);
+    engine.keys().disable(disabled).await.unwrap();
+    engine.keys().delete(deleted, None).await.unwrap();
+    assert!(server.is_online(disabled) && server.is_online(deleted));
+    assert!(engine.servers().reconcile(&id()).await.is_err(), "it says that something is left to do");
+    server.heal();
+    assert_eq!(engine.servers().reconcile(&id()).await.unwrap(), 0);
+    assert!(!server.is_online(disabled) && !server.is_online(deleted));
+}
+
+/// The process that removed an account ended before it cut the connections: the next one finds them.
+#[tokio::test]
+async fn connections_that_an_earlier_process_left_are_cut() {
+    let server = Arc::new(FakeServer::new());
+    let engine = engine(&server).await;
+    let [stray, rightful] = ["stray", "rightful"].map(CreateKey::named);
+    let stray = engine.keys().create(stray).await.unwrap().id;
+    let rightful = engine.keys().create(rightful).await.unwrap().id;
+    server.pass(rightful, Traffic { up: 1, down: 1 });
+    engine.keys().disable(stray).await.unwrap();
+    server.pass(stray, Traffic { up: 1, down: 1 });
+    assert_eq!(engine.servers().reconcile(&id()).await.unwrap(), 0, "its account is gone already");
+    assert!(!server.is_online(stray) && server.is_online(rightful));
+    assert_eq!(server.cut(), [stray]);
+}
+
+/// Those who were connected through an inbound that is gone, or has left its port, are cut.
+#[tokio::test]
+async fn nobody_stays_on_an_inbound_that_is_gone() {
+    let server = Arc::new(FakeServer::new());
+    let engine = engine(&server).await;
+    let key = engine.keys().create(CreateKey::named("k")).await.unwrap().id;
+    let own = inbound("own", 500).dedicated_to(key);
+    for change in ["port", "removal"] {
+        engine.inbounds().ensure(own.clone()).await.unwrap();
+        server.pass(key, Traffic { up: 1, down: 1 });
+        match change {
+            "port" => drop(engine.inbounds().ensure(Inbound { port: 501, ..own.clone() }).await.unwrap()),
+            _ => engine.inbounds().remove(&NodeId::main(), &own.tag).await.unwrap(),
+        }
+        engine.tick().await.unwrap();
+        assert!(!server.is_online(key), "{change}");
+    }
+}
+
+/// One call of a key is one step on its own inbound, however many others are dedicated to other keys.
+#[tokio::test]
+async fn a_thousand_dedicated_inbounds_cost_a_key_nothing() {
+    let server = Arc::new(FakeServer::new());
+    let engine = engine(&server).await;
+    let keys = engine.keys().create_many(vec![CreateKey::default(); 1_000], None).await.unwrap();
+    for key in &keys {
+        let port = 1_000 + u16::try_from(key.id.0).unwrap();
+        let own = inbound(&format!("own-{}", key.id), port).dedicated_to(key.id);
+        engine.inbounds().ensure(own).await.unwrap();
+    }
+    let before = server.steps();
+    engine.keys().disable(keys[500].id).await.unwrap();
+    assert_eq!(server.steps() - before, 2, "the shared inbound and its own");
+    engine.keys().enable(keys[500].id).await.unwrap();
+    assert_eq!(server.steps() - before, 4);
+    assert_eq!(engine.servers().reconcile(&id()).await.unwrap(), 0);
+    engine.keys().delete_many(keys.iter().map(|key| key.id).collect()).await.unwrap();
+    engine.tick().await.unwrap();
+    assert_eq!(engine.inbounds().list().await.unwrap().len(), 1);
+    assert_eq!(engine.servers().reconcile(&id()).await.unwrap(), 0);
+}
+
+/// A question about one key asks each server about one key.
+#[tokio::test]
+async fn one_key_that_is_online_is_found_without_the_others() {
+    let server = Arc::new(FakeServer::new());
+    let engine = engine(&server).await;
+    let keys = engine.keys().create_many(vec![CreateKey::default(); 3], None).await.unwrap();
+    server.pass(keys[1].id, Traffic { up: 1, down: 1 });
+    assert_eq!(engine.traffic().online_key(keys[0].id).await.unwrap(), None);
+    let online = engine.traffic().online_key(keys[1].id).await.unwrap();
+    assert_eq!(online.map(|online| online.key), Some(keys[1].id));
+    assert_eq!(engine.traffic().online().await.unwrap().len(), 1);
+    server.fail(Fault::Down);
+    assert_eq!(engine.traffic().online_key(keys[1].id).await.unwrap(), None);
+}

@@ -28,6 +28,8 @@ pub enum Fault {
     Silent,
     /// It does not start.
     Start,
+    /// No connection is cut.
+    Disconnect,
     /// Changes are carried out, but the answer is lost.
     AnswerLost,
     /// Accounts of this key are refused.
@@ -74,6 +76,7 @@ struct State {
     cut: Vec<KeyId>,
     desired: Option<Arc<dyn Desired>>,
     revoked: BTreeMap<InboundTag, BTreeSet<u64>>,
+    steps: usize,
 }
 
 /// A backend and traffic source in memory that can be told to fail. It keeps the promises of both traits and
@@ -217,6 +220,11 @@ impl FakeServer {
         let Some((inbound, accounts)) = state.inbounds.get(&tag) else { return Vec::new() };
         let slots = accounts.values().filter(|account| account.key == key).filter_map(|account| account.slot);
         slots.flat_map(|slot| inbound.addresses.iter().flat_map(move |pool| pool.addresses(slot))).collect()
+    }
+
+    /// How many steps it was asked to take.
+    pub fn steps(&self) -> usize {
+        self.state().steps
     }
 
     /// Whether a key has a connection open.
@@ -465,6 +473,7 @@ impl ProtocolBackend for FakeServer {
     async fn apply(&self, changes: &[Change]) -> Result<Vec<Result<()>>> {
         self.answered().await;
         let mut state = self.answer("fake.apply")?;
+        state.steps += changes.len();
         let outcomes = changes.iter().map(|change| state.step(change, self.counting)).collect();
         if state.faults.contains(&Fault::AnswerLost) {
             return Err(Error::new(ErrorKind::Unavailable, "fake.apply", "told to lose the answer"));
@@ -491,6 +500,9 @@ impl ProtocolBackend for FakeServer {
     async fn disconnect(&self, keys: &[KeyId], _inbounds: &[Arc<Inbound>]) -> Result<usize> {
         self.answered().await;
         let mut state = self.answer("fake.disconnect")?;
+        if state.faults.contains(&Fault::Disconnect) {
+            return Err(Error::new(ErrorKind::Unavailable, "fake.disconnect", "told not to cut"));
+        }
         let cut: Vec<KeyId> = keys.iter().copied().filter(|key| state.online.remove(key)).collect();
         state.cut.extend(&cut);
         Ok(cut.len())
@@ -535,5 +547,10 @@ impl TrafficSource for FakeServer {
     async fn online(&self) -> Result<Vec<OnlineKey>> {
         let state = self.answer("fake.online")?;
         Ok(state.online.iter().map(|key| OnlineKey { key: *key, addresses: Vec::new() }).collect())
+    }
+
+    async fn online_key(&self, key: KeyId) -> Result<Option<OnlineKey>> {
+        let state = self.answer("fake.online_key")?;
+        Ok(state.online.get(&key).map(|key| OnlineKey { key: *key, addresses: Vec::new() }))
     }
 }

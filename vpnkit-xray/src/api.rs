@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use prost::Message as _;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Request, Status};
+use tonic::{Response, Status};
 use vpnkit_core::{Error, Result, Timestamp};
 
 use crate::api_error::convert;
@@ -23,6 +23,9 @@ use crate::proto::xray::common::serial::TypedMessage;
 const SHORT: Duration = Duration::from_secs(10);
 /// For calls about everything.
 const LONG: Duration = Duration::from_secs(60);
+/// After so long without a byte the kernel asks whether the other machine is still there. HTTP/2's own question is asked too
+/// often for Xray's gRPC library before five minutes have passed.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 /// 100,000 users are 11 MB; the default of 4 MB would end at 35,000.
 const LARGEST: usize = 256 << 20;
 
@@ -95,7 +98,7 @@ impl Api {
     pub(crate) fn new(address: &ApiAddress) -> Result<Self> {
         let endpoint = |uri: String| {
             Endpoint::from_shared(uri)
-                .map(|e| e.connect_timeout(Duration::from_secs(3)))
+                .map(|e| e.connect_timeout(Duration::from_secs(3)).tcp_keepalive(Some(KEEPALIVE)))
                 .map_err(|e| Error::invalid("xray.api", "api", "not an address").caused_by(e))
         };
         let channel = match address {
@@ -135,26 +138,26 @@ impl Api {
             tag: tag.to_owned(),
             operation: Some(TypedMessage { r#type, value }),
         };
-        self.handler.clone().alter_inbound(timed(request, SHORT)).await.map(drop)
+        answered(SHORT, self.handler.clone().alter_inbound(request)).await.map(drop)
     }
 
     /// The user of this name on an inbound.
     pub(crate) async fn user(&self, tag: &str, email: &str) -> Result<Option<User>, Status> {
         let request = handler::GetInboundUserRequest { tag: tag.to_owned(), email: email.to_owned() };
-        let answer = self.handler.clone().get_inbound_users(timed(request, SHORT)).await?;
+        let answer = answered(SHORT, self.handler.clone().get_inbound_users(request)).await?;
         // An unknown name is answered with one empty user.
-        Ok(answer.into_inner().users.into_iter().find(|user| user.account.is_some()))
+        Ok(answer.users.into_iter().find(|user| user.account.is_some()))
     }
 
     pub(crate) async fn users(&self, tag: &str) -> Result<Vec<User>, Status> {
         let request = handler::GetInboundUserRequest { tag: tag.to_owned(), email: String::new() };
-        Ok(self.handler.clone().get_inbound_users(timed(request, LONG)).await?.into_inner().users)
+        Ok(answered(LONG, self.handler.clone().get_inbound_users(request)).await?.users)
     }
 
     /// Tag and type of settings of every inbound.
     pub(crate) async fn inbounds(&self) -> Result<HashMap<String, String>, Status> {
         let request = handler::ListInboundsRequest { is_only_tags: false };
-        let answer = self.handler.clone().list_inbounds(timed(request, LONG)).await?.into_inner();
+        let answer = answered(LONG, self.handler.clone().list_inbounds(request)).await?;
         Ok(answer
             .inbounds
             .into_iter()
@@ -164,19 +167,19 @@ impl Api {
 
     pub(crate) async fn remove_inbound(&self, tag: &str) -> Result<(), Status> {
         let request = handler::RemoveInboundRequest { tag: tag.to_owned() };
-        self.handler.clone().remove_inbound(timed(request, SHORT)).await.map(drop)
+        answered(SHORT, self.handler.clone().remove_inbound(request)).await.map(drop)
     }
 
     /// Cumulative counters whose name contains `pattern`; never reset.
     pub(crate) async fn counters(&self, pattern: &str) -> Result<Vec<stats::Stat>> {
         let request = stats::QueryStatsRequest { pattern: pattern.to_owned(), reset: false };
-        let answer = self.stats.clone().query_stats(timed(request, LONG)).await;
-        Ok(answer.map_err(|e| convert("xray.read", &e))?.into_inner().stat)
+        let answer = answered(LONG, self.stats.clone().query_stats(request)).await;
+        Ok(answer.map_err(|e| convert("xray.read", &e))?.stat)
     }
 
     pub(crate) async fn system(&self) -> Result<SystemStats> {
-        let answer = self.stats.clone().get_sys_stats(timed(stats::SysStatsRequest {}, SHORT)).await;
-        let s = answer.map_err(|e| convert("xray.health", &e))?.into_inner();
+        let answer = answered(SHORT, self.stats.clone().get_sys_stats(stats::SysStatsRequest {})).await;
+        let s = answer.map_err(|e| convert("xray.health", &e))?;
         Ok(SystemStats {
             uptime_secs: u64::from(s.uptime),
             total_alloc: s.total_alloc,
@@ -187,9 +190,9 @@ impl Api {
 
     /// Names of users that have connections open.
     pub(crate) async fn online(&self) -> Result<Vec<String>> {
-        let answer =
-            self.stats.clone().get_all_online_users(timed(stats::GetAllOnlineUsersRequest {}, LONG)).await;
-        let names = answer.map_err(|e| convert("xray.online", &e))?.into_inner().users;
+        let request = stats::GetAllOnlineUsersRequest {};
+        let answer = answered(LONG, self.stats.clone().get_all_online_users(request)).await;
+        let names = answer.map_err(|e| convert("xray.online", &e))?.users;
         let plain = |name: String| name.split(">>>").nth(1).map(ToOwned::to_owned);
         Ok(names.into_iter().filter_map(plain).collect())
     }
@@ -197,10 +200,10 @@ impl Api {
     /// From where a user is online; empty when it is not.
     pub(crate) async fn online_addresses(&self, email: &str) -> Result<Vec<(IpAddr, Timestamp)>> {
         let request = stats::GetStatsRequest { name: format!("user>>>{email}>>>online"), reset: false };
-        match self.stats.clone().get_stats_online_ip_list(timed(request, SHORT)).await {
+        match answered(SHORT, self.stats.clone().get_stats_online_ip_list(request)).await {
             Ok(answer) => {
                 let parse = |(ip, secs): (String, i64)| Some((ip.parse().ok()?, Timestamp::from_secs(secs)));
-                let mut all: Vec<_> = answer.into_inner().ips.into_iter().filter_map(parse).collect();
+                let mut all: Vec<_> = answer.ips.into_iter().filter_map(parse).collect();
                 all.sort_unstable_by_key(|(ip, _)| *ip);
                 Ok(all)
             }
@@ -211,15 +214,27 @@ impl Api {
     }
 }
 
-fn timed<T>(message: T, limit: Duration) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(limit);
-    request
+/// Waits for an answer to its last byte. tonic's own limit ends with the headers: a machine that goes dark in the middle of
+/// an answer would be waited for without end.
+async fn answered<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, Status> {
+    match tokio::time::timeout(limit, call).await {
+        Ok(answer) => answer.map(Response::into_inner),
+        Err(_) => Err(Status::deadline_exceeded("the answer did not come to its end in time")),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_does_not_end_is_not_waited_for() {
+        let never = std::future::pending::<Result<Response<()>, Status>>();
+        assert_eq!(answered(SHORT, never).await.unwrap_err().code(), tonic::Code::DeadlineExceeded);
+    }
 
     #[test]
     fn addresses_are_host_and_port_or_a_socket_file() {

@@ -104,6 +104,9 @@ fn stream(inbound: &Inbound) -> Value {
     stream.insert("security".to_owned(), json!(inbound.security.code()));
     if let Some(name) = name {
         stream.insert(name.to_owned(), settings);
+        // Without a list Xray takes every client's `X-Forwarded-For` for its address, and connections of that address would
+        // be cut. It is believed only beside a header of the list, and no client can send one with a blank in its name.
+        stream.insert("sockopt".to_owned(), json!({ "trustedXForwardedFor": ["trusted by nobody"] }));
     }
     match &inbound.security {
         Security::Tls(tls) => {

@@ -1,13 +1,15 @@
 //! Reading Xray's counters.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use vpnkit_core::backend::ServerState;
 use vpnkit_core::model::{KeyId, ServerId, Traffic};
 use vpnkit_core::traffic::{Counter, Epoch, OnlineAddress, OnlineKey, Reading, TrafficSource};
-use vpnkit_core::{Clock as _, Error, ErrorKind, Result, SystemClock};
+use vpnkit_core::{Clock as _, Error, ErrorKind, Result, SystemClock, Timestamp};
 
 use crate::account::parse_email;
 use crate::epoch::{self, Evidence};
@@ -37,20 +39,41 @@ impl TrafficSource for Xray {
     }
 
     async fn online(&self) -> Result<Vec<OnlineKey>> {
-        let api = self.inner.api();
-        let mut keys: HashMap<KeyId, OnlineKey> = HashMap::new();
-        for email in api.online().await? {
-            let Some((key, _)) = parse_email(&email) else { continue };
-            let addresses = api.online_addresses(&email).await?;
+        self.inner.online_keys(|_| true).await
+    }
+
+    async fn online_key(&self, key: KeyId) -> Result<Option<OnlineKey>> {
+        Ok(self.inner.online_keys(|online| online == key).await?.pop())
+    }
+}
+
+/// Questions that are under way at once: Xray is asked for the addresses of one name after the other.
+const AT_ONCE: usize = 32;
+
+impl Inner {
+    /// Returns where the accounts of these keys are online from.
+    pub(crate) async fn online(
+        &self,
+        wanted: impl Fn(KeyId) -> bool,
+    ) -> Result<Vec<(KeyId, Vec<(IpAddr, Timestamp)>)>> {
+        let api = self.api();
+        let names = api.online().await?.into_iter();
+        let ours = names.filter_map(|name| parse_email(&name).map(|(key, _)| (key, name)));
+        let asked = ours.filter(|(key, _)| wanted(*key)).map(|(key, name)| {
+            let api = api.clone();
+            async move { Ok((key, api.online_addresses(&name).await?)) }
+        });
+        futures_util::stream::iter(asked).buffered(AT_ONCE).try_collect().await
+    }
+
+    async fn online_keys(&self, wanted: impl Fn(KeyId) -> bool) -> Result<Vec<OnlineKey>> {
+        let mut keys: BTreeMap<KeyId, OnlineKey> = BTreeMap::new();
+        for (key, addresses) in self.online(wanted).await? {
             let addresses = addresses.into_iter().map(|(address, since)| OnlineAddress { address, since });
-            keys.entry(key)
-                .or_insert_with(|| OnlineKey { key, addresses: Vec::new() })
-                .addresses
-                .extend(addresses);
+            let online = keys.entry(key).or_insert_with(|| OnlineKey { key, addresses: Vec::new() });
+            online.addresses.extend(addresses);
         }
-        let mut keys: Vec<OnlineKey> = keys.into_values().filter(|k| !k.addresses.is_empty()).collect();
-        keys.sort_unstable_by_key(|online| online.key);
-        Ok(keys)
+        Ok(keys.into_values().filter(|online| !online.addresses.is_empty()).collect())
     }
 }
 

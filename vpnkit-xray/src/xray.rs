@@ -116,14 +116,10 @@ impl Xray {
 
     /// The addresses that these keys are online from.
     async fn addresses(&self, keys: &[KeyId]) -> Result<HashSet<IpAddr>> {
-        let api = self.inner.api();
-        let mut all = HashSet::new();
-        for email in api.online().await? {
-            if parse_email(&email).is_some_and(|(key, _)| keys.contains(&key)) {
-                all.extend(api.online_addresses(&email).await?.into_iter().map(|(ip, _)| ip.to_canonical()));
-            }
-        }
-        Ok(all)
+        let keys: HashSet<KeyId> = keys.iter().copied().collect();
+        let online = self.inner.online(|key| keys.contains(&key)).await?;
+        let addresses = online.into_iter().flat_map(|(_, addresses)| addresses);
+        Ok(addresses.map(|(address, _)| address.to_canonical()).collect())
     }
 }
 

@@ -9,7 +9,7 @@ use super::server::Server;
 use vpnkit_core::backend::CredentialRequest;
 use vpnkit_core::model::{
     CertificateTerm, Credential, CredentialKind, CredentialSecret, DeviceName, Inbound, InboundId,
-    InboundSelection, Key, KeyId, KeyPatch, KeyQuery, NewKey, Revocation,
+    InboundSelection, Key, KeyId, KeyPatch, KeyQuery, NewKey, Page, Revocation,
 };
 use vpnkit_core::store::{KeyOp, Made, StoreOp, StoreTxn, errors};
 use vpnkit_core::{Error, ErrorKind, Result};
@@ -182,7 +182,7 @@ impl Shared {
         let (mut needed, id) = (0u64, inbound.id());
         let mut query = KeyQuery { limit: KeyQuery::MAX_LIMIT, ..KeyQuery::default() };
         loop {
-            let page = self.store.find(&query).await?;
+            let page = self.keys_of(inbound, &query).await?;
             for key in &page.keys {
                 let held = key.credentials.iter().filter(|c| c.is_for(inbound)).count();
                 let one = usize::from(inbound.serves(key.id, &key.inbounds));
@@ -207,7 +207,7 @@ impl Shared {
         let (mut given, mut rounds) = (0, 0);
         let mut query = KeyQuery { limit: 1_000, ..KeyQuery::default() };
         loop {
-            let page = self.store.find(&query).await?;
+            let page = self.keys_of(&inbound, &query).await?;
             let mut ops = Vec::new();
             for key in page.keys.iter().filter(|key| inbound.serves(key.id, &key.inbounds)) {
                 let mut credentials = Vec::new();
@@ -241,6 +241,14 @@ impl Shared {
                 Some(next) => (query.page, rounds) = (Some(next), 0),
                 None => return Ok(given),
             }
+        }
+    }
+
+    /// Returns a page of the keys that may be on an inbound: its owner, if it has one.
+    async fn keys_of(&self, inbound: &Inbound, query: &KeyQuery) -> Result<Page> {
+        match inbound.dedicated_to {
+            Some(owner) => Ok(Page { keys: self.store.keys(&[owner]).await?, next: None, previous: None }),
+            None => self.store.find(query).await,
         }
     }
 

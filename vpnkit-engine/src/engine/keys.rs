@@ -1,5 +1,6 @@
 //! Keys.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use vpnkit_macros::operations;
@@ -396,8 +397,9 @@ impl Shared {
         let mut ops: Vec<StoreOp> =
             keys.iter().map(|key| KeyOp::Delete { key: key.id, expected }.into()).collect();
         let mut own_inbounds = Vec::new();
+        let owners: HashSet<KeyId> = keys.iter().map(|key| key.id).collect();
         for inbound in self.inbounds().iter() {
-            if inbound.dedicated_to.is_some_and(|owner| keys.iter().any(|k| k.id == owner)) {
+            if inbound.dedicated_to.is_some_and(|owner| owners.contains(&owner)) {
                 ops.push(forget_hosts(&inbound.node, &inbound.tag));
                 own_inbounds.push(Arc::clone(inbound));
             }

@@ -2,6 +2,7 @@
 
 mod collect;
 mod credentials;
+mod cuts;
 mod drive;
 mod events;
 mod expiry;

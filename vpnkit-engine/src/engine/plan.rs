@@ -29,7 +29,8 @@ pub(super) fn sync(
     inbounds: &[Arc<Inbound>],
 ) -> Vec<Change> {
     let mut changes = Vec::new();
-    for inbound in inbounds {
+    // Nobody else is on the inbounds that are dedicated to a key: there may be a thousand of them.
+    for inbound in inbounds.iter().filter(|inbound| inbound.dedicated_to.is_none_or(|owner| owner == id)) {
         let wanted: Vec<Account> = key.map(|key| accounts(key, inbound).collect()).unwrap_or_default();
         let known = key.into_iter().flat_map(|key| &key.credentials);
         let mut devices: Vec<&DeviceName> =

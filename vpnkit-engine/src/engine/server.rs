@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::cuts::Cuts;
 use super::plan::Difference;
 use super::queue::Queue;
 use super::{ServerParts, Shared, plan};
@@ -28,6 +29,7 @@ pub(super) struct Server {
     pub(super) source: Arc<dyn TrafficSource>,
     pub(super) address: String,
     pub(super) queue: Queue,
+    pub(super) cuts: Cuts,
     /// Keys that the server refuses, and why: told once as an event, not at every try.
     pub(super) rejected: Mutex<HashMap<KeyId, String>>,
     /// Inbounds that the server refuses, and why: told once, tried again at each reconcile.
@@ -53,6 +55,7 @@ impl Server {
             source: parts.source,
             address: parts.address,
             queue: Queue::default(),
+            cuts: Cuts::default(),
             rejected: Mutex::default(),
             set_aside: Mutex::default(),
             baseline: tokio::sync::Mutex::new(None),
@@ -185,13 +188,24 @@ impl Desired for StoreDesired {
         if state.inbounds.is_empty() {
             return Ok(state);
         }
+        // A thousand inbounds may be dedicated to a key each: every key is looked at with its own and the shared ones only.
+        let (mut shared, mut dedicated) = (Vec::new(), HashMap::<KeyId, Vec<usize>>::new());
+        for (place, (inbound, _)) in state.inbounds.iter().enumerate() {
+            match inbound.dedicated_to {
+                Some(owner) => dedicated.entry(owner).or_default().push(place),
+                None => shared.push(place),
+            }
+        }
         let mut query =
             KeyQuery { status: vec![KeyStatus::Active], limit: KeyQuery::MAX_LIMIT, ..KeyQuery::default() };
         loop {
             let page = self.store.find(&query).await?;
             for key in &page.keys {
-                for (inbound, accounts) in &mut state.inbounds {
-                    accounts.extend(plan::accounts(key, inbound).collect::<Vec<Account>>());
+                let own = dedicated.get(&key.id).into_iter().flatten();
+                for place in shared.iter().chain(own) {
+                    if let Some((inbound, accounts)) = state.inbounds.get_mut(*place) {
+                        accounts.extend(plan::accounts(key, inbound).collect::<Vec<Account>>());
+                    }
                 }
             }
             match page.next {

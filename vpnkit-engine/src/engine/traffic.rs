@@ -9,6 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, Serializer};
 use vpnkit_macros::operations;
 
+use super::server::Server;
 use super::{Collected, Engine, side_by_side};
 use vpnkit_core::model::{HistoryQuery, KeyId, KeyRef, UsagePoint, UsageQuery, UsageStep};
 use vpnkit_core::traffic::OnlineKey;
@@ -136,21 +137,10 @@ impl TrafficView {
     pub async fn online(&self) -> Result<Vec<OnlineKey>> {
         const OP: &str = "traffic.online";
         self.engine.shared.open(OP)?;
-        let mut all: BTreeMap<KeyId, OnlineKey> = BTreeMap::new();
         let asked = side_by_side(self.engine.shared.up(), |server| async move {
-            server.answer(OP, ONLINE, server.source.online()).await.unwrap_or_else(|e| {
-                tracing::warn!(server = %server.id(), error = %e, "who is online is not known");
-                Vec::new()
-            })
+            known(&server, server.answer(OP, ONLINE, server.source.online()).await).unwrap_or_default()
         });
-        for online in asked.await.into_iter().flatten() {
-            let known = all.entry(online.key);
-            known
-                .or_insert_with(|| OnlineKey { key: online.key, addresses: Vec::new() })
-                .addresses
-                .extend(online.addresses);
-        }
-        Ok(all.into_values().collect())
+        Ok(by_key(asked.await.into_iter().flatten()))
     }
 
     /// Returns where one key is online from; `None` when it is not.
@@ -158,7 +148,33 @@ impl TrafficView {
     /// Errors: `NotFound`.
     #[operation(read)]
     pub async fn online_key(&self, key: impl Into<KeyRef>) -> Result<Option<OnlineKey>> {
-        let key = self.engine.shared.resolve("traffic.online_key", &key.into()).await?.id;
-        Ok(self.online().await?.into_iter().find(|online| online.key == key))
+        const OP: &str = "traffic.online_key";
+        let shared = &self.engine.shared;
+        shared.open(OP)?;
+        let key = shared.resolve(OP, &key.into()).await?.id;
+        let asked = side_by_side(shared.up(), |server| async move {
+            known(&server, server.answer(OP, ONLINE, server.source.online_key(key)).await).flatten()
+        });
+        Ok(by_key(asked.await.into_iter().flatten()).pop())
     }
+}
+
+/// A server that does not say who is online is passed over.
+fn known<T>(server: &Server, online: Result<T>) -> Option<T> {
+    online
+        .inspect_err(|e| tracing::warn!(server = %server.id(), error = %e, "who is online is not known"))
+        .ok()
+}
+
+/// Joins what several servers say of a key; sorted by id.
+fn by_key(all: impl IntoIterator<Item = OnlineKey>) -> Vec<OnlineKey> {
+    let mut keys: BTreeMap<KeyId, OnlineKey> = BTreeMap::new();
+    for online in all {
+        let known = keys.entry(online.key);
+        known
+            .or_insert_with(|| OnlineKey { key: online.key, addresses: Vec::new() })
+            .addresses
+            .extend(online.addresses);
+    }
+    keys.into_values().collect()
 }

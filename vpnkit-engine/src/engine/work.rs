@@ -22,8 +22,6 @@ const CHUNK: usize = 1024;
 const APPLY: Duration = Duration::from_secs(300);
 /// How long a server may take to say what it has.
 const OBSERVE: Duration = Duration::from_secs(120);
-/// How long cutting may take.
-const CUT: Duration = Duration::from_secs(30);
 
 /// Works until the engine stops.
 pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>) {
@@ -114,6 +112,9 @@ async fn work(shared: &Shared, server: &Server, taken: Taken) -> Result<()> {
         }
     }
     outcome = outcome.and(keys(shared, server, taken.keys).await);
+    if server.is_up() {
+        outcome = outcome.and(server.cut(&own_inbounds(shared, server)).await);
+    }
     if let Some(waiters) = taken.reconcile {
         let result = reconcile(shared, server).await;
         outcome = outcome.and(result.clone().map(drop));
@@ -185,23 +186,14 @@ async fn sync(
     });
     // A secret may go from one key to another in one batch: first it must be free.
     changes.sort_by_key(|change| matches!(change, Change::PutAccount(..)));
+    // Remembered first: the steps may fail half way.
+    server
+        .cuts
+        .keys(ids.iter().filter(|id| keys.get(id).is_none_or(|k| k.status != KeyStatus::Active)).copied());
     let failed = apply(shared, server, &changes).await?;
-    let ended: Vec<KeyId> =
-        ids.iter().filter(|id| keys.get(id).is_none_or(|k| k.status != KeyStatus::Active)).copied().collect();
-    cut(server, &ended, &inbounds).await;
+    // Before those who wait are answered. What fails is tried again by the caller.
+    let _ = server.cut(&inbounds).await;
     Ok(failed)
-}
-
-/// Cuts what is still open of keys that may no longer connect.
-async fn cut(server: &Server, ended: &[KeyId], inbounds: &[Arc<Inbound>]) {
-    if ended.is_empty() || !server.backend.capabilities().cut_live {
-        return;
-    }
-    match server.answer("server.disconnect", CUT, server.backend.disconnect(ended, inbounds)).await {
-        Ok(0) => {}
-        Ok(connections) => tracing::debug!(server = %server.id(), connections, "connections were cut"),
-        Err(e) => tracing::warn!(server = %server.id(), error = %e, "connections could not be cut"),
-    }
 }
 
 async fn apply(shared: &Shared, server: &Server, changes: &[Change]) -> Result<BTreeMap<KeyId, Error>> {
@@ -339,10 +331,18 @@ async fn reconcile(shared: &Shared, server: &Server) -> Result<usize> {
     let desired = server.desired(&shared.store, &shared.clock).desired().await?;
     let observed = server.answer("server.observe", OBSERVE, server.backend.observe()).await?;
     let difference = plan::difference(server.rules.as_ref(), &desired, &observed);
+    if server.backend.capabilities().cut_live {
+        let accounts = desired.inbounds.iter().flat_map(|(_, accounts)| accounts);
+        let entitled: HashSet<KeyId> = accounts.map(|account| account.key).collect();
+        if let Err(e) = server.find_strays(shared, &entitled).await {
+            tracing::warn!(server = %server.id(), error = %e, "who is online is not known");
+        }
+    }
     drop((desired, observed));
     server.forget_what_is_over(&difference);
     let steps = difference.len();
     if steps == 0 {
+        server.cut(&own_inbounds(shared, server)).await?;
         return Ok(0);
     }
     tracing::info!(server = %server.id(), steps, "reconciling");
@@ -381,7 +381,8 @@ async fn reconcile(shared: &Shared, server: &Server) -> Result<usize> {
             _ => None,
         }));
     }
-    cut(server, &ended.into_iter().collect::<Vec<_>>(), &own_inbounds(shared, server)).await;
+    server.cuts.keys(ended);
+    server.cut(&own_inbounds(shared, server)).await?;
     refused(failed)?;
     if aside.is_empty() {
         return Ok(steps);

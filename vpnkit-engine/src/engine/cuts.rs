@@ -1,0 +1,126 @@
+//! Connections that have to end, remembered until they have.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::Shared;
+use super::server::Server;
+use vpnkit_core::Result;
+use vpnkit_core::model::{Inbound, InboundTag, KeyId, KeyStatus};
+
+/// How long cutting may take.
+const CUT: Duration = Duration::from_secs(30);
+/// How long a server may take to say who is online.
+const ONLINE: Duration = Duration::from_secs(15);
+
+/// What has to be cut on a server.
+#[derive(Debug, Default)]
+pub(super) struct Cuts(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Keys that may no longer connect.
+    keys: BTreeSet<KeyId>,
+    /// Inbounds that are gone, or have left their port.
+    gone: Vec<Arc<Inbound>>,
+    /// The inbounds as they were last.
+    known: HashMap<InboundTag, Arc<Inbound>>,
+}
+
+impl Cuts {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers keys that may no longer connect.
+    pub(super) fn keys(&self, keys: impl IntoIterator<Item = KeyId>) {
+        self.state().keys.extend(keys);
+    }
+
+    /// Compares the server's inbounds with those that it had: nobody stays on one that is gone.
+    pub(super) fn inbounds(&self, current: &[Arc<Inbound>]) {
+        let mut state = self.state();
+        let now: HashMap<_, _> =
+            current.iter().map(|inbound| (inbound.tag.clone(), Arc::clone(inbound))).collect();
+        let before = std::mem::replace(&mut state.known, now);
+        for (tag, inbound) in before {
+            if state.known.get(&tag).is_none_or(|now| now.port != inbound.port) {
+                state.gone.push(inbound);
+            }
+        }
+    }
+
+    fn take(&self) -> (Vec<KeyId>, Vec<Arc<Inbound>>) {
+        let mut state = self.state();
+        (std::mem::take(&mut state.keys).into_iter().collect(), std::mem::take(&mut state.gone))
+    }
+
+    fn put_back(&self, keys: Vec<KeyId>, gone: Vec<Arc<Inbound>>) {
+        let mut state = self.state();
+        state.keys.extend(keys);
+        state.gone.extend(gone);
+    }
+}
+
+impl Server {
+    /// Cuts what has to be cut; what could not be is tried again with the next work, or the next comparison.
+    pub(super) async fn cut(&self, inbounds: &[Arc<Inbound>]) -> Result<()> {
+        self.cuts.inbounds(inbounds);
+        let (keys, gone) = self.cuts.take();
+        if !self.backend.capabilities().cut_live || (keys.is_empty() && gone.is_empty()) {
+            return Ok(());
+        }
+        match self.disconnect(&keys, &gone, inbounds).await {
+            Ok(0) => Ok(()),
+            Ok(connections) => {
+                tracing::debug!(server = %self.id(), connections, "connections were cut");
+                Ok(())
+            }
+            Err(e) => {
+                tracing::warn!(server = %self.id(), error = %e, "connections could not be cut; it is tried again");
+                self.cuts.put_back(keys, gone);
+                Err(e)
+            }
+        }
+    }
+
+    async fn disconnect(
+        &self,
+        keys: &[KeyId],
+        gone: &[Arc<Inbound>],
+        inbounds: &[Arc<Inbound>],
+    ) -> Result<usize> {
+        const OP: &str = "server.disconnect";
+        let mut cut = 0;
+        if !gone.is_empty() {
+            let online = self.answer(OP, ONLINE, self.source.online()).await?;
+            let all: Vec<KeyId> = online.into_iter().map(|online| online.key).collect();
+            cut += self.answer(OP, CUT, self.backend.disconnect(&all, gone)).await?;
+        }
+        if !keys.is_empty() {
+            cut += self.answer(OP, CUT, self.backend.disconnect(keys, inbounds)).await?;
+        }
+        Ok(cut)
+    }
+
+    /// Remembers keys that are online although they may not be: they were connected when a vpnkit ended that had removed
+    /// their account, and had not come to cut them. `entitled` are those that the server should let in.
+    pub(super) async fn find_strays(&self, shared: &Shared, entitled: &HashSet<KeyId>) -> Result<()> {
+        let online = self.answer("server.online", ONLINE, self.source.online()).await?;
+        let mut strays: Vec<KeyId> =
+            online.into_iter().map(|online| online.key).filter(|key| !entitled.contains(key)).collect();
+        if strays.is_empty() {
+            return Ok(());
+        }
+        // One that was created or enabled after the comparison may be here by right.
+        let inbounds = shared.inbounds();
+        let right =
+            |key: &vpnkit_core::model::Key| key.status == KeyStatus::Active && self.serves(key, &inbounds);
+        let rightful: HashSet<KeyId> =
+            shared.store.keys(&strays).await?.iter().filter(|key| right(key)).map(|key| key.id).collect();
+        strays.retain(|key| !rightful.contains(key));
+        self.cuts.keys(strays);
+        Ok(())
+    }
+}
