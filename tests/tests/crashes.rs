@@ -18,7 +18,7 @@ use testbed::{CounterClient, CounterServer, alive, children_of, eventually};
 use vpnkit::engine::{Engine, EngineOptions, ServerParts};
 use vpnkit::sqlite::{SqliteOptions, SqliteStore};
 use vpnkit::store::KeyStore;
-use vpnkit::{CreateKey, KeyRef, SystemClock, Traffic};
+use vpnkit::{CreateKey, HistoryQuery, KeyRef, SystemClock, Timestamp, Traffic};
 use vpnkit_testkit::FakeServer;
 
 const KILLS: u32 = 50;
@@ -89,6 +89,17 @@ async fn fifty_kills_lose_no_acknowledged_key_and_count_every_byte_once() {
     let one_reading: Vec<Traffic> =
         (0..COUNTED as u64).map(|step| Traffic { up: step * 3 + 1, down: step * 7 + 2 }).collect();
     assert_eq!(uncounted, one_reading, "after {first:?}");
+    // Hours were summed up to days and months all the while, and were killed in the middle of it.
+    for key in &keys {
+        let query = HistoryQuery { until: Some(Timestamp::MAX), ..HistoryQuery::of(key.id) };
+        let points = engine.traffic().history(query).await.unwrap();
+        let sum = points.iter().fold(Traffic::default(), |sum, point| sum.plus(point.traffic));
+        assert_eq!(sum, key.traffic, "{points:?}");
+    }
+    let query = HistoryQuery { until: Some(Timestamp::MAX), ..HistoryQuery::default() };
+    let points = engine.traffic().history(query).await.unwrap();
+    let all = points.iter().fold(Traffic::default(), |sum, point| sum.plus(point.traffic));
+    assert_eq!(all, keys.iter().fold(Traffic::default(), |sum, key| sum.plus(key.traffic)));
     engine.close().await.unwrap();
 }
 

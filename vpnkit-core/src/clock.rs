@@ -85,6 +85,17 @@ impl Timestamp {
     pub fn day(self) -> Self {
         Self(self.0.div_euclid(24 * HOUR_MS) * 24 * HOUR_MS)
     }
+
+    /// The start of the UTC month.
+    #[must_use]
+    pub fn month(self) -> Self {
+        let at = jiff::Timestamp::from_millisecond(self.0).unwrap_or_default();
+        let first = jiff::tz::Offset::UTC.to_datetime(at).date().first_of_month();
+        match first.to_zoned(jiff::tz::TimeZone::UTC) {
+            Ok(first) => Self(first.timestamp().as_millisecond()),
+            Err(_) => self.day(),
+        }
+    }
 }
 
 impl fmt::Display for Timestamp {

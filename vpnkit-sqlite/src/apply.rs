@@ -65,25 +65,6 @@ pub(crate) fn apply(connection: &Connection, vault: &Vault, txn: StoreTxn) -> Re
     Ok(receipt)
 }
 
-/// Forgets events and request ids older than `before`.
-pub(crate) fn prune(connection: &mut Connection, before: Timestamp) -> Result<usize> {
-    let txn = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(sql)?;
-    let last: Option<i64> = txn
-        .query_row("SELECT max(cursor) FROM events WHERE at < ?1", [before.as_millis()], |r| r.get(0))
-        .map_err(sql)?;
-    let gone = match last {
-        None => 0,
-        Some(last) => {
-            txn.execute("UPDATE meta SET value = ?1 WHERE name = 'events_pruned'", [last]).map_err(sql)?;
-            txn.execute("DELETE FROM events WHERE cursor <= ?1", [last]).map_err(sql)?
-        }
-    };
-    txn.execute("DELETE FROM requests WHERE at < ?1", [before.as_millis()]).map_err(sql)?;
-    txn.execute("DELETE FROM revocations WHERE expires_at < ?1", [before.as_millis()]).map_err(sql)?;
-    txn.commit().map_err(sql)?;
-    Ok(gone)
-}
-
 /// The receipt of a request that was carried out before.
 pub(crate) fn replay(connection: &Connection, vault: &Vault, request: &Request) -> Result<Option<Receipt>> {
     let found: Option<(String, i64, i64)> = connection
@@ -434,6 +415,7 @@ impl Batch<'_> {
                 "INSERT INTO usage_hours (hour, node, key_id, up, down) VALUES (?1, ?2, ?3, ?4, ?5)
                  ON CONFLICT DO UPDATE SET up = up + excluded.up, down = down + excluded.down",
             )?;
+            let mut through = Traffic::default();
             for moved in &batch.moved {
                 let (key, up, down) = (moved.key.0, number(moved.delta.up), number(moved.delta.down));
                 let counted = moved.delta != Traffic::default();
@@ -454,10 +436,19 @@ impl Batch<'_> {
                 if counted {
                     count.execute([key, up, down, at]).map_err(sql)?;
                     bucket.execute([hour, node, key, up, down]).map_err(sql)?;
+                    through = through.plus(moved.delta);
                 }
                 if reached {
                     over.push(moved.key);
                 }
+            }
+            if through != Traffic::default() {
+                self.run(
+                    "INSERT INTO node_hours (hour, node, up, down) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT DO UPDATE SET up = up + excluded.up, down = down + excluded.down",
+                    [hour, node, number(through.up), number(through.down)],
+                )
+                .map_err(sql)?;
             }
         }
         for (key, series) in &batch.forgotten {

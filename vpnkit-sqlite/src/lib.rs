@@ -9,6 +9,7 @@ mod convert_error;
 mod credential;
 pub mod fork;
 mod open;
+mod prune;
 mod query;
 mod row;
 mod vault;
@@ -27,7 +28,7 @@ use vpnkit_core::model::{
     ClientDevice, Cursor, EventBatch, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page,
     Record, RecordQuery, Revocation, ServerId, UsagePoint, UsageQuery,
 };
-use vpnkit_core::store::{KeyStore, Receipt, Request, StoreTxn};
+use vpnkit_core::store::{KeyStore, Pruned, Receipt, Request, Retention, StoreTxn};
 use vpnkit_core::{Result, Secret, Timestamp};
 
 /// How to open the file.
@@ -163,8 +164,8 @@ impl KeyStore for SqliteStore {
         self.writer.event_signal()
     }
 
-    async fn prune(&self, before: Timestamp) -> Result<usize> {
-        self.writer.prune(before).await
+    async fn prune(&self, retention: &Retention) -> Result<Pruned> {
+        self.writer.prune(*retention).await
     }
 
     async fn close(&self) -> Result<()> {

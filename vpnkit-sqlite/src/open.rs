@@ -19,13 +19,14 @@ use vpnkit_core::{Error, ErrorKind, Result};
 const APPLICATION_ID: i32 = 0x7670_6e6b;
 
 /// Numbered, never edited once released.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../migrations/0001_initial.sql"),
     include_str!("../migrations/0002_subscriptions.sql"),
     include_str!("../migrations/0003_servers.sql"),
     include_str!("../migrations/0004_many_servers.sql"),
     include_str!("../migrations/0005_bound_credentials.sql"),
     include_str!("../migrations/0006_epochs.sql"),
+    include_str!("../migrations/0007_retention.sql"),
 ];
 
 const OPEN: &str = "store.open";

@@ -81,13 +81,23 @@ pub(crate) fn find(
             .flatten();
         place.complete(name.as_deref());
     }
+    let (text, values) = page_statement(query, resume.as_ref());
+    let mut keys = collect(connection, &text, &values)?;
+    with_credentials(connection, vault, &mut keys)?;
+    Ok(query.page(resume.as_ref(), keys))
+}
+
+/// The statement of a page; each order has its index.
+fn page_statement(query: &KeyQuery, resume: Option<&Place>) -> (String, Vec<Value>) {
     let sorted_by = match query.sort {
         Sort::Id => "k.id",
         Sort::Name => "coalesce(lower(k.name), '~')",
         Sort::ExpiresAt => "coalesce(k.expires_at, 9223372036854775807)",
         Sort::Used => "m.used",
     };
-    let (direction, beyond) = match resume.as_ref().map_or(query.descending, Place::reads_descending) {
+    // Of the table whose index has the order.
+    let tie = if query.sort == Sort::Used { "m.key_id" } else { "k.id" };
+    let (direction, beyond) = match resume.map_or(query.descending, Place::reads_descending) {
         false => ("ASC", ">"),
         true => ("DESC", "<"),
     };
@@ -96,7 +106,7 @@ pub(crate) fn find(
         values.push(value);
         format!("?{}", values.len())
     };
-    match &resume {
+    match resume {
         // A plain comparison of ids lets SQLite start at the row; the pair would make it skip to it.
         Some(place) if query.sort == Sort::Id => {
             conditions.push(format!("k.id {beyond} {}", bind(place.id.into())));
@@ -106,18 +116,16 @@ pub(crate) fn find(
                 SortValue::Number(number) => bind((*number).into()),
                 SortValue::Text(text) => bind(text.clone().into()),
             };
-            conditions.push(format!("({sorted_by}, k.id) {beyond} ({value}, {})", bind(place.id.into())));
+            conditions.push(format!("({sorted_by}, {tie}) {beyond} ({value}, {})", bind(place.id.into())));
         }
         None => {}
     }
     let limit = bind((i64::from(query.limit) + 1).into());
     let text = format!(
-        "SELECT {KEY_COLUMNS} FROM {KEY_TABLES} WHERE {} ORDER BY {sorted_by} {direction}, k.id {direction} LIMIT {limit}",
+        "SELECT {KEY_COLUMNS} FROM {KEY_TABLES} WHERE {} ORDER BY {sorted_by} {direction}, {tie} {direction} LIMIT {limit}",
         conditions.join(" AND ")
     );
-    let mut keys = collect(connection, &text, &values)?;
-    with_credentials(connection, vault, &mut keys)?;
-    Ok(query.page(resume.as_ref(), keys))
+    (text, values)
 }
 
 /// What a key must be, its page aside, and the values that this names.
@@ -349,11 +357,13 @@ fn traffic(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Traffic> {
     Ok(Traffic { up: bytes(first)?, down: bytes(first + 1)? })
 }
 
-/// Traffic over time. The hours are enumerated, so that a key's history is one look-up an hour.
+/// Traffic over time. Of a key, the hours are enumerated, so that its history is one look-up an hour; what was summed up is
+/// one range.
 pub(crate) fn usage(connection: &Connection, query: &UsageQuery) -> Result<Vec<UsagePoint>> {
-    let hour = |t: Timestamp| t.as_millis().div_euclid(3_600_000);
+    const HOUR: i64 = 3_600_000;
+    let hour = |t: Timestamp| t.as_millis().div_euclid(HOUR);
     let bounds: (Option<i64>, Option<i64>) = connection
-        .prepare_cached("SELECT (SELECT min(hour) FROM usage_hours), (SELECT max(hour) FROM usage_hours)")
+        .prepare_cached("SELECT (SELECT min(hour) FROM node_hours), (SELECT max(hour) FROM node_hours)")
         .and_then(|mut s| s.query_row([], |r| Ok((r.get(0)?, r.get(1)?))))
         .map_err(sql)?;
     let (Some(first), Some(last)) = bounds else { return Ok(Vec::new()) };
@@ -367,29 +377,43 @@ pub(crate) fn usage(connection: &Connection, query: &UsageQuery) -> Result<Vec<U
         UsageStep::Day => 24,
     };
     let node = query.node.as_ref().map(|n| n.as_str());
-    let text = match query.key {
-        Some(_) => {
-            "WITH RECURSIVE span(hour) AS (VALUES (?1) UNION ALL SELECT hour + 1 FROM span WHERE hour < ?2)
-             SELECT u.hour / ?3 * ?3, sum(u.up), sum(u.down)
-             FROM span CROSS JOIN nodes n CROSS JOIN usage_hours u
-             WHERE u.hour = span.hour AND u.node = n.id AND u.key_id = ?4 AND (?5 IS NULL OR n.name = ?5)
-             GROUP BY 1 ORDER BY 1"
-        }
-        None => {
-            "SELECT u.hour / ?3 * ?3, sum(u.up), sum(u.down) FROM usage_hours u JOIN nodes n ON n.id = u.node
-             WHERE u.hour BETWEEN ?1 AND ?2 AND ?4 IS NULL AND (?5 IS NULL OR n.name = ?5)
-             GROUP BY 1 ORDER BY 1"
-        }
+    let point = |r: &rusqlite::Row<'_>| {
+        let at = Timestamp::from_millis(r.get::<_, i64>(0)?.saturating_mul(HOUR));
+        Ok(UsagePoint { at, traffic: traffic(r, 1)? })
     };
+    let Some(key) = query.key else {
+        let text =
+            "SELECT u.hour / ?3 * ?3, sum(u.up), sum(u.down) FROM node_hours u JOIN nodes n ON n.id = u.node
+                    WHERE u.hour BETWEEN ?1 AND ?2 AND (?4 IS NULL OR n.name = ?4) GROUP BY 1 ORDER BY 1";
+        return connection
+            .prepare_cached(text)
+            .and_then(|mut s| s.query_map(params![first, last, width, node], point)?.collect())
+            .map_err(sql);
+    };
+    // The hours that have not been summed up begin somewhere: those before need not be enumerated.
+    let kept: Option<i64> = connection
+        .prepare_cached("SELECT min(hour) FROM usage_hours")
+        .and_then(|mut s| s.query_row([], |r| r.get(0)))
+        .map_err(sql)?;
+    let hours = kept.map_or(last + 1, |kept| kept.max(first));
+    let day = query.from.day().as_millis().div_euclid(24 * HOUR);
+    let month = query.from.month().as_millis().div_euclid(24 * HOUR);
+    let text = "WITH RECURSIVE span(hour) AS (SELECT ?1 WHERE ?1 <= ?2
+                                              UNION ALL SELECT hour + 1 FROM span WHERE hour < ?2),
+                  every(hour, node, up, down) AS (
+                    SELECT u.hour, u.node, u.up, u.down FROM span CROSS JOIN nodes n CROSS JOIN usage_hours u
+                      WHERE u.hour = span.hour AND u.node = n.id AND u.key_id = ?4
+                    UNION ALL
+                    SELECT day * 24, node, up, down FROM usage_days
+                      WHERE key_id = ?4 AND day >= ?6 AND day * 24 <= ?2
+                    UNION ALL
+                    SELECT month * 24, node, up, down FROM usage_months
+                      WHERE key_id = ?4 AND month >= ?7 AND month * 24 <= ?2)
+                SELECT hour / ?3 * ?3, sum(up), sum(down) FROM every
+                WHERE ?5 IS NULL OR node = (SELECT id FROM nodes WHERE name = ?5) GROUP BY 1 ORDER BY 1";
     connection
         .prepare_cached(text)
-        .and_then(|mut s| {
-            s.query_map(params![first, last, width, query.key.map(|k| k.0), node], |r| {
-                let at = Timestamp::from_millis(r.get::<_, i64>(0)?.saturating_mul(3_600_000));
-                Ok(UsagePoint { at, traffic: traffic(r, 1)? })
-            })?
-            .collect()
-        })
+        .and_then(|mut s| s.query_map(params![hours, last, width, key.0, node, day, month], point)?.collect())
         .map_err(sql)
 }
 
@@ -460,4 +484,41 @@ pub(crate) fn newest_event(connection: &Connection) -> Result<Cursor> {
         .and_then(|mut s| s.query_row([], |r| r.get(0)))
         .map(Cursor)
         .map_err(sql)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use vpnkit_core::model::CreateKey;
+    use vpnkit_core::store::{KeyOp, KeyStore as _, StoreTxn};
+
+    use super::*;
+
+    /// At a million keys a page must not sort them all: neither the first one nor a later one, in either direction.
+    #[tokio::test]
+    async fn each_order_of_pages_has_its_index() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys.db");
+        let store = crate::SqliteStore::open(&path, crate::SqliteOptions::default()).await.unwrap();
+        let now = Timestamp::from_secs(1);
+        let keys = ["a", "b", "c"].map(|name| CreateKey::named(name).validate(now).unwrap());
+        let txn = StoreTxn::new(now, keys.map(|key| KeyOp::Create(Box::new(key))));
+        store.commit(txn).await.unwrap();
+        let file = Connection::open(&path).unwrap();
+        for sort in [Sort::Id, Sort::Name, Sort::ExpiresAt, Sort::Used] {
+            for descending in [false, true] {
+                let first = KeyQuery { sort, descending, limit: 1, ..KeyQuery::default() };
+                let second = KeyQuery { page: store.find(&first).await.unwrap().next, ..first.clone() };
+                let back = KeyQuery { page: store.find(&second).await.unwrap().previous, ..first.clone() };
+                for query in [first, second, back] {
+                    let (text, values) = page_statement(&query, query.resume().unwrap().as_ref());
+                    let mut plan = file.prepare(&format!("EXPLAIN QUERY PLAN {text}")).unwrap();
+                    let steps = plan.query_map(params_from_iter(values), |r| r.get::<_, String>(3)).unwrap();
+                    let steps: Vec<String> = steps.map(Result::unwrap).collect();
+                    let sorts = steps.iter().any(|step| step.contains("TEMP B-TREE"));
+                    assert!(!sorts, "{query:?}: {steps:?}");
+                }
+            }
+        }
+    }
 }

@@ -11,11 +11,11 @@ use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
 use crate::vault::Vault;
-use crate::{SqliteOptions, apply, convert_error, fork, open};
+use crate::{SqliteOptions, apply, convert_error, fork, open, prune};
 use vpnkit_core::model::Cursor;
 use vpnkit_core::store::errors::closed;
-use vpnkit_core::store::{Receipt, StoreTxn};
-use vpnkit_core::{Error, ErrorKind, Result, Timestamp};
+use vpnkit_core::store::{Pruned, Receipt, Retention, StoreTxn};
+use vpnkit_core::{Error, ErrorKind, Result};
 
 type Reply<T> = oneshot::Sender<Result<T>>;
 type Query = Box<dyn FnOnce(&Connection, &Vault) + Send>;
@@ -29,7 +29,7 @@ const GROUP: usize = 256;
 
 enum Write {
     Commit(Box<StoreTxn>, Reply<Receipt>),
-    Prune(Timestamp, Reply<usize>),
+    Prune(Retention, Reply<Pruned>),
     Close,
 }
 
@@ -68,8 +68,8 @@ impl Writer {
         self.ask("store.commit", |reply| Write::Commit(Box::new(txn), reply)).await
     }
 
-    pub(crate) async fn prune(&self, before: Timestamp) -> Result<usize> {
-        self.ask("store.prune", |reply| Write::Prune(before, reply)).await
+    pub(crate) async fn prune(&self, retention: Retention) -> Result<Pruned> {
+        self.ask("store.prune", |reply| Write::Prune(retention, reply)).await
     }
 
     pub(crate) fn event_signal(&self) -> watch::Receiver<Cursor> {
@@ -108,7 +108,7 @@ fn write(mut connection: Connection, vault: &Vault, queue: &Receiver<Write>, sig
         while let Some(job) = next.take() {
             match job {
                 Write::Commit(txn, reply) => commits.push((txn, reply)),
-                Write::Prune(before, reply) => prunes.push((before, reply)),
+                Write::Prune(retention, reply) => prunes.push((retention, reply)),
                 Write::Close => {
                     open = false;
                     break;
@@ -125,8 +125,8 @@ fn write(mut connection: Connection, vault: &Vault, queue: &Receiver<Write>, sig
         for txn in large {
             commit(&mut connection, vault, vec![txn], signal);
         }
-        for (before, reply) in prunes {
-            let _ = reply.send(apply::prune(&mut connection, before));
+        for (retention, reply) in prunes {
+            let _ = reply.send(prune::prune(&mut connection, &retention));
         }
     }
     in_sqlite(|| {

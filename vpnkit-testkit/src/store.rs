@@ -24,7 +24,8 @@ use vpnkit_core::model::{
     UsageQuery, UsageStep,
 };
 use vpnkit_core::store::{
-    DeviceOp, InboundOp, KeyOp, KeyStore, Made, Receipt, RecordOp, Request, StoreOp, StoreTxn, TrafficBatch,
+    DeviceOp, InboundOp, KeyOp, KeyStore, Made, Receipt, RecordOp, Request, Retention, StoreOp, StoreTxn,
+    TrafficBatch,
 };
 use vpnkit_core::traffic::{Counter, Epoch, Series};
 use vpnkit_core::{Clock as _, ErrorKind, ManualClock, Result, Secret, Timestamp};
@@ -69,6 +70,8 @@ crate::suite!($ store_conformance, store, "Tests that the stores of an `async fn
     devices_are_bound_up_to_a_limit,
     events_tell_what_was_committed_in_order,
     pruned_events_expire_their_cursors,
+    one_event_with_a_wrong_clock_forgets_no_others,
+    summing_up_keeps_every_byte,
     event_signal_wakes,
     a_closed_store_says_so,
     an_address_is_given_with_the_credential,
@@ -865,8 +868,9 @@ pub async fn pruned_events_expire_their_cursors(s: Subject) {
     let old = s.store.commit(old).await.unwrap();
     let later = at().plus(Duration::from_secs(100));
     let new = s.store.commit(StoreTxn::new(later, vec![create(CreateKey::named("new"))])).await.unwrap();
-    assert_eq!(s.store.prune(at()).await.unwrap(), 0);
-    assert_eq!(s.store.prune(later).await.unwrap(), 1);
+    let forget = async |before| s.store.prune(&Retention::of_events(before)).await.unwrap().events;
+    assert_eq!(forget(at()).await, 0);
+    assert_eq!(forget(later).await, 1);
     assert_eq!(s.store.events(Cursor::START, 9).await.unwrap_err().kind(), ErrorKind::CursorExpired);
     assert_eq!(s.store.events(old.cursor, 9).await.unwrap().events.len(), 1);
     assert_eq!(s.store.newest_event().await.unwrap(), new.cursor);
@@ -880,6 +884,117 @@ pub async fn pruned_events_expire_their_cursors(s: Subject) {
         ops: vec![create(CreateKey::named("again")).into()],
     };
     assert!(!s.store.commit(again).await.unwrap().replayed);
+}
+
+/// Neither before nor behind it.
+pub async fn one_event_with_a_wrong_clock_forgets_no_others(s: Subject) {
+    for i in 0..40u64 {
+        // One stands in the middle whose clock was years behind, and one whose clock was years ahead.
+        let seconds = match i {
+            20 => 0,
+            30 => 400 * 86_400,
+            i => 86_400 + i,
+        };
+        let txn = StoreTxn::new(at().plus(Duration::from_secs(seconds)), vec![create(CreateKey::default())]);
+        s.store.commit(txn).await.unwrap();
+    }
+    let forget = async |seconds| {
+        let retention = Retention::of_events(at().plus(Duration::from_secs(seconds)));
+        s.store.prune(&retention).await.unwrap().events
+    };
+    assert_eq!(forget(3_600).await, 0);
+    assert_eq!(s.store.events(Cursor::START, 100).await.unwrap().events.len(), 40);
+    assert!(forget(2 * 86_400).await >= 39, "the one from the future does not keep the others");
+}
+
+/// A key's traffic becomes wider steps with the time; not a byte more or less, by key and by node.
+pub async fn summing_up_keeps_every_byte(s: Subject) {
+    const HOURS: u64 = 24 * 100;
+    let keys = [created(&s, CreateKey::default()).await, created(&s, CreateKey::default()).await];
+    let nodes = ["main", "de"].map(|name| NodeId::new(name).unwrap());
+    let time = |hour: u64| at().day().plus(Duration::from_secs(hour * 3_600));
+    let mut after = [0, 0];
+    let mut read = async |hour: u64| {
+        for (i, node) in nodes.iter().enumerate() {
+            let n = u64::try_from(i).unwrap() + 1;
+            let all = keys.iter().map(|key| moved(key.id, (after[i] + 1, 0), (hour + n, n))).collect();
+            let StoreOp::Traffic(mut reading) = batch(after[i], "1", after[i] == 0, all) else {
+                unreachable!()
+            };
+            (reading.node, reading.server) = (node.clone(), ServerId::new(node, "fake"));
+            let txn = StoreTxn::new(time(hour), vec![StoreOp::Traffic(reading)]);
+            s.store.commit(txn).await.unwrap();
+            after[i] += 1;
+        }
+    };
+    for hour in (0..HOURS).step_by(7) {
+        read(hour).await;
+    }
+    let query = |key: Option<KeyId>, node: Option<&NodeId>, step| UsageQuery {
+        key,
+        node: node.cloned(),
+        from: time(0),
+        to: time(HOURS + 48),
+        step,
+    };
+    let usage = async |query: UsageQuery| s.store.usage(&query).await.unwrap();
+    let sum = |points: &[vpnkit_core::model::UsagePoint]| {
+        points.iter().fold(Traffic::default(), |sum, point| sum.plus(point.traffic))
+    };
+    let (key, day, hour) = (Some(keys[0].id), UsageStep::Day, UsageStep::Hour);
+    let (days, all_hours) = (usage(query(key, None, day)).await, usage(query(None, None, hour)).await);
+    let through =
+        [usage(query(None, Some(&nodes[0]), hour)).await, usage(query(None, Some(&nodes[1]), hour)).await];
+    let of_node = sum(&usage(query(key, Some(&nodes[1]), day)).await);
+    let check = async |widest: usize| {
+        for one in &keys {
+            let total = get(&s, one.id).await.unwrap().traffic;
+            for step in [hour, day] {
+                assert_eq!(sum(&usage(query(Some(one.id), None, step)).await), total, "{widest} days");
+            }
+        }
+        assert_eq!(sum(&usage(query(key, Some(&nodes[1]), day)).await), of_node);
+        assert_eq!(usage(query(None, None, hour)).await, all_hours, "hours of all keys stay");
+        for (node, hours) in nodes.iter().zip(&through) {
+            assert_eq!(&usage(query(None, Some(node), hour)).await, hours);
+        }
+    };
+    check(0).await;
+    let sum_up = async |hours: u64, days: u64| {
+        let retention = Retention { events: Timestamp::default(), hours: time(hours), days: time(days) };
+        while s.store.prune(&retention).await.unwrap().more {}
+    };
+    // In the middle of a day: that day stays as it is.
+    sum_up(24 * 60 + 5, 0).await;
+    check(1).await;
+    assert_eq!(usage(query(key, None, day)).await, days);
+    let hours = usage(query(key, None, hour)).await;
+    assert!(hours.iter().filter(|point| point.at < time(24 * 60)).all(|point| point.at == point.at.day()));
+    assert!(hours.iter().any(|point| point.at > time(24 * 60) && point.at != point.at.day()));
+    sum_up(24 * 60 + 5, 24 * 60).await;
+    check(2).await;
+    let months = usage(query(key, None, day)).await;
+    assert!(months.iter().filter(|p| p.at < time(24 * 60).month()).all(|p| p.at == p.at.month()));
+    // Again, over everything, and with traffic that comes later than it should.
+    sum_up(HOURS + 24, HOURS + 24).await;
+    sum_up(HOURS + 24, HOURS + 24).await;
+    check(3).await;
+    let before = sum(&usage(query(key, None, day)).await);
+    let late = moved(keys[0].id, (after[0] + 1, 0), (5, 0));
+    let txn = StoreTxn::new(
+        time(3),
+        vec![{
+            let StoreOp::Traffic(mut reading) = batch(after[0], "1", false, vec![late]) else {
+                unreachable!()
+            };
+            (reading.node, reading.server) = (nodes[0].clone(), ServerId::new(&nodes[0], "fake"));
+            StoreOp::Traffic(reading)
+        }],
+    );
+    s.store.commit(txn).await.unwrap();
+    sum_up(HOURS + 24, HOURS + 24).await;
+    let now = sum(&usage(query(key, None, day)).await);
+    assert_eq!(now.total(), before.total() + 5);
 }
 
 /// Those who wait for events are woken by a commit.

@@ -161,6 +161,14 @@ pub struct Config {
     #[serde(default = "default_keep", with = "duration_text")]
     #[schemars(with = "DurationText")]
     pub keep_events: Duration,
+    /// How long a key's traffic is kept by the hour; older traffic is kept by the day. Default: 62 days.
+    #[serde(default = "default_hourly", with = "duration_text")]
+    #[schemars(with = "DurationText")]
+    pub keep_hourly: Duration,
+    /// How long a key's traffic is kept by the day; older traffic is kept by the month, for ever. Default: 800 days.
+    #[serde(default = "default_daily", with = "duration_text")]
+    #[schemars(with = "DurationText")]
+    pub keep_daily: Duration,
     /// Whether background work runs. Default: yes. Without it only [`crate::VpnKit::tick`] reads counters and ends keys:
     /// for tests that move a clock.
     #[serde(default = "default_background")]
@@ -179,6 +187,14 @@ const fn default_keep() -> Duration {
     Duration::from_secs(30 * 86_400)
 }
 
+const fn default_hourly() -> Duration {
+    Duration::from_secs(62 * 86_400)
+}
+
+const fn default_daily() -> Duration {
+    Duration::from_secs(800 * 86_400)
+}
+
 const fn default_background() -> bool {
     true
 }
@@ -192,6 +208,8 @@ impl Config {
             collect_every: default_collect(),
             reconcile_every: default_reconcile(),
             keep_events: default_keep(),
+            keep_hourly: default_hourly(),
+            keep_daily: default_daily(),
             background: default_background(),
         }
     }
@@ -250,6 +268,8 @@ impl Config {
             ("collect_every", self.collect_every, Duration::from_millis(100), Duration::from_secs(DAY)),
             ("reconcile_every", self.reconcile_every, Duration::from_secs(1), Duration::from_secs(DAY)),
             ("keep_events", self.keep_events, Duration::from_secs(60), Duration::from_secs(36_500 * DAY)),
+            ("keep_hourly", self.keep_hourly, Duration::from_secs(DAY), Duration::from_secs(36_500 * DAY)),
+            ("keep_daily", self.keep_daily, Duration::from_secs(31 * DAY), Duration::from_secs(36_500 * DAY)),
         ];
         for (name, time, least, most) in bounds {
             if time < least || time > most {
@@ -294,6 +314,8 @@ impl Config {
             collect_every: self.collect_every,
             reconcile_every: self.reconcile_every,
             keep_events: self.keep_events,
+            keep_hourly: self.keep_hourly,
+            keep_daily: self.keep_daily,
             background: self.background,
             ..EngineOptions::default()
         }

@@ -15,11 +15,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use testbed::{CounterClient, inbound, xray_binary};
 use vpnkit::engine::{Engine, EngineOptions, ServerParts};
 use vpnkit::sqlite::{SqliteOptions, SqliteStore};
-use vpnkit::{Config, CreateKey, Protocol, SystemClock, VpnKit, XrayConfig};
+use vpnkit::store::{KeyStore, Retention};
+use vpnkit::{Clock as _, Config, CreateKey, Protocol, SystemClock, Timestamp, VpnKit, XrayConfig};
 use vpnkit_testkit::FakeServer;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -62,7 +64,18 @@ async fn work(directory: &Path, socket: &Path, number: &str) {
     let source = Arc::new(CounterClient::new(socket));
     let options = EngineOptions { background: false, ..EngineOptions::default() };
     let parts = vec![ServerParts { backend, source, address: "127.0.0.1".into() }];
+    let summing: Arc<dyn KeyStore> = store.clone();
     let engine = Engine::open(store, Arc::new(SystemClock), options, parts).await.unwrap();
+    // As if years passed: every hour becomes a day, and every day a month, while more is counted.
+    tokio::spawn(async move {
+        for round in 0u64.. {
+            let ahead = |days: u64| SystemClock.now().plus(Duration::from_secs(days * 86_400));
+            let days = if round % 2 == 0 { 0 } else { 40 };
+            let retention = Retention { events: Timestamp::default(), hours: ahead(2), days: ahead(days) };
+            summing.prune(&retention).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
     let ticking = engine.clone();
     tokio::spawn(async move {
         loop {

@@ -17,7 +17,7 @@ pub enum Sort {
     Name,
     /// By expiry.
     ExpiresAt,
-    /// By bytes used.
+    /// By bytes used. They move while pages are read: a key may be seen twice, or not at all.
     Used,
 }
 

@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    DeviceOp, InboundOp, KeyOp, KeyStore, Made, Receipt, RecordOp, Request, StoreOp, StoreTxn, TrafficBatch,
-    consequence, errors,
+    DeviceOp, InboundOp, KeyOp, KeyStore, Made, Pruned, Receipt, RecordOp, Request, Retention, StoreOp,
+    StoreTxn, TrafficBatch, consequence, errors, last_before,
 };
 use crate::accounting::{Baseline, Moved};
 use crate::backend::Fingerprint;
@@ -46,6 +46,9 @@ struct State {
     revocations: BTreeMap<(InboundId, u64), Revocation>,
     devices: BTreeMap<(KeyId, String), ClientDevice>,
     hours: BTreeMap<(Timestamp, NodeId, KeyId), Traffic>,
+    days: BTreeMap<(Timestamp, NodeId, KeyId), Traffic>,
+    months: BTreeMap<(Timestamp, NodeId, KeyId), Traffic>,
+    node_hours: BTreeMap<(Timestamp, NodeId), Traffic>,
     events: VecDeque<Event>,
     requests: HashMap<String, (Timestamp, Vec<Made>, Cursor, Fingerprint)>,
     newest_key: i64,
@@ -442,6 +445,8 @@ impl State {
             counted.seen_at = Some(at);
             let hour = self.hours.entry((at.hour(), batch.node.clone(), moved.key)).or_default();
             *hour = hour.plus(moved.delta);
+            let all = self.node_hours.entry((at.hour(), batch.node.clone())).or_default();
+            *all = all.plus(moved.delta);
             let mut after = counted.clone();
             if after.remaining() == Some(0) {
                 lifecycle::refresh_status(&mut after, at);
@@ -519,6 +524,19 @@ impl State {
             subject: event.subject,
             detail: event.detail,
         });
+    }
+}
+
+type Steps = BTreeMap<(Timestamp, NodeId, KeyId), Traffic>;
+
+/// Moves what is from before a time into wider steps.
+fn sum_up(narrow: &mut Steps, wide: &mut Steps, before: Timestamp, width: impl Fn(Timestamp) -> Timestamp) {
+    let (old, kept) = std::mem::take(narrow).into_iter().partition(|((at, ..), _)| *at < before);
+    *narrow = kept;
+    let old: Steps = old;
+    for ((at, node, key), traffic) in old {
+        let sum = wide.entry((width(at), node, key)).or_default();
+        *sum = sum.plus(traffic);
     }
 }
 
@@ -638,18 +656,37 @@ impl KeyStore for MemoryStore {
     async fn usage(&self, query: &UsageQuery) -> Result<Vec<UsagePoint>> {
         let state = self.state("store.usage")?;
         let mut points: BTreeMap<Timestamp, Traffic> = BTreeMap::new();
-        for ((hour, node, key), traffic) in &state.hours {
-            let wanted = *hour >= query.from.hour()
-                && *hour < query.to
-                && query.key.is_none_or(|k| k == *key)
-                && query.node.as_ref().is_none_or(|n| n == node);
-            if wanted {
+        let mut add = |at: Timestamp, node: &NodeId, traffic: Traffic| {
+            if at < query.to && query.node.as_ref().is_none_or(|n| n == node) {
                 let at = match query.step {
-                    UsageStep::Hour => *hour,
-                    UsageStep::Day => hour.day(),
+                    UsageStep::Hour => at,
+                    UsageStep::Day => at.day(),
                 };
                 let point = points.entry(at).or_default();
-                *point = point.plus(*traffic);
+                *point = point.plus(traffic);
+            }
+        };
+        let widths = [
+            (&state.hours, query.from.hour()),
+            (&state.days, query.from.day()),
+            (&state.months, query.from.month()),
+        ];
+        match query.key {
+            Some(wanted) => {
+                for (map, from) in widths {
+                    for ((at, node, key), traffic) in map {
+                        if *key == wanted && *at >= from {
+                            add(*at, node, *traffic);
+                        }
+                    }
+                }
+            }
+            None => {
+                for ((at, node), traffic) in &state.node_hours {
+                    if *at >= query.from.hour() {
+                        add(*at, node, *traffic);
+                    }
+                }
             }
         }
         Ok(points.into_iter().map(|(at, traffic)| UsagePoint { at, traffic }).collect())
@@ -677,16 +714,24 @@ impl KeyStore for MemoryStore {
         self.signal.subscribe()
     }
 
-    async fn prune(&self, before: Timestamp) -> Result<usize> {
+    async fn prune(&self, retention: &Retention) -> Result<Pruned> {
         let mut state = self.state("store.prune")?;
-        let gone = state.events.partition_point(|e| e.at < before);
-        let last = state.events.drain(..gone).next_back().map(|e| e.cursor);
-        if let Some(cursor) = last {
-            state.pruned = cursor;
-        }
+        let Retention { events: before, hours, days } = *retention;
+        let (first, last) = (state.pruned.0 + 1, state.newest_event);
+        let at = |cursor: i64| {
+            let start = state.events.partition_point(|e| e.cursor.0 < cursor);
+            Ok(state.events.iter().skip(start).take(3).map(|e| e.at).collect())
+        };
+        let old = last_before(first, last, before, at)?;
+        let gone = state.events.partition_point(|e| e.cursor.0 <= old);
+        state.events.drain(..gone);
+        state.pruned = Cursor(old.max(state.pruned.0));
         state.requests.retain(|_, (at, ..)| *at >= before);
         state.revocations.retain(|_, one| one.certificate.expires_at >= before);
-        Ok(gone)
+        let State { hours: all_hours, days: all_days, months: all_months, .. } = &mut *state;
+        sum_up(all_hours, all_days, hours.day(), Timestamp::day);
+        sum_up(all_days, all_months, days.month(), Timestamp::month);
+        Ok(Pruned { events: gone, more: false })
     }
 
     async fn close(&self) -> Result<()> {

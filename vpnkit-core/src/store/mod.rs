@@ -4,6 +4,7 @@
 pub mod consequence;
 pub mod errors;
 pub mod memory;
+mod retention;
 mod txn;
 
 use std::fmt::Debug;
@@ -11,6 +12,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+pub use retention::{Pruned, Retention, last_before};
 pub use txn::{
     DeviceOp, InboundOp, KeyOp, Made, Receipt, RecordOp, Request, StoreOp, StoreTxn, TrafficBatch, Transition,
 };
@@ -75,7 +77,8 @@ pub trait KeyStore: Debug + Send + Sync {
     /// The [`Baseline::EPOCHS_KEPT`] newest lifetimes are kept.
     async fn baseline_of(&self, server: &ServerId, epoch: &str) -> Result<Option<Baseline>>;
 
-    /// Traffic over time, oldest first; steps without traffic are left out.
+    /// Returns traffic over time, oldest first; steps without traffic are left out. Of a key, what was summed up stands at
+    /// the beginning of its day or month; of all keys the hours stay.
     async fn usage(&self, query: &UsageQuery) -> Result<Vec<UsagePoint>>;
 
     /// Events after a cursor, oldest first. [`crate::ErrorKind::CursorExpired`] when some of them are gone.
@@ -87,9 +90,8 @@ pub trait KeyStore: Debug + Send + Sync {
     /// Wakes when this process has committed events. Other processes' events are found by asking.
     fn event_signal(&self) -> watch::Receiver<Cursor>;
 
-    /// Forgets events and request ids older than `before`, and revocations of certificates that expired before; returns how
-    /// many events.
-    async fn prune(&self, before: Timestamp) -> Result<usize>;
+    /// Forgets and sums up what is due, in one short step of a bounded size; to be called again while there is more.
+    async fn prune(&self, retention: &Retention) -> Result<Pruned>;
 
     /// Returns when every file is released. Later calls fail with [`crate::ErrorKind::Closed`].
     async fn close(&self) -> Result<()>;

@@ -7,7 +7,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::Shared;
 use vpnkit_core::Result;
-use vpnkit_core::store::{KeyOp, StoreTxn};
+use vpnkit_core::store::{KeyOp, Retention, StoreTxn};
 
 /// Keys that are judged in one transaction.
 const BATCH: usize = 1_000;
@@ -25,9 +25,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         let result = tokio::select! {
             () = shared.stop.cancelled() => return,
             _ = reviews.tick() => shared.check_expiry().await.map(drop),
-            _ = prunings.tick() => {
-                shared.store.prune(shared.clock.now().minus(shared.options.keep_events)).await.map(drop)
-            }
+            _ = prunings.tick() => shared.prune().await,
         };
         if let Err(e) = result {
             tracing::warn!(error = %e, "a review failed; the next one makes up for it");
@@ -36,6 +34,23 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 impl Shared {
+    /// Forgets old events and sums up old traffic, step by step: between two of them others write.
+    async fn prune(&self) -> Result<()> {
+        let now = self.clock.now();
+        let retention = Retention {
+            events: now.minus(self.options.keep_events),
+            hours: now.minus(self.options.keep_hourly),
+            days: now.minus(self.options.keep_daily),
+        };
+        while self.store.prune(&retention).await?.more {
+            if self.stop.is_cancelled() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
     /// Ends every key whose time is over; returns how many.
     pub(super) async fn check_expiry(&self) -> Result<usize> {
         let mut ended = 0;

@@ -61,6 +61,10 @@ pub struct EngineOptions {
     pub apply_wait: Duration,
     /// How long events and idempotency keys are kept.
     pub keep_events: Duration,
+    /// How long a key's traffic is kept by the hour; then by the day.
+    pub keep_hourly: Duration,
+    /// How long a key's traffic is kept by the day; then by the month, for ever.
+    pub keep_daily: Duration,
     /// How long opening waits for servers to start. Those that need longer go on, those that fail are tried again.
     pub start_wait: Duration,
     /// Whether background work runs. Without it nothing happens but what [`Engine::tick`] does: for tests.
@@ -77,6 +81,8 @@ impl Default for EngineOptions {
             reconcile_every: Duration::from_secs(300),
             apply_wait: Duration::from_secs(2),
             keep_events: Duration::from_secs(30 * 86_400),
+            keep_hourly: Duration::from_secs(62 * 86_400),
+            keep_daily: Duration::from_secs(800 * 86_400),
             start_wait: Duration::from_secs(30),
             background: true,
             programs: Vec::new(),

@@ -7,7 +7,7 @@ use vpnkit_core::model::{
     AddressPool, CertificateTerm, CreateKey, Credential, CredentialKind, CredentialSecret, DeviceName,
     Inbound, InboundId, InboundSelection, InboundTag, Key, KeyPatch, NodeId, Protocol, Revocation,
 };
-use vpnkit_core::store::{InboundOp, KeyOp, Made, StoreOp};
+use vpnkit_core::store::{InboundOp, KeyOp, Made, Retention, StoreOp};
 use vpnkit_core::{Error, ErrorKind};
 
 use super::{Subject, at, commit, create, created, get, patch};
@@ -294,7 +294,8 @@ pub async fn a_certificate_is_revoked_when_it_goes(s: Subject) {
     assert_eq!(serials(&revoked(&s, &id).await), [1, 2, 3]);
     let later = at().plus(Duration::from_secs(10));
     assert_eq!(serials(&s.store.revocations(&id, later).await.unwrap()), [1, 3], "2 has ended by itself");
-    s.store.prune(at().plus(Duration::from_secs(150))).await.unwrap();
+    let later = at().plus(Duration::from_secs(150));
+    s.store.prune(&Retention::of_events(later)).await.unwrap();
     assert_eq!(serials(&revoked(&s, &id).await), [3]);
     let other = InboundId::new(NodeId::main(), InboundTag::new("other").unwrap());
     assert_eq!(revoked(&s, &other).await, []);

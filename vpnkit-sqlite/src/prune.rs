@@ -1,0 +1,114 @@
+//! Forgetting what is old, and summing up traffic: in steps that hold the write lock only briefly.
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+
+use crate::apply::sql;
+use vpnkit_core::store::{Pruned, Retention, last_before};
+use vpnkit_core::{Result, Timestamp};
+
+/// Rows of a step.
+const STEP: i64 = 5_000;
+const DAY_MS: i64 = 86_400_000;
+
+/// Takes one step.
+pub(crate) fn prune(connection: &mut Connection, retention: &Retention) -> Result<Pruned> {
+    let txn = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(sql)?;
+    let mut pruned = events(&txn, retention.events)?;
+    for (table, column) in [("requests", "at"), ("revocations", "expires_at")] {
+        let key = if table == "requests" { "id" } else { "(inbound, serial)" };
+        let columns = key.trim_matches(['(', ')']);
+        let text = format!(
+            "DELETE FROM {table} WHERE {key} IN (SELECT {columns} FROM {table} WHERE {column} < ?1 LIMIT {STEP})"
+        );
+        pruned.more |= run(&txn, &text, [retention.events.as_millis()])? == full();
+    }
+    pruned.more |= hours(&txn, retention.hours.day().as_millis() / (DAY_MS / 24))?;
+    pruned.more |= days(&txn, retention.days.month().as_millis() / DAY_MS)?;
+    txn.commit().map_err(sql)?;
+    Ok(pruned)
+}
+
+fn full() -> usize {
+    usize::try_from(STEP).unwrap_or(usize::MAX)
+}
+
+fn run(txn: &Transaction<'_>, text: &str, values: impl rusqlite::Params) -> Result<usize> {
+    txn.prepare_cached(text).and_then(|mut s| s.execute(values)).map_err(sql)
+}
+
+/// Forgets events by their cursors: which are old is looked up, not read.
+fn events(txn: &Transaction<'_>, before: Timestamp) -> Result<Pruned> {
+    let bounds: (Option<i64>, Option<i64>) = txn
+        .query_row("SELECT (SELECT min(cursor) FROM events), (SELECT max(cursor) FROM events)", [], |r| {
+            Ok((r.get(0)?, r.get(1)?))
+        })
+        .map_err(sql)?;
+    let (Some(first), Some(newest)) = bounds else { return Ok(Pruned::default()) };
+    let mut times = txn
+        .prepare_cached("SELECT at FROM events WHERE cursor >= ?1 ORDER BY cursor LIMIT 3")
+        .map_err(sql)?;
+    let old = last_before(first, newest, before, |cursor| {
+        let found = times.query_map([cursor], |r| r.get(0).map(Timestamp::from_millis));
+        found.and_then(Iterator::collect).map_err(sql)
+    })?;
+    if old < first {
+        return Ok(Pruned::default());
+    }
+    let last = old.min(first.saturating_add(STEP - 1));
+    run(txn, "UPDATE meta SET value = ?1 WHERE name = 'events_pruned'", [last])?;
+    let events = run(txn, "DELETE FROM events WHERE cursor <= ?1", [last])?;
+    Ok(Pruned { events, more: last < old })
+}
+
+/// Sums hours up to days, the oldest first; says whether there is more.
+fn hours(txn: &Transaction<'_>, before: i64) -> Result<bool> {
+    let last: Option<(i64, i64, i64)> = txn
+        .prepare_cached(
+            "SELECT hour, node, key_id FROM usage_hours WHERE hour < ?1 ORDER BY hour, node, key_id LIMIT 1 OFFSET ?2",
+        )
+        .and_then(|mut s| {
+            s.query_row([before, STEP - 1], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).optional()
+        })
+        .map_err(sql)?;
+    // Fewer than a step: all of them.
+    let (hour, node, key) = last.unwrap_or((before - 1, i64::MAX, i64::MAX));
+    const OLD: &str = "FROM usage_hours WHERE hour <= ?1 AND (hour, node, key_id) <= (?1, ?2, ?3)";
+    run(
+        txn,
+        &format!(
+            "INSERT INTO usage_days (key_id, day, node, up, down)
+             SELECT key_id, hour / 24, node, sum(up), sum(down) {OLD} GROUP BY key_id, hour / 24, node
+             ON CONFLICT DO UPDATE SET up = up + excluded.up, down = down + excluded.down"
+        ),
+        params![hour, node, key],
+    )?;
+    run(txn, &format!("DELETE {OLD}"), params![hour, node, key])?;
+    Ok(last.is_some())
+}
+
+/// Sums days up to months, the oldest first; says whether there is more.
+fn days(txn: &Transaction<'_>, before: i64) -> Result<bool> {
+    let last: Option<(i64, i64, i64)> = txn
+        .prepare_cached(
+            "SELECT day, key_id, node FROM usage_days INDEXED BY usage_days_by_day WHERE day < ?1
+             ORDER BY day, key_id, node LIMIT 1 OFFSET ?2",
+        )
+        .and_then(|mut s| {
+            s.query_row([before, STEP - 1], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).optional()
+        })
+        .map_err(sql)?;
+    let (day, key, node) = last.unwrap_or((before - 1, i64::MAX, i64::MAX));
+    const OLD: &str = "FROM usage_days INDEXED BY usage_days_by_day WHERE day <= ?1 AND (day, key_id, node) <= (?1, ?2, ?3)";
+    run(
+        txn,
+        &format!(
+            "INSERT INTO usage_months (key_id, month, node, up, down)
+             SELECT key_id, unixepoch(day * 86400, 'unixepoch', 'start of month') / 86400 AS month, node, sum(up),
+                    sum(down) {OLD} GROUP BY key_id, month, node
+             ON CONFLICT DO UPDATE SET up = up + excluded.up, down = down + excluded.down"
+        ),
+        params![day, key, node],
+    )?;
+    run(txn, &format!("DELETE {OLD}"), params![day, key, node])?;
+    Ok(last.is_some())
+}
