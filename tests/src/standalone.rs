@@ -134,3 +134,9 @@ fn config(api: &str, inbound: &Inbound, reality: &Reality) -> Value {
         "outbounds": [{ "protocol": "freedom" }]
     })
 }
+
+/// Of a key among counters by name: the names of a store's accounts end with the key's id.
+pub fn of_key(counters: &BTreeMap<String, (u64, u64)>, key: vpnkit::KeyId) -> (u64, u64) {
+    let ours = |name: &str| name.starts_with("vk") && name.ends_with(&format!("-{key}"));
+    counters.iter().find(|(name, _)| ours(name)).map(|(_, traffic)| *traffic).unwrap()
+}

@@ -44,7 +44,7 @@ async fn ten_mebibytes_through_reality_and_vision_are_counted_exactly_as_xray_co
     assert_eq!(key.used, key.traffic.total());
     let api = format!("unix://{}", bed.xray_directory().join("api.sock").display());
     let theirs = standalone::counters(&api).await;
-    assert_eq!(theirs[&format!("vk{}", key.id)], (key.traffic.up, key.traffic.down));
+    assert_eq!(standalone::of_key(&theirs, key.id), (key.traffic.up, key.traffic.down));
     let all = HistoryQuery::of(key.id).step(UsageStep::Day);
     let history = bed.kit.traffic().history(all).await.unwrap();
     let sum = history.iter().fold(Traffic::default(), |sum, point| sum.plus(point.traffic));

@@ -159,7 +159,7 @@ async fn what_was_done_while_an_attached_xray_was_down_is_right_when_it_returns(
         tokio::time::sleep(Duration::from_millis(500)).await;
         kit.tick().await.unwrap();
         let keys = kit.keys().find(vpnkit::KeyQuery::default()).await.unwrap().keys;
-        keys.into_iter().map(|k| (format!("vk{}", k.id), k.traffic)).collect::<Vec<_>>()
+        keys.into_iter().map(|k| (k.id, k.traffic)).collect::<Vec<_>>()
     };
     let before = used(&kit).await;
     kit.close().await.unwrap();
@@ -171,10 +171,48 @@ async fn what_was_done_while_an_attached_xray_was_down_is_right_when_it_returns(
     assert!((MIB as u64..MIB as u64 * 102 / 100).contains(&grown), "{grown}");
     // What was counted in both lifetimes of Xray together: its second one's counters, and the bytes before.
     let theirs = server.counters().await;
-    let new_key = after.iter().find(|(name, _)| *name == format!("vk{}", new.id)).unwrap();
-    assert_eq!((new_key.1.up, new_key.1.down), theirs[&new_key.0]);
+    let (_, traffic) = after.iter().find(|(key, _)| *key == new.id).unwrap();
+    assert_eq!((traffic.up, traffic.down), standalone::of_key(&theirs, new.id));
     kit.close().await.unwrap();
     assert_eq!(standalone::user_count(&server.api, "reality").await, 4, "an attached Xray is left as it is");
+}
+
+/// Two stores on one Xray: each has a key 1, and neither takes the other's account for its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_stores_on_one_xray_leave_each_others_accounts_alone() {
+    testbed::log();
+    let certificate = testbed::Certificate::new("site.test");
+    let (destination, site) = (Site::destination(&certificate).await, Site::plain().await);
+    let reality = RealityKeys::generate().reality(destination.address.to_string(), "site.test");
+    let inbound = inbound("reality", Protocol::Vless { vision: true }).security(Security::Reality(reality));
+    let server = StandaloneXray::start(&inbound).await;
+    let mut kits = Vec::new();
+    for _ in 0..2 {
+        let kit = VpnKit::open(Config::memory().xray(server.attached())).await.unwrap();
+        kit.inbounds().ensure(inbound.clone()).await.unwrap();
+        let key = kit.keys().create(CreateKey::named("alice")).await.unwrap();
+        assert_eq!(key.id.0, 1);
+        let client = XrayClient::start(&kit.keys().endpoints(key.id).await.unwrap()[0]).await;
+        kits.push((kit, client));
+    }
+    for (kit, client) in &kits {
+        assert_eq!(kit.servers().reconcile(&xray()).await.unwrap(), 0);
+        assert!(client.tunnel.connects(&site).await);
+    }
+    assert_eq!(standalone::user_count(&server.api, "reality").await, 3, "and theirs");
+    let (first, second) = (&kits[0], &kits[1]);
+    first.1.tunnel.download(&site, MIB).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for (kit, _) in &kits {
+        kit.tick().await.unwrap();
+    }
+    let down = async |kit: &VpnKit| kit.keys().require("alice").await.unwrap().traffic.down;
+    assert!(down(&first.0).await >= MIB as u64 && down(&second.0).await < MIB as u64 / 10);
+    first.0.keys().delete("alice", None).await.unwrap();
+    assert!(!first.1.tunnel.connects(&site).await && second.1.tunnel.connects(&site).await);
+    for (kit, _) in kits {
+        kit.close().await.unwrap();
+    }
 }
 
 /// Nobody answers at the address: that delays, and is told, and is no failure to open.

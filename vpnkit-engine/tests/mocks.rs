@@ -17,6 +17,7 @@ async fn a_store_that_is_full_is_told_to_the_caller() {
     store.expect_inbounds().returning(|| Ok(Vec::new()));
     store.expect_records().returning(|_| Ok(Vec::new()));
     store.expect_revision().returning(|| Ok(0));
+    store.expect_id().returning(|| Ok("0a1b2c3d".to_owned()));
     store.expect_key().returning(|_| Err(Error::new(ErrorKind::StoreFull, "store.key", "the disk is full")));
     let options = EngineOptions { background: false, ..EngineOptions::default() };
     let engine = Engine::open(Arc::new(store), Arc::new(SystemClock), options, Vec::new()).await.unwrap();

@@ -19,6 +19,10 @@ export interface Config {
   readonly reconcileEvery?: Length;
   /** How long events and idempotency keys are kept. Default: 30 days. */
   readonly keepEvents?: Length;
+  /** How long a key's traffic is kept by the hour; older traffic is kept by the day. Default: 62 days. */
+  readonly keepHourly?: Length;
+  /** How long a key's traffic is kept by the day; older traffic is kept by the month, for ever. Default: 800 days. */
+  readonly keepDaily?: Length;
   /** Whether background work runs. Default: yes. Without it only `kit.tick()` reads counters and ends keys. */
   readonly background?: boolean;
 }
@@ -26,9 +30,9 @@ export interface Config {
 /** @internal */
 export function configJson(config: Config): string {
   if (typeof config !== "object" || config === null) throw invalid("open", "config", "must be an object", 'open({ store: "sqlite:bot.db" })');
-  const { servers = [], collectEvery, reconcileEvery, keepEvents, ...rest } = config;
+  const { servers = [], collectEvery, reconcileEvery, keepEvents, keepHourly, keepDaily, ...rest } = config;
   const json: Record<string, unknown> = { ...rest, servers: list("open", "servers", servers).map((one) => writeServerConfig("open", one)) };
-  for (const [name, length] of Object.entries({ collectEvery, reconcileEvery, keepEvents })) {
+  for (const [name, length] of Object.entries({ collectEvery, reconcileEvery, keepEvents, keepHourly, keepDaily })) {
     if (length !== undefined) json[snake(name)] = lengthText("open", name, length);
   }
   return JSON.stringify(json);

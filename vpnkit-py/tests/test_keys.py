@@ -223,9 +223,9 @@ async def test_every_fault_of_a_configuration_is_told() -> None:
         vpnkit.open("memory:", collect_every=5)  # type: ignore[arg-type] # pyright: ignore
     assert input_caught.value.field == "collect_every"
     with pytest.raises(errors.InvalidConfigError) as caught:
-        await vpnkit.open("memory:", keep_events="1 s", reconcile_every="1 ms")
-    assert [fault.split(":")[0] for fault in caught.value.faults] == ["reconcile_every", "keep_events"]
-    async with vpnkit.open("memory:", keep_events="90 minutes", collect_every="1500 ms"):
+        await vpnkit.open("memory:", keep_events="1 s", keep_hourly="1 h", reconcile_every="1 ms")
+    assert [fault.split(":")[0] for fault in caught.value.faults] == ["reconcile_every", "keep_events", "keep_hourly"]
+    async with vpnkit.open("memory:", keep_events="90 minutes", keep_daily="365 days", collect_every="1500 ms"):
         pass
 
 

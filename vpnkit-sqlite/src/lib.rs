@@ -128,6 +128,10 @@ impl KeyStore for SqliteStore {
         self.readers.run("store.revision", |c, _| query::revision(c)).await
     }
 
+    async fn id(&self) -> Result<String> {
+        self.readers.run("store.id", |c, _| query::id(c)).await
+    }
+
     async fn revocations(&self, inbound: &InboundId, now: Timestamp) -> Result<Vec<Revocation>> {
         let inbound = inbound.clone();
         self.readers.run("store.revocations", move |c, _| query::revocations(c, &inbound, now)).await

@@ -26,7 +26,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("../migrations/0004_many_servers.sql"),
     include_str!("../migrations/0005_bound_credentials.sql"),
     include_str!("../migrations/0006_epochs.sql"),
-    include_str!("../migrations/0007_retention.sql"),
+    include_str!("../migrations/0007_a_million_keys.sql"),
 ];
 
 const OPEN: &str = "store.open";

@@ -170,6 +170,15 @@ pub(crate) fn count(connection: &Connection, query: &KeyQuery) -> Result<KeyCoun
     Ok(counts)
 }
 
+/// The id of the store.
+pub(crate) fn id(connection: &Connection) -> Result<String> {
+    let id: i64 = connection
+        .prepare_cached("SELECT value FROM meta WHERE name = 'store_id'")
+        .and_then(|mut s| s.query_row([], |r| r.get(0)))
+        .map_err(sql)?;
+    Ok(format!("{:08x}", id.unsigned_abs() & 0xffff_ffff))
+}
+
 /// The certificates of an inbound that are refused.
 pub(crate) fn revocations(
     connection: &Connection,

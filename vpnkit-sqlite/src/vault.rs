@@ -58,24 +58,26 @@ impl Vault {
                 .hint("give its passphrase")),
             (Some((salt, cost, proof)), Some(passphrase)) => {
                 let vault = Self(Some(Keys::derive(passphrase, &salt, cost)?));
-                match vault.unseal("proof", &proof) {
-                    Ok(_) => Ok(vault),
-                    Err(_) => {
-                        Err(Error::new(ErrorKind::PassphraseWrong, OP, "this is not the store's passphrase"))
-                    }
+                if vault.unseal("proof", &proof).is_err() {
+                    let message = "this is not the store's passphrase";
+                    return Err(Error::new(ErrorKind::PassphraseWrong, OP, message));
                 }
+                // A crash or a full disk may have come between sealing and this.
+                clear_pages(connection)?;
+                Ok(vault)
             }
             (None, Some(passphrase)) => {
                 let salt: [u8; 16] = rand::random();
                 let cost = [Params::DEFAULT_M_COST, Params::DEFAULT_T_COST, Params::DEFAULT_P_COST];
                 let vault = Self(Some(Keys::derive(passphrase, &salt, cost)?));
                 vault.establish(connection, &salt, cost)?;
+                clear_pages(connection)?;
                 Ok(vault)
             }
         }
     }
 
-    /// Seals what stands there in plain, and clears the pages in which it stood.
+    /// Seals what stands there in plain, and marks the store: the pages in which it stood are to be cleared.
     fn establish(&self, connection: &mut Connection, salt: &[u8], cost: Cost) -> Result<()> {
         let plain = Self(None);
         let txn =
@@ -132,8 +134,9 @@ impl Vault {
             params![salt, memory, passes, lanes, self.seal("proof", "vpnkit")?],
         )
         .map_err(sql)?;
-        txn.commit().map_err(sql)?;
-        connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);").map_err(sql)
+        txn.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('pages_to_clear', 1)", [])
+            .map_err(sql)?;
+        txn.commit().map_err(sql)
     }
 
     pub(crate) fn seal_credential(&self, key: KeyId, credential: &Credential) -> Result<String> {
@@ -209,6 +212,20 @@ impl Vault {
     }
 }
 
+/// Clears the pages in which something stood in plain, if that is still to be done.
+fn clear_pages(connection: &Connection) -> Result<()> {
+    let due = "SELECT 1 FROM meta WHERE name = 'pages_to_clear'";
+    if !connection.prepare(due).and_then(|mut s| s.exists([])).map_err(sql)? {
+        return Ok(());
+    }
+    connection
+        .execute_batch(
+            "VACUUM; PRAGMA wal_checkpoint(TRUNCATE);
+             DELETE FROM meta WHERE name = 'pages_to_clear';",
+        )
+        .map_err(sql)
+}
+
 impl Keys {
     fn derive(passphrase: &Secret, salt: &[u8], [memory, passes, lanes]: Cost) -> Result<Self> {
         let fault = |_| damaged("vault");
@@ -256,4 +273,53 @@ fn sql(error: rusqlite::Error) -> Error {
 /// What a sealed record is bound to: the name that it had in the first schemas.
 fn record_place(kind: &str, id: &str) -> String {
     if id.is_empty() { format!("document:{kind}") } else { format!("document:{kind}/{id}") }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use vpnkit_core::Timestamp;
+    use vpnkit_core::model::{CreateKey, Credential};
+    use vpnkit_core::store::{KeyOp, KeyStore as _, StoreTxn};
+
+    use super::*;
+    use crate::{SqliteOptions, SqliteStore};
+
+    /// Between sealing and clearing: the next opening makes up for it.
+    #[tokio::test]
+    async fn a_crash_while_a_store_is_sealed_leaves_no_secret_for_good() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys.db");
+        let passphrase = Secret::new("correct horse");
+        let store = SqliteStore::open(&path, SqliteOptions::default()).await.unwrap();
+        let now = Timestamp::from_secs(1);
+        let create = |_| {
+            let credentials = vec![Credential::generate(CredentialKind::Trojan)];
+            let key = CreateKey { credentials, ..CreateKey::default() }.validate(now).unwrap();
+            KeyOp::Create(Box::new(key))
+        };
+        let keys = store.commit(StoreTxn::new(now, (0..200).map(create))).await.unwrap().keys;
+        store.close().await.unwrap();
+        let found = || {
+            let files = std::fs::read_dir(directory.path()).unwrap();
+            let bytes: Vec<u8> =
+                files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            keys.iter().filter(|key| text.contains(&key.credentials.first().unwrap().secret.expose())).count()
+        };
+        {
+            // As far as the process came that crashed.
+            let mut connection = Connection::open(&path).unwrap();
+            let (salt, cost) = ([7; 16], [8, 1, 1]);
+            let vault = Vault(Some(Keys::derive(&passphrase, &salt, cost).unwrap()));
+            vault.establish(&mut connection, &salt, cost).unwrap();
+        }
+        assert!(found() > 0, "what was plain stands in pages that are free");
+        let options = SqliteOptions { passphrase: Some(passphrase), ..SqliteOptions::default() };
+        let store = SqliteStore::open(&path, options).await.unwrap();
+        assert_eq!(found(), 0);
+        assert!(store.keys(&[keys.first().unwrap().id]).await.unwrap().len() == 1);
+        store.close().await.unwrap();
+        assert_eq!(found(), 0);
+    }
 }

@@ -65,6 +65,10 @@ impl Desired for Wanted {
     async fn desired(&self) -> Result<DesiredState> {
         Ok(self.0.clone())
     }
+
+    fn store_id(&self) -> &str {
+        "5017e5a1"
+    }
 }
 
 /// A backend that was started with nothing desired.

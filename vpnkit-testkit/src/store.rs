@@ -73,6 +73,7 @@ crate::suite!($ store_conformance, store, "Tests that the stores of an `async fn
     one_event_with_a_wrong_clock_forgets_no_others,
     summing_up_keeps_every_byte,
     event_signal_wakes,
+    a_store_has_an_id,
     a_closed_store_says_so,
     an_address_is_given_with_the_credential,
     a_pool_that_is_full_gives_no_address,
@@ -1003,6 +1004,14 @@ pub async fn event_signal_wakes(s: Subject) {
     let waiting = tokio::spawn(async move { signal.changed().await });
     created(&s, CreateKey::default()).await;
     tokio::time::timeout(Duration::from_secs(30), waiting).await.expect("a wake").unwrap().unwrap();
+}
+
+/// The same for every process, and another one for another store.
+pub async fn a_store_has_an_id(s: Subject) {
+    let id = s.store.id().await.unwrap();
+    assert!(id.len() == 8 && id.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase()), "{id}");
+    created(&s, CreateKey::default()).await;
+    assert_eq!(s.store.id().await.unwrap(), id);
 }
 
 /// For every call, without waiting.

@@ -19,29 +19,50 @@ const TROJAN: &str = "xray.proxy.trojan.Account";
 const SHADOWSOCKS: &str = "xray.proxy.shadowsocks.Account";
 const SHADOWSOCKS_2022: &str = "xray.proxy.shadowsocks_2022.Account";
 
-/// The name under which Xray knows and counts an account: `vk7`, or `vk7.phone`. Lower case, because Xray looks
-/// names up in lower case and counts them as given; never used again, because counters outlive accounts.
-pub(crate) fn email(key: KeyId, device: &DeviceName) -> String {
-    if device.is_default() { format!("vk{key}") } else { format!("vk{key}.{device}") }
+/// The names under which Xray knows and counts the accounts of one store: `vk1f2e3d4c-7`, or `vk1f2e3d4c-7.phone`. The store's
+/// id is in them, since an Xray may have accounts of another store, or of somebody who calls them `vk7`. Lower case, because
+/// Xray looks names up in lower case and counts them as given; never used again, because counters outlive accounts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Names {
+    prefix: String,
 }
 
-/// The account of a name; `None` when it is not vpnkit's.
-pub(crate) fn parse_email(email: &str) -> Option<(KeyId, DeviceName)> {
-    let rest = email.strip_prefix("vk")?;
-    let (id, device) = match rest.split_once('.') {
-        Some((id, device)) => (id, DeviceName::new(device).ok()?),
-        None => (rest, DeviceName::default()),
-    };
-    if id.is_empty() || !id.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
+impl Names {
+    /// Of the store with this id.
+    pub(crate) fn of_store(id: &str) -> Self {
+        Self { prefix: format!("vk{id}-") }
     }
-    Some((KeyId(id.parse().ok()?), device))
+
+    /// Returns the name of an account.
+    pub(crate) fn name(&self, key: KeyId, device: &DeviceName) -> String {
+        let prefix = &self.prefix;
+        if device.is_default() { format!("{prefix}{key}") } else { format!("{prefix}{key}.{device}") }
+    }
+
+    /// Returns the account of a name; `None` when it is not of this store.
+    pub(crate) fn parse(&self, name: &str) -> Option<(KeyId, DeviceName)> {
+        let rest = name.strip_prefix(&self.prefix).filter(|_| !self.prefix.is_empty())?;
+        let (id, device) = match rest.split_once('.') {
+            Some((id, device)) => (id, DeviceName::new(device).ok()?),
+            None => (rest, DeviceName::default()),
+        };
+        if id.is_empty() || !id.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        Some((KeyId(id.parse().ok()?), device))
+    }
 }
 
 /// The account as Xray's API takes it.
+pub(crate) fn user(names: &Names, inbound: &Inbound, account: &Account) -> Result<User> {
+    let message = message(inbound, account)?;
+    Ok(User { level: LEVEL, email: names.name(account.key, &account.device), account: Some(message) })
+}
+
+/// The account without its name.
 ///
 /// Xray dies of an account whose type is not the inbound's, so that is refused here.
-pub(crate) fn user(inbound: &Inbound, account: &Account) -> Result<User> {
+pub(crate) fn message(inbound: &Inbound, account: &Account) -> Result<TypedMessage> {
     let (kind, value) = match (&inbound.protocol, &account.secret) {
         (Protocol::Vless { vision }, CredentialSecret::Vless(id)) => {
             let flow = flow(*vision).to_owned();
@@ -75,16 +96,12 @@ pub(crate) fn user(inbound: &Inbound, account: &Account) -> Result<User> {
             .with("key", account.key));
         }
     };
-    Ok(User {
-        level: LEVEL,
-        email: email(account.key, &account.device),
-        account: Some(TypedMessage { r#type: kind.to_owned(), value }),
-    })
+    Ok(TypedMessage { r#type: kind.to_owned(), value })
 }
 
 /// The account as the config file has it.
-pub(crate) fn client(inbound: &Inbound, account: &Account) -> Value {
-    let (email, secret) = (email(account.key, &account.device), account.secret.expose());
+pub(crate) fn client(names: &Names, inbound: &Inbound, account: &Account) -> Value {
+    let (email, secret) = (names.name(account.key, &account.device), account.secret.expose());
     match &inbound.protocol {
         Protocol::Vless { vision } => json!({ "id": secret, "email": email, "flow": flow(*vision) }),
         Protocol::Vmess => json!({ "id": secret, "email": email }),
@@ -99,8 +116,8 @@ pub(crate) fn client(inbound: &Inbound, account: &Account) -> Value {
 }
 
 /// What is equal exactly when two accounts let the same client in.
-pub(crate) fn fingerprint(user: &User) -> Fingerprint {
-    let Some(account) = &user.account else { return Fingerprint::of::<&str>([]) };
+pub(crate) fn fingerprint(account: Option<&TypedMessage>) -> Fingerprint {
+    let Some(account) = account else { return Fingerprint::of::<&str>([]) };
     // Xray fills in fields that vpnkit leaves empty: compare what matters, not bytes.
     let value = account.value.as_slice();
     let kind = account.r#type.as_str();
@@ -171,7 +188,7 @@ mod tests {
         let inbound = Inbound::new(InboundTag::new("vl").unwrap(), 1, Protocol::Vless { vision: true });
         let secret = CredentialSecret::Vless("11111111-2222-4333-8444-555555555555".parse().unwrap());
         let account = Account::of(KeyId(1), DeviceName::default(), secret);
-        let mut user = user(&inbound, &account).unwrap();
+        let mut user = user(&Names::default(), &inbound, &account).unwrap();
         user.email = "u1".into();
         let add = AddUserOperation { user: Some(user) }.encode_to_vec();
         assert_eq!(
@@ -194,24 +211,26 @@ mod tests {
         let inbound = Inbound::new(InboundTag::new("vl").unwrap(), 1, Protocol::Vless { vision: true });
         let secret = CredentialSecret::generate(vpnkit_core::model::CredentialKind::Trojan);
         let account = Account::of(KeyId(1), DeviceName::default(), secret);
-        assert_eq!(user(&inbound, &account).unwrap_err().kind(), ErrorKind::Rejected);
+        assert_eq!(message(&inbound, &account).unwrap_err().kind(), ErrorKind::Rejected);
     }
 
     proptest! {
         #[test]
-        fn names_round_trip(id in 1i64.., device in "[a-z0-9_-]{1,32}") {
-            let device = DeviceName::new(device).unwrap();
-            prop_assert_eq!(parse_email(&email(KeyId(id), &device)), Some((KeyId(id), device)));
+        fn names_round_trip(store in "[0-9a-f]{8}", id in 1i64.., device in "[a-z0-9_-]{1,32}") {
+            let (names, device) = (Names::of_store(&store), DeviceName::new(device).unwrap());
+            prop_assert_eq!(names.parse(&names.name(KeyId(id), &device)), Some((KeyId(id), device)));
         }
 
         #[test]
-        fn names_of_others_are_left_alone(name in "[a-z0-9._@-]{0,20}") {
-            if let Some((key, device)) = parse_email(&name)
-                && !name.ends_with(".default")
-                && !name.starts_with("vk0")
-            {
-                prop_assert_eq!(email(key, &device), name);
+        fn names_of_others_are_left_alone(name in "(vk[0-9a-f]{0,8}-?)?[a-z0-9._@-]{0,20}", other in 1i64..) {
+            let names = Names::of_store("0a1b2c3d");
+            if !name.starts_with("vk0a1b2c3d-") {
+                prop_assert_eq!(names.parse(&name), None);
             }
+            let theirs = Names::of_store("0a1b2c3e").name(KeyId(other), &DeviceName::default());
+            prop_assert_eq!(names.parse(&theirs), None);
+            prop_assert_eq!(names.parse(&format!("vk{other}")), None);
+            prop_assert_eq!(Names::default().parse(&name), None);
         }
     }
 }

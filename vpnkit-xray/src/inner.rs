@@ -9,6 +9,7 @@ use vpnkit_core::Result;
 use vpnkit_core::backend::ServerState;
 use vpnkit_core::model::ServerId;
 
+use crate::account::Names;
 use crate::api::{Api, ApiAddress};
 use crate::epoch::Evidence;
 use crate::loaded::Loaded;
@@ -24,6 +25,8 @@ pub(crate) struct Inner {
     /// How inbounds of it find out which protocol passes.
     pub(crate) sniffing: Option<serde_json::Value>,
     pub(crate) address: ApiAddress,
+    /// How the accounts of the store are called that it was started for.
+    pub(crate) names: Mutex<Names>,
     pub(crate) api: Mutex<Api>,
     pub(crate) log: Arc<Log>,
     pub(crate) loaded: Loaded,
@@ -46,6 +49,10 @@ pub(crate) struct Seen {
 }
 
 impl Inner {
+    pub(crate) fn names(&self) -> Names {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(crate) fn api(&self) -> Api {
         self.api.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -40,5 +40,5 @@ pub use xray::Xray;
 /// It contains the private keys.
 #[must_use]
 pub fn inbound_json(inbound: &vpnkit_core::model::Inbound) -> serde_json::Value {
-    server_config::inbound(inbound, &[], None)
+    server_config::inbound(&account::Names::default(), inbound, &[], None)
 }

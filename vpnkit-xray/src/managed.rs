@@ -12,6 +12,7 @@ use vpnkit_core::backend::{Account, Desired, DesiredState, ServerState};
 use vpnkit_core::model::{Inbound, Network};
 use vpnkit_core::{Error, ErrorKind, Result};
 
+use crate::account::Names;
 use crate::command;
 use crate::config::ManagedXray;
 use crate::inner::Inner;
@@ -107,10 +108,10 @@ impl Home {
     }
 
     /// Temporary file, fsync, rename: a reader of the name finds a whole file.
-    fn write(&self, config: &ManagedXray, socket: &Path, state: &DesiredState) -> Result<()> {
+    fn write(&self, config: &ManagedXray, names: &Names, socket: &Path, state: &DesiredState) -> Result<()> {
         let draft = self.directory.join("config.json.new");
         let _ = std::fs::remove_file(&draft);
-        command::write_private(&draft, &server_config::render(config, socket, state))?;
+        command::write_private(&draft, &server_config::render(config, names, socket, state))?;
         std::fs::rename(&draft, self.config()).and_then(|()| File::open(&self.directory)?.sync_all()).map_err(
             |e| Error::new(ErrorKind::PermissionDenied, OP, "the config cannot be replaced").caused_by(e),
         )
@@ -140,6 +141,8 @@ pub(crate) async fn supervise(
         let started = Instant::now();
         let outcome = start(&inner, &config, &home, &socket, desired.as_ref(), suspicious).await;
         suspicious = outcome.is_err();
+        // It holds every key's secrets. Xray has read it, and the next start writes it again.
+        let _ = std::fs::remove_file(home.config());
         let reason = match outcome {
             Ok(process) => {
                 inner.set_up();
@@ -175,8 +178,6 @@ pub(crate) async fn supervise(
         }
     }
     home.clear(&socket);
-    // It holds every key's secrets, and the next start writes it again.
-    let _ = std::fs::remove_file(home.config());
     inner.state.send_replace(ServerState::Stopped);
 }
 
@@ -200,14 +201,14 @@ async fn start(
     }
     state.inbounds = free;
     home.clear(socket);
-    home.write(config, socket, &state)?;
+    home.write(config, &inner.names(), socket, &state)?;
     if suspicious && let Err(whole) = command::test(&config.binary, &home.config()).await {
         let known = state.inbounds.len();
-        state.inbounds = accepted(config, home, socket, state.inbounds).await;
+        state.inbounds = accepted(config, home, &inner.names(), socket, state.inbounds).await;
         if state.inbounds.len() == known {
             return Err(whole);
         }
-        home.write(config, socket, &state)?;
+        home.write(config, &inner.names(), socket, &state)?;
         command::test(&config.binary, &home.config()).await?;
     }
     let process =
@@ -244,6 +245,7 @@ async fn start(
 async fn accepted(
     config: &ManagedXray,
     home: &Home,
+    names: &Names,
     socket: &Path,
     inbounds: Vec<(Arc<Inbound>, Vec<Account>)>,
 ) -> Vec<(Arc<Inbound>, Vec<Account>)> {
@@ -252,7 +254,7 @@ async fn accepted(
         let alone =
             DesiredState { inbounds: vec![(Arc::clone(&inbound), Vec::new())], ..DesiredState::default() };
         let judged = async {
-            home.write(config, socket, &alone)?;
+            home.write(config, names, socket, &alone)?;
             command::test(&config.binary, &home.config()).await
         };
         match judged.await {

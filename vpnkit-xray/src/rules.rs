@@ -31,7 +31,7 @@ impl ServerRules for XrayRules {
     }
 
     fn account_fingerprint(&self, inbound: &Inbound, wanted: &Account) -> Fingerprint {
-        account::user(inbound, wanted).map_or(Fingerprint(0), |user| account::fingerprint(&user))
+        account::message(inbound, wanted).map_or(Fingerprint(0), |held| account::fingerprint(Some(&held)))
     }
 
     fn inbound_fingerprint(&self, inbound: &Inbound) -> Fingerprint {

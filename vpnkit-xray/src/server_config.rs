@@ -9,7 +9,7 @@ use vpnkit_core::backend::{Account, DesiredState};
 use vpnkit_core::model::{Inbound, Protocol, Security};
 use vpnkit_core::subscription::transport_settings;
 
-use crate::account;
+use crate::account::{self, Names};
 use crate::config::ManagedXray;
 use crate::egress;
 
@@ -17,13 +17,15 @@ use crate::egress;
 pub(crate) const API_TAG: &str = "vpnkit-api";
 
 /// The whole file.
-pub(crate) fn render(config: &ManagedXray, socket: &Path, state: &DesiredState) -> Value {
+pub(crate) fn render(config: &ManagedXray, names: &Names, socket: &Path, state: &DesiredState) -> Value {
     vpnkit_core::Secret::reveal(|| {
         let extra = config.extra.as_ref();
         let given = |name: &str| extra.and_then(|extra| extra.get(name)).cloned();
         let mut inbounds = vec![api_inbound(socket)];
         let sniffing = egress::sniffing(&config.egress);
-        inbounds.extend(state.inbounds.iter().map(|(i, accounts)| inbound(i, accounts, sniffing.as_ref())));
+        inbounds.extend(
+            state.inbounds.iter().map(|(i, accounts)| inbound(names, i, accounts, sniffing.as_ref())),
+        );
         let api = json!({ "type": "field", "inboundTag": [API_TAG], "outboundTag": API_TAG });
         let theirs =
             egress::Given { outbounds: given("outbounds"), routing: given("routing"), dns: given("dns") };
@@ -57,10 +59,15 @@ fn api_inbound(socket: &Path) -> Value {
 }
 
 /// One inbound with its accounts, as in the file and as `xray api adi` takes it.
-pub(crate) fn inbound(inbound: &Inbound, accounts: &[Account], sniffing: Option<&Value>) -> Value {
+pub(crate) fn inbound(
+    names: &Names,
+    inbound: &Inbound,
+    accounts: &[Account],
+    sniffing: Option<&Value>,
+) -> Value {
     vpnkit_core::Secret::reveal(|| {
         let mut clients: Vec<Value> =
-            accounts.iter().map(|account| account::client(inbound, account)).collect();
+            accounts.iter().map(|account| account::client(names, inbound, account)).collect();
         let (protocol, settings) = match &inbound.protocol {
             Protocol::Vless { .. } => ("vless", json!({ "clients": clients, "decryption": "none" })),
             Protocol::Vmess => ("vmess", json!({ "clients": clients })),

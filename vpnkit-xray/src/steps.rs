@@ -9,7 +9,7 @@ use vpnkit_core::backend::{Account, Change};
 use vpnkit_core::model::{DeviceName, Inbound, InboundTag, KeyId};
 use vpnkit_core::{Error, ErrorKind, Result};
 
-use crate::account::{self, email, parse_email};
+use crate::account;
 use crate::api_error::{AlterError, answer, convert};
 use crate::loaded::LoadedInbound;
 use crate::xray::Xray;
@@ -47,7 +47,7 @@ impl Xray {
                 .with("inbound", &inbound.tag)
                 .with("type", &loaded.kind));
         }
-        let user = account::user(inbound, wanted)?;
+        let user = account::user(&self.inner.names(), inbound, wanted)?;
         let (api, tag) = (self.inner.api(), inbound.tag.as_str());
         let failed = |status: Status| convert(OP, &status).with("inbound", tag).with("key", wanted.key);
         if !loaded.takes_duplicates() {
@@ -61,7 +61,12 @@ impl Xray {
             }
         }
         match api.user(tag, &user.email).await.map_err(failed)? {
-            Some(held) if account::fingerprint(&held) == account::fingerprint(&user) => return Ok(()),
+            Some(held)
+                if account::fingerprint(held.account.as_ref())
+                    == account::fingerprint(user.account.as_ref()) =>
+            {
+                return Ok(());
+            }
             Some(_) => self.remove_account(&inbound.tag, wanted.key, &wanted.device).await?,
             None => {}
         }
@@ -72,7 +77,7 @@ impl Xray {
         let Some(loaded) = self.inner.loaded.get(tag) else { return Ok(()) };
         let api = self.inner.api();
         loop {
-            match api.remove_user(tag.as_str(), &email(key, device)).await {
+            match api.remove_user(tag.as_str(), &self.inner.names().name(key, device)).await {
                 Ok(()) if loaded.takes_duplicates() => {}
                 Ok(()) => return Ok(()),
                 Err(status) => match answer(&status) {
@@ -110,7 +115,7 @@ impl Xray {
             self.drop_inbound(&inbound.tag).await?;
         }
         let (first, rest) = accounts.split_at(accounts.len().min(WITH_INBOUND));
-        let json = server_config::inbound(inbound, first, self.inner.sniffing.as_ref());
+        let json = server_config::inbound(&self.inner.names(), inbound, first, self.inner.sniffing.as_ref());
         if let Err(e) = command::add_inbound(binary, &self.inner.address, &directory, &json).await {
             // Xray registers the tag before it listens, so a failed one must be taken away.
             self.drop_inbound(&inbound.tag).await?;
@@ -155,7 +160,8 @@ impl Xray {
     async fn accounts(&self, tag: &InboundTag) -> Result<Vec<(KeyId, DeviceName)>> {
         let users = self.inner.api().users(tag.as_str()).await;
         let users = users.map_err(|status| convert("xray.accounts", &status).with("inbound", tag))?;
-        Ok(users.iter().filter_map(|user| parse_email(&user.email)).collect())
+        let names = self.inner.names();
+        Ok(users.iter().filter_map(|user| names.parse(&user.email)).collect())
     }
 
     async fn remove_inbound(&self, tag: &InboundTag) -> Result<()> {

@@ -11,7 +11,7 @@ use vpnkit_core::model::{KeyId, ServerId, Traffic};
 use vpnkit_core::traffic::{Counter, Epoch, OnlineAddress, OnlineKey, Reading, TrafficSource};
 use vpnkit_core::{Clock as _, Error, ErrorKind, Result, SystemClock, Timestamp};
 
-use crate::account::parse_email;
+use crate::account::Names;
 use crate::epoch::{self, Evidence};
 use crate::inner::{Inner, Seen};
 use crate::xray::Xray;
@@ -32,7 +32,8 @@ impl TrafficSource for Xray {
                 continue;
             }
             let epoch = self.inner.epoch(last.as_ref(), &before);
-            let (counters, foreign) = sum(stats.into_iter().map(|stat| (stat.name, stat.value)));
+            let names = self.inner.names();
+            let (counters, foreign) = sum(&names, stats.into_iter().map(|stat| (stat.name, stat.value)));
             return Ok(Reading { epoch, counters, foreign });
         }
         Err(Error::new(ErrorKind::Unavailable, "xray.read", "Xray was restarted while it was read"))
@@ -58,7 +59,8 @@ impl Inner {
     ) -> Result<Vec<(KeyId, Vec<(IpAddr, Timestamp)>)>> {
         let api = self.api();
         let names = api.online().await?.into_iter();
-        let ours = names.filter_map(|name| parse_email(&name).map(|(key, _)| (key, name)));
+        let known = self.names();
+        let ours = names.filter_map(|name| known.parse(&name).map(|(key, _)| (key, name)));
         let asked = ours.filter(|(key, _)| wanted(*key)).map(|(key, name)| {
             let api = api.clone();
             async move { Ok((key, api.online_addresses(&name).await?)) }
@@ -133,13 +135,13 @@ impl Inner {
 }
 
 /// Sums counters by key; counts the names that are not vpnkit's.
-fn sum(stats: impl Iterator<Item = (String, i64)>) -> (Vec<Counter>, usize) {
+fn sum(names: &Names, stats: impl Iterator<Item = (String, i64)>) -> (Vec<Counter>, usize) {
     let mut keys: HashMap<KeyId, Traffic> = HashMap::new();
     let mut foreign = 0;
     for (name, value) in stats {
         let parts: Vec<&str> = name.split(">>>").collect();
         let ["user", email, "traffic", direction] = parts.as_slice() else { continue };
-        let Some((key, _)) = parse_email(email) else {
+        let Some((key, _)) = names.parse(email) else {
             foreign += 1;
             continue;
         };
@@ -161,18 +163,23 @@ mod tests {
     #[test]
     fn devices_are_summed_and_foreign_names_are_counted_only() {
         let stats = [
-            ("user>>>vk7>>>traffic>>>uplink", 1),
-            ("user>>>vk7>>>traffic>>>downlink", 10),
-            ("user>>>vk7.phone>>>traffic>>>downlink", 100),
+            ("user>>>vk0a1b2c3d-7>>>traffic>>>uplink", 1),
+            ("user>>>vk0a1b2c3d-7>>>traffic>>>downlink", 10),
+            ("user>>>vk0a1b2c3d-7.phone>>>traffic>>>downlink", 100),
             ("user>>>alice@example>>>traffic>>>downlink", 1000),
-            ("inbound>>>vk7>>>traffic>>>downlink", 10_000),
-            ("user>>>vk8>>>traffic>>>uplink", -1),
+            ("inbound>>>vk0a1b2c3d-7>>>traffic>>>downlink", 10_000),
+            ("user>>>vk0a1b2c3d-8>>>traffic>>>uplink", -1),
+            ("user>>>vk7>>>traffic>>>uplink", 1),
+            ("user>>>vk0a1b2c3e-7>>>traffic>>>uplink", 1),
         ];
-        let (mut counters, foreign) = sum(stats.into_iter().map(|(n, v)| (n.to_owned(), v)));
+        let (mut counters, foreign) = {
+            let names = Names::of_store("0a1b2c3d");
+            sum(&names, stats.into_iter().map(|(n, v)| (n.to_owned(), v)))
+        };
         counters.sort_by_key(|c| c.key);
         let expected =
             [Counter::of(KeyId(7), Traffic { up: 1, down: 110 }), Counter::of(KeyId(8), Traffic::default())];
         assert_eq!(counters, expected);
-        assert_eq!(foreign, 1);
+        assert_eq!(foreign, 3);
     }
 }

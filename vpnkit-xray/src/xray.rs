@@ -18,7 +18,7 @@ use vpnkit_core::backend::{
 use vpnkit_core::model::{CredentialSecret, Inbound, InboundTag, KeyId, NodeId, ServerId};
 use vpnkit_core::{Error, ErrorKind, Result};
 
-use crate::account::{self, parse_email};
+use crate::account::{self, Names};
 use crate::api::{Api, ApiAddress};
 use crate::api_error::{AlterError, answer, convert};
 use crate::config::{AttachedXray, XrayConfig};
@@ -57,6 +57,7 @@ impl Xray {
             instance: uuid::Uuid::new_v4(),
             api: Mutex::new(Api::new(&address)?),
             address,
+            names: Mutex::default(),
             log: Arc::default(),
             loaded: Loaded::default(),
             state: watch::channel(ServerState::Stopped).0,
@@ -160,6 +161,8 @@ impl ProtocolBackend for Xray {
         if self.asked_to_cut() && !cut::permitted() {
             tracing::warn!(server = %self.inner.id, "connections are not cut: CAP_NET_ADMIN is missing");
         }
+        let names = Names::of_store(desired.store_id());
+        *self.inner.names.lock().unwrap_or_else(PoisonError::into_inner) = names;
         match &self.config {
             XrayConfig::Managed(config) => {
                 let version = version::probe(&config.binary).await?;
@@ -226,6 +229,7 @@ impl ProtocolBackend for Xray {
     async fn observe(&self) -> Result<Observed> {
         self.require_up("xray.observe")?;
         let mut observed = Observed::default();
+        let names = self.inner.names();
         let loaded = self.inner.loaded.map().clone();
         for (tag, loaded) in loaded {
             let Ok(tag) = InboundTag::new(tag) else { continue };
@@ -239,7 +243,9 @@ impl ProtocolBackend for Xray {
             };
             let accounts: BTreeMap<_, _> = users
                 .iter()
-                .filter_map(|user| Some((parse_email(&user.email)?, account::fingerprint(user))))
+                .filter_map(|user| {
+                    Some((names.parse(&user.email)?, account::fingerprint(user.account.as_ref())))
+                })
                 .collect();
             let fingerprint = loaded.ours.map(|inbound| XrayRules.inbound_fingerprint(&inbound));
             observed

@@ -27,6 +27,10 @@ use crate::model::{CredentialSecret, Inbound, KeyId, NodeId, ServerId};
 pub trait Desired: Debug + Send + Sync {
     /// Returns what the store says now.
     async fn desired(&self) -> Result<DesiredState>;
+
+    /// Returns the id of that store: [`crate::store::KeyStore::id`]. Where a server has accounts of others too, vpnkit's carry
+    /// it in their name.
+    fn store_id(&self) -> &str;
 }
 
 /// Drives one VPN server program on one node.

@@ -26,6 +26,7 @@ use crate::{Result, Timestamp, lifecycle};
 /// whole state first, so it is for thousands of keys, not for hundreds of thousands.
 #[derive(Debug)]
 pub struct MemoryStore {
+    id: u32,
     state: Mutex<State>,
     signal: watch::Sender<Cursor>,
 }
@@ -59,7 +60,7 @@ struct State {
 
 impl Default for MemoryStore {
     fn default() -> Self {
-        Self { state: Mutex::default(), signal: watch::channel(Cursor::START).0 }
+        Self { id: rand::random(), state: Mutex::default(), signal: watch::channel(Cursor::START).0 }
     }
 }
 
@@ -625,6 +626,11 @@ impl KeyStore for MemoryStore {
 
     async fn revision(&self) -> Result<u64> {
         Ok(self.state("store.revision")?.revision)
+    }
+
+    async fn id(&self) -> Result<String> {
+        drop(self.state("store.id")?);
+        Ok(format!("{:08x}", self.id))
     }
 
     async fn revocations(&self, inbound: &InboundId, now: Timestamp) -> Result<Vec<Revocation>> {

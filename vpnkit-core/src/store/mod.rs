@@ -64,6 +64,10 @@ pub trait KeyStore: Debug + Send + Sync {
     /// the same, what was read of them is still true.
     async fn revision(&self) -> Result<u64>;
 
+    /// Returns the id of the store: 8 hexadecimal digits, drawn when it was made. What vpnkit leaves on servers carries it, so
+    /// that two stores on one server do not take each other's accounts for their own.
+    async fn id(&self) -> Result<String>;
+
     /// Returns the certificates of an inbound that are refused although they have not expired at `now`, by serial number.
     async fn revocations(&self, inbound: &InboundId, now: Timestamp) -> Result<Vec<Revocation>>;
 

@@ -24,7 +24,7 @@ pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>, first: oneshot
     server.tasks.spawn(work::run(Arc::clone(&shared), Arc::clone(&server)));
     let mut pause = RETRY.0;
     loop {
-        let desired = Arc::new(server.desired(&shared.store, &shared.clock));
+        let desired = Arc::new(server.desired(&shared));
         let start = async {
             // Fifty that start at once would starve each other.
             let _turn = shared.starting.acquire().await;

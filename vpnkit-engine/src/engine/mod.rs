@@ -119,6 +119,7 @@ impl fmt::Debug for Engine {
 
 pub(crate) struct Shared {
     store: Arc<dyn KeyStore>,
+    store_id: String,
     clock: Arc<dyn Clock>,
     options: EngineOptions,
     servers: RwLock<Arc<Vec<Arc<Server>>>>,
@@ -156,8 +157,10 @@ impl Engine {
         servers: Vec<ServerParts>,
     ) -> Result<Self> {
         let stop = CancellationToken::new();
+        let store_id = store.id().await.map_err(|e| e.during("open"))?;
         let shared = Arc::new(Shared {
             store,
+            store_id,
             clock,
             options,
             servers: RwLock::default(),

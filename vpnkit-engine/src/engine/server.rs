@@ -121,8 +121,13 @@ impl Server {
         inbounds.iter().filter(|inbound| inbound.runs_on(self.id())).cloned().collect()
     }
 
-    pub(super) fn desired(&self, store: &Arc<dyn KeyStore>, clock: &Arc<dyn Clock>) -> StoreDesired {
-        StoreDesired { store: Arc::clone(store), server: self.id().clone(), clock: Arc::clone(clock) }
+    pub(super) fn desired(&self, shared: &Shared) -> StoreDesired {
+        StoreDesired {
+            store: Arc::clone(&shared.store),
+            store_id: shared.store_id.clone(),
+            server: self.id().clone(),
+            clock: Arc::clone(&shared.clock),
+        }
     }
 
     /// What is no longer different is no longer refused: the server may have taken it over at a start.
@@ -167,12 +172,17 @@ impl Server {
 #[derive(Debug)]
 pub(super) struct StoreDesired {
     store: Arc<dyn KeyStore>,
+    store_id: String,
     server: ServerId,
     clock: Arc<dyn Clock>,
 }
 
 #[async_trait]
 impl Desired for StoreDesired {
+    fn store_id(&self) -> &str {
+        &self.store_id
+    }
+
     async fn desired(&self) -> Result<DesiredState> {
         // Before the rest is read: what happens meanwhile has a newer revision.
         let revision = self.store.newest_event().await?;

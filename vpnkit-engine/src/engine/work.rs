@@ -295,7 +295,7 @@ async fn inbound(shared: &Shared, server: &Server, tag: &InboundTag) -> Result<(
                     keys.iter().flat_map(|key| plan::accounts(key, &inbound)).collect()
                 }
                 None => {
-                    let all = server.desired(&shared.store, &shared.clock).desired().await?;
+                    let all = server.desired(shared).desired().await?;
                     all.inbounds.into_iter().find(|(i, _)| i.tag == *tag).map(|(_, a)| a).unwrap_or_default()
                 }
             };
@@ -328,7 +328,7 @@ async fn reconcile(shared: &Shared, server: &Server) -> Result<usize> {
     }
     shared.refreshed(shared.known_revision()).await?;
     give_credentials(shared, server).await;
-    let desired = server.desired(&shared.store, &shared.clock).desired().await?;
+    let desired = server.desired(shared).desired().await?;
     let observed = server.answer("server.observe", OBSERVE, server.backend.observe()).await?;
     let difference = plan::difference(server.rules.as_ref(), &desired, &observed);
     if server.backend.capabilities().cut_live {

@@ -19,6 +19,8 @@ def to_json(
     collect_every: Length | None = None,
     reconcile_every: Length | None = None,
     keep_events: Length | None = None,
+    keep_hourly: Length | None = None,
+    keep_daily: Length | None = None,
     background: bool = True,
 ) -> str:
     """The JSON that the native half reads."""
@@ -34,6 +36,8 @@ def to_json(
         ("collect_every", collect_every),
         ("reconcile_every", reconcile_every),
         ("keep_events", keep_events),
+        ("keep_hourly", keep_hourly),
+        ("keep_daily", keep_daily),
     ):
         if value is not None:
             given[field] = _wire.length("open", field, value)

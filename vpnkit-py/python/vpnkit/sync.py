@@ -36,6 +36,8 @@ def open(
     collect_every: Length | None = None,
     reconcile_every: Length | None = None,
     keep_events: Length | None = None,
+    keep_hourly: Length | None = None,
+    keep_daily: Length | None = None,
     background: bool = True,
 ) -> Kit:
     """Opens the store, starts the servers and the background work. The arguments are those of :func:`vpnkit.open`."""
@@ -46,6 +48,8 @@ def open(
         collect_every=collect_every,
         reconcile_every=reconcile_every,
         keep_events=keep_events,
+        keep_hourly=keep_hourly,
+        keep_daily=keep_daily,
         background=background,
     )
     return Kit(_native.open(config).wait())

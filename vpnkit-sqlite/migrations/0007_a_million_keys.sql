@@ -34,3 +34,6 @@ CREATE INDEX requests_by_at ON requests (at);
 CREATE INDEX keys_by_name   ON keys (coalesce(lower(name), '~'), id);
 CREATE INDEX keys_by_expiry ON keys (coalesce(expires_at, 9223372036854775807), id);
 CREATE INDEX meters_by_used ON meters (used, key_id);
+
+-- What vpnkit leaves on servers carries it.
+INSERT INTO meta VALUES ('store_id', abs(random() % 4294967296));
