@@ -414,9 +414,9 @@ async fn devices_are_counted_and_can_be_forgotten() {
     bed.configure(|s| s.require_device = true).await;
     let unnamed = bed.ask(&[("user-agent", "Happ/3")]).await;
     assert_eq!(unnamed.header("x-hwid-not-supported"), Some("true"));
-    assert!(
-        bed.ask(&[("user-agent", "Mozilla"), ("accept", "text/html")]).await.body.contains("vpn.example")
-    );
+    // Its page has the subscription, which counts devices, and not the links of servers, which anybody could pass on.
+    let page = bed.ask(&[("user-agent", "Mozilla"), ("accept", "text/html")]).await.body;
+    assert!(page.contains("sub.example") && !page.contains("vpn.example"));
     bed.subscriptions().forget_device("alice", None).await.unwrap();
     assert_eq!(bed.subscriptions().devices("alice").await.unwrap(), []);
 
@@ -492,4 +492,92 @@ async fn settings_and_faults() {
     let chart = bed.engine.traffic().chart("alice", 30).await.unwrap();
     assert!(chart.to_svg(Default::default()).contains("<svg"));
     assert_eq!(bed.engine.traffic().chart("alice", 0).await.unwrap_err().get("field"), Some("days"));
+}
+
+/// An app that was installed again names another device: the old one makes room, in a month.
+#[tokio::test]
+async fn a_device_that_does_not_come_back_makes_room() {
+    const DAY: u64 = 86_400;
+    let bed = bed().await;
+    let limit = KeyPatch {
+        device_limit: Patch::Set(1),
+        expires_at: Patch::Set(bed.clock.now().plus(Duration::from_secs(365 * DAY))),
+        ..KeyPatch::default()
+    };
+    bed.engine.keys().update("alice", limit, None).await.unwrap();
+    let served = async |id: &str| {
+        bed.ask(&[("X-HWID", id), ("user-agent", "Happ/3")]).await.body.contains("vpn.example")
+    };
+    assert!(served("old").await && !served("new").await);
+    bed.clock.advance(Duration::from_secs(29 * DAY));
+    assert!(!served("new").await);
+    bed.clock.advance(Duration::from_secs(2 * DAY));
+    assert!(served("new").await && !served("old").await);
+}
+
+/// What has not changed is not made again, and what the browser has already is not sent.
+#[tokio::test]
+async fn a_page_that_has_not_changed_is_made_once() {
+    let bed = bed().await;
+    let browser = [("user-agent", "Mozilla"), ("accept", "text/html")];
+    let first = bed.ask(&browser).await;
+    let tag = first.header("etag").unwrap().to_owned();
+    assert_eq!(bed.ask(&browser).await, first);
+    let again = [browser[0], browser[1], ("if-none-match", tag.as_str())];
+    let known = bed.ask(&again).await;
+    assert_eq!((known.status, known.body.len(), known.header("etag")), (304, 0, Some(tag.as_str())));
+    // The language, the minutes that are left, traffic, a host: each is another page.
+    let other = bed.ask(&[browser[0], browser[1], ("accept-language", "ru")]).await;
+    assert!(other.header("etag") != Some(&tag) && other.body != first.body);
+    bed.clock.advance(Duration::from_secs(61));
+    assert_eq!(bed.ask(&again).await.status, 200);
+    bed.server.pass(bed.key.id, Traffic { up: 1 << 20, down: 1 << 20 });
+    let before = bed.ask(&browser).await;
+    bed.engine.tick().await.unwrap();
+    assert_ne!(bed.ask(&browser).await.header("etag"), before.header("etag"));
+    let before = bed.ask(&browser).await;
+    bed.engine
+        .hosts()
+        .set(&NodeId::main(), &InboundTag::new("ws").unwrap(), vec![Host::new("r", "h.example")])
+        .await
+        .unwrap();
+    let now = bed.ask(&browser).await;
+    assert!(now.body.contains("h.example") && now.header("etag") != before.header("etag"));
+    bed.engine.keys().disable(bed.key.id).await.unwrap();
+    let disabled = bed.ask(&browser).await;
+    assert!(!disabled.body.contains("h.example") && disabled.header("etag") != now.header("etag"));
+}
+
+/// A flood of pages takes turns; other answers do not wait for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_pages_keeps_nobody_from_a_subscription() {
+    let bed = Arc::new(bed().await);
+    let keys = bed.engine.keys().create_many(vec![CreateKey::default(); 200], None).await.unwrap();
+    let mut pages = tokio::task::JoinSet::new();
+    for key in keys {
+        let bed = Arc::clone(&bed);
+        pages.spawn(async move {
+            let page = RenderOptions::format(Format::Page);
+            bed.subscriptions().render(key.id, page).await.unwrap().status
+        });
+    }
+    assert!(bed.plain().await.contains("vpn.example"));
+    assert!(pages.join_all().await.into_iter().all(|status| status == 200));
+}
+
+/// A template that fails for one key does not leave it without a connection.
+#[tokio::test]
+async fn a_template_that_fails_sends_the_links() {
+    let bed = bed().await;
+    let source = "{{ 1 // (key.id - 2) }} {{ endpoints|length }}";
+    let template = SubscriptionTemplate { content_type: "text/plain".into(), source: source.into() };
+    bed.subscriptions().put_template("odd", template).await.unwrap();
+    let of = async |key| {
+        let options = RenderOptions::format("template:odd".parse().unwrap());
+        bed.subscriptions().render(key, options).await.unwrap()
+    };
+    assert_eq!(of(bed.key.id).await.body, "-1 2");
+    let unlucky = bed.engine.keys().create(CreateKey::named("bob")).await.unwrap().id;
+    let links = bed.subscriptions().render(unlucky, RenderOptions::format(Format::Links)).await.unwrap();
+    assert_eq!(of(unlucky).await.body, links.body);
 }

@@ -102,7 +102,9 @@ impl Batch<'_> {
             StoreOp::Inbound(InboundOp::Remove(node, tag)) => self.remove_inbound(&node, &tag),
             StoreOp::TakeSerials { inbound, count } => self.take_serials(&inbound, count),
             StoreOp::Record(op) => self.record(op),
-            StoreOp::Device(DeviceOp::See { device, limit }) => self.see_device(&device, limit),
+            StoreOp::Device(DeviceOp::See { device, limit, gone_since }) => {
+                self.see_device(&device, limit, gone_since)
+            }
             StoreOp::Device(DeviceOp::Forget { key, id }) => self.forget_device(key, id.as_deref()),
             StoreOp::Traffic(batch) => self.traffic(&batch),
             StoreOp::Emit(event) => self.emit(event),
@@ -338,8 +340,14 @@ impl Batch<'_> {
         self.run("UPDATE meta SET value = value + 1 WHERE name = 'revision'", []).map(drop).map_err(sql)
     }
 
-    fn see_device(&self, device: &ClientDevice, limit: Option<u32>) -> Result<()> {
+    fn see_device(&self, device: &ClientDevice, limit: Option<u32>, gone_since: Timestamp) -> Result<()> {
         let key = device.key;
+        self.run(
+            "DELETE FROM devices WHERE key_id = ?1 AND last_seen < ?3
+             AND NOT EXISTS (SELECT 1 FROM devices WHERE key_id = ?1 AND id = ?2)",
+            params![key.0, device.id, gone_since.as_millis()],
+        )
+        .map_err(sql)?;
         let (exists, known, there): (bool, bool, u32) = self
             .connection
             .prepare_cached(

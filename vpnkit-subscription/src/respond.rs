@@ -14,12 +14,13 @@ use crate::settings::Why;
 use crate::template::{Templates, View};
 use crate::{Format, Language, SubscriptionSettings, Variables, page, sample};
 use vpnkit_core::model::{Endpoint, Key, KeyId, KeyStatus, Proxy, ShadowsocksMethod, UsagePoint};
-use vpnkit_core::{Result, Secret, Timestamp};
+use vpnkit_core::{ErrorKind, Result, Secret, Timestamp};
 
 /// What a subscription answers: any web framework can send it.
 #[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SubscriptionResponse {
-    /// 200, 304 when the client has it already, 404 for a token that is not (or no longer) valid.
+    /// 200, 304 when the client has it already, 404 for a token that is not (or no longer) valid, 503 when there is too much
+    /// to do.
     pub status: u16,
     /// Names in lower case, each once; values are visible ASCII.
     #[serde(serialize_with = "as_map")]
@@ -51,7 +52,16 @@ impl SubscriptionResponse {
         self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
+    /// Returns the answer of a server that has too much to do: the client is to come again.
+    #[must_use]
+    pub fn busy() -> Self {
+        let mut busy = Self { status: 503, body: "busy\n".to_owned(), ..Self::not_found() };
+        busy.set("retry-after", "5");
+        busy
+    }
+
     /// Nobody learns why.
+    #[must_use]
     pub fn not_found() -> Self {
         let headers = [
             ("content-type", "text/plain; charset=utf-8"),
@@ -155,11 +165,27 @@ impl Subject {
             }
         };
         let url = self.url.as_deref();
+        // A page is dear to make, so it is known by what it is made of.
+        if let (Format::Page, Some(known)) = (format, known) {
+            let tag = self.page_tag();
+            if holds(known, &tag) {
+                return Ok(Self::not_modified(tag));
+            }
+        }
         let (content_type, body) = match format {
             Format::Page => (format.content_type(), page::html(self, &title, &notices)?),
             Format::Template(name) => {
                 let view = View { key: &self.key, title: &title, url, now: self.now, notice: &notices };
-                self.templates.render(name, &view, endpoints)?
+                match self.templates.render(name, &view, endpoints) {
+                    Ok(written) => written,
+                    // A fault of the operator's must not leave a customer without a connection.
+                    Err(fault) if fault.kind() == ErrorKind::InvalidInput => {
+                        tracing::warn!(template = name, error = %fault, "a template fails; the links are sent instead");
+                        let links = Format::Links;
+                        (links.content_type(), links.write(endpoints, &notices.join("\n"))?)
+                    }
+                    Err(e) => return Err(e),
+                }
             }
             other => (other.content_type(), other.write(endpoints, &notices.join("\n"))?),
         };
@@ -172,7 +198,10 @@ impl Subject {
             Format::Page => page::protect(&mut response),
             _ => self.describe(&mut response, format, &title),
         }
-        let tag = tag(&response);
+        let tag = match format {
+            Format::Page => self.page_tag(),
+            _ => tag(&response),
+        };
         if known.is_some_and(|known| holds(known, &tag)) {
             response.status = 304;
             response.body.clear();
@@ -180,6 +209,44 @@ impl Subject {
         }
         response.set("etag", tag);
         Ok(response)
+    }
+
+    /// Returns the tag of the page: a hash of all that it is made of, without making it.
+    #[must_use]
+    pub fn page_tag(&self) -> String {
+        let mut hash = Sha256::new_with_prefix(page::version());
+        let mut part = |text: &str| {
+            hash.update(text.len().to_be_bytes());
+            hash.update(text);
+        };
+        let variables = self.variables();
+        part(&variables.fill(&self.settings.title));
+        if let Some(why) = self.why() {
+            self.settings.notice(why).into_iter().for_each(|line| part(&variables.fill(line)));
+        }
+        for text in [self.url.as_deref(), self.settings.support_url.as_deref()] {
+            part(text.unwrap_or_default());
+        }
+        part(self.language.unwrap_or(self.settings.language).code());
+        // Everything that the page says of the key; the time that is left by the minute.
+        part(&variables.fill("{USERNAME} {EXPIRE_DATE} {JALALI_EXPIRE_DATE}"));
+        let minutes = variables.left_ms().map(|left| left / 60_000);
+        let key = &self.key;
+        part(&format!("{:?} {minutes:?} {:?} {} {:?}", key.status, key.data_limit, key.used, self.devices));
+        part(&format!("{:?} {}", self.usage, self.now.day()));
+        for endpoint in &self.endpoints {
+            part(&endpoint.remark);
+            part(&crate::link(endpoint));
+        }
+        quoted(hash)
+    }
+
+    fn not_modified(tag: String) -> SubscriptionResponse {
+        let mut response = SubscriptionResponse { status: 304, headers: Vec::new(), body: String::new() };
+        response.set("cache-control", "private, no-cache");
+        response.set("vary", "user-agent, accept, accept-language");
+        response.set("etag", tag);
+        response
     }
 
     /// The headers that client apps read.
@@ -272,6 +339,10 @@ fn tag(response: &SubscriptionResponse) -> String {
         hash.update([0]);
     }
     hash.update(&response.body);
+    quoted(hash)
+}
+
+fn quoted(hash: Sha256) -> String {
     let digest = hash.finalize();
     format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest.get(..15).unwrap_or(&digest)))
 }

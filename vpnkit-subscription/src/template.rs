@@ -1,7 +1,10 @@
 //! Formats of the operator's own.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,14 +16,88 @@ use serde::{Deserialize, Serialize};
 use crate::clash::{self, Dialect};
 use crate::sing_box::{self, SingBoxForm};
 use crate::{link, sample, xray_json};
-use vpnkit_core::model::{Endpoint, Key};
+use vpnkit_core::model::{Endpoint, Key, KeyStatus};
 use vpnkit_core::subscription::percentage;
 use vpnkit_core::{Error, ErrorKind, Result, Timestamp};
 
 /// Steps that a template may take: a loop over a loop over everything ends.
 const FUEL: u64 = 2_000_000;
+/// How long it may take for them: some steps are dear.
+const TIME: Duration = Duration::from_secs(1);
 /// The longest source.
 const SOURCE_MAX: usize = 256 * 1024;
+/// The longest of its tags: each operator in one is a level of the compiler's stack.
+const TAG_MAX: usize = 4 * 1024;
+/// The deepest nesting of its blocks.
+const DEPTH_MAX: usize = 50;
+/// The longest text that it may write.
+const WRITTEN_MAX: usize = 4 * 1024 * 1024;
+
+thread_local! {
+    /// When what this thread writes has taken too long.
+    static DEADLINE: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+fn in_time() -> Result<(), minijinja::Error> {
+    match DEADLINE.get() {
+        Some(deadline) if Instant::now() > deadline => {
+            Err(minijinja::Error::new(minijinja::ErrorKind::OutOfFuel, "it takes too long"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a template writes, up to a limit.
+#[derive(Default)]
+struct Written(Vec<u8>);
+
+impl io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        in_time().map_err(io::Error::other)?;
+        if self.0.len() + bytes.len() > WRITTEN_MAX {
+            return Err(io::Error::other("it writes more than 4 MiB"));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Checks the shape of a source before it is compiled: the compiler's stack grows with it.
+fn check_shape(source: &str) -> Result<()> {
+    let fault = |line: usize, message: &str| {
+        Err(Error::invalid(SubscriptionTemplate::OP, "source", message).with("line", line))
+    };
+    let (mut rest, mut line, mut depth) = (source, 1, 0usize);
+    while let Some(start) = rest.find("{{").into_iter().chain(rest.find("{%")).min() {
+        let (before, tag) = rest.split_at(start);
+        line += before.matches('\n').count();
+        let end = if tag.starts_with("{{") { "}}" } else { "%}" };
+        let length = tag.find(end).map_or(tag.len(), |end| end + 2);
+        let (tag, after) = tag.split_at(length);
+        if length > TAG_MAX {
+            return fault(line, "a tag has more than 4,096 characters");
+        }
+        let word = tag.get(2..).unwrap_or_default().trim_start_matches(['-', '+']).trim_start();
+        let opens = ["for", "if", "macro", "call", "filter", "with", "block", "autoescape"];
+        if end == "%}" {
+            if word.starts_with("end") {
+                depth = depth.saturating_sub(1);
+            } else if opens.iter().any(|open| word.starts_with(open)) {
+                depth += 1;
+            }
+        }
+        if depth > DEPTH_MAX {
+            return fault(line, "blocks are nested more than 50 deep");
+        }
+        line += tag.matches('\n').count();
+        rest = after;
+    }
+    Ok(())
+}
 
 /// A format of the operator's own, in the language of Jinja.
 ///
@@ -66,8 +143,13 @@ impl SubscriptionTemplate {
         let mut templates = Templates::default();
         templates.add("check", self)?;
         let (all, notice) = (sample::endpoints(), sample::notice());
-        // A key with everything and one with nothing; with a URL and without.
-        for (key, url) in [(sample::full_key(), Some("https://sub.test/s/x")), (sample::bare_key(), None)] {
+        // A key with everything and one with nothing; with a URL and without; of every status, since a fault may stand where
+        // only a key that has ended comes.
+        let every = KeyStatus::ALL.iter().flat_map(|status| {
+            let of = |key: Key| Key { status: *status, ..key };
+            [(of(sample::full_key()), Some("https://sub.test/s/x")), (of(sample::bare_key()), None)]
+        });
+        for (key, url) in every {
             for (endpoints, lines) in [(all.as_slice(), &[][..]), (&notice, &["notice"]), (&[], &["notice"])]
             {
                 let view = View { key: &key, title: "VPN", url, now: Timestamp::default(), notice: lines };
@@ -113,7 +195,13 @@ impl Default for Templates {
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_fuel(Some(FUEL));
-        environment.add_filter("base64", |text: String| STANDARD.encode(text));
+        // What lives through the turns of a loop can be doubled in each, until the memory is full.
+        environment.remove_global("namespace");
+        environment.add_filter("base64", |text: String| in_time().map(|()| STANDARD.encode(text)));
+        environment.add_filter("tojson", |value: Value, kwargs: minijinja::value::Kwargs| {
+            in_time()?;
+            minijinja::filters::tojson(&value, None, kwargs)
+        });
         Self { environment, types: BTreeMap::new() }
     }
 }
@@ -121,6 +209,7 @@ impl Default for Templates {
 impl Templates {
     /// Compiles a template.
     pub fn add(&mut self, name: &str, template: &SubscriptionTemplate) -> Result<()> {
+        check_shape(&template.source)?;
         self.environment
             .add_template_owned(name.to_owned(), template.source.clone())
             .map_err(|e| fault(&e))?;
@@ -143,7 +232,9 @@ impl Templates {
                 .with("template", name));
         };
         let key = view.key;
-        let text = template.render(context! {
+        let mut written = Written::default();
+        DEADLINE.set(Some(Instant::now() + TIME));
+        let outcome = template.render_captured_to(context! {
             title => view.title, url => view.url, now => view.now.as_secs(), notice => view.notice.iter().map(|line| Value::from(*line)).collect::<Vec<_>>(),
             key => context! {
                 id => key.id.0,
@@ -157,8 +248,12 @@ impl Templates {
                 expires_at => key.expires_at.map(Timestamp::as_secs),
             },
             endpoints => endpoints.iter().map(shown).collect::<Vec<_>>(),
-        });
-        text.map(|text| (content_type.as_str(), text)).map_err(|e| fault(&e))
+        }, &mut written);
+        DEADLINE.set(None);
+        outcome.map(drop).map_err(|e| fault(&e))?;
+        let text = String::from_utf8(written.0)
+            .map_err(|_| Error::invalid(SubscriptionTemplate::OP, "source", "does not write UTF-8"))?;
+        Ok((content_type.as_str(), text))
     }
 }
 
@@ -181,9 +276,11 @@ fn shown(endpoint: &Endpoint) -> Value {
 
 /// The source is the operator's, so its own words may be repeated; nothing of a customer stands in them.
 fn fault(error: &minijinja::Error) -> Error {
-    let told = match error.detail() {
-        Some(detail) => format!("{}: {detail}", error.kind()),
-        None => error.kind().to_string(),
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    let told = match (error.detail(), cause) {
+        (Some(detail), _) => format!("{}: {detail}", error.kind()),
+        (None, Some(cause)) => format!("{}: {cause}", error.kind()),
+        (None, None) => error.kind().to_string(),
     };
     let fault = Error::invalid(SubscriptionTemplate::OP, "source", told);
     match error.line() {
@@ -212,10 +309,30 @@ mod tests {
             ("{{ key.data_limit // 1024 }}", "1"),
             ("\n\n{{ key.name ~ '' if key.expires_at - now > 0 }}", "3"),
             ("{{ url.split('/') }}", "1"),
+            // Where only some keys come.
+            ("{% if key.status == 'disabled' %}{{ misspelled }}{% endif %}", "1"),
+            ("{% if key.status == 'limited' %}\n{{ key.nothing.more }}{% endif %}", "2"),
         ] {
             let error = template("text/plain", source).check().unwrap_err();
             assert_eq!((error.get("field"), error.get("line")), (Some("source"), Some(line)), "{source}");
         }
+        // What would overflow the stack, take the time or fill the memory of the process.
+        let sum = format!("{{{{ {}1 }}}}", "1+".repeat(100_000));
+        let tags = format!("{{{{ {}1 }}}}", "1+".repeat(2_000));
+        let nested = format!("{}x{}", "{% if true %}".repeat(5_000), "{% endif %}".repeat(5_000));
+        let deep = format!("{}x{}", "{% if true %}".repeat(45), "{% endif %}".repeat(45));
+        let brackets = format!("{{{{ {}1{} }}}}", "(".repeat(2_000), ")".repeat(2_000));
+        let slow = "{% for a in range(5000) %}{{ endpoints|tojson|length }}{% endfor %}";
+        let long = "{% for a in range(9000) %}{{ 'x' * 1000 if false else endpoints[0].link * 1 if false else \
+                    '0123456789012345678901234567890123456789012345678901234567890123456789' }}{% endfor %}";
+        template("text/plain", &deep).check().unwrap();
+        for source in [&sum, &nested, &brackets, slow, &long.repeat(20)] {
+            let begun = std::time::Instant::now();
+            let error = template("text/plain", source).check().unwrap_err();
+            assert_eq!(error.get("field"), Some("source"), "{error}");
+            assert!(begun.elapsed() < Duration::from_secs(60), "it ended by itself");
+        }
+        let _ = template("text/plain", &tags).check();
         let broken =
             template("application/json", "[{% for e in endpoints %}{{ e.link|tojson }},{% endfor %}]");
         assert_eq!(broken.check().unwrap_err().get("field"), Some("source"));

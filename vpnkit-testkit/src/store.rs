@@ -68,6 +68,7 @@ crate::suite!($ store_conformance, store, "Tests that the stores of an `async fn
     records_are_replaced_by_version,
     a_revision_grows_with_inbounds_and_records,
     devices_are_bound_up_to_a_limit,
+    a_device_that_is_gone_makes_room,
     events_tell_what_was_committed_in_order,
     pruned_events_expire_their_cursors,
     one_event_with_a_wrong_clock_forgets_no_others,
@@ -804,7 +805,7 @@ pub async fn devices_are_bound_up_to_a_limit(s: Subject) {
             first_seen: now,
             last_seen: now,
         };
-        vec![DeviceOp::See { device: Box::new(device), limit }]
+        vec![DeviceOp::See { device: Box::new(device), limit, gone_since: at() }]
     };
     commit(&s, see(key.id, "b", 1, Some(2))).await.unwrap();
     commit(&s, see(key.id, "a", 2, Some(2))).await.unwrap();
@@ -828,6 +829,36 @@ pub async fn devices_are_bound_up_to_a_limit(s: Subject) {
     commit(&s, vec![KeyOp::Delete { key: key.id, expected: None }]).await.unwrap();
     assert_eq!(s.store.devices(key.id).await.unwrap(), []);
     assert_eq!(commit(&s, see(key.id, "d", 7, None)).await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+/// One that is known does not push others out.
+pub async fn a_device_that_is_gone_makes_room(s: Subject) {
+    let key = created(&s, CreateKey::named("k")).await;
+    let see = |id: &str, secs: u64, gone: u64| {
+        let time = |secs| at().plus(Duration::from_secs(secs));
+        let device = ClientDevice {
+            key: key.id,
+            id: id.into(),
+            os: None,
+            os_version: None,
+            model: None,
+            user_agent: None,
+            first_seen: time(secs),
+            last_seen: time(secs),
+        };
+        vec![DeviceOp::See { device: Box::new(device), limit: Some(2), gone_since: time(gone) }]
+    };
+    let ids = async || {
+        let devices = s.store.devices(key.id).await.unwrap();
+        devices.into_iter().map(|device| device.id).collect::<Vec<_>>()
+    };
+    commit(&s, see("a", 10, 0)).await.unwrap();
+    commit(&s, see("b", 20, 0)).await.unwrap();
+    assert_eq!(commit(&s, see("c", 30, 10)).await.unwrap_err().kind(), ErrorKind::LimitReached);
+    commit(&s, see("b", 40, 30)).await.unwrap();
+    assert_eq!(ids().await, ["a", "b"]);
+    commit(&s, see("c", 50, 30)).await.unwrap();
+    assert_eq!(ids().await, ["b", "c"]);
 }
 
 /// With their subjects; a batch can be read in pieces.

@@ -113,7 +113,9 @@ impl State {
                 Ok(())
             }
             StoreOp::Record(op) => self.record_step(op, receipt),
-            StoreOp::Device(DeviceOp::See { device, limit }) => self.see_device(*device, limit),
+            StoreOp::Device(DeviceOp::See { device, limit, gone_since }) => {
+                self.see_device(*device, limit, gone_since)
+            }
             StoreOp::Device(DeviceOp::Forget { key, id }) => self.forget_device(key, id),
             StoreOp::Traffic(batch) => self.traffic(*batch, at, receipt),
             StoreOp::Emit(event) => {
@@ -483,10 +485,18 @@ impl State {
         Ok(())
     }
 
-    fn see_device(&mut self, mut device: ClientDevice, limit: Option<u32>) -> Result<()> {
+    fn see_device(
+        &mut self,
+        mut device: ClientDevice,
+        limit: Option<u32>,
+        gone_since: Timestamp,
+    ) -> Result<()> {
         let key = device.key;
         self.key(key, None)?;
         let place = (key, device.id.clone());
+        if !self.devices.contains_key(&place) {
+            self.devices.retain(|(owner, _), held| *owner != key || held.last_seen >= gone_since);
+        }
         match (self.devices.get(&place), limit) {
             (Some(known), _) => device.first_seen = known.first_seen,
             (None, Some(limit)) => {

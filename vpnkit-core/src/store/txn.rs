@@ -108,12 +108,15 @@ pub enum RecordOp {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum DeviceOp {
-    /// It has fetched. `LimitReached` when it is a new one and there are `limit` already; `NotFound` when the key is gone.
+    /// It has fetched. A new one takes the place of those that have not fetched since `gone_since`. `LimitReached` when there
+    /// are `limit` others all the same; `NotFound` when the key is gone.
     See {
         /// The device.
         device: Box<ClientDevice>,
         /// How many the key may have.
         limit: Option<u32>,
+        /// Those that were last seen before this time are forgotten when a new one comes.
+        gone_since: Timestamp,
     },
     /// Forget a device of a key, or all of them. `NotFound` when there is no such device.
     Forget {

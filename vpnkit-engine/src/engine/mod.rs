@@ -9,6 +9,7 @@ mod expiry;
 mod hosts;
 mod inbounds;
 mod keys;
+mod page_cache;
 mod placement;
 mod plan;
 mod queue;
@@ -126,6 +127,7 @@ pub(crate) struct Shared {
     inbounds: RwLock<Arc<Vec<Arc<Inbound>>>>,
     cache: RwLock<subscription_cache::Held>,
     serials: credentials::Serials,
+    pages: page_cache::PageCache,
     reloading: tokio::sync::Mutex<()>,
     starting: Semaphore,
     stop: CancellationToken,
@@ -167,6 +169,7 @@ impl Engine {
             inbounds: RwLock::default(),
             cache: RwLock::default(),
             serials: credentials::Serials::default(),
+            pages: page_cache::PageCache::default(),
             reloading: tokio::sync::Mutex::new(()),
             starting: Semaphore::new(AT_ONCE),
             stop: stop.clone(),

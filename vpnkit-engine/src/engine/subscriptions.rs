@@ -22,6 +22,8 @@ use vpnkit_subscription::{
 const REMEMBERED: u32 = 50;
 /// How long a device may go unrecorded: not every fetch is a write.
 const SEEN_EVERY: Duration = Duration::from_secs(3_600);
+/// A device that has not fetched for so long makes room for another: an app that was installed again has another id.
+const GONE_AFTER: Duration = Duration::from_secs(30 * 86_400);
 /// The longest id of a device.
 const DEVICE_ID_MAX: usize = 128;
 
@@ -187,8 +189,12 @@ impl Subscriptions {
             },
         };
         let devices = match (key.status, &format) {
-            (KeyStatus::Active, Format::Page)
-            | (KeyStatus::Disabled | KeyStatus::Limited | KeyStatus::Expired, _) => Devices::Free,
+            // A browser names no device. Where they are counted its page shows no links of servers.
+            (KeyStatus::Active, Format::Page) => match key.device_limit.or(cache.settings.device_limit) {
+                Some(_) => Devices::Bound,
+                None => Devices::Free,
+            },
+            (KeyStatus::Disabled | KeyStatus::Limited | KeyStatus::Expired, _) => Devices::Free,
             (KeyStatus::Active, _) => {
                 let limit = key.device_limit.or(cache.settings.device_limit);
                 let device = device(&key, &header, now);
@@ -382,7 +388,11 @@ impl Shared {
             return Ok(if required && limit.is_some() { Devices::Unnamed } else { Devices::Free });
         };
         let held = if limit.is_some() { Devices::Bound } else { Devices::Free };
-        let known = self.store.devices(device.key).await?;
+        let mut known = self.store.devices(device.key).await?;
+        let gone_since = device.last_seen.minus(GONE_AFTER);
+        if !known.iter().any(|d| d.id == device.id) {
+            known.retain(|d| d.last_seen >= gone_since);
+        }
         // Not by what it says of itself: one link that alternates would write with every request.
         let fresh = |d: &ClientDevice| d.id == device.id && device.last_seen.since(d.last_seen) < SEEN_EVERY;
         // A limit that was lowered since lets those stay that came first.
@@ -395,7 +405,8 @@ impl Shared {
             return Ok(held);
         }
         let at = device.last_seen;
-        let see = DeviceOp::See { device: Box::new(device), limit: Some(limit.unwrap_or(REMEMBERED)) };
+        let see =
+            DeviceOp::See { device: Box::new(device), limit: Some(limit.unwrap_or(REMEMBERED)), gone_since };
         match self.store.commit(StoreTxn::new(at, vec![see])).await {
             Ok(_) => Ok(held),
             Err(e) if e.kind() == ErrorKind::Closed => Err(e),
@@ -430,8 +441,11 @@ impl Shared {
             usage: Vec::new(),
             language,
         };
-        if *format != Format::Page {
-            return subject.respond(format, known);
+        match format {
+            Format::Page => {}
+            // The operator's own: how long it takes nobody knows, so it does not take the runtime's threads.
+            Format::Template(_) => return self.make(subject, format.clone(), known).await,
+            _ => return subject.respond(format, known),
         }
         let query = UsageQuery {
             key: Some(subject.key.id),
@@ -441,10 +455,32 @@ impl Shared {
             step: UsageStep::Day,
         };
         subject.usage = self.store.usage(&query).await?;
+        let (key, tag) = (subject.key.id, subject.page_tag());
+        if let Some(page) = self.pages.get(key, &tag) {
+            return match known {
+                Some(_) => subject.respond(&Format::Page, known),
+                None => Ok(page),
+            };
+        }
+        let page = self.make(subject, Format::Page, known).await?;
+        if page.status == 200 {
+            self.pages.put(key, page.clone());
+        }
+        Ok(page)
+    }
+
+    /// Makes an answer that is dear: one at a time, on a thread that nobody else waits for.
+    async fn make(
+        &self,
+        subject: Subject,
+        format: Format,
+        known: Option<&str>,
+    ) -> Result<SubscriptionResponse> {
+        let Some(_turn) = self.pages.turn().await else { return Ok(SubscriptionResponse::busy()) };
         let known = known.map(str::to_owned);
-        // QR codes take milliseconds; nobody else should wait for them.
-        tokio::task::spawn_blocking(move || subject.respond(&Format::Page, known.as_deref())).await.map_err(
-            |e| Error::new(ErrorKind::Unexpected, "subscriptions.page", "the page was not made").caused_by(e),
-        )?
+        let made = tokio::task::spawn_blocking(move || subject.respond(&format, known.as_deref())).await;
+        made.map_err(|e| {
+            Error::new(ErrorKind::Unexpected, "subscriptions.page", "the answer was not made").caused_by(e)
+        })?
     }
 }

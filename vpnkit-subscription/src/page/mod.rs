@@ -9,19 +9,17 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest as _, Sha256};
 
-use crate::respond::{Subject, SubscriptionResponse};
+use crate::respond::{Devices, Subject, SubscriptionResponse};
 use crate::sing_box::SingBoxForm;
-use crate::{Format, Language, Qr, Theme, UsageChart, link};
-use vpnkit_core::model::{ByteSize, UsageStep};
+use crate::{Format, Language, Theme, UsageChart, link};
+use vpnkit_core::model::{ByteSize, Endpoint, UsageStep};
 use vpnkit_core::subscription::percentage;
 use vpnkit_core::{Error, ErrorKind, Result};
 
 const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
+const SCRIPT: &str = concat!(include_str!("qr.js"), include_str!("page.js"));
 /// How far back the chart goes.
 pub const DAYS: u64 = 30;
-/// Each QR code is some ten kilobytes.
-const CODES_MAX: usize = 20;
 
 static PAGE: LazyLock<Result<Environment<'static>, minijinja::Error>> = LazyLock::new(|| {
     let mut environment = Environment::new();
@@ -59,6 +57,18 @@ const APPS: &[(&str, Format, &str)] = &[
     ("Outline", Format::Outline, "ssconf://{bare}#{name}"),
 ];
 
+/// A text that is another one when the page is made in another way.
+pub(crate) fn version() -> &'static [u8] {
+    static VERSION: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let mut hash = Sha256::new();
+        for part in [include_str!("page.html"), STYLE, SCRIPT, env!("CARGO_PKG_VERSION")] {
+            hash.update(part);
+        }
+        hash.finalize().to_vec()
+    });
+    &VERSION
+}
+
 /// The headers that keep the page and its address to itself.
 pub(crate) fn protect(response: &mut SubscriptionResponse) {
     for (name, value) in [
@@ -83,8 +93,12 @@ pub(crate) fn html(subject: &Subject, title: &str, notices: &[&str]) -> Result<S
     let from = to.minus(std::time::Duration::from_secs((DAYS - 1) * 86_400));
     let chart = UsageChart::new(&subject.usage, from, to, UsageStep::Day)?;
     let may_connect = notices.is_empty();
-    let servers: Vec<Value> = match may_connect {
-        true => subject.endpoints.iter().enumerate().map(|(i, e)| server(&e.remark, &link(e), i)).collect(),
+    // Where devices are counted, only the subscription gives links: it counts them.
+    let servers: Vec<Value> = match may_connect && subject.devices == Devices::Free {
+        true => {
+            let server = |e: &Endpoint| context! { remark => e.remark.as_str(), link => link(e) };
+            subject.endpoints.iter().map(server).collect()
+        }
         false => Vec::new(),
     };
     let url = subject.url.as_deref();
@@ -121,17 +135,11 @@ pub(crate) fn html(subject: &Subject, title: &str, notices: &[&str]) -> Result<S
         ends_gregorian => subject.variables().fill("{EXPIRE_DATE}"),
         ends_jalali => subject.variables().fill("{JALALI_EXPIRE_DATE}"),
         chart => chart.to_svg(Theme::Light),
-        qr => url.and_then(|url| Qr::new(url).ok()).map(|qr| qr.to_svg()),
         support => subject.settings.support_url.as_deref(),
         style => STYLE,
         script => SCRIPT,
     })
     .map_err(|e| lost(&e))
-}
-
-fn server(remark: &str, link: &str, place: usize) -> Value {
-    let qr = if place < CODES_MAX { Qr::new(link).ok().map(|qr| qr.to_svg()) } else { None };
-    context! { remark, link, qr }
 }
 
 fn deep_link(form: &str, url: &str, name: &str) -> String {

@@ -1,4 +1,3 @@
-"use strict";
 (() => {
   const texts = JSON.parse(document.getElementById("texts").textContent);
   const choice = document.getElementById("language");
@@ -14,6 +13,30 @@
       date.textContent = language === "fa" ? date.dataset.jalali : date.dataset.gregorian;
     }
   };
+  // QR codes are made when they are opened: there may be many, and few are looked at.
+  const SVG = "http://www.w3.org/2000/svg";
+  const draw = (place) => {
+    const code = qrCode(place.dataset.qr);
+    if (!code) return;
+    const quiet = 4;
+    const side = code.length + 2 * quiet;
+    const svg = document.createElementNS(SVG, "svg");
+    svg.setAttribute("viewBox", `0 0 ${side} ${side}`);
+    svg.setAttribute("shape-rendering", "crispEdges");
+    const path = document.createElementNS(SVG, "path");
+    let d = "";
+    code.forEach((row, y) => row.forEach((dark, x) => { if (dark) d += `M${x + quiet} ${y + quiet}h1v1h-1z`; }));
+    path.setAttribute("d", d);
+    svg.append(path);
+    place.replaceChildren(svg);
+    place.hidden = false;
+  };
+  for (const place of document.querySelectorAll("[data-qr]")) {
+    const details = place.closest("details");
+    details.hidden = false;
+    details.addEventListener("toggle", () => { if (details.open && !place.firstChild) draw(place); });
+  }
+
   choice.closest("label").hidden = false;
   choice.addEventListener("change", () => say(choice.value));
 
