@@ -11,7 +11,7 @@ export VPNKIT_SING_BOX_BIN ?= $(SING_BOX)
 export VPNKIT_REPOSITORY := $(CURDIR)
 PYTHON := $(CURDIR)/target/venv/bin/python
 
-.PHONY: help demo test test-rust test-python test-node lint bench compat generate deps xray sing-box judges chromium python node docs clean
+.PHONY: help demo test forget-left-out soak test-rust test-python test-node lint bench compat generate deps xray sing-box judges chromium python node docs clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -20,7 +20,15 @@ demo: deps xray ## a key, a real client, a limit that bites
 	cargo build --locked -p vpnkit-examples
 	cargo run --locked -q -p vpnkit-examples --bin demo
 
-test: lint compat test-rust test-python test-node ## every test, against a real Xray; needs root for network namespaces
+test: forget-left-out lint compat test-rust test-python test-node ## every test, against a real Xray; lists what needs root and was left out
+	@scripts/left_out.sh
+
+forget-left-out:
+	@rm -f target/left-out.txt
+
+soak: deps xray sing-box judges python node ## what takes longer: fuzzing, and the Rust suites ten times, four of them beside a busy machine
+	VPNKIT_FUZZ_SECONDS=120 cargo test --locked -p vpnkit-tests --test fuzz -- --nocapture
+	scripts/soak.sh
 
 test-rust: deps xray sing-box judges python node ## the Rust crates, and the quickstarts of all three languages
 	cargo test --locked --workspace --exclude vpnkit-py --exclude vpnkit-node --all-features

@@ -16,6 +16,9 @@ impl Store {
             include_str!("../../vpnkit-sqlite/migrations/0002_subscriptions.sql"),
             include_str!("../../vpnkit-sqlite/migrations/0003_servers.sql"),
             include_str!("../../vpnkit-sqlite/migrations/0004_many_servers.sql"),
+            include_str!("../../vpnkit-sqlite/migrations/0005_bound_credentials.sql"),
+            include_str!("../../vpnkit-sqlite/migrations/0006_epochs.sql"),
+            include_str!("../../vpnkit-sqlite/migrations/0007_a_million_keys.sql"),
         ] {
             store.0.execute_batch(step).unwrap();
         }
@@ -44,8 +47,8 @@ impl Store {
                 txn.prepare_cached("INSERT INTO meters (key_id, data_limit) VALUES (?1, NULL)").unwrap();
             let mut credential = txn
                 .prepare_cached(
-                    "INSERT INTO credentials (key_id, protocol, device, secret, mark)
-                     VALUES (?1, 'vless', 'default', ?2, ?3)",
+                    "INSERT INTO credentials (key_id, protocol, device, inbound, secret, mark)
+                     VALUES (?1, 'vless', 'default', '', ?2, ?3)",
                 )
                 .unwrap();
             let mut event = txn

@@ -26,7 +26,7 @@ use source::BenchSource;
 use testbed::Bed;
 use vpnkit::engine::{Engine, EngineOptions, ServerParts};
 use vpnkit::sqlite::{SqliteOptions, SqliteStore};
-use vpnkit::{Config, CreateKey, SystemClock, VpnKit};
+use vpnkit::{Config, CreateKey, KeyQuery, Sort, SystemClock, VpnKit};
 use vpnkit_testkit::FakeServer;
 
 const BULK: usize = 100_000;
@@ -223,7 +223,37 @@ async fn tick(keys: usize) {
     }
     let (a, b) = (median(&mut ours), median(&mut theirs));
     row(&format!("traffic tick, {keys} keys moved"), &ms(a), &ms(b), Some(median(&mut ratios)), "2");
+    if keys == 1_000_000 {
+        pages(&engine, &source, keys).await;
+    }
     engine.close().await.unwrap();
+}
+
+/// Pages of 50 among all keys in each order, while a tick runs.
+async fn pages(engine: &Engine, source: &Arc<BenchSource>, keys: usize) {
+    for (name, sort) in
+        [("id", Sort::Id), ("name", Sort::Name), ("expiry", Sort::ExpiresAt), ("bytes used", Sort::Used)]
+    {
+        source.move_all(keys);
+        let ticking = engine.clone();
+        let tick = tokio::spawn(async move { ticking.traffic().collect().await.unwrap() });
+        let mut times = Vec::new();
+        let mut query = KeyQuery { sort, limit: 50, ..KeyQuery::default() };
+        for _ in 0..500 {
+            let start = Instant::now();
+            let page = engine.keys().find(query.clone()).await.unwrap();
+            times.push(start.elapsed());
+            query.page = page.next;
+        }
+        tick.await.unwrap();
+        row(
+            &format!("page of 50 among {keys}, by {name}, during a tick, p99"),
+            &ms(percentile(&mut times, 99)),
+            "",
+            None,
+            "5 ms",
+        );
+    }
 }
 
 /// Resident memory of a process of its own that holds a kit over 100,000 keys that have all moved.

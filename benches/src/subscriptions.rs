@@ -25,7 +25,7 @@ const FORMATS: [(&str, Option<&str>); 7] = [
     ("stash", Some("5,000")),
     ("sing-box", Some("5,000")),
     ("xray", Some("5,000")),
-    ("html", None),
+    ("html", Some("2,000")),
 ];
 
 /// Runs [`measure`] in a process that has one core.
@@ -67,7 +67,7 @@ async fn store(path: &Path) -> Arc<dyn KeyStore> {
 
 /// Ten inbounds of the kinds that are in use, each with a host whose remark has variables.
 async fn kit(store: Arc<dyn KeyStore>) -> VpnKit {
-    let server = Arc::new(FakeServer::new());
+    let server = Arc::new(FakeServer::named("main/xray".parse().unwrap()));
     let parts = ServerParts { backend: server.clone(), source: server, address: "vpn.example.com".into() };
     let options = EngineOptions { background: false, ..EngineOptions::default() };
     let engine = Engine::open(store, Arc::new(SystemClock), options, vec![parts]).await.unwrap();

@@ -11,11 +11,13 @@
 mod bed;
 mod client;
 mod counters;
+pub mod fuzz;
 mod netns;
 mod patience;
 mod ports;
 mod process;
 mod public_address;
+mod root;
 mod site;
 mod socks;
 pub mod standalone;
@@ -30,6 +32,7 @@ pub use process::{
     alive, built_example, children_of, compiled_examples, installed, repository, sing_box_binary, xray_binary,
 };
 pub use public_address::PublicAddress;
+pub use root::is_root;
 pub use site::{Certificate, Site};
 pub use socks::{Transfer, Tunnel, get};
 pub use standalone::StandaloneXray;

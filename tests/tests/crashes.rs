@@ -132,6 +132,9 @@ async fn a_killed_or_interrupted_owner_leaves_no_xray() {
 async fn a_killed_owner_that_is_not_root_leaves_no_xray_with_capabilities() {
     use std::os::unix::fs::{PermissionsExt, chown};
     const NOBODY: u32 = 65_534;
+    if !testbed::is_root("a_killed_owner_that_is_not_root_leaves_no_xray_with_capabilities") {
+        return;
+    }
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     // Where another user may execute them.

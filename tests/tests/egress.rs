@@ -116,6 +116,9 @@ fn private_forms() -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_customer_reaches_neither_the_server_nor_its_networks() {
+    if !testbed::is_root("a_customer_reaches_neither_the_server_nor_its_networks") {
+        return;
+    }
     let (bed, key) = bed(|xray| xray).await;
     let (port, public) = (service().await, PublicAddress::add());
     let control = Ipv4Addr::from(public.octets()).to_string();
@@ -194,6 +197,9 @@ fn with_extra(extra: Value) -> impl FnOnce(XrayConfig) -> XrayConfig {
 /// Outbounds that resolve by themselves, or send names on to something that does, and rules that lead to them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rules_of_the_operator_open_nothing() {
+    if !testbed::is_root("rules_of_the_operator_open_nothing") {
+        return;
+    }
     let port = service().await;
     let public = PublicAddress::add();
     let control = Ipv4Addr::from(public.octets()).to_string();
@@ -229,6 +235,9 @@ async fn rules_of_the_operator_open_nothing() {
 /// A resolver on loopback or in a private network is ordinary: its questions are not the customers' traffic.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn name_servers_of_the_operator_are_reached() {
+    if !testbed::is_root("name_servers_of_the_operator_are_reached") {
+        return;
+    }
     let port = service().await;
     let public = PublicAddress::add();
     let address = Ipv4Addr::from(public.octets());
@@ -249,6 +258,9 @@ async fn name_servers_of_the_operator_are_reached() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bittorrent_is_blocked_when_it_is_asked_for() {
+    if !testbed::is_root("bittorrent_is_blocked_when_it_is_asked_for") {
+        return;
+    }
     let port = service().await;
     let public = PublicAddress::add();
     let control = Ipv4Addr::from(public.octets()).to_string();
@@ -265,6 +277,9 @@ async fn bittorrent_is_blocked_when_it_is_asked_for() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mail_is_blocked_when_it_is_asked_for() {
+    if !testbed::is_root("mail_is_blocked_when_it_is_asked_for") {
+        return;
+    }
     let public = PublicAddress::add();
     let listener = TcpListener::bind((Ipv4Addr::from(public.octets()), 25)).await.unwrap();
     tokio::spawn(async move {
@@ -296,6 +311,9 @@ async fn udp_client(endpoint: &Endpoint, host: &str, port: u16) -> (Client, u16)
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn udp_is_judged_too() {
+    if !testbed::is_root("udp_is_judged_too") {
+        return;
+    }
     let (bed, key) = bed(|xray| xray).await;
     let endpoint = bed.endpoint(key, "plain").await;
     let public = PublicAddress::add();

@@ -92,6 +92,9 @@ async fn a_key_over_its_time_makes_no_new_connection() {
 /// Without the right to close connections the setting is refused by nobody and holds nothing: the capability says so.
 #[test]
 fn without_the_right_to_cut_the_capability_is_off() {
+    if !testbed::is_root("without_the_right_to_cut_the_capability_is_off") {
+        return;
+    }
     let directory = tempfile::tempdir().unwrap();
     let owner = |program: &str, arguments: &[&str]| {
         let output = Command::new(program)

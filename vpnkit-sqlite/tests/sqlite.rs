@@ -8,6 +8,10 @@
     reason = "helpers of tests fail by panicking"
 )]
 
+#[path = "../../tests/src/root.rs"]
+#[allow(unreachable_pub, reason = "it is public in the test bed")]
+mod root;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -215,6 +219,9 @@ async fn a_lock_that_is_held_is_told_and_passes() {
 /// Needs root, for a file system of its own.
 #[tokio::test]
 async fn a_read_only_file_system_is_told() {
+    if !root::is_root("a_read_only_file_system_is_told") {
+        return;
+    }
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path().to_str().unwrap().to_owned();
     let run = |line: String| {
@@ -239,6 +246,9 @@ async fn a_read_only_file_system_is_told() {
 /// Needs root, for a file system of its own.
 #[tokio::test]
 async fn a_full_disk_fails_the_commit_and_nothing_else() {
+    if !root::is_root("a_full_disk_fails_the_commit_and_nothing_else") {
+        return;
+    }
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path().to_str().unwrap().to_owned();
     let run = |line: String| {

@@ -215,6 +215,15 @@ mod tests {
     }
 
     proptest! {
+        /// What an attached Xray answers is not vpnkit's.
+        #[test]
+        fn no_account_of_a_server_panics(kind in 0usize..6, value in prop::collection::vec(any::<u8>(), 0..100)) {
+            let kinds = [VLESS, VMESS, TROJAN, SHADOWSOCKS, SHADOWSOCKS_2022, "xray.proxy.unknown"];
+            let r#type = (*kinds.get(kind).unwrap()).to_owned();
+            let _ = fingerprint(Some(&TypedMessage { r#type, value: value.clone() }));
+            let _ = User::decode(value.as_slice()).map(|user| fingerprint(user.account.as_ref()));
+        }
+
         #[test]
         fn names_round_trip(store in "[0-9a-f]{8}", id in 1i64.., device in "[a-z0-9_-]{1,32}") {
             let (names, device) = (Names::of_store(&store), DeviceName::new(device).unwrap());
