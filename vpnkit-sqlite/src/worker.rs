@@ -165,7 +165,12 @@ fn commit(
     }
     let alone = commits.len() == 1;
     let mut answers = Vec::with_capacity(commits.len());
+    let mut lost: Option<Error> = None;
     for (batch, reply) in commits {
+        if let Some(e) = &lost {
+            let _ = reply.send(Err(e.clone()));
+            continue;
+        }
         let receipt = if alone {
             match apply::apply(&txn, vault, *batch) {
                 Ok(receipt) => Ok(receipt),
@@ -182,7 +187,18 @@ fn commit(
                 Ok(receipt)
             })
         };
+        // On a full disk SQLite takes the whole transaction back by itself: what came before is gone with it, and what
+        // comes after would be committed alone.
+        if let (true, Err(e)) = (txn.is_autocommit(), &receipt) {
+            lost = Some(e.clone());
+        }
         answers.push((reply, receipt));
+    }
+    if let Some(e) = lost {
+        for (reply, _) in answers {
+            let _ = reply.send(Err(e.clone()));
+        }
+        return;
     }
     let outcome = txn.commit().map_err(|e| convert_error::convert(OP, e));
     let newest = answers.iter().filter_map(|(_, r)| r.as_ref().ok()).map(|r| r.cursor).max();

@@ -268,6 +268,13 @@ async fn a_full_disk_fails_the_commit_and_nothing_else() {
             Err(e) => break e,
         }
     };
+    // Those that share a transaction: who is told that it failed finds nothing, and who is told that it did not finds it.
+    let names: Vec<String> = (0..200).map(|i| format!("g{i}")).collect();
+    let answers = futures_util::future::join_all(names.iter().map(|name| store.commit(create(name)))).await;
+    for (name, answer) in names.iter().zip(answers) {
+        let held = store.key(&KeyRef::from(name.as_str())).await.unwrap();
+        assert_eq!(held.is_some(), answer.is_ok(), "{name}");
+    }
     let last = store.key(&KeyRef::from(format!("k{}", created - 1).as_str())).await.unwrap();
     let failed = store.key(&KeyRef::from(format!("k{created}").as_str())).await.unwrap();
     run(format!("mount -o remount,size=16m {place}"));
