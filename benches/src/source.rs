@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use vpnkit::traffic::{Counter, Epoch, OnlineKey, Reading, TrafficSource};
-use vpnkit::{KeyId, NodeId, Result, ServerId, Traffic, async_trait};
+use vpnkit::{DeviceName, KeyId, NodeId, Result, ServerId, Traffic, async_trait};
 
 #[derive(Debug)]
 pub(crate) struct BenchSource {
@@ -38,6 +38,12 @@ impl TrafficSource for BenchSource {
     async fn read(&self, _last: Option<Epoch>) -> Result<Reading> {
         let epoch = Epoch { id: "one".into(), evidence: String::new() };
         Ok(Reading { epoch, counters: self.counters.lock().unwrap().clone(), foreign: 0 })
+    }
+
+    async fn read_keys(&self, epoch: &Epoch, accounts: &[(KeyId, DeviceName)]) -> Result<Option<Reading>> {
+        let mut reading = self.read(Some(epoch.clone())).await?;
+        reading.counters.retain(|counter| accounts.iter().any(|(key, _)| *key == counter.key));
+        Ok(Some(reading))
     }
 
     async fn online(&self) -> Result<Vec<OnlineKey>> {

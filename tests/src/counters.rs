@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use vpnkit::traffic::{Counter, Epoch, OnlineKey, Reading, TrafficSource};
-use vpnkit::{Error, ErrorKind, KeyId, NodeId, Result, ServerId, Traffic};
+use vpnkit::{DeviceName, Error, ErrorKind, KeyId, NodeId, Result, ServerId, Traffic};
 use vpnkit_core::async_trait;
 
 /// The test's side: counters of keys 1 to n that grow at every reading.
@@ -71,6 +71,12 @@ impl TrafficSource for CounterClient {
         });
         let epoch = Epoch { id: "one".into(), evidence: String::new() };
         Ok(Reading { epoch, counters: counters.collect(), foreign: 0 })
+    }
+
+    async fn read_keys(&self, epoch: &Epoch, accounts: &[(KeyId, DeviceName)]) -> Result<Option<Reading>> {
+        let mut reading = self.read(Some(epoch.clone())).await?;
+        reading.counters.retain(|counter| accounts.iter().any(|(key, _)| *key == counter.key));
+        Ok(Some(reading))
     }
 
     async fn online(&self) -> Result<Vec<OnlineKey>> {

@@ -116,7 +116,7 @@ async fn a_download_is_cut_at_the_limit_and_the_neighbours_goes_on() {
     let Some(namespaces) = inside("a_download_is_cut_at_the_limit_and_the_neighbours_goes_on") else {
         return;
     };
-    let bed = Bed::open_with(|xray| xray.live_accounting(true).cut_connections(true), 1).await;
+    let bed = Bed::open_with(|xray| xray.live_accounting(true).cut_connections(true), 10).await;
     bed.kit.inbounds().ensure(open_reality(bed.reality())).await.unwrap();
     limited_beside_unlimited(&bed.kit, &bed.certificate, &namespaces).await;
     bed.kit.close().await.unwrap();

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{KeyId, ServerId, Traffic};
+use crate::model::{DeviceName, KeyId, ServerId, Traffic};
 use crate::{Result, Timestamp};
 
 /// One lifetime of a server's counters.
@@ -115,6 +115,10 @@ pub trait TrafficSource: Debug + Send + Sync {
     /// Reads all counters. `last` is the epoch of the newest reading that was stored; the source answers with an
     /// equal epoch id exactly when its counters go on from there.
     async fn read(&self, last: Option<Epoch>) -> Result<Reading>;
+
+    /// Reads the counters of a few accounts, whose names are their keys and devices; `None` when counters no longer go on from
+    /// `epoch`. The work does not grow with the other accounts.
+    async fn read_keys(&self, epoch: &Epoch, accounts: &[(KeyId, DeviceName)]) -> Result<Option<Reading>>;
 
     /// Returns the keys that have connections open, sorted by id.
     async fn online(&self) -> Result<Vec<OnlineKey>>;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use vpnkit_core::model::{
     ByteSize, CreateKey, Credential, CredentialKind, Cursor, DeviceName, EventKind, Inbound, InboundTag,
-    KeyId, KeyPatch, KeyQuery, NodeId, Protocol, ServerId, Traffic,
+    KeyId, KeyPatch, KeyQuery, KeyStatus, NodeId, Protocol, ServerId, Traffic,
 };
 use vpnkit_core::store::memory::MemoryStore;
 use vpnkit_core::{ErrorKind, ManualClock};
@@ -303,4 +303,45 @@ async fn one_key_that_is_online_is_found_without_the_others() {
     assert_eq!(engine.traffic().online().await.unwrap().len(), 1);
     server.fail(Fault::Down);
     assert_eq!(engine.traffic().online_key(keys[1].id).await.unwrap(), None);
+}
+
+/// At 100 MB a second, with a reading of all keys in ten seconds, a key is limited within a fraction of a second. Only keys that
+/// are near their limit are read by themselves.
+#[tokio::test(start_paused = true)]
+async fn a_key_at_full_speed_overruns_its_limit_by_little() {
+    const STEP: u64 = 1_000_000;
+    let server = Arc::new(FakeServer::new());
+    let parts = ServerParts { backend: server.clone(), source: server.clone(), address: "192.0.2.1".into() };
+    let clock = Arc::new(ManualClock::default());
+    let options = EngineOptions { collect_every: Duration::from_secs(10), ..EngineOptions::default() };
+    let engine = Engine::open(Arc::new(MemoryStore::new()), clock, options, vec![parts]).await.unwrap();
+    engine.inbounds().ensure(inbound("main", 443)).await.unwrap();
+    for limit in [ByteSize::mib(40), ByteSize::gib(1), ByteSize::gib(20)] {
+        let limited = engine.keys().create(CreateKey::default().data_limit(limit)).await.unwrap().id;
+        let free = engine.keys().create(CreateKey::default()).await.unwrap().id;
+        server.pass(free, Traffic { up: 1, down: 1 });
+        let mut passed = 0;
+        while engine.keys().require(limited).await.unwrap().status == KeyStatus::Active {
+            server.pass(limited, Traffic { up: 0, down: STEP });
+            passed += STEP;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let overrun = passed.saturating_sub(limit.bytes());
+        assert!(overrun < 40 * STEP, "{limit} was overrun by {overrun} bytes");
+        assert!(server.cut().contains(&limited));
+        let used = engine.keys().require(limited).await.unwrap().used;
+        assert!(used >= limit.bytes() && used <= passed, "{used} of {passed}");
+        assert!(!server.asked().contains(&free), "a key without a limit is read with all others");
+    }
+    // Nobody is near a limit any more: nothing is asked.
+    let asked = server.asked().len();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(server.asked().len(), asked);
+    // Many keys that are near and do not move: the work has a bound.
+    let near = vec![CreateKey::default().data_limit(ByteSize::mib(10)); 1_000];
+    engine.keys().create_many(near, None).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let rate = (server.asked().len() - asked) / 10;
+    assert!((100..=1_400).contains(&rate), "{rate} keys a second");
+    engine.close().await.unwrap();
 }

@@ -404,13 +404,11 @@ impl Batch<'_> {
         let node = self.node(&batch.node)?;
         let at = self.at.as_millis();
         let hour = at.div_euclid(3_600_000);
-        let mut over = Vec::new();
+        let (mut over, mut near) = (Vec::new(), Vec::new());
         {
             let prepare = |text: &str| self.connection.prepare_cached(text).map_err(sql);
             // Not `UPDATE … RETURNING`: that makes SQLite keep a journal for each statement.
-            let mut meter = prepare(
-                "SELECT data_limit IS NOT NULL AND used + ?2 >= data_limit FROM meters WHERE key_id = ?1",
-            )?;
+            let mut meter = prepare("SELECT max(data_limit - used - ?2, 0) FROM meters WHERE key_id = ?1")?;
             let mut count = prepare(
                 "UPDATE meters SET used = used + ?2 + ?3, up = up + ?2, down = down + ?3, seen_at = ?4
                  WHERE key_id = ?1",
@@ -428,9 +426,10 @@ impl Batch<'_> {
                 let (key, up, down) = (moved.key.0, number(moved.delta.up), number(moved.delta.down));
                 let counted = moved.delta != Traffic::default();
                 let delta = number(moved.delta.total());
-                let reached: Option<bool> =
+                // What is left; nothing without a limit.
+                let left: Option<Option<i64>> =
                     meter.query_row([key, delta], |r| r.get(0)).optional().map_err(sql)?;
-                let Some(reached) = reached else { continue };
+                let Some(left) = left.map(|left| left.map(i64::unsigned_abs)) else { continue };
                 counter
                     .execute(params![
                         source,
@@ -446,8 +445,10 @@ impl Batch<'_> {
                     bucket.execute([hour, node, key, up, down]).map_err(sql)?;
                     through = through.plus(moved.delta);
                 }
-                if reached {
-                    over.push(moved.key);
+                match left {
+                    Some(0) => over.push(moved.key),
+                    Some(left) if left <= batch.near_within => near.push((moved.key, left)),
+                    _ => {}
                 }
             }
             if through != Traffic::default() {
@@ -469,6 +470,7 @@ impl Batch<'_> {
         for key in over {
             self.refresh_status(key)?;
         }
+        self.receipt.near.append(&mut near);
         Ok(())
     }
 

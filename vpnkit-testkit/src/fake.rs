@@ -77,6 +77,7 @@ struct State {
     desired: Option<Arc<dyn Desired>>,
     revoked: BTreeMap<InboundTag, BTreeSet<u64>>,
     steps: usize,
+    asked: Vec<KeyId>,
 }
 
 /// A backend and traffic source in memory that can be told to fail. It keeps the promises of both traits and
@@ -220,6 +221,11 @@ impl FakeServer {
         let Some((inbound, accounts)) = state.inbounds.get(&tag) else { return Vec::new() };
         let slots = accounts.values().filter(|account| account.key == key).filter_map(|account| account.slot);
         slots.flat_map(|slot| inbound.addresses.iter().flat_map(move |pool| pool.addresses(slot))).collect()
+    }
+
+    /// The keys whose counters it was asked for by themselves, in order.
+    pub fn asked(&self) -> Vec<KeyId> {
+        self.state().asked.clone()
     }
 
     /// How many steps it was asked to take.
@@ -542,6 +548,15 @@ impl TrafficSource for FakeServer {
             state.counters.iter().map(|(key, traffic)| Counter::of(*key, *traffic)).collect();
         counters.extend(state.read_sessions(stored.unwrap_or(0)));
         Ok(Reading { epoch, counters, foreign: 0 })
+    }
+
+    async fn read_keys(&self, epoch: &Epoch, accounts: &[(KeyId, DeviceName)]) -> Result<Option<Reading>> {
+        self.answered().await;
+        let keys: BTreeSet<KeyId> = accounts.iter().map(|(key, _)| *key).collect();
+        self.answer("fake.read_keys")?.asked.extend(&keys);
+        let mut reading = self.read(Some(epoch.clone())).await?;
+        reading.counters.retain(|counter| keys.contains(&counter.key));
+        Ok((reading.epoch.id == epoch.id).then_some(reading))
     }
 
     async fn online(&self) -> Result<Vec<OnlineKey>> {

@@ -132,6 +132,7 @@ fn batch(after: u64, epoch: &str, new_epoch: bool, moved: Vec<Moved>) -> StoreOp
         new_epoch,
         moved,
         forgotten: Vec::new(),
+        near_within: 0,
     }))
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use vpnkit_core::async_trait;
-use vpnkit_core::model::{KeyId, Traffic};
+use vpnkit_core::model::{DeviceName, KeyId, Traffic};
 use vpnkit_core::traffic::{Counter, Reading, TrafficSource};
 
 /// How a suite makes traffic happen on a server.
@@ -32,6 +32,7 @@ pub struct Subject {
 
 crate::suite!($ traffic_conformance, traffic, "Tests that the sources of an `async fn() -> traffic::Subject` keep the promises.", [
     reading_resets_nothing,
+    a_few_keys_are_read_by_themselves,
     counters_only_grow_within_an_epoch,
     a_restart_is_another_epoch,
     an_epoch_is_recognised_from_what_was_stored,
@@ -56,6 +57,23 @@ pub async fn reading_resets_nothing(s: Subject) {
     assert_eq!(first.epoch.id, second.epoch.id);
     assert_eq!(counter(&first, 1), counter(&second, 1));
     assert!(counter(&first, 1).down >= SOME.down && counter(&first, 1).up >= SOME.up);
+}
+
+/// With the counters that a reading of all has, and of the same lifetime only.
+pub async fn a_few_keys_are_read_by_themselves(s: Subject) {
+    for key in [1, 2] {
+        s.wire.pass(KeyId(key), SOME).await;
+    }
+    let all = read(&s, None).await;
+    let one = [(KeyId(1), DeviceName::default()), (KeyId(7), DeviceName::default())];
+    let some = s.source.read_keys(&all.epoch, &one).await.unwrap().expect("the same lifetime");
+    assert_eq!(some.epoch.id, all.epoch.id);
+    assert_eq!(counter(&some, 1), counter(&all, 1));
+    let others = some.counters.iter().filter(|c| c.key != KeyId(1) && c.traffic != Traffic::default());
+    assert_eq!(others.count(), 0, "nothing of the others");
+    s.wire.restart().await;
+    let after = s.source.read_keys(&some.epoch, &one).await;
+    assert!(!matches!(after, Ok(Some(_))), "counters of another lifetime are not taken for this one's");
 }
 
 /// Each key's own counter.

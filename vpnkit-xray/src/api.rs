@@ -177,6 +177,16 @@ impl Api {
         Ok(answer.map_err(|e| convert("xray.read", &e))?.stat)
     }
 
+    /// A cumulative counter; nothing when Xray has none of this name yet.
+    pub(crate) async fn counter(&self, name: String) -> Result<i64> {
+        let request = stats::GetStatsRequest { name, reset: false };
+        match answered(SHORT, self.stats.clone().get_stats(request)).await {
+            Ok(answer) => Ok(answer.stat.map_or(0, |stat| stat.value)),
+            Err(e) if e.message().to_ascii_lowercase().contains("not found") => Ok(0),
+            Err(e) => Err(convert("xray.read", &e)),
+        }
+    }
+
     pub(crate) async fn system(&self) -> Result<SystemStats> {
         let answer = answered(SHORT, self.stats.clone().get_sys_stats(stats::SysStatsRequest {})).await;
         let s = answer.map_err(|e| convert("xray.health", &e))?;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use vpnkit_core::backend::ServerState;
-use vpnkit_core::model::{KeyId, ServerId, Traffic};
+use vpnkit_core::model::{DeviceName, KeyId, ServerId, Traffic};
 use vpnkit_core::traffic::{Counter, Epoch, OnlineAddress, OnlineKey, Reading, TrafficSource};
 use vpnkit_core::{Clock as _, Error, ErrorKind, Result, SystemClock, Timestamp};
 
@@ -37,6 +37,29 @@ impl TrafficSource for Xray {
             return Ok(Reading { epoch, counters, foreign });
         }
         Err(Error::new(ErrorKind::Unavailable, "xray.read", "Xray was restarted while it was read"))
+    }
+
+    async fn read_keys(&self, epoch: &Epoch, accounts: &[(KeyId, DeviceName)]) -> Result<Option<Reading>> {
+        let look = Look::take(&self.inner).await?;
+        let names = self.inner.names();
+        let mut counters = Vec::with_capacity(2 * accounts.len());
+        for (key, device) in accounts {
+            let name = names.name(*key, device);
+            counters.extend(["uplink", "downlink"].map(|way| format!("user>>>{name}>>>traffic>>>{way}")));
+        }
+        let api = self.inner.api();
+        let asked = counters.into_iter().map(|name| {
+            let api = api.clone();
+            async move { Ok::<_, Error>((name.clone(), api.counter(name).await?)) }
+        });
+        let stats: Vec<_> = futures_util::stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
+        // A restart in between shows as counters of another lifetime at the latest now.
+        if !look.continues(&Look::take(&self.inner).await?) {
+            return Ok(None);
+        }
+        let now = self.inner.epoch(Some(epoch), &look);
+        let (counters, foreign) = sum(&names, stats.into_iter());
+        Ok((now.id == epoch.id).then_some(Reading { epoch: now, counters, foreign }))
     }
 
     async fn online(&self) -> Result<Vec<OnlineKey>> {

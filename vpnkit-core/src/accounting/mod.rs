@@ -30,6 +30,58 @@ impl Baseline {
     /// How many lifetimes of a server's counters a store remembers: one that is taken for over may come back, as when two
     /// programs are read under one id.
     pub const EPOCHS_KEPT: usize = 4;
+
+    /// Makes it the reading that comes from this one by what has moved: of a few keys, without touching the others.
+    pub fn take(&mut self, epoch: Epoch, moved: &[Moved]) {
+        self.epoch = epoch;
+        self.sequence += 1;
+        for one in moved {
+            let counter =
+                Counter { key: one.key, series: one.series.clone(), traffic: one.counter, ended: one.ended };
+            match self.counters.binary_search_by(|held| held.place().cmp(&counter.place())) {
+                Ok(place) => {
+                    if let Some(held) = self.counters.get_mut(place) {
+                        *held = counter;
+                    }
+                }
+                Err(place) => self.counters.insert(place, counter),
+            }
+        }
+    }
+}
+
+/// Returns what the counters of a few keys, read within the lifetime of `last`, add to it. The work does not grow with the
+/// other keys.
+#[must_use]
+pub fn account_some(last: &Baseline, counters: Vec<Counter>) -> Vec<Moved> {
+    let mut moved = Vec::new();
+    for counter in normalise(counters) {
+        let found = last.counters.binary_search_by(|held| held.place().cmp(&counter.place()));
+        let held = found.ok().and_then(|place| last.counters.get(place));
+        if let Some(step) = step(held, &counter) {
+            moved.push(step);
+        }
+    }
+    moved
+}
+
+/// Returns what a counter adds to what it stood at; `None` when nothing has moved.
+fn step(held: Option<&Counter>, counter: &Counter) -> Option<Moved> {
+    if held.is_some_and(|held| held.ended) {
+        return None;
+    }
+    let (old, now) = (held.map_or_else(Traffic::default, |held| held.traffic), counter.traffic);
+    if now == old && !counter.ended {
+        return None;
+    }
+    let step = |now: u64, old: u64| if now < old { now } else { now - old };
+    Some(Moved {
+        key: counter.key,
+        series: counter.series.clone(),
+        counter: now,
+        ended: counter.ended,
+        delta: Traffic { up: step(now.up, old.up), down: step(now.down, old.down) },
+    })
 }
 
 /// A counter that moved.
@@ -77,30 +129,15 @@ pub fn account(last: Option<&Baseline>, reading: Reading) -> Tally {
     for counter in &counters {
         while before.next_if(|b| b.place() < counter.place()).is_some() {}
         let held = before.next_if(|b| b.place() == counter.place());
-        if held.is_some_and(|held| held.ended) {
-            continue;
-        }
-        let old = held.map_or_else(Traffic::default, |b| b.traffic);
-        let now = counter.traffic;
-        if now == old && !counter.ended {
-            continue;
-        }
-        if now.up < old.up || now.down < old.down {
+        let Some(mut one) = step(held, counter) else { continue };
+        let old = held.map_or_else(Traffic::default, |held| held.traffic);
+        if counter.traffic.up < old.up || counter.traffic.down < old.down {
             counter_resets += 1;
         }
-        let step = |now: u64, old: u64| if now < old { now } else { now - old };
-        let delta = if first_sight {
-            Traffic::default()
-        } else {
-            Traffic { up: step(now.up, old.up), down: step(now.down, old.down) }
-        };
-        moved.push(Moved {
-            key: counter.key,
-            series: counter.series.clone(),
-            counter: now,
-            ended: counter.ended,
-            delta,
-        });
+        if first_sight {
+            one.delta = Traffic::default();
+        }
+        moved.push(one);
     }
     let mut forgotten = Vec::new();
     let counters = match last {
@@ -174,6 +211,7 @@ mod tests {
     enum Step {
         Pass { key: i64, up: u64, down: u64 },
         Read,
+        ReadOne { key: i64 },
         Restart,
         Hide { key: i64 },
     }
@@ -182,6 +220,7 @@ mod tests {
         prop_oneof![
             4 => (1i64..6, 0u64..1000, 0u64..1000).prop_map(|(key, up, down)| Step::Pass { key, up, down }),
             3 => Just(Step::Read),
+            3 => (1i64..6).prop_map(|key| Step::ReadOne { key }),
             1 => Just(Step::Restart),
             1 => (1i64..6).prop_map(|key| Step::Hide { key }),
         ]
@@ -207,6 +246,21 @@ mod tests {
                             *entry = entry.plus(passed);
                         }
                     }
+                    // Of another lifetime than the last reading of all nothing is read by itself.
+                    Step::ReadOne { key } if baseline.epoch.id == epoch.to_string() => {
+                        let counters = server.get(&key).map(|traffic| Counter::of(KeyId(key), *traffic));
+                        let moved = account_some(&baseline, counters.into_iter().collect());
+                        baseline.take(baseline.epoch.clone(), &moved);
+                        for moved in moved {
+                            let entry = counted.entry(moved.key.0).or_default();
+                            *entry = entry.plus(moved.delta);
+                        }
+                        if let Some(passed) = unread.remove(&key) {
+                            let entry = expected.entry(key).or_default();
+                            *entry = entry.plus(passed);
+                        }
+                    }
+                    Step::ReadOne { .. } => {}
                     Step::Hide { key } => hidden = Some(key),
                     Step::Restart => {
                         server.clear();

@@ -451,8 +451,10 @@ impl State {
             let all = self.node_hours.entry((at.hour(), batch.node.clone())).or_default();
             *all = all.plus(moved.delta);
             let mut after = counted.clone();
-            if after.remaining() == Some(0) {
-                lifecycle::refresh_status(&mut after, at);
+            match after.remaining() {
+                Some(0) => drop(lifecycle::refresh_status(&mut after, at)),
+                Some(left) if left <= batch.near_within => receipt.near.push((key, left)),
+                _ => {}
             }
             self.replace(&counted, after, at, receipt);
         }

@@ -169,6 +169,8 @@ pub struct TrafficBatch {
     pub moved: Vec<Moved>,
     /// Series that had ended and that are no longer told of.
     pub forgotten: Vec<(KeyId, Series)>,
+    /// Keys that have moved and have no more than these bytes left are told in [`Receipt::near`].
+    pub near_within: u64,
 }
 
 /// Makes a batch idempotent.
@@ -266,6 +268,8 @@ pub struct Receipt {
     pub made: Vec<Made>,
     /// Every change of status, `Create` aside.
     pub transitions: Vec<Transition>,
+    /// Keys of a reading that are near their limit, and the bytes that are left to them.
+    pub near: Vec<(KeyId, u64)>,
     /// Every certificate that was revoked.
     pub revoked: Vec<Revocation>,
     /// The newest event of the batch; the batch before it when it made none.

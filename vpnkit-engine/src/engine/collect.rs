@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::drive::spread;
 use super::server::Server;
-use super::{Shared, side_by_side};
+use super::{Shared, near_limits, side_by_side};
 use schemars::JsonSchema;
 use serde::Serialize;
 use vpnkit_core::accounting::{self, Baseline};
@@ -105,6 +105,10 @@ impl Shared {
                 new_epoch: tally.new_epoch,
                 moved: tally.moved,
                 forgotten: tally.forgotten,
+                near_within: match server.backend.capabilities().live_counters {
+                    true => near_limits::within(self.options.collect_every),
+                    false => 0,
+                },
             };
             let txn = StoreTxn::new(self.clock.now(), vec![StoreOp::Traffic(Box::new(batch))]);
             match self.store.commit(txn).await {
@@ -112,6 +116,8 @@ impl Shared {
                     *last = Some(Some(Baseline { epoch, sequence: after + 1, counters: tally.counters }));
                     collected.limited = receipt.transitions.len();
                     self.queue_keys(receipt.transitions.iter().map(|t| t.key));
+                    drop(last);
+                    self.look_at_near(server, &receipt.near).await?;
                     return Ok(collected);
                 }
                 Err(e) => {

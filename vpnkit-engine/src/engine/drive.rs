@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::server::Server;
-use super::{Shared, collect, work};
+use super::{Shared, collect, near_limits, work};
 use vpnkit_core::backend::ServerState;
 use vpnkit_core::model::{EventKind, EventSubject, NewEvent};
 use vpnkit_core::store::{StoreOp, StoreTxn};
@@ -62,6 +62,9 @@ pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>, first: oneshot
     if shared.options.background {
         server.tasks.spawn(watch(Arc::clone(&shared), Arc::clone(&server)));
         server.tasks.spawn(collect::run(Arc::clone(&shared), Arc::clone(&server)));
+        if server.backend.capabilities().live_counters {
+            server.tasks.spawn(near_limits::run(Arc::clone(&shared), Arc::clone(&server)));
+        }
     }
 }
 

@@ -292,6 +292,8 @@ impl Keys {
         shared.revoked(&revoked);
         if touches_servers || !transitions.is_empty() {
             shared.applied(&keys, moved).await;
+        } else {
+            shared.look_at_limits(&keys);
         }
         keys.into_iter().next().ok_or_else(|| Error::new(ErrorKind::Unexpected, op, "the store lost the key"))
     }
@@ -426,6 +428,7 @@ impl Shared {
     /// Queues these keys on the servers that they belong on, and waits until they were applied, or for as long as a call
     /// waits. `moved`: they may have belonged on other servers before, which are queued and not waited for.
     async fn applied(&self, keys: &[Key], moved: bool) {
+        self.look_at_limits(keys);
         let servers = self.servers();
         let concerned: Vec<Vec<Arc<Server>>> = match keys {
             [key] => vec![self.servers_of(key)],

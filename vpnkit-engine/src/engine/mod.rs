@@ -9,6 +9,7 @@ mod expiry;
 mod hosts;
 mod inbounds;
 mod keys;
+mod near_limits;
 mod page_cache;
 mod placement;
 mod plan;

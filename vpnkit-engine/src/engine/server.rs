@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::cuts::Cuts;
+use super::near_limits::NearLimits;
 use super::plan::Difference;
 use super::queue::Queue;
 use super::{ServerParts, Shared, plan};
@@ -30,6 +31,7 @@ pub(super) struct Server {
     pub(super) address: String,
     pub(super) queue: Queue,
     pub(super) cuts: Cuts,
+    pub(super) near: NearLimits,
     /// Keys that the server refuses, and why: told once as an event, not at every try.
     pub(super) rejected: Mutex<HashMap<KeyId, String>>,
     /// Inbounds that the server refuses, and why: told once, tried again at each reconcile.
@@ -56,6 +58,7 @@ impl Server {
             address: parts.address,
             queue: Queue::default(),
             cuts: Cuts::default(),
+            near: NearLimits::default(),
             rejected: Mutex::default(),
             set_aside: Mutex::default(),
             baseline: tokio::sync::Mutex::new(None),

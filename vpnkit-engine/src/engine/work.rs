@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::drive::spread;
 use super::queue::{KeyWork, Queue, Taken};
 use super::server::Server;
-use super::{Shared, plan};
-use vpnkit_core::backend::{Change, Desired as _, ServerState};
+use super::{Shared, near_limits, plan};
+use vpnkit_core::backend::{Change, Desired as _, DesiredState, ServerState};
 use vpnkit_core::model::{EventKind, EventSubject, Inbound, InboundTag, Key, KeyId, KeyStatus, NewEvent};
 use vpnkit_core::store::{StoreOp, StoreTxn};
 use vpnkit_core::{Error, ErrorKind, Result};
@@ -312,6 +312,19 @@ async fn inbound(shared: &Shared, server: &Server, tag: &InboundTag) -> Result<(
     outcome
 }
 
+/// Finds the keys of the server that are near their limit: they may have come near it in another process.
+async fn look_at_limits(shared: &Shared, server: &Server, desired: &DesiredState) -> Result<()> {
+    if !server.backend.capabilities().live_counters {
+        return Ok(());
+    }
+    let within = near_limits::within(shared.options.collect_every);
+    let accounts = desired.inbounds.iter().flat_map(|(_, accounts)| accounts);
+    let near: BTreeMap<KeyId, u64> = accounts
+        .filter_map(|account| Some((account.key, account.remaining.filter(|left| *left <= within)?)))
+        .collect();
+    shared.look_at_near(server, &near.into_iter().collect::<Vec<_>>()).await
+}
+
 /// Gives keys what they lack for the server's inbounds, as when they were created by a process that cannot make it.
 async fn give_credentials(shared: &Shared, server: &Server) {
     for inbound in own_inbounds(shared, server).iter().filter(|inbound| inbound.own_credentials()) {
@@ -338,6 +351,7 @@ async fn reconcile(shared: &Shared, server: &Server) -> Result<usize> {
             tracing::warn!(server = %server.id(), error = %e, "who is online is not known");
         }
     }
+    look_at_limits(shared, server, &desired).await?;
     drop((desired, observed));
     server.forget_what_is_over(&difference);
     let steps = difference.len();
