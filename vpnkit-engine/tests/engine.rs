@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use vpnkit_core::model::{
     ByteSize, CreateKey, Credential, CredentialKind, Cursor, DeviceName, EventKind, Inbound, InboundTag,
-    KeyId, KeyPatch, KeyQuery, KeyStatus, NodeId, Protocol, ServerId, Traffic,
+    KeyId, KeyPatch, KeyQuery, KeyStatus, NodeId, Patch, Protocol, ServerId, Traffic,
 };
 use vpnkit_core::store::memory::MemoryStore;
 use vpnkit_core::{ErrorKind, ManualClock};
@@ -232,6 +232,21 @@ async fn a_cut_that_failed_is_made_up_for() {
     assert!(!server.is_online(disabled) && !server.is_online(deleted));
 }
 
+/// One that was enabled again before the cut could be made keeps its connections.
+#[tokio::test]
+async fn a_key_that_is_enabled_again_is_not_cut_late() {
+    let server = Arc::new(FakeServer::new());
+    let engine = engine(&server).await;
+    let key = engine.keys().create(CreateKey::named("k")).await.unwrap().id;
+    server.pass(key, Traffic { up: 1, down: 1 });
+    server.fail(Fault::Disconnect);
+    engine.keys().disable(key).await.unwrap();
+    engine.keys().enable(key).await.unwrap();
+    server.heal();
+    engine.servers().reconcile(&id()).await.unwrap();
+    assert!(server.is_online(key));
+}
+
 /// The process that removed an account ended before it cut the connections: the next one finds them.
 #[tokio::test]
 async fn connections_that_an_earlier_process_left_are_cut() {
@@ -334,6 +349,19 @@ async fn a_key_at_full_speed_overruns_its_limit_by_little() {
         assert!(!server.asked().contains(&free), "a key without a limit is read with all others");
     }
     // Nobody is near a limit any more: nothing is asked.
+    let asked = server.asked().len();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(server.asked().len(), asked);
+    // Keys that end in another way are not asked about for ever.
+    let request = CreateKey::default().data_limit(ByteSize::mib(10));
+    let ends = engine.keys().create_many(vec![request; 3], None).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(server.asked().len() > asked);
+    engine.keys().disable(ends[0].id).await.unwrap();
+    engine.keys().delete(ends[1].id, None).await.unwrap();
+    let unlimited = KeyPatch { data_limit: Patch::Clear, ..KeyPatch::default() };
+    engine.keys().update(ends[2].id, unlimited, None).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let asked = server.asked().len();
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(server.asked().len(), asked);

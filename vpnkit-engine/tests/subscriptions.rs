@@ -526,6 +526,9 @@ async fn a_page_that_has_not_changed_is_made_once() {
     let again = [browser[0], browser[1], ("if-none-match", tag.as_str())];
     let known = bed.ask(&again).await;
     assert_eq!((known.status, known.body.len(), known.header("etag")), (304, 0, Some(tag.as_str())));
+    // A tag of something else costs no more than none.
+    let forged = bed.ask(&[browser[0], browser[1], ("if-none-match", "\"forged\"")]).await;
+    assert_eq!(forged, first);
     // The language, the minutes that are left, traffic, a host: each is another page.
     let other = bed.ask(&[browser[0], browser[1], ("accept-language", "ru")]).await;
     assert!(other.header("etag") != Some(&tag) && other.body != first.body);

@@ -377,8 +377,9 @@ pub(crate) fn usage(connection: &Connection, query: &UsageQuery) -> Result<Vec<U
         .map_err(sql)?;
     let (Some(first), Some(last)) = bounds else { return Ok(Vec::new()) };
     let first = hour(query.from).max(first);
-    let last = hour(query.to.minus(std::time::Duration::from_millis(1))).min(last);
-    if first > last || query.to <= query.from.hour() {
+    let end = hour(query.to.minus(std::time::Duration::from_millis(1)));
+    let last = end.min(last);
+    if query.to <= query.from.hour() || (query.key.is_none() && first > last) {
         return Ok(Vec::new());
     }
     let width = match query.step {
@@ -414,15 +415,17 @@ pub(crate) fn usage(connection: &Connection, query: &UsageQuery) -> Result<Vec<U
                       WHERE u.hour = span.hour AND u.node = n.id AND u.key_id = ?4
                     UNION ALL
                     SELECT day * 24, node, up, down FROM usage_days
-                      WHERE key_id = ?4 AND day >= ?6 AND day * 24 <= ?2
+                      WHERE key_id = ?4 AND day >= ?6 AND day * 24 <= ?8
                     UNION ALL
                     SELECT month * 24, node, up, down FROM usage_months
-                      WHERE key_id = ?4 AND month >= ?7 AND month * 24 <= ?2)
+                      WHERE key_id = ?4 AND month >= ?7 AND month * 24 <= ?8)
                 SELECT hour / ?3 * ?3, sum(up), sum(down) FROM every
                 WHERE ?5 IS NULL OR node = (SELECT id FROM nodes WHERE name = ?5) GROUP BY 1 ORDER BY 1";
     connection
         .prepare_cached(text)
-        .and_then(|mut s| s.query_map(params![hours, last, width, key.0, node, day, month], point)?.collect())
+        .and_then(|mut s| {
+            s.query_map(params![hours, last, width, key.0, node, day, month, end], point)?.collect()
+        })
         .map_err(sql)
 }
 

@@ -52,6 +52,16 @@ impl SubscriptionResponse {
         self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
+    /// Returns the answer to a client that has what this tag stands for, as its `If-None-Match` says; `None` when it has not.
+    #[must_use]
+    pub fn unchanged(known: &str, tag: &str) -> Option<Self> {
+        let mut response = Self { status: 304, headers: Vec::new(), body: String::new() };
+        response.set("cache-control", "private, no-cache");
+        response.set("vary", "user-agent, accept, accept-language");
+        response.set("etag", tag);
+        holds(known, tag).then_some(response)
+    }
+
     /// Returns the answer of a server that has too much to do: the client is to come again.
     #[must_use]
     pub fn busy() -> Self {
@@ -166,11 +176,10 @@ impl Subject {
         };
         let url = self.url.as_deref();
         // A page is dear to make, so it is known by what it is made of.
-        if let (Format::Page, Some(known)) = (format, known) {
-            let tag = self.page_tag();
-            if holds(known, &tag) {
-                return Ok(Self::not_modified(tag));
-            }
+        if let (Format::Page, Some(known)) = (format, known)
+            && let Some(unchanged) = SubscriptionResponse::unchanged(known, &self.page_tag())
+        {
+            return Ok(unchanged);
         }
         let (content_type, body) = match format {
             Format::Page => (format.content_type(), page::html(self, &title, &notices)?),
@@ -237,16 +246,9 @@ impl Subject {
         for endpoint in &self.endpoints {
             part(&endpoint.remark);
             part(&crate::link(endpoint));
+            part(&format!("{:?}", page::readers(endpoint)));
         }
         quoted(hash)
-    }
-
-    fn not_modified(tag: String) -> SubscriptionResponse {
-        let mut response = SubscriptionResponse { status: 304, headers: Vec::new(), body: String::new() };
-        response.set("cache-control", "private, no-cache");
-        response.set("vary", "user-agent, accept, accept-language");
-        response.set("etag", tag);
-        response
     }
 
     /// The headers that client apps read.

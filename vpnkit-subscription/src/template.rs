@@ -28,6 +28,8 @@ const TIME: Duration = Duration::from_secs(1);
 const SOURCE_MAX: usize = 256 * 1024;
 /// The longest of its tags: each operator in one is a level of the compiler's stack.
 const TAG_MAX: usize = 4 * 1024;
+/// The longest list of numbers that it may count by.
+const RANGE_MAX: usize = 1_000;
 /// The deepest nesting of its blocks.
 const DEPTH_MAX: usize = 50;
 /// The longest text that it may write.
@@ -44,6 +46,20 @@ fn in_time() -> Result<(), minijinja::Error> {
             Err(minijinja::Error::new(minijinja::ErrorKind::OutOfFuel, "it takes too long"))
         }
         _ => Ok(()),
+    }
+}
+
+/// Numbers to count by, as Jinja's; a thousand of them.
+fn range(first: i64, end: Option<i64>, step: Option<i64>) -> Result<Vec<i64>, minijinja::Error> {
+    let (start, end) = end.map_or((0, first), |end| (first, end));
+    let step = usize::try_from(step.unwrap_or(1)).ok().filter(|step| *step > 0);
+    let count = usize::try_from(end.saturating_sub(start)).unwrap_or(0);
+    match step {
+        Some(step) if count / step <= RANGE_MAX => Ok((start..end).step_by(step).collect()),
+        _ => Err(minijinja::Error::new(
+            minijinja::ErrorKind::InvalidOperation,
+            "a range has up to 1,000 numbers",
+        )),
     }
 }
 
@@ -66,37 +82,78 @@ impl io::Write for Written {
     }
 }
 
-/// Checks the shape of a source before it is compiled: the compiler's stack grows with it.
+/// Checks the shape of a source before it is compiled: the compiler's stack grows with the length of tags and the depth of
+/// blocks. Follows strings, braces, comments and raw text as the compiler does.
 fn check_shape(source: &str) -> Result<()> {
-    let fault = |line: usize, message: &str| {
-        Err(Error::invalid(SubscriptionTemplate::OP, "source", message).with("line", line))
+    let line =
+        |rest: &str| source.get(..source.len() - rest.len()).unwrap_or_default().matches('\n').count() + 1;
+    let fault = |rest: &str, message: &str| {
+        Err(Error::invalid(SubscriptionTemplate::OP, "source", message).with("line", line(rest)))
     };
-    let (mut rest, mut line, mut depth) = (source, 1, 0usize);
-    while let Some(start) = rest.find("{{").into_iter().chain(rest.find("{%")).min() {
-        let (before, tag) = rest.split_at(start);
-        line += before.matches('\n').count();
-        let end = if tag.starts_with("{{") { "}}" } else { "%}" };
-        let length = tag.find(end).map_or(tag.len(), |end| end + 2);
-        let (tag, after) = tag.split_at(length);
-        if length > TAG_MAX {
-            return fault(line, "a tag has more than 4,096 characters");
+    // Of each open block how many levels it is: each `elif` is one more.
+    let mut blocks: Vec<usize> = Vec::new();
+    let mut rest = source;
+    while let Some(start) = ["{{", "{%", "{#"].iter().filter_map(|open| rest.find(open)).min() {
+        rest = rest.get(start..).unwrap_or_default();
+        if rest.starts_with("{#") {
+            rest = rest.find("#}").and_then(|end| rest.get(end + 2..)).unwrap_or_default();
+            continue;
         }
-        let word = tag.get(2..).unwrap_or_default().trim_start_matches(['-', '+']).trim_start();
-        let opens = ["for", "if", "macro", "call", "filter", "with", "block", "autoescape"];
-        if end == "%}" {
-            if word.starts_with("end") {
-                depth = depth.saturating_sub(1);
-            } else if opens.iter().any(|open| word.starts_with(open)) {
-                depth += 1;
+        let length = tag_length(rest);
+        if length > TAG_MAX {
+            return fault(rest, "a tag has more than 4,096 characters");
+        }
+        let (tag, after) = rest.split_at(length);
+        if tag.starts_with("{%") {
+            let words = tag.get(2..).unwrap_or_default().trim_start_matches(['-', '+']).trim_start();
+            let word: &str =
+                words.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
+            match word {
+                "raw" => {
+                    // Nothing of it is read, up to its end.
+                    rest = after.find("endraw").and_then(|end| after.get(end..)).unwrap_or_default();
+                    rest = rest.find("%}").and_then(|end| rest.get(end + 2..)).unwrap_or_default();
+                    continue;
+                }
+                "for" | "if" | "macro" | "call" | "filter" | "with" | "block" | "autoescape" | "set" => {
+                    blocks.push(1)
+                }
+                "elif" => blocks.iter_mut().next_back().into_iter().for_each(|levels| *levels += 1),
+                word if word.starts_with("end") => drop(blocks.pop()),
+                _ => {}
+            }
+            // Only the form without a value is a block.
+            if word == "set" && words.contains('=') {
+                blocks.pop();
+            }
+            if blocks.iter().sum::<usize>() > DEPTH_MAX {
+                return fault(rest, "blocks are nested more than 50 deep");
             }
         }
-        if depth > DEPTH_MAX {
-            return fault(line, "blocks are nested more than 50 deep");
-        }
-        line += tag.matches('\n').count();
         rest = after;
     }
     Ok(())
+}
+
+/// Returns the length of the tag that a text begins with, its end included; up to the end of the text when it has none.
+fn tag_length(text: &str) -> usize {
+    let end: &[u8] = if text.starts_with("{{") { b"}}" } else { b"%}" };
+    let bytes = text.as_bytes();
+    let (mut quote, mut depth, mut place) = (None, 0usize, 2);
+    while let Some(&byte) = bytes.get(place) {
+        match quote {
+            Some(_) if byte == b'\\' => place += 1,
+            Some(open) if byte == open => quote = None,
+            Some(_) => {}
+            None if matches!(byte, b'"' | b'\'') => quote = Some(byte),
+            None if depth == 0 && bytes.get(place..place + 2) == Some(end) => return place + 2,
+            None if byte == b'{' => depth += 1,
+            None if byte == b'}' => depth = depth.saturating_sub(1),
+            None => {}
+        }
+        place += 1;
+    }
+    text.len()
 }
 
 /// A format of the operator's own, in the language of Jinja.
@@ -197,6 +254,7 @@ impl Default for Templates {
         environment.set_fuel(Some(FUEL));
         // What lives through the turns of a loop can be doubled in each, until the memory is full.
         environment.remove_global("namespace");
+        environment.add_function("range", range);
         environment.add_filter("base64", |text: String| in_time().map(|()| STANDARD.encode(text)));
         environment.add_filter("tojson", |value: Value, kwargs: minijinja::value::Kwargs| {
             in_time()?;
@@ -322,11 +380,18 @@ mod tests {
         let nested = format!("{}x{}", "{% if true %}".repeat(5_000), "{% endif %}".repeat(5_000));
         let deep = format!("{}x{}", "{% if true %}".repeat(45), "{% endif %}".repeat(45));
         let brackets = format!("{{{{ {}1{} }}}}", "(".repeat(2_000), ")".repeat(2_000));
-        let slow = "{% for a in range(5000) %}{{ endpoints|tojson|length }}{% endfor %}";
+        let slow = "{% for a in range(1000) %}{% for b in range(100) %}{{ endpoints|tojson|length }}{% endfor %}{% endfor %}";
+        let quoted = format!("{{{{ '}}}}' ~ {}1 }}}}", "1+".repeat(100_000));
+        let braced = format!("{{{{ {{'a': {{}}}} ~ {}1 }}}}", "1+".repeat(100_000));
+        let elif = format!("{{% if url %}}{}{{% endif %}}", "{% elif url %}".repeat(18_000));
+        let raw = format!("{}x", "{% if true %}{% raw %}{% endif %}{% endraw %}".repeat(200));
+        let comment = format!("{{# {{{{ #}}{}x", "{% if true %}".repeat(200));
         let long = "{% for a in range(9000) %}{{ 'x' * 1000 if false else endpoints[0].link * 1 if false else \
                     '0123456789012345678901234567890123456789012345678901234567890123456789' }}{% endfor %}";
         template("text/plain", &deep).check().unwrap();
-        for source in [&sum, &nested, &brackets, slow, &long.repeat(20)] {
+        for source in
+            [&sum, &nested, &brackets, slow, &long.repeat(20), &quoted, &braced, &elif, &raw, &comment]
+        {
             let begun = std::time::Instant::now();
             let error = template("text/plain", source).check().unwrap_err();
             assert_eq!(error.get("field"), Some("source"), "{error}");

@@ -15,7 +15,7 @@ use vpnkit_core::backend::{
     Capabilities, Change, CredentialRequest, Desired, Health, Observed, ObservedInbound, ProtocolBackend,
     ServerRules, ServerState,
 };
-use vpnkit_core::model::{CredentialSecret, Inbound, InboundTag, KeyId, NodeId, ServerId};
+use vpnkit_core::model::{CredentialSecret, Inbound, InboundTag, KeyId, NodeId, ServerId, Transport};
 use vpnkit_core::{Error, ErrorKind, Result};
 
 use crate::account::{self, Names};
@@ -71,6 +71,20 @@ impl Xray {
 
     /// A managed Xray has a socket file and blocks what is private; of an attached one only the API's address is known.
     fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.ways_in();
+        let grpc = |inbound: &Arc<Inbound>| matches!(inbound.transport, Transport::Grpc { .. });
+        let over_grpc = self.inner.loaded.map().values().any(|loaded| loaded.ours.as_ref().is_some_and(grpc));
+        if over_grpc && self.cuts() {
+            warnings.push(
+                "customers of a gRPC inbound tell this Xray any address as theirs (`x-real-ip`): cutting misses them, or hits \
+                 others"
+                    .to_owned(),
+            );
+        }
+        warnings
+    }
+
+    fn ways_in(&self) -> Vec<String> {
         match (&self.config, &self.inner.address) {
             (XrayConfig::Attached(_), ApiAddress::Tcp(address)) => vec![format!(
                 "the API at {address} has no password, and unless the routing of this Xray blocks private addresses its \

@@ -52,12 +52,21 @@ impl Baseline {
 
 /// Returns what the counters of a few keys, read within the lifetime of `last`, add to it. The work does not grow with the
 /// other keys.
+///
+/// A counter that is below what it stood at is passed over: the reading may have been of some of a key's devices only. Whether
+/// somebody has reset it, the next reading of all tells.
 #[must_use]
 pub fn account_some(last: &Baseline, counters: Vec<Counter>) -> Vec<Moved> {
     let mut moved = Vec::new();
     for counter in normalise(counters) {
         let found = last.counters.binary_search_by(|held| held.place().cmp(&counter.place()));
         let held = found.ok().and_then(|place| last.counters.get(place));
+        let below = |held: &&Counter| {
+            counter.traffic.up < held.traffic.up || counter.traffic.down < held.traffic.down
+        };
+        if held.filter(below).is_some() {
+            continue;
+        }
         if let Some(step) = step(held, &counter) {
             moved.push(step);
         }

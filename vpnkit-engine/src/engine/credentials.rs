@@ -204,7 +204,7 @@ impl Shared {
         /// How often a page is looked at again because its keys were changed meanwhile.
         const ROUNDS: usize = 5;
         let inbound = Arc::new(inbound.clone());
-        let (mut given, mut rounds) = (0, 0);
+        let (mut given, mut rounds, mut fault) = (0, 0, None);
         let mut query = KeyQuery { limit: 1_000, ..KeyQuery::default() };
         loop {
             let page = self.keys_of(&inbound, &query).await?;
@@ -220,7 +220,7 @@ impl Shared {
                     ops.push(KeyOp::Patch { key, expected, patch: Box::new(patch) });
                 }
             }
-            let count = ops.len();
+            let (count, again) = (ops.len(), ops.clone());
             if count > 0 {
                 match self.store.commit(StoreTxn::new(self.clock.now(), ops)).await {
                     // A key of this page, or the inbound, was changed or deleted meanwhile.
@@ -232,14 +232,28 @@ impl Shared {
                             false => return Err(e),
                         }
                     }
-                    Ok(receipt) => self.revoked(&receipt.revoked),
+                    Ok(receipt) => {
+                        self.revoked(&receipt.revoked);
+                        given += count;
+                    }
+                    // One of them has no address left: the others are served, each by itself.
+                    Err(e) if e.kind() == ErrorKind::LimitReached => {
+                        for step in again {
+                            if let Ok(receipt) =
+                                self.store.commit(StoreTxn::new(self.clock.now(), [step])).await
+                            {
+                                self.revoked(&receipt.revoked);
+                                given += 1;
+                            }
+                        }
+                        fault = fault.or(Some(e));
+                    }
                     Err(e) => return Err(e),
                 }
-                given += count;
             }
             match page.next {
                 Some(next) => (query.page, rounds) = (Some(next), 0),
-                None => return Ok(given),
+                None => return fault.map_or(Ok(given), Err),
             }
         }
     }

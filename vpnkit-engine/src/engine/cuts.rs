@@ -38,6 +38,14 @@ impl Cuts {
         self.state().keys.extend(keys);
     }
 
+    /// Forgets keys that may connect again.
+    pub(super) fn spare(&self, keys: &[KeyId]) {
+        let mut state = self.state();
+        for key in keys {
+            state.keys.remove(key);
+        }
+    }
+
     /// Compares the server's inbounds with those that it had: nobody stays on one that is gone.
     pub(super) fn inbounds(&self, current: &[Arc<Inbound>]) {
         let mut state = self.state();

@@ -11,24 +11,37 @@ use vpnkit_core::store::{KeyOp, Retention, StoreTxn};
 
 /// Keys that are judged in one transaction.
 const BATCH: usize = 1_000;
+/// Between two steps of a pruning.
+const BETWEEN_STEPS: Duration = Duration::from_millis(5);
 /// Between two prunings.
 const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 
 /// Reviews in its interval until the engine stops.
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut reviews = tokio::time::interval(shared.options.expiry_check_every);
-    let mut prunings = tokio::time::interval(PRUNE_EVERY);
-    for ticks in [&mut reviews, &mut prunings] {
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    }
+    reviews.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let result = tokio::select! {
+        tokio::select! {
             () = shared.stop.cancelled() => return,
-            _ = reviews.tick() => shared.check_expiry().await.map(drop),
-            _ = prunings.tick() => shared.prune().await,
-        };
-        if let Err(e) = result {
+            _ = reviews.tick() => {}
+        }
+        if let Err(e) = shared.check_expiry().await {
             tracing::warn!(error = %e, "a review failed; the next one makes up for it");
+        }
+    }
+}
+
+/// Forgets and sums up in its interval until the engine stops: apart from the reviews, since it may take long.
+pub(super) async fn run_pruning(shared: Arc<Shared>) {
+    let mut prunings = tokio::time::interval(PRUNE_EVERY);
+    prunings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            _ = prunings.tick() => {}
+        }
+        if let Err(e) = shared.prune().await {
+            tracing::warn!(error = %e, "old events could not be forgotten; it is tried again in an hour");
         }
     }
 }
@@ -46,7 +59,8 @@ impl Shared {
             if self.stop.is_cancelled() {
                 break;
             }
-            tokio::task::yield_now().await;
+            // Others want to write too.
+            tokio::time::sleep(BETWEEN_STEPS).await;
         }
         Ok(())
     }

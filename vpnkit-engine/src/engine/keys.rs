@@ -415,6 +415,7 @@ impl Shared {
         }
         for server in self.servers().iter() {
             for key in &keys {
+                server.near.forget(key.id);
                 server.queue.deleted(key);
             }
             for inbound in own_inbounds.iter().filter(|inbound| inbound.runs_on(server.id())) {

@@ -128,7 +128,7 @@ pub(crate) struct Shared {
     inbounds: RwLock<Arc<Vec<Arc<Inbound>>>>,
     cache: RwLock<subscription_cache::Held>,
     serials: credentials::Serials,
-    pages: page_cache::PageCache,
+    pages: Arc<page_cache::PageCache>,
     reloading: tokio::sync::Mutex<()>,
     starting: Semaphore,
     stop: CancellationToken,
@@ -170,7 +170,7 @@ impl Engine {
             inbounds: RwLock::default(),
             cache: RwLock::default(),
             serials: credentials::Serials::default(),
-            pages: page_cache::PageCache::default(),
+            pages: Arc::default(),
             reloading: tokio::sync::Mutex::new(()),
             starting: Semaphore::new(AT_ONCE),
             stop: stop.clone(),
@@ -194,6 +194,7 @@ impl Engine {
         }
         if engine.shared.options.background {
             engine.shared.tasks.spawn(expiry::run(Arc::clone(&engine.shared)));
+            engine.shared.tasks.spawn(expiry::run_pruning(Arc::clone(&engine.shared)));
         }
         let all = futures_util::future::join_all(starting);
         let _ = tokio::time::timeout(engine.shared.options.start_wait, all).await;
@@ -367,6 +368,7 @@ impl Shared {
     /// Queues keys whose accounts may have changed on the servers that they belong on.
     fn queue_keys(&self, keys: impl Iterator<Item = vpnkit_core::model::KeyId> + Clone) {
         for server in self.servers().iter() {
+            keys.clone().for_each(|key| server.near.forget(key));
             server.queue.keys(keys.clone());
         }
     }

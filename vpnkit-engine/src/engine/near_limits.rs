@@ -3,7 +3,7 @@
 //! At one reading in ten seconds a key at 1 Gbit/s overruns its limit by more than a gigabyte. So a key is read again before it
 //! could pass what is left to it at that speed; the work grows with the keys that are near, and has a bound.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use super::Shared;
 use super::server::Server;
 use vpnkit_core::Result;
 use vpnkit_core::accounting;
+use vpnkit_core::backend::DesiredState;
 use vpnkit_core::model::{DeviceName, Key, KeyId, KeyStatus};
 use vpnkit_core::store::{StoreOp, StoreTxn, TrafficBatch};
 
@@ -27,14 +28,25 @@ const AT_ONCE: usize = 32;
 /// How long a reading of a few keys may take.
 const READ: Duration = Duration::from_secs(5);
 
+/// So many keys are remembered; more of them are left to the readings of all.
+const REMEMBERED: usize = 10_000;
+
 /// The keys of a server that are near their limit.
 #[derive(Debug, Default)]
 pub(super) struct NearLimits {
-    keys: Mutex<HashMap<KeyId, Near>>,
+    state: Mutex<State>,
     pub(super) changed: tokio::sync::Notify,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
+struct State {
+    keys: HashMap<KeyId, Near>,
+    /// By the time of their next reading: those that move, and the others.
+    moving: BTreeSet<(Instant, KeyId)>,
+    idle: BTreeSet<(Instant, KeyId)>,
+}
+
+#[derive(Clone, Debug)]
 struct Near {
     devices: Vec<DeviceName>,
     remaining: u64,
@@ -50,89 +62,113 @@ impl Near {
     }
 }
 
-/// Returns what is left to a key that could pass it before the next reading.
+/// Returns what is left to a key that could pass it before the next reading of all, which may come late.
 pub(super) fn within(interval: Duration) -> u64 {
-    u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).saturating_mul(FASTEST / 1_000)
+    let longest = interval.mul_f64(1.5) + Duration::from_secs(2);
+    u64::try_from(longest.as_millis()).unwrap_or(u64::MAX).saturating_mul(FASTEST / 1_000)
+}
+
+impl State {
+    fn put(&mut self, key: KeyId, near: Near) {
+        self.remove(key);
+        let order = if near.moving { &mut self.moving } else { &mut self.idle };
+        order.insert((near.due, key));
+        self.keys.insert(key, near);
+    }
+
+    fn remove(&mut self, key: KeyId) -> Option<Near> {
+        let near = self.keys.remove(&key)?;
+        let order = if near.moving { &mut self.moving } else { &mut self.idle };
+        order.remove(&(near.due, key));
+        Some(near)
+    }
+
+    /// Changes what is known of a key, and when it is read next.
+    fn change(&mut self, key: KeyId, now: Instant, change: impl FnOnce(&mut Near)) {
+        if let Some(mut near) = self.remove(key) {
+            change(&mut near);
+            near.due = now + near.pause();
+            self.put(key, near);
+        }
+    }
 }
 
 impl NearLimits {
-    fn keys(&self) -> MutexGuard<'_, HashMap<KeyId, Near>> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers a key as it stands now, or forgets it if it is not near its limit.
-    pub(super) fn look_at(&self, key: &Key, interval: Duration) {
+    fn look_at(&self, key: &Key, interval: Duration) {
         let near =
             key.remaining().filter(|left| *left <= within(interval) && key.status == KeyStatus::Active);
-        let mut keys = self.keys();
-        let Some(remaining) = near else {
-            keys.remove(&key.id);
+        let mut state = self.state();
+        let known = state.remove(key.id);
+        let Some(remaining) = near else { return };
+        if state.keys.len() >= REMEMBERED {
             return;
-        };
+        }
         let devices = key.credentials.iter().map(|credential| credential.device.clone());
         let mut devices: Vec<DeviceName> = devices.collect();
         devices.sort();
         devices.dedup();
-        let moving = keys.get(&key.id).is_some_and(|near| near.moving);
-        let mut near = Near { devices, remaining, moving, due: Instant::now() };
+        let now = Instant::now();
+        let mut near = Near { devices, remaining, moving: known.is_some_and(|near| near.moving), due: now };
         near.due += near.pause();
-        keys.insert(key.id, near);
-        drop(keys);
-        self.changed.notify_one();
+        state.put(key.id, near);
     }
 
-    /// Returns which of these keys are not known to be near yet; what is left to the others is brought up to date.
-    pub(super) fn unknown(&self, near: &[(KeyId, u64)]) -> Vec<KeyId> {
-        let mut keys = self.keys();
-        let mut update = |(key, remaining): &(KeyId, u64)| match keys.get_mut(key) {
-            Some(known) => {
-                known.remaining = *remaining;
-                None
+    /// Takes in what a reading says of keys that have moved: what is left to them. Returns those that were not known.
+    fn have_moved(&self, near: &[(KeyId, u64)]) -> Vec<KeyId> {
+        let (mut state, now) = (self.state(), Instant::now());
+        let mut unknown = Vec::new();
+        for (key, remaining) in near {
+            if state.keys.contains_key(key) {
+                state.change(*key, now, |near| (near.remaining, near.moving) = (*remaining, true));
+            } else {
+                unknown.push(*key);
             }
-            None => Some(*key),
-        };
-        near.iter().filter_map(&mut update).collect()
+        }
+        unknown
     }
 
     /// Takes those whose time has come, those that move first.
     fn take_due(&self, now: Instant) -> Vec<(KeyId, DeviceName)> {
-        let mut keys = self.keys();
-        let mut due: Vec<(bool, Instant, KeyId)> = keys
-            .iter()
-            .filter(|(_, near)| near.due <= now)
-            .map(|(key, near)| (!near.moving, near.due, *key))
-            .collect();
-        due.sort_unstable();
-        due.truncate(AT_ONCE);
-        let mut accounts = Vec::with_capacity(due.len());
-        for (_, _, key) in due {
-            if let Some(near) = keys.get_mut(&key) {
-                near.due = now + near.pause();
+        let mut state = self.state();
+        let due = |order: &BTreeSet<(Instant, KeyId)>| -> Vec<KeyId> {
+            order.iter().take_while(|(due, _)| *due <= now).take(AT_ONCE).map(|(_, key)| *key).collect()
+        };
+        let mut keys = due(&state.moving);
+        keys.extend(due(&state.idle));
+        keys.truncate(AT_ONCE);
+        let mut accounts = Vec::with_capacity(keys.len());
+        for key in keys {
+            // Until it was read it does not move.
+            state.change(key, now, |near| near.moving = false);
+            if let Some(near) = state.keys.get(&key) {
                 accounts.extend(near.devices.iter().map(|device| (key, device.clone())));
             }
         }
         accounts
     }
 
-    /// Takes in what a reading has added to the keys that it was of.
-    fn moved(&self, read: &[(KeyId, DeviceName)], added: &HashMap<KeyId, u64>, now: Instant) {
-        let mut keys = self.keys();
-        for (key, _) in read {
-            if let Some(near) = keys.get_mut(key) {
-                let bytes = added.get(key).copied().unwrap_or(0);
-                near.moving = bytes > 0;
-                near.remaining = near.remaining.saturating_sub(bytes);
-                near.due = now + near.pause();
-            }
+    /// Forgets a key that has ended.
+    pub(super) fn forget(&self, key: KeyId) {
+        self.state().remove(key);
+    }
+
+    /// Forgets keys that the server should not have any more.
+    fn keep(&self, wanted: impl Fn(KeyId) -> bool) {
+        let mut state = self.state();
+        let gone: Vec<KeyId> = state.keys.keys().copied().filter(|key| !wanted(*key)).collect();
+        for key in gone {
+            state.remove(key);
         }
     }
 
-    fn forget(&self, key: KeyId) {
-        self.keys().remove(&key);
-    }
-
     fn next(&self) -> Option<Instant> {
-        self.keys().values().map(|near| near.due).min()
+        let state = self.state();
+        state.moving.first().into_iter().chain(state.idle.first()).map(|(due, _)| *due).min()
     }
 }
 
@@ -164,23 +200,20 @@ pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>) {
 impl Shared {
     /// Reads the keys of a server whose time has come.
     async fn collect_near(&self, server: &Server) -> Result<()> {
-        let now = Instant::now();
-        let accounts = server.near.take_due(now);
+        let mut last = server.baseline.lock().await;
+        // Behind the lock: a device that came while others read is among them.
+        let accounts = server.near.take_due(Instant::now());
         if accounts.is_empty() {
             return Ok(());
         }
-        let mut last = server.baseline.lock().await;
+        if last.is_none() {
+            *last = Some(self.store.baseline(server.id()).await?);
+        }
         let Some(Some(baseline)) = last.as_mut() else { return Ok(()) };
         let reading = server.source.read_keys(&baseline.epoch, &accounts);
         // Of another lifetime: the next reading of all keys begins it.
         let Some(reading) = server.answer("traffic.collect", READ, reading).await? else { return Ok(()) };
         let moved = accounting::account_some(baseline, reading.counters);
-        let mut added: HashMap<KeyId, u64> = HashMap::new();
-        for one in &moved {
-            let bytes = added.entry(one.key).or_default();
-            *bytes = bytes.saturating_add(one.delta.total());
-        }
-        server.near.moved(&accounts, &added, now);
         if moved.is_empty() {
             return Ok(());
         }
@@ -192,17 +225,15 @@ impl Shared {
             new_epoch: false,
             moved: moved.clone(),
             forgotten: Vec::new(),
-            near_within: 0,
+            near_within: within(self.options.collect_every),
         };
         let txn = StoreTxn::new(self.clock.now(), vec![StoreOp::Traffic(Box::new(batch))]);
         match self.store.commit(txn).await {
             Ok(receipt) => {
                 baseline.take(reading.epoch, &moved);
-                for transition in &receipt.transitions {
-                    server.near.forget(transition.key);
-                }
+                drop(last);
                 self.queue_keys(receipt.transitions.iter().map(|t| t.key));
-                Ok(())
+                self.look_at_near(server, &receipt.near).await
             }
             Err(e) => {
                 // Whether it was stored or not, the store knows.
@@ -218,16 +249,39 @@ impl Shared {
             for key in keys {
                 server.near.look_at(key, self.options.collect_every);
             }
+            server.near.changed.notify_one();
         }
     }
 
-    /// Looks at keys that a reading has found near their limit and that were not known to be.
+    /// Takes in which keys a reading has found near their limit.
     pub(super) async fn look_at_near(&self, server: &Server, near: &[(KeyId, u64)]) -> Result<()> {
-        let unknown = server.near.unknown(near);
-        if !unknown.is_empty() {
-            for key in self.store.keys(&unknown).await? {
+        let unknown = server.near.have_moved(near);
+        self.look_at_keys(server, &unknown).await
+    }
+
+    /// Finds the keys of a server that are near their limit among all that it should have: they may have come near it, or have
+    /// got another device, in another process.
+    pub(super) async fn find_near_limits(&self, server: &Server, desired: &DesiredState) -> Result<()> {
+        if !server.backend.capabilities().live_counters {
+            return Ok(());
+        }
+        let within = within(self.options.collect_every);
+        let accounts = desired.inbounds.iter().flat_map(|(_, accounts)| accounts);
+        let near = accounts.filter(|account| account.remaining.is_some_and(|left| left <= within));
+        let near: BTreeSet<KeyId> = near.map(|account| account.key).collect();
+        server.near.keep(|key| near.contains(&key));
+        let near: Vec<KeyId> = near.into_iter().take(REMEMBERED).collect();
+        self.look_at_keys(server, &near).await
+    }
+
+    async fn look_at_keys(&self, server: &Server, keys: &[KeyId]) -> Result<()> {
+        for keys in keys.chunks(500) {
+            for key in self.store.keys(keys).await? {
                 server.near.look_at(&key, self.options.collect_every);
             }
+        }
+        if !keys.is_empty() {
+            server.near.changed.notify_one();
         }
         Ok(())
     }

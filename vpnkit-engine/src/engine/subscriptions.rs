@@ -456,11 +456,11 @@ impl Shared {
         };
         subject.usage = self.store.usage(&query).await?;
         let (key, tag) = (subject.key.id, subject.page_tag());
+        if let Some(unchanged) = known.and_then(|known| SubscriptionResponse::unchanged(known, &tag)) {
+            return Ok(unchanged);
+        }
         if let Some(page) = self.pages.get(key, &tag) {
-            return match known {
-                Some(_) => subject.respond(&Format::Page, known),
-                None => Ok(page),
-            };
+            return Ok(page);
         }
         let page = self.make(subject, Format::Page, known).await?;
         if page.status == 200 {
@@ -476,9 +476,16 @@ impl Shared {
         format: Format,
         known: Option<&str>,
     ) -> Result<SubscriptionResponse> {
-        let Some(_turn) = self.pages.turn().await else { return Ok(SubscriptionResponse::busy()) };
+        let Some(turn) = self.pages.turn(subject.key.id, &format).await else {
+            return Ok(SubscriptionResponse::busy());
+        };
         let known = known.map(str::to_owned);
-        let made = tokio::task::spawn_blocking(move || subject.respond(&format, known.as_deref())).await;
+        let made = tokio::task::spawn_blocking(move || {
+            // To the end of the work, also when nobody waits for it any more.
+            let _turn = turn;
+            subject.respond(&format, known.as_deref())
+        })
+        .await;
         made.map_err(|e| {
             Error::new(ErrorKind::Unexpected, "subscriptions.page", "the answer was not made").caused_by(e)
         })?

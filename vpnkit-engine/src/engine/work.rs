@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::drive::spread;
 use super::queue::{KeyWork, Queue, Taken};
 use super::server::Server;
-use super::{Shared, near_limits, plan};
-use vpnkit_core::backend::{Change, Desired as _, DesiredState, ServerState};
+use super::{Shared, plan};
+use vpnkit_core::backend::{Change, Desired as _, ServerState};
 use vpnkit_core::model::{EventKind, EventSubject, Inbound, InboundTag, Key, KeyId, KeyStatus, NewEvent};
 use vpnkit_core::store::{StoreOp, StoreTxn};
 use vpnkit_core::{Error, ErrorKind, Result};
@@ -186,10 +186,12 @@ async fn sync(
     });
     // A secret may go from one key to another in one batch: first it must be free.
     changes.sort_by_key(|change| matches!(change, Change::PutAccount(..)));
-    // Remembered first: the steps may fail half way.
-    server
-        .cuts
-        .keys(ids.iter().filter(|id| keys.get(id).is_none_or(|k| k.status != KeyStatus::Active)).copied());
+    // Remembered first: the steps may fail half way. A key that was enabled again keeps its connections.
+    let (active, ended): (Vec<KeyId>, Vec<KeyId>) =
+        ids.iter().partition(|id| keys.get(id).is_some_and(|k| k.status == KeyStatus::Active));
+    server.cuts.spare(&active);
+    ended.iter().for_each(|key| server.near.forget(*key));
+    server.cuts.keys(ended);
     let failed = apply(shared, server, &changes).await?;
     // Before those who wait are answered. What fails is tried again by the caller.
     let _ = server.cut(&inbounds).await;
@@ -312,19 +314,6 @@ async fn inbound(shared: &Shared, server: &Server, tag: &InboundTag) -> Result<(
     outcome
 }
 
-/// Finds the keys of the server that are near their limit: they may have come near it in another process.
-async fn look_at_limits(shared: &Shared, server: &Server, desired: &DesiredState) -> Result<()> {
-    if !server.backend.capabilities().live_counters {
-        return Ok(());
-    }
-    let within = near_limits::within(shared.options.collect_every);
-    let accounts = desired.inbounds.iter().flat_map(|(_, accounts)| accounts);
-    let near: BTreeMap<KeyId, u64> = accounts
-        .filter_map(|account| Some((account.key, account.remaining.filter(|left| *left <= within)?)))
-        .collect();
-    shared.look_at_near(server, &near.into_iter().collect::<Vec<_>>()).await
-}
-
 /// Gives keys what they lack for the server's inbounds, as when they were created by a process that cannot make it.
 async fn give_credentials(shared: &Shared, server: &Server) {
     for inbound in own_inbounds(shared, server).iter().filter(|inbound| inbound.own_credentials()) {
@@ -351,7 +340,7 @@ async fn reconcile(shared: &Shared, server: &Server) -> Result<usize> {
             tracing::warn!(server = %server.id(), error = %e, "who is online is not known");
         }
     }
-    look_at_limits(shared, server, &desired).await?;
+    shared.find_near_limits(server, &desired).await?;
     drop((desired, observed));
     server.forget_what_is_over(&difference);
     let steps = difference.len();

@@ -1044,7 +1044,8 @@ class SubscriptionResponse(_sugar.Body, Record):
     """What a subscription answers: any web framework can send it."""
 
     status: int
-    """200, 304 when the client has it already, 404 for a token that is not (or no longer) valid."""
+    """200, 304 when the client has it already, 404 for a token that is not (or no longer) valid, 503 when there is too
+    much to do."""
     headers: Mapping[str, str] = field(repr=False)
     """Names in lower case, each once; values are visible ASCII."""
     body: bytes = field(repr=False)

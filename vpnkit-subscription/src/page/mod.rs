@@ -69,6 +69,11 @@ pub(crate) fn version() -> &'static [u8] {
     &VERSION
 }
 
+/// Returns which of the apps can use an endpoint: the page has buttons for them.
+pub(crate) fn readers(endpoint: &Endpoint) -> Vec<bool> {
+    APPS.iter().map(|(_, format, _)| format.expresses(endpoint)).collect()
+}
+
 /// The headers that keep the page and its address to itself.
 pub(crate) fn protect(response: &mut SubscriptionResponse) {
     for (name, value) in [
