@@ -1,4 +1,7 @@
-"""Subscriptions with FastAPI: `uvicorn fastapi_app:app`. VPN_STORE and VPN_URL come from the environment."""
+"""Subscriptions with FastAPI: `uvicorn --no-access-log fastapi_app:app`, since that log would keep tokens.
+
+VPN_STORE and VPN_URL come from the environment.
+"""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager

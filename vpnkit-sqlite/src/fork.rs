@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::id as process;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -16,8 +16,9 @@ use vpnkit_core::{Error, ErrorKind, Result};
 
 /// Threads that are inside SQLite.
 static WORKING: AtomicUsize = AtomicUsize::new(0);
-/// The process that is about to fork; in the child it is another one, so nothing is paused there.
-static PAUSED: AtomicU32 = AtomicU32::new(0);
+/// The process that is about to fork, and in how many of its threads; in the child it is another process, so nothing is paused
+/// there.
+static PAUSED: AtomicU64 = AtomicU64::new(0);
 const TICK: Duration = Duration::from_millis(1);
 
 /// Files that are open, and in which process they were opened.
@@ -32,7 +33,7 @@ fn open() -> MutexGuard<'static, Vec<(PathBuf, u32)>> {
 ///
 /// Only for processes that fork without `exec`, as Python's may; starting a program needs nothing of this.
 pub fn pause(limit: Duration) -> bool {
-    PAUSED.store(process(), Ordering::SeqCst);
+    change(|pauses| pauses + 1);
     let deadline = Instant::now() + limit;
     while WORKING.load(Ordering::SeqCst) > 0 {
         if Instant::now() > deadline {
@@ -43,9 +44,25 @@ pub fn pause(limit: Duration) -> bool {
     true
 }
 
-/// Lets the threads go on, in the process that has forked.
+/// Lets the threads go on, in the process that has forked, when no other thread of it is about to.
 pub fn resume() {
-    PAUSED.store(0, Ordering::SeqCst);
+    change(|pauses| pauses.saturating_sub(1));
+}
+
+/// Changes how many threads of this process are about to fork. What a parent has left is not this process's.
+fn change(by: impl Fn(u64) -> u64) {
+    let own = u64::from(process()) << 32;
+    let next = |held: u64| {
+        let pauses = if held >> 32 == own >> 32 { held & 0xffff_ffff } else { 0 };
+        Some(own | by(pauses))
+    };
+    let _ = PAUSED.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
+}
+
+/// Whether a thread of this process is about to fork.
+fn paused() -> bool {
+    let held = PAUSED.load(Ordering::SeqCst);
+    held >> 32 == u64::from(process()) && held & 0xffff_ffff > 0
 }
 
 /// While it lives, this thread is inside SQLite.
@@ -55,8 +72,7 @@ pub(crate) struct Work(());
 pub(crate) fn work() -> Work {
     loop {
         WORKING.fetch_add(1, Ordering::SeqCst);
-        let paused = PAUSED.load(Ordering::SeqCst);
-        if paused == 0 || paused != process() {
+        if !paused() {
             return Work(());
         }
         WORKING.fetch_sub(1, Ordering::SeqCst);
@@ -147,9 +163,14 @@ mod tests {
     fn a_pause_waits_for_work_and_holds_it_up() {
         let working = work();
         assert!(!pause(Duration::from_millis(5)));
+        resume();
         drop(working);
-        assert!(pause(Duration::from_secs(60)));
+        // Two threads that are about to fork: the one that was first does not let SQLite go on under the other.
+        assert!(pause(Duration::from_secs(60)) && pause(Duration::from_secs(60)));
         let waiting = std::thread::spawn(|| drop(work()));
+        resume();
+        sleep(Duration::from_millis(20));
+        assert!(!waiting.is_finished());
         resume();
         waiting.join().unwrap();
     }

@@ -52,6 +52,10 @@ impl Vault {
             })
             .optional()
             .map_err(sql)?;
+        if found.is_none() && has_sealed(connection)? {
+            // Sealing what is sealed would lose it for good.
+            return Err(damaged("vault"));
+        }
         match (found, passphrase) {
             (None, None) => Ok(Self(None)),
             (Some(_), None) => Err(Error::new(ErrorKind::PassphraseMissing, OP, "the store is encrypted")
@@ -210,6 +214,17 @@ impl Vault {
         };
         open().map(Zeroizing::new).ok_or_else(|| damaged("sealed text"))
     }
+}
+
+/// Whether a text of the store is sealed: all of them are, or none is.
+fn has_sealed(connection: &Connection) -> Result<bool> {
+    let texts = "SELECT secret FROM (SELECT secret FROM credentials LIMIT 1) UNION ALL
+                 SELECT spec FROM (SELECT spec FROM inbounds LIMIT 1) UNION ALL
+                 SELECT body FROM (SELECT body FROM records LIMIT 1)";
+    let mut statement = connection.prepare(texts).map_err(sql)?;
+    let texts: Vec<String> =
+        statement.query_map([], |r| r.get(0)).and_then(Iterator::collect).map_err(sql)?;
+    Ok(texts.iter().any(|text| text.starts_with(SEALED)))
 }
 
 /// Clears the pages in which something stood in plain, if that is still to be done.

@@ -162,3 +162,17 @@ async fn a_sealed_secret_that_was_moved_to_another_inbound_is_not_accepted() {
     let store = open(&path, Some("correct horse")).await.unwrap();
     assert_eq!(store.key(&KeyRef::Id(key.id)).await.unwrap_err().kind(), ErrorKind::StoreCorrupt);
 }
+
+/// Without its row a passphrase would seal what is sealed already, and the first one would open nothing any more.
+#[tokio::test]
+async fn a_store_that_has_lost_its_vault_is_not_sealed_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    let store = open(&path, Some("correct horse")).await.unwrap();
+    fill(&store).await;
+    store.close().await.unwrap();
+    rusqlite::Connection::open(&path).unwrap().execute("DELETE FROM vault", []).unwrap();
+    for passphrase in [None, Some("correct horse"), Some("another")] {
+        assert_eq!(open(&path, passphrase).await.unwrap_err().kind(), ErrorKind::StoreCorrupt);
+    }
+}
