@@ -19,11 +19,11 @@ use rusqlite::Connection;
 use vpnkit_core::backend::Fingerprint;
 use vpnkit_core::model::{
     AddressPool, CreateKey, Credential, CredentialKind, Cursor, EventKind, Inbound, InboundTag, KeyId,
-    KeyQuery, KeyRef, KeyStatus, NodeId, Protocol, RecordQuery, ServerId, Traffic,
+    KeyQuery, KeyRef, KeyStatus, NodeId, Protocol, RecordQuery, ServerId, Traffic, UsageQuery, UsageStep,
 };
 use vpnkit_core::store::{InboundOp, KeyOp, KeyStore as _, Made, Request, StoreOp, StoreTxn};
 use vpnkit_core::traffic::Counter;
-use vpnkit_core::{Clock as _, ErrorKind, ManualClock};
+use vpnkit_core::{Clock as _, ErrorKind, ManualClock, Timestamp};
 use vpnkit_sqlite::{SqliteOptions, SqliteStore};
 
 fn create(name: &str) -> StoreTxn {
@@ -92,7 +92,9 @@ async fn an_older_schema_is_brought_up_to_date() {
            '{{\"node\":\"main\",\"tag\":\"ws\",\"listen\":\"0.0.0.0\",\"port\":443,\"protocol\":{{\"type\":\"vmess\"}}}}');
          INSERT INTO requests VALUES ('keys.create_many:pay:2', 1000, '[7, 8]', 1);
          INSERT INTO sources VALUES (1, 'main/xray', 'e', '{{}}', 4);
-         INSERT INTO counters VALUES (1, 7, 15, 5);"
+         INSERT INTO counters VALUES (1, 7, 15, 5);
+         INSERT INTO nodes VALUES (1, 'main');
+         INSERT INTO usage_hours VALUES (500000, 1, 7, 8, 2), (500000, 1, 8, 90, 10), (500001, 1, 7, 3, 1);"
     ))
     .unwrap();
     drop(old);
@@ -108,6 +110,15 @@ async fn an_older_schema_is_brought_up_to_date() {
     assert_eq!((inbound.server.as_ref(), inbound.port), (Some(&xray), 443));
     let baseline = store.baseline(&xray).await.unwrap().unwrap();
     assert_eq!(baseline.counters, [Counter::of(key.id, Traffic { up: 15, down: 5 })]);
+    // The hours of each key, and their sums, which are a table of their own now.
+    let hour = |hour: i64| Timestamp::from_secs(hour * 3600);
+    for (of, first) in [(Some(key.id), 10), (None, 110)] {
+        let (from, to) = (hour(500_000), hour(500_002));
+        let query = UsageQuery { key: of, node: None, from, to, step: UsageStep::Hour };
+        let points = store.usage(&query).await.unwrap();
+        let seen: Vec<_> = points.iter().map(|point| (point.at, point.traffic.total())).collect();
+        assert_eq!(seen, [(hour(500_000), first), (hour(500_001), 4)]);
+    }
     let events = store.events(Cursor::START, 10).await.unwrap().events;
     assert_eq!(events.iter().map(|event| event.kind).collect::<Vec<_>>(), [EventKind::KeyRejected]);
     // What was asked for then is not known, so nothing of it is refused.
