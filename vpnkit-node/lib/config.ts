@@ -13,6 +13,8 @@ export interface Config {
   readonly servers?: readonly ServerConfig[];
   /** Encrypts credentials and private keys in the store. */
   readonly passphrase?: string;
+  /** What the passphrase was before: a store that still has it gets `passphrase`. One that has that already opens as ever. */
+  readonly previousPassphrase?: string;
   /** Between two readings of a server's counters. Default: 10 seconds. */
   readonly collectEvery?: Length;
   /** Between two full comparisons of a server with the store. Default: 5 minutes. */
@@ -30,10 +32,11 @@ export interface Config {
 /** @internal */
 export function configJson(config: Config): string {
   if (typeof config !== "object" || config === null) throw invalid("open", "config", "must be an object", 'open({ store: "sqlite:bot.db" })');
-  const { servers = [], collectEvery, reconcileEvery, keepEvents, keepHourly, keepDaily, ...rest } = config;
+  const { servers = [], collectEvery, reconcileEvery, keepEvents, keepHourly, keepDaily, previousPassphrase, ...rest } = config;
   const json: Record<string, unknown> = { ...rest, servers: list("open", "servers", servers).map((one) => writeServerConfig("open", one)) };
   for (const [name, length] of Object.entries({ collectEvery, reconcileEvery, keepEvents, keepHourly, keepDaily })) {
     if (length !== undefined) json[snake(name)] = lengthText("open", name, length);
   }
+  if (previousPassphrase !== undefined) json["previous_passphrase"] = previousPassphrase;
   return JSON.stringify(json);
 }

@@ -207,6 +207,14 @@ test("a store lives on in its file", async (t) => {
   await assert.rejects(open({ store, passphrase: "hunter2" }), (e) => {
     return e instanceof vpnkit.PassphraseWrongError && !inspect(e).includes("hunter2");
   });
+  // Both are given until every process was started with them.
+  for (const previousPassphrase of ["correct horse", "correct horse", undefined]) {
+    const changed = await open({ store, passphrase: "battery staple", previousPassphrase });
+    assert.equal((await changed.keys.require("alice")).name, "alice");
+    await changed.close();
+  }
+  await assert.rejects(open({ store, passphrase: "correct horse" }), vpnkit.PassphraseWrongError);
+  await assert.rejects(open({ store, previousPassphrase: "correct horse" }), (e) => e.faults[0].startsWith("previous_passphrase:"));
 });
 
 test("what there is instead is named as in JavaScript", async (t) => {

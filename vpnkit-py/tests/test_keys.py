@@ -200,6 +200,16 @@ async def test_a_store_lives_on_in_its_file(tmp_path: Path) -> None:
     with pytest.raises(errors.PassphraseWrongError) as caught:
         await vpnkit.open(path, passphrase="hunter2")
     assert "hunter2" not in repr(caught.value)
+    # Both are given until every process was started with them.
+    for _ in range(2):
+        async with vpnkit.open(path, passphrase="battery staple", previous_passphrase="correct horse") as kit:
+            assert (await kit.keys.require("alice")).id == 1
+    with pytest.raises(errors.PassphraseWrongError):
+        vpnkit.sync.open(path, passphrase="correct horse")
+    vpnkit.sync.open(path, passphrase="battery staple", previous_passphrase="wrong").close()
+    with pytest.raises(errors.InvalidConfigError) as faults:
+        vpnkit.sync.open(path, previous_passphrase="correct horse")
+    assert faults.value.faults == ("previous_passphrase: needs the `passphrase` that follows it",)
     (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8" * 4096)
     with pytest.raises(errors.StoreNotRecognizedError):
         vpnkit.sync.open(tmp_path / "photo.jpg")

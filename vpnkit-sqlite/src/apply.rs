@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::convert_error::{convert, damaged, violates};
 use crate::query;
-use crate::row::{number, selection_text};
+use crate::row::{HeldInbound, INBOUND_COLUMNS, number, selection_text};
 use crate::vault::Vault;
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::model::Cursor;
@@ -239,15 +239,13 @@ impl Batch<'_> {
     }
 
     pub(crate) fn inbound(&self, id: &InboundId) -> Result<Option<Inbound>> {
-        let held: Option<(Option<String>, String)> = self
+        let of = params![id.node().as_str(), id.tag().as_str()];
+        let held = self
             .connection
-            .prepare_cached("SELECT server, spec FROM inbounds WHERE node = ?1 AND tag = ?2")
-            .and_then(|mut s| {
-                s.query_row(params![id.node().as_str(), id.tag().as_str()], |r| Ok((r.get(0)?, r.get(1)?)))
-                    .optional()
-            })
+            .prepare_cached(&format!("SELECT {INBOUND_COLUMNS} FROM inbounds WHERE node = ?1 AND tag = ?2"))
+            .and_then(|mut s| s.query_row(of, HeldInbound::read).optional())
             .map_err(sql)?;
-        held.map(|(server, spec)| self.vault.open_inbound(&spec, server)).transpose()
+        held.map(|held| self.vault.open_inbound(&held)).transpose()
     }
 
     fn put_inbound(&mut self, inbound: &Inbound) -> Result<()> {
@@ -255,15 +253,15 @@ impl Batch<'_> {
             self.key(owner, None)?;
         }
         let (node, tag, port) = (inbound.node.as_str(), inbound.tag.as_str(), i64::from(inbound.port));
-        let others: Vec<(Option<String>, String)> = self
+        let sql_of_others =
+            format!("SELECT {INBOUND_COLUMNS} FROM inbounds WHERE node = ?1 AND port = ?2 AND tag <> ?3");
+        let others: Vec<HeldInbound> = self
             .connection
-            .prepare_cached("SELECT server, spec FROM inbounds WHERE node = ?1 AND port = ?2 AND tag <> ?3")
-            .and_then(|mut s| {
-                s.query_map(params![node, port, tag], |r| Ok((r.get(0)?, r.get(1)?)))?.collect()
-            })
+            .prepare_cached(&sql_of_others)
+            .and_then(|mut s| s.query_map(params![node, port, tag], HeldInbound::read)?.collect())
             .map_err(sql)?;
-        for (server, spec) in others {
-            let other = self.vault.open_inbound(&spec, server)?;
+        for held in others {
+            let other = self.vault.open_inbound(&held)?;
             if other.collides_with(inbound) {
                 return Err(answer::port_taken(inbound.port, other.tag.as_str()));
             }

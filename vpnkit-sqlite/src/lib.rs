@@ -9,6 +9,7 @@ mod convert_error;
 mod credential;
 pub mod fork;
 mod open;
+mod passphrase;
 mod prune;
 mod query;
 mod row;
@@ -41,11 +42,14 @@ pub struct SqliteOptions {
     /// Encrypts credentials and inbounds (which hold private keys) at rest. A store that was not encrypted is when it
     /// is opened with one; from then on it opens with this one only. There is no way back to a lost passphrase.
     pub passphrase: Option<Secret>,
+    /// What the passphrase was before: a store that still has this one gets `passphrase` when it is opened. A store that has
+    /// it already opens as ever, so that this may stay until every process has been started with both.
+    pub previous_passphrase: Option<Secret>,
 }
 
 impl Default for SqliteOptions {
     fn default() -> Self {
-        Self { busy_timeout: Duration::from_secs(5), readers: 2, passphrase: None }
+        Self { busy_timeout: Duration::from_secs(5), readers: 2, passphrase: None, previous_passphrase: None }
     }
 }
 

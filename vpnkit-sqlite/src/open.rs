@@ -19,7 +19,7 @@ use vpnkit_core::{Error, ErrorKind, Result};
 const APPLICATION_ID: i32 = 0x7670_6e6b;
 
 /// Numbered, never edited once released.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("../migrations/0001_initial.sql"),
     include_str!("../migrations/0002_subscriptions.sql"),
     include_str!("../migrations/0003_servers.sql"),
@@ -27,6 +27,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("../migrations/0005_bound_credentials.sql"),
     include_str!("../migrations/0006_epochs.sql"),
     include_str!("../migrations/0007_a_million_keys.sql"),
+    include_str!("../migrations/0008_passphrases.sql"),
 ];
 
 const OPEN: &str = "store.open";
@@ -45,8 +46,9 @@ pub(crate) fn writer(path: &Path, options: &SqliteOptions) -> Result<(Connection
         )
         .map_err(|e| at(path, e))?;
     migrate(&mut connection, path)?;
-    let vault = Vault::open(&mut connection, options.passphrase.as_ref())
-        .map_err(|e| e.with("path", path.display()))?;
+    let (passphrase, previous) = (options.passphrase.as_ref(), options.previous_passphrase.as_ref());
+    let vault =
+        Vault::open(&mut connection, passphrase, previous).map_err(|e| e.with("path", path.display()))?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok((connection, Arc::new(vault)))
 }

@@ -5,7 +5,9 @@ use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
 use uuid::Uuid;
 
 use crate::convert_error::{convert, damaged};
-use crate::row::{self, CREDENTIAL_COLUMNS, KEY_COLUMNS, KEY_TABLES, KEY_WIDTH};
+use crate::row::{
+    self, CREDENTIAL_COLUMNS, HeldInbound, INBOUND_COLUMNS, KEY_COLUMNS, KEY_TABLES, KEY_WIDTH,
+};
 use crate::vault::Vault;
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::model::{
@@ -247,13 +249,13 @@ pub(crate) fn due(connection: &Connection, now: Timestamp, limit: usize) -> Resu
 
 /// All inbounds.
 pub(crate) fn inbounds(connection: &Connection, vault: &Vault) -> Result<Vec<Inbound>> {
-    let specs: Vec<(Option<String>, String)> = connection
-        .prepare_cached("SELECT server, spec FROM inbounds ORDER BY node, tag")
-        .and_then(|mut s| s.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect())
+    let rows: Vec<HeldInbound> = connection
+        .prepare_cached(&format!("SELECT {INBOUND_COLUMNS} FROM inbounds ORDER BY node, tag"))
+        .and_then(|mut s| s.query_map([], HeldInbound::read)?.collect())
         .map_err(sql)?;
-    let mut inbounds = Vec::with_capacity(specs.len());
-    for (server, spec) in specs {
-        match vault.open_inbound(&spec, server) {
+    let mut inbounds = Vec::with_capacity(rows.len());
+    for held in &rows {
+        match vault.open_inbound(held) {
             Ok(inbound) => inbounds.push(inbound),
             // Of a newer vpnkit, perhaps: the others go on.
             Err(e) if e.kind() == ErrorKind::StoreCorrupt => {

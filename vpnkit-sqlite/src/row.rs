@@ -23,6 +23,23 @@ pub(crate) const KEY_WIDTH: usize = 19;
 /// Where they come from.
 pub(crate) const KEY_TABLES: &str = "keys k JOIN meters m ON m.key_id = k.id";
 
+/// The columns that [`HeldInbound::read`] reads, from `inbounds`.
+pub(crate) const INBOUND_COLUMNS: &str = "node, tag, server, spec";
+
+/// An inbound as it stands there. `server` stands beside the rest: older programs knew of none.
+pub(crate) struct HeldInbound {
+    pub node: String,
+    pub tag: String,
+    pub server: Option<String>,
+    pub spec: String,
+}
+
+impl HeldInbound {
+    pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { node: row.get(0)?, tag: row.get(1)?, server: row.get(2)?, spec: row.get(3)? })
+    }
+}
+
 /// A number of bytes as SQLite holds it.
 pub(crate) fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)

@@ -1,22 +1,23 @@
 //! Credentials and inbounds at rest: in plain, or sealed under a passphrase.
 //!
-//! Argon2id makes a key of the passphrase, XChaCha20-Poly1305 seals each text under a nonce of its own, bound to its
+//! The store has a key of its own, wrapped under its passphrase (`passphrase`). XChaCha20-Poly1305 seals each text under a nonce of its own, bound to its
 //! place, so that a row cannot be moved to another key. A mark (HMAC-SHA-256) keeps secrets unique without showing
 //! them. docs/decisions/encryption.md
 
 use std::fmt;
 
-use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
 use hmac::{Hmac, Mac as _};
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::convert_error::{convert, damaged};
+use crate::passphrase::{Lock, Master};
+use crate::row::HeldInbound;
 use vpnkit_core::model::{
     Credential, CredentialKind, CredentialSecret, DeviceName, Inbound, InboundId, KeyId, RecordQuery,
 };
@@ -34,9 +35,6 @@ struct Keys {
     mark: Zeroizing<[u8; 32]>,
 }
 
-/// What Argon2id is to spend: KiB of memory, passes, lanes.
-type Cost = [u32; 3];
-
 impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_some() { "Vault(sealed)" } else { "Vault(plain)" })
@@ -44,48 +42,76 @@ impl fmt::Debug for Vault {
 }
 
 impl Vault {
-    /// The vault of a store, made if there is a passphrase for the first time.
-    pub(crate) fn open(connection: &mut Connection, passphrase: Option<&Secret>) -> Result<Self> {
-        let found: Option<(Vec<u8>, Cost, String)> = connection
-            .query_row("SELECT salt, memory, passes, lanes, proof FROM vault", [], |r| {
-                Ok((r.get(0)?, [r.get(1)?, r.get(2)?, r.get(3)?], r.get(4)?))
-            })
-            .optional()
-            .map_err(sql)?;
-        if found.is_none() && has_sealed(connection)? {
-            // Sealing what is sealed would lose it for good.
-            return Err(damaged("vault"));
-        }
-        match (found, passphrase) {
-            (None, None) => Ok(Self(None)),
-            (Some(_), None) => Err(Error::new(ErrorKind::PassphraseMissing, OP, "the store is encrypted")
-                .hint("give its passphrase")),
-            (Some((salt, cost, proof)), Some(passphrase)) => {
-                let vault = Self(Some(Keys::derive(passphrase, &salt, cost)?));
-                if vault.unseal("proof", &proof).is_err() {
-                    let message = "this is not the store's passphrase";
-                    return Err(Error::new(ErrorKind::PassphraseWrong, OP, message));
+    /// The vault of a store, made if there is a passphrase for the first time. A store that still has the previous
+    /// passphrase gets the new one.
+    pub(crate) fn open(
+        connection: &mut Connection,
+        passphrase: Option<&Secret>,
+        previous: Option<&Secret>,
+    ) -> Result<Self> {
+        // Around again when another process was faster.
+        loop {
+            let held = {
+                // One view of the store: another process may be sealing it.
+                let txn = connection.transaction().map_err(sql)?;
+                let held = Lock::read(&txn)?;
+                if held.is_none() && has_sealed(&txn)? {
+                    // Sealing what is sealed would lose it for good.
+                    return Err(damaged("vault"));
                 }
-                // A crash or a full disk may have come between sealing and this.
-                clear_pages(connection)?;
-                Ok(vault)
-            }
-            (None, Some(passphrase)) => {
-                let salt: [u8; 16] = rand::random();
-                let cost = [Params::DEFAULT_M_COST, Params::DEFAULT_T_COST, Params::DEFAULT_P_COST];
-                let vault = Self(Some(Keys::derive(passphrase, &salt, cost)?));
-                vault.establish(connection, &salt, cost)?;
-                clear_pages(connection)?;
-                Ok(vault)
-            }
+                held
+            };
+            let vault = match (held, passphrase) {
+                (None, None) => return Ok(Self(None)),
+                (Some(_), None) => {
+                    return Err(Error::new(ErrorKind::PassphraseMissing, OP, "the store is encrypted")
+                        .hint("give its passphrase"));
+                }
+                (Some(lock), Some(passphrase)) => match lock.unlock(passphrase)? {
+                    Some(master) => Self::of(&master),
+                    None => {
+                        let master = previous.map(|previous| lock.unlock(previous)).transpose()?.flatten();
+                        let Some(master) = master else {
+                            let message = "this is not the store's passphrase";
+                            return Err(Error::new(ErrorKind::PassphraseWrong, OP, message));
+                        };
+                        if !change(connection, &lock, &Lock::new(&master, passphrase)?)? {
+                            continue;
+                        }
+                        Self::of(&master)
+                    }
+                },
+                (None, Some(passphrase)) => {
+                    let master = Master::new(rand::random());
+                    let vault = Self::of(&master);
+                    if !vault.establish(connection, &Lock::new(&master, passphrase)?)? {
+                        continue;
+                    }
+                    vault
+                }
+            };
+            // Also for a crash or a full disk that came between writing and this, at an opening before.
+            clear_pages(connection)?;
+            return Ok(vault);
         }
     }
 
-    /// Seals what stands there in plain, and marks the store: the pages in which it stood are to be cleared.
-    fn establish(&self, connection: &mut Connection, salt: &[u8], cost: Cost) -> Result<()> {
+    /// The vault that seals under this key.
+    pub(crate) fn of(master: &Master) -> Self {
+        let seal = Zeroizing::new(hmac(master, b"vpnkit seal"));
+        let cipher = XChaCha20Poly1305::new((&*seal).into());
+        Self(Some(Keys { cipher, mark: Zeroizing::new(hmac(master, b"vpnkit mark")) }))
+    }
+
+    /// Seals what stands there in plain, and marks the store: the pages in which it stood are to be cleared. False:
+    /// another process has done so meanwhile.
+    fn establish(&self, connection: &mut Connection, lock: &Lock) -> Result<bool> {
         let plain = Self(None);
         let txn =
             connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(sql)?;
+        if Lock::read(&txn)?.is_some() {
+            return Ok(false);
+        }
         let ids: Vec<KeyId> = txn
             .prepare("SELECT DISTINCT key_id FROM credentials")
             .and_then(|mut s| s.query_map([], |r| r.get(0).map(KeyId))?.collect())
@@ -132,15 +158,10 @@ impl Vault {
             )
             .map_err(sql)?;
         }
-        let [memory, passes, lanes] = cost;
-        txn.execute(
-            "INSERT INTO vault (id, salt, memory, passes, lanes, proof) VALUES (1, ?1, ?2, ?3, ?4, ?5)",
-            params![salt, memory, passes, lanes, self.seal("proof", "vpnkit")?],
-        )
-        .map_err(sql)?;
-        txn.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('pages_to_clear', 1)", [])
-            .map_err(sql)?;
-        txn.commit().map_err(sql)
+        lock.insert(&txn)?;
+        pages_are_to_be_cleared(&txn)?;
+        txn.commit().map_err(sql)?;
+        Ok(true)
     }
 
     pub(crate) fn seal_credential(&self, key: KeyId, credential: &Credential) -> Result<String> {
@@ -165,14 +186,16 @@ impl Vault {
         self.seal("inbound", &text)
     }
 
-    /// `server` is what stands beside it: older programs knew of none.
-    pub(crate) fn open_inbound(&self, text: &str, server: Option<String>) -> Result<Inbound> {
-        let text = self.unseal("inbound", text)?;
+    pub(crate) fn open_inbound(&self, held: &HeldInbound) -> Result<Inbound> {
+        let text = self.unseal("inbound", &held.spec)?;
         let mut inbound: Inbound = serde_json::from_str(&text).map_err(|_| damaged("inbounds.spec"))?;
-        inbound.server = match server {
-            Some(server) => Some(server.parse().map_err(|_| damaged("inbounds.server"))?),
-            None => inbound.server,
-        };
+        // All of them are sealed for one place: what says whose it is stands inside.
+        if (inbound.node.as_str(), inbound.tag.as_str()) != (held.node.as_str(), held.tag.as_str()) {
+            return Err(damaged("inbounds.spec"));
+        }
+        if let Some(server) = &held.server {
+            inbound.server = Some(server.parse().map_err(|_| damaged("inbounds.server"))?);
+        }
         Ok(inbound)
     }
 
@@ -193,7 +216,7 @@ impl Vault {
         mark
     }
 
-    fn seal(&self, place: &str, text: &str) -> Result<String> {
+    pub(crate) fn seal(&self, place: &str, text: &str) -> Result<String> {
         let Some(keys) = &self.0 else { return Ok(text.to_owned()) };
         let nonce: [u8; NONCE] = rand::random();
         let payload = Payload { msg: text.as_bytes(), aad: place.as_bytes() };
@@ -204,7 +227,7 @@ impl Vault {
         Ok(format!("{SEALED}{}", STANDARD.encode([nonce.as_slice(), &sealed].concat())))
     }
 
-    fn unseal(&self, place: &str, text: &str) -> Result<Zeroizing<String>> {
+    pub(crate) fn unseal(&self, place: &str, text: &str) -> Result<Zeroizing<String>> {
         let Some(keys) = &self.0 else { return Ok(Zeroizing::new(text.to_owned())) };
         let open = || {
             let bytes = STANDARD.decode(text.strip_prefix(SEALED)?).ok()?;
@@ -227,7 +250,24 @@ fn has_sealed(connection: &Connection) -> Result<bool> {
     Ok(texts.iter().any(|text| text.starts_with(SEALED)))
 }
 
-/// Clears the pages in which something stood in plain, if that is still to be done.
+/// Changes the passphrase. False: another process has changed it meanwhile.
+fn change(connection: &mut Connection, held: &Lock, new: &Lock) -> Result<bool> {
+    let txn = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(sql)?;
+    if !held.replace(&txn, new)? {
+        return Ok(false);
+    }
+    // With what stood there the previous passphrase would still open the store.
+    pages_are_to_be_cleared(&txn)?;
+    txn.commit().map_err(sql)?;
+    Ok(true)
+}
+
+fn pages_are_to_be_cleared(connection: &Connection) -> Result<()> {
+    let mark = "INSERT OR REPLACE INTO meta (name, value) VALUES ('pages_to_clear', 1)";
+    connection.execute(mark, []).map(drop).map_err(sql)
+}
+
+/// Clears the pages in which something stood that nobody is to read, if that is still to be done.
 fn clear_pages(connection: &Connection) -> Result<()> {
     let due = "SELECT 1 FROM meta WHERE name = 'pages_to_clear'";
     if !connection.prepare(due).and_then(|mut s| s.exists([])).map_err(sql)? {
@@ -237,26 +277,10 @@ fn clear_pages(connection: &Connection) -> Result<()> {
     // Another process that reads keeps the old pages in the file: then it is tried again at the next opening.
     let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |r| r.get(0)).map_err(sql)?;
     if busy != 0 {
-        tracing::warn!("pages with secrets in plain could not be cleared: another process reads the store");
+        tracing::warn!("pages with old secrets could not be cleared: another process reads the store");
         return Ok(());
     }
     connection.execute_batch("DELETE FROM meta WHERE name = 'pages_to_clear'").map_err(sql)
-}
-
-impl Keys {
-    fn derive(passphrase: &Secret, salt: &[u8], [memory, passes, lanes]: Cost) -> Result<Self> {
-        let fault = |_| damaged("vault");
-        let params = Params::new(memory, passes, lanes, Some(32)).map_err(fault)?;
-        let mut master = Zeroizing::new([0u8; 32]);
-        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password_into(passphrase.expose().as_bytes(), salt, master.as_mut())
-            .map_err(fault)?;
-        let seal = Zeroizing::new(hmac(&master, b"vpnkit seal"));
-        Ok(Self {
-            cipher: XChaCha20Poly1305::new((&*seal).into()),
-            mark: Zeroizing::new(hmac(&master, b"vpnkit mark")),
-        })
-    }
 }
 
 fn hmac(key: &[u8; 32], text: &[u8]) -> [u8; 32] {
@@ -283,7 +307,7 @@ fn place(key: KeyId, (protocol, device, inbound): CredentialPlace<'_>) -> String
     }
 }
 
-fn sql(error: rusqlite::Error) -> Error {
+pub(crate) fn sql(error: rusqlite::Error) -> Error {
     convert(OP, error)
 }
 
@@ -327,9 +351,9 @@ mod tests {
         {
             // As far as the process came that crashed.
             let mut connection = Connection::open(&path).unwrap();
-            let (salt, cost) = ([7; 16], [8, 1, 1]);
-            let vault = Vault(Some(Keys::derive(&passphrase, &salt, cost).unwrap()));
-            vault.establish(&mut connection, &salt, cost).unwrap();
+            let master = Master::new([7; 32]);
+            let lock = Lock::new(&master, &passphrase).unwrap();
+            assert!(Vault::of(&master).establish(&mut connection, &lock).unwrap());
         }
         assert!(found() > 0, "what was plain stands in pages that are free");
         let options = SqliteOptions { passphrase: Some(passphrase), ..SqliteOptions::default() };
@@ -345,5 +369,40 @@ mod tests {
         assert!(store.keys(&[keys.first().unwrap().id]).await.unwrap().len() == 1);
         store.close().await.unwrap();
         assert_eq!(found(), 0);
+    }
+
+    /// Stores of before made their key of the passphrase itself.
+    #[tokio::test]
+    async fn the_passphrase_of_an_older_store_changes_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys.db");
+        let passphrase = |text| Some(Secret::new(text));
+        let options = SqliteOptions { passphrase: passphrase("first"), ..SqliteOptions::default() };
+        SqliteStore::open(&path, SqliteOptions::default()).await.unwrap().close().await.unwrap();
+        {
+            let mut connection = Connection::open(&path).unwrap();
+            let (lock, master) = Lock::derived(&Secret::new("first")).unwrap();
+            assert!(Vault::of(&master).establish(&mut connection, &lock).unwrap());
+        }
+        let store = SqliteStore::open(&path, options.clone()).await.unwrap();
+        let now = Timestamp::from_secs(1);
+        let credentials = vec![Credential::generate(CredentialKind::Trojan)];
+        let key = CreateKey { credentials, ..CreateKey::default() }.validate(now).unwrap();
+        let txn = StoreTxn::new(now, [KeyOp::Create(Box::new(key))]);
+        let key = store.commit(txn).await.unwrap().keys.remove(0);
+        store.close().await.unwrap();
+
+        let both = SqliteOptions {
+            passphrase: passphrase("second"),
+            previous_passphrase: passphrase("first"),
+            ..SqliteOptions::default()
+        };
+        SqliteStore::open(&path, both.clone()).await.unwrap().close().await.unwrap();
+        let refused = SqliteStore::open(&path, options).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::PassphraseWrong);
+        let second = SqliteOptions { previous_passphrase: None, ..both };
+        let store = SqliteStore::open(&path, second).await.unwrap();
+        assert_eq!(store.keys(&[key.id]).await.unwrap(), [key]);
+        store.close().await.unwrap();
     }
 }

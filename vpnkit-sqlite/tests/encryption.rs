@@ -25,6 +25,12 @@ async fn open(path: &Path, passphrase: Option<&str>) -> vpnkit_core::Result<Sqli
     SqliteStore::open(path, SqliteOptions { passphrase, ..SqliteOptions::default() }).await
 }
 
+async fn change(path: &Path, previous: &str, passphrase: &str) -> vpnkit_core::Result<SqliteStore> {
+    let (passphrase, previous) = (Some(Secret::new(passphrase)), Some(Secret::new(previous)));
+    let options = SqliteOptions { passphrase, previous_passphrase: previous, ..SqliteOptions::default() };
+    SqliteStore::open(path, options).await
+}
+
 /// A key with a Trojan password and a REALITY inbound.
 async fn fill(store: &SqliteStore) -> Key {
     let now = ManualClock::default().now();
@@ -175,4 +181,108 @@ async fn a_store_that_has_lost_its_vault_is_not_sealed_again() {
     for passphrase in [None, Some("correct horse"), Some("another")] {
         assert_eq!(open(&path, passphrase).await.unwrap_err().kind(), ErrorKind::StoreCorrupt);
     }
+}
+
+#[tokio::test]
+async fn a_passphrase_changes_and_the_previous_one_opens_nothing_any_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    let store = open(&path, Some("first")).await.unwrap();
+    let key = fill(&store).await;
+    let wrapped = || -> String {
+        let file = rusqlite::Connection::open(&path).unwrap();
+        file.query_row("SELECT wrapped FROM vault", [], |row| row.get(0)).unwrap()
+    };
+    let before = wrapped();
+    let wrong = change(&path, "neither", "nor").await.unwrap_err();
+    assert_eq!((wrong.kind(), wrapped() == before), (ErrorKind::PassphraseWrong, true));
+
+    // Also while another process has the store open, which goes on with it.
+    let changed = change(&path, "first", "second").await.unwrap();
+    assert_eq!(changed.key(&KeyRef::from("alice")).await.unwrap().as_ref(), Some(&key));
+    let now = ManualClock::default().now();
+    let request = CreateKey { credentials: key.credentials.clone(), ..CreateKey::named("bob") };
+    let twice = KeyOp::Create(Box::new(request.validate(now).unwrap()));
+    let taken = store.commit(StoreTxn::new(now, vec![twice])).await.unwrap_err();
+    assert_eq!(taken.kind(), ErrorKind::AlreadyExists, "secrets are still told apart");
+    let bob = KeyOp::Create(Box::new(CreateKey::named("bob").validate(now).unwrap()));
+    store.commit(StoreTxn::new(now, vec![bob])).await.unwrap();
+    store.close().await.unwrap();
+    assert!(changed.key(&KeyRef::from("bob")).await.unwrap().is_some());
+    changed.close().await.unwrap();
+
+    assert_ne!(wrapped(), before);
+    // A process that was configured with both, and started later, or again.
+    for _ in 0..2 {
+        change(&path, "first", "second").await.unwrap().close().await.unwrap();
+    }
+    assert!(!stands_in(directory.path(), &before), "it would open with the previous passphrase");
+    assert_eq!(open(&path, Some("first")).await.unwrap_err().kind(), ErrorKind::PassphraseWrong);
+    let store = open(&path, Some("second")).await.unwrap();
+    assert_eq!(store.key(&KeyRef::from("alice")).await.unwrap(), Some(key));
+    assert_eq!(store.records(&RecordQuery::default()).await.unwrap()[0].body.expose(), SIGNING);
+    store.close().await.unwrap();
+}
+
+/// Of several that open a store at the same time one seals it or changes its passphrase, and the others see that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn a_passphrase_is_set_and_changed_by_one_of_several_at_once() {
+    for _ in 0..5 {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys.db");
+        let plain = open(&path, None).await.unwrap();
+        let key = fill(&plain).await;
+        plain.close().await.unwrap();
+        let same = (0..4).map(|_| {
+            let path = path.clone();
+            tokio::spawn(async move { open(&path, Some("first")).await })
+        });
+        for opened in same.collect::<Vec<_>>() {
+            let store = opened.await.unwrap().unwrap();
+            assert_eq!(store.key(&KeyRef::Id(key.id)).await.unwrap().as_ref(), Some(&key));
+            store.close().await.unwrap();
+        }
+        let each = (0..4).map(|i| {
+            let path = path.clone();
+            tokio::spawn(async move { change(&path, "first", &format!("of {i}")).await })
+        });
+        let mut won = 0;
+        for (i, opened) in each.collect::<Vec<_>>().into_iter().enumerate() {
+            match opened.await.unwrap() {
+                Ok(store) => {
+                    won += 1;
+                    store.close().await.unwrap();
+                    open(&path, Some(&format!("of {i}"))).await.unwrap().close().await.unwrap();
+                }
+                Err(e) => assert_eq!(e.kind(), ErrorKind::PassphraseWrong),
+            }
+        }
+        assert_eq!(won, 1);
+    }
+}
+
+/// All inbounds are sealed for one place; what stands inside says whose it is.
+#[tokio::test]
+async fn a_sealed_inbound_that_was_moved_is_not_accepted_and_the_others_go_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    let store = open(&path, Some("correct horse")).await.unwrap();
+    let now = ManualClock::default().now();
+    let put = |(tag, port)| {
+        InboundOp::Put(Box::new(Inbound::new(InboundTag::new(tag).unwrap(), port, Protocol::Trojan)))
+    };
+    store.commit(StoreTxn::new(now, [("a", 1), ("b", 2), ("c", 3)].map(put))).await.unwrap();
+    store.close().await.unwrap();
+    let file = rusqlite::Connection::open(&path).unwrap();
+    file.execute(
+        "UPDATE inbounds SET spec = (SELECT spec FROM inbounds WHERE tag = 'b') WHERE tag = 'a'",
+        [],
+    )
+    .unwrap();
+    drop(file);
+    let store = open(&path, Some("correct horse")).await.unwrap();
+    let inbounds = store.inbounds().await.unwrap();
+    let tags: Vec<_> = inbounds.iter().map(|inbound| inbound.tag.as_str()).collect();
+    assert_eq!(tags, ["b", "c"]);
+    store.close().await.unwrap();
 }

@@ -35,7 +35,7 @@ fn create(name: &str) -> StoreTxn {
 async fn open(path: &Path) -> vpnkit_core::Result<SqliteStore> {
     SqliteStore::open(
         path,
-        SqliteOptions { busy_timeout: Duration::from_millis(200), readers: 1, passphrase: None },
+        SqliteOptions { busy_timeout: Duration::from_millis(200), readers: 1, ..SqliteOptions::default() },
     )
     .await
 }

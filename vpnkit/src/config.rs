@@ -146,6 +146,10 @@ pub struct Config {
     /// with one; from then on it opens with this one only, in every process that uses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passphrase: Option<Secret>,
+    /// What the passphrase was before: a store that still has this one gets `passphrase` when it is opened. One that has
+    /// it already opens as ever, so this may stay until every process was started with both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_passphrase: Option<Secret>,
     /// The servers to drive; none is fine.
     #[serde(default)]
     pub servers: Vec<ServerConfig>,
@@ -204,6 +208,7 @@ impl Config {
         Self {
             store,
             passphrase: None,
+            previous_passphrase: None,
             servers: Vec::new(),
             collect_every: default_collect(),
             reconcile_every: default_reconcile(),
@@ -237,6 +242,13 @@ impl Config {
     #[must_use]
     pub fn passphrase(mut self, passphrase: impl Into<String>) -> Self {
         self.passphrase = Some(Secret::new(passphrase));
+        self
+    }
+
+    /// Changes the passphrase of a store that still has this one.
+    #[must_use]
+    pub fn previous_passphrase(mut self, passphrase: impl Into<String>) -> Self {
+        self.previous_passphrase = Some(Secret::new(passphrase));
         self
     }
 
@@ -277,14 +289,20 @@ impl Config {
                 faults.push((name.to_owned(), format!("must be {least} to {most}")));
             }
         }
-        match (&self.passphrase, &self.store) {
-            (Some(_), StoreConfig::Memory) => {
-                faults.push(("passphrase".to_owned(), "a store in memory is not encrypted".to_owned()));
-            }
-            (Some(passphrase), _) if passphrase.expose().is_empty() => {
-                faults.push(("passphrase".to_owned(), "must not be empty".to_owned()));
-            }
-            _ => {}
+        for (name, passphrase) in
+            [("passphrase", &self.passphrase), ("previous_passphrase", &self.previous_passphrase)]
+        {
+            let Some(passphrase) = passphrase else { continue };
+            let why = if self.store == StoreConfig::Memory {
+                "a store in memory is not encrypted"
+            } else if passphrase.expose().is_empty() {
+                "must not be empty"
+            } else if self.passphrase.is_none() {
+                "needs the `passphrase` that follows it"
+            } else {
+                continue;
+            };
+            faults.push((name.to_owned(), why.to_owned()));
         }
         #[cfg(feature = "xray")]
         for (i, server) in self.servers.iter().enumerate() {

@@ -46,7 +46,9 @@ impl VpnKit {
         let servers = known.chain(servers.into_iter().map(Ok)).collect::<Result<Vec<_>>>()?;
         let store: Arc<dyn KeyStore> = match config.store {
             StoreConfig::Memory => Arc::new(MemoryStore::new()),
-            StoreConfig::Sqlite(path) => open_sqlite(path, config.passphrase).await?,
+            StoreConfig::Sqlite(path) => {
+                open_sqlite(path, config.passphrase, config.previous_passphrase).await?
+            }
         };
         let engine = match Engine::open(Arc::clone(&store), clock, options, servers).await {
             Ok(engine) => engine,
@@ -263,14 +265,23 @@ impl VpnKit {
 }
 
 #[cfg(feature = "sqlite")]
-async fn open_sqlite(path: std::path::PathBuf, passphrase: Option<Secret>) -> Result<Arc<dyn KeyStore>> {
+async fn open_sqlite(
+    path: std::path::PathBuf,
+    passphrase: Option<Secret>,
+    previous_passphrase: Option<Secret>,
+) -> Result<Arc<dyn KeyStore>> {
     use vpnkit_sqlite::{SqliteOptions, SqliteStore};
-    Ok(Arc::new(SqliteStore::open(path, SqliteOptions { passphrase, ..SqliteOptions::default() }).await?))
+    let options = SqliteOptions { passphrase, previous_passphrase, ..SqliteOptions::default() };
+    Ok(Arc::new(SqliteStore::open(path, options).await?))
 }
 
 #[cfg(not(feature = "sqlite"))]
 #[allow(clippy::unused_async, reason = "the same signature as with the feature")]
-async fn open_sqlite(_path: std::path::PathBuf, _passphrase: Option<Secret>) -> Result<Arc<dyn KeyStore>> {
+async fn open_sqlite(
+    _path: std::path::PathBuf,
+    _passphrase: Option<Secret>,
+    _previous_passphrase: Option<Secret>,
+) -> Result<Arc<dyn KeyStore>> {
     use vpnkit_core::{Error, ErrorKind};
     Err(Error::new(ErrorKind::Unsupported, "open", "this vpnkit was built without the feature `sqlite`"))
 }

@@ -71,6 +71,7 @@ def open(
     *,
     servers: Sequence[ServerConfig] = (),
     passphrase: str | None = None,
+    previous_passphrase: str | None = None,
     collect_every: Length | None = None,
     reconcile_every: Length | None = None,
     keep_events: Length | None = None,
@@ -81,7 +82,8 @@ def open(
     """Opens the store, starts the servers and the background work: ``async with vpnkit.open(...) as kit``, or
     ``kit = await vpnkit.open(...)`` and ``await kit.close()`` in the end.
 
-    ``store`` is ``"sqlite:PATH"``, a path, or ``"memory:"``. ``passphrase`` encrypts credentials and private keys in it.
+    ``store`` is ``"sqlite:PATH"``, a path, or ``"memory:"``. ``passphrase`` encrypts credentials and private keys in it; a
+    store that still has ``previous_passphrase`` gets the new one, and may be given both from then on.
     ``collect_every`` (10 seconds) is the time between two readings of a server's counters, ``reconcile_every`` (5
     minutes) that between two full comparisons of a server with the store, ``keep_events`` (30 days) how long events and
     idempotency keys are kept. A key's traffic is kept by the hour for ``keep_hourly`` (62 days), by the day for ``keep_daily``
@@ -96,6 +98,7 @@ def open(
         store,
         servers=servers,
         passphrase=passphrase,
+        previous_passphrase=previous_passphrase,
         collect_every=collect_every,
         reconcile_every=reconcile_every,
         keep_events=keep_events,

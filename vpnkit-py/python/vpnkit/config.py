@@ -16,6 +16,7 @@ def to_json(
     *,
     servers: Sequence[ServerConfig] = (),
     passphrase: str | None = None,
+    previous_passphrase: str | None = None,
     collect_every: Length | None = None,
     reconcile_every: Length | None = None,
     keep_events: Length | None = None,
@@ -30,8 +31,9 @@ def to_json(
         "servers": _wire.many(_wire.record)("open", "servers", servers),
         "background": background,
     }
-    if passphrase is not None:
-        given["passphrase"] = passphrase
+    for field, secret in (("passphrase", passphrase), ("previous_passphrase", previous_passphrase)):
+        if secret is not None:
+            given[field] = secret
     for field, value in (
         ("collect_every", collect_every),
         ("reconcile_every", reconcile_every),
