@@ -115,7 +115,8 @@ test("the link is copied, the QR code shown, remarks are text", async () => {
   await page.waitForFunction(() => document.querySelector("[data-copy]").textContent === "Copied");
   assert.equal(await page.evaluate(() => navigator.clipboard.readText()), url);
   await page.click("section > details > summary");
-  const box = await (await page.$(".qr svg")).boundingBox();
+  // Drawn when the browser tells that it is open, which is after the click.
+  const box = await (await page.waitForSelector(".qr svg")).boundingBox();
   assert.ok(box.width > 200 && Math.abs(box.width - box.height) < 1);
   const remarks = await page.$$eval("li summary bdi", (all) => all.map((one) => one.textContent));
   assert.ok(remarks.includes("🇳🇱 <b>Amsterdam</b> & co"), String(remarks));

@@ -40,7 +40,7 @@ pub struct SqliteOptions {
     /// Connections that read, each on its own thread. Default: 2.
     pub readers: usize,
     /// Encrypts credentials and inbounds (which hold private keys) at rest. A store that was not encrypted is when it
-    /// is opened with one; from then on it opens with this one only. There is no way back to a lost passphrase.
+    /// is opened with one; from then on it opens with this one only, until it is changed. There is no way back to a lost passphrase.
     pub passphrase: Option<Secret>,
     /// What the passphrase was before: a store that still has this one gets `passphrase` when it is opened. A store that has
     /// it already opens as ever, so that this may stay until every process has been started with both.

@@ -40,10 +40,15 @@ impl Lock {
     /// As older programs made it.
     #[cfg(test)]
     pub(crate) fn derived(passphrase: &Secret) -> Result<(Self, Master)> {
-        let (salt, cost) = (vec![7; 16], [8, 1, 1]);
+        let (salt, cost) = (b"salt of an age..".to_vec(), [8, 1, 1]);
         let master = derive(passphrase, &salt, cost)?;
         let proof = Vault::of(&master).seal("proof", "vpnkit")?;
         Ok((Self { salt, cost, wrapped: None, proof }, master))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn salt(&self) -> &[u8] {
+        &self.salt
     }
 
     pub(crate) fn read(connection: &Connection) -> Result<Option<Self>> {

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
 use hmac::{Hmac, Mac as _};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, ErrorCode as Code, params};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -91,7 +91,7 @@ impl Vault {
                 }
             };
             // Also for a crash or a full disk that came between writing and this, at an opening before.
-            clear_pages(connection)?;
+            clear(connection)?;
             return Ok(vault);
         }
     }
@@ -139,27 +139,34 @@ impl Vault {
                 sealed += 1;
             }
         }
-        // One of a protocol that only a newer vpnkit knows would stay in plain.
-        let all: i64 = txn.query_row("SELECT count(*) FROM credentials", [], |r| r.get(0)).map_err(sql)?;
-        if all != sealed {
-            return Err(damaged("credentials.protocol"));
-        }
-        for inbound in crate::query::inbounds(&txn, &plain)? {
+        let inbounds = crate::query::inbounds(&txn, &plain)?;
+        for inbound in &inbounds {
             txn.execute(
                 "UPDATE inbounds SET spec = ?3 WHERE node = ?1 AND tag = ?2",
-                params![inbound.node.as_str(), inbound.tag.as_str(), self.seal_inbound(&inbound)?],
+                params![inbound.node.as_str(), inbound.tag.as_str(), self.seal_inbound(inbound)?],
             )
             .map_err(sql)?;
         }
-        for record in crate::query::records(&txn, &plain, &RecordQuery::default())? {
+        let records = crate::query::records(&txn, &plain, &RecordQuery::default())?;
+        for record in &records {
             txn.execute(
                 "UPDATE records SET body = ?3 WHERE kind = ?1 AND id = ?2",
                 params![record.kind, record.id, self.seal_record(&record.kind, &record.id, &record.body)?],
             )
             .map_err(sql)?;
         }
+        // What this program cannot read, of a newer vpnkit perhaps, would stay in plain.
+        for (table, sealed) in
+            [("credentials", sealed), ("inbounds", inbounds.len()), ("records", records.len())]
+        {
+            let all: i64 =
+                txn.query_row(&format!("SELECT count(*) FROM {table}"), [], |r| r.get(0)).map_err(sql)?;
+            if usize::try_from(all) != Ok(sealed) {
+                return Err(damaged(table));
+            }
+        }
         lock.insert(&txn)?;
-        pages_are_to_be_cleared(&txn)?;
+        is_to_be_cleared(&txn, PAGES)?;
         txn.commit().map_err(sql)?;
         Ok(true)
     }
@@ -252,35 +259,79 @@ fn has_sealed(connection: &Connection) -> Result<bool> {
 
 /// Changes the passphrase. False: another process has changed it meanwhile.
 fn change(connection: &mut Connection, held: &Lock, new: &Lock) -> Result<bool> {
+    // What stood there would still open the store with the previous passphrase: it is overwritten, here and in the file
+    // when the log is carried over.
+    connection.execute_batch("PRAGMA secure_delete = ON").map_err(sql)?;
+    let changed = replace(connection, held, new);
+    connection.execute_batch("PRAGMA secure_delete = OFF").map_err(sql)?;
+    changed
+}
+
+fn replace(connection: &mut Connection, held: &Lock, new: &Lock) -> Result<bool> {
     let txn = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(sql)?;
     if !held.replace(&txn, new)? {
         return Ok(false);
     }
-    // With what stood there the previous passphrase would still open the store.
-    pages_are_to_be_cleared(&txn)?;
+    is_to_be_cleared(&txn, LOG)?;
     txn.commit().map_err(sql)?;
     Ok(true)
 }
 
-fn pages_are_to_be_cleared(connection: &Connection) -> Result<()> {
-    let mark = "INSERT OR REPLACE INTO meta (name, value) VALUES ('pages_to_clear', 1)";
-    connection.execute(mark, []).map(drop).map_err(sql)
+/// What is to be cleared: pages that are free, and the log; or the log only.
+const PAGES: &str = "pages_to_clear";
+const LOG: &str = "log_to_clear";
+
+/// The number tells one mark from the next: another process clears for this one only.
+fn is_to_be_cleared(connection: &Connection, what: &str) -> Result<()> {
+    let mark = "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, abs(random() % 4294967296))";
+    connection.execute(mark, [what]).map(drop).map_err(sql)
 }
 
-/// Clears the pages in which something stood that nobody is to read, if that is still to be done.
-fn clear_pages(connection: &Connection) -> Result<()> {
-    let due = "SELECT 1 FROM meta WHERE name = 'pages_to_clear'";
-    if !connection.prepare(due).and_then(|mut s| s.exists([])).map_err(sql)? {
+/// Clears what nobody is to read any more, if that is still to be done. What stands in the way is told, and it is tried
+/// again at the next opening: the store itself is sound.
+fn clear(connection: &Connection) -> Result<()> {
+    let due: Vec<(String, i64)> = connection
+        .prepare("SELECT name, value FROM meta WHERE name IN (?1, ?2)")
+        .and_then(|mut s| s.query_map([PAGES, LOG], |r| Ok((r.get(0)?, r.get(1)?)))?.collect())
+        .map_err(sql)?;
+    if due.is_empty() {
         return Ok(());
     }
-    connection.execute_batch("VACUUM").map_err(sql)?;
-    // Another process that reads keeps the old pages in the file: then it is tried again at the next opening.
-    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |r| r.get(0)).map_err(sql)?;
-    if busy != 0 {
-        tracing::warn!("pages with old secrets could not be cleared: another process reads the store");
-        return Ok(());
-    }
-    connection.execute_batch("DELETE FROM meta WHERE name = 'pages_to_clear'").map_err(sql)
+    let pages = due.iter().any(|(name, _)| name == PAGES);
+    let cleared = if pages { vacuum(connection) } else { Ok(()) }.and_then(|()| {
+        // Another process that reads keeps the old pages in the file.
+        let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |r| r.get(0))?;
+        if busy != 0 {
+            return Ok(false);
+        }
+        for mark in &due {
+            connection.execute("DELETE FROM meta WHERE name = ?1 AND value = ?2", params![mark.0, mark.1])?;
+        }
+        Ok(true)
+    });
+    let why = match cleared {
+        Ok(true) => return Ok(()),
+        Ok(false) => "another process reads the store".to_owned(),
+        Err(e) => match e.sqlite_error_code() {
+            Some(Code::DatabaseBusy | Code::DatabaseLocked | Code::DiskFull | Code::OutOfMemory) => {
+                e.to_string()
+            }
+            _ => return Err(sql(e)),
+        },
+    };
+    tracing::warn!(
+        why,
+        "old secrets still stand in free pages of the store; they are cleared at its next opening"
+    );
+    Ok(())
+}
+
+/// The copy that it makes is as large as the store: not in memory.
+fn vacuum(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch("PRAGMA temp_store = FILE")?;
+    let done = connection.execute_batch("VACUUM");
+    connection.execute_batch("PRAGMA temp_store = MEMORY")?;
+    done
 }
 
 fn hmac(key: &[u8; 32], text: &[u8]) -> [u8; 32] {
@@ -371,6 +422,35 @@ mod tests {
         assert_eq!(found(), 0);
     }
 
+    /// Between changing and clearing: the next opening makes up for it.
+    #[tokio::test]
+    async fn a_crash_while_a_passphrase_changes_leaves_no_way_in_for_the_previous_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys.db");
+        let second = Some(Secret::new("second"));
+        let options = |passphrase| SqliteOptions { passphrase, ..SqliteOptions::default() };
+        let first = Some(Secret::new("first"));
+        SqliteStore::open(&path, options(first)).await.unwrap().close().await.unwrap();
+        // As far as the process came that crashed; to close would clear.
+        let mut crashed = Connection::open(&path).unwrap();
+        let held = Lock::read(&crashed).unwrap().unwrap();
+        let master = held.unlock(&Secret::new("first")).unwrap().unwrap();
+        let new = Lock::new(&master, second.as_ref().unwrap()).unwrap();
+        assert!(change(&mut crashed, &held, &new).unwrap());
+        assert!(!change(&mut crashed, &held, &new).unwrap(), "it is not the one that is held any more");
+        assert!(files_hold(directory.path(), held.salt()));
+        let store = SqliteStore::open(&path, options(second)).await.unwrap();
+        assert!(!files_hold(directory.path(), held.salt()));
+        store.close().await.unwrap();
+    }
+
+    fn files_hold(directory: &std::path::Path, bytes: &[u8]) -> bool {
+        std::fs::read_dir(directory).unwrap().any(|file| {
+            let text = std::fs::read(file.unwrap().path()).unwrap();
+            text.windows(bytes.len()).any(|window| window == bytes)
+        })
+    }
+
     /// Stores of before made their key of the passphrase itself.
     #[tokio::test]
     async fn the_passphrase_of_an_older_store_changes_too() {
@@ -379,11 +459,12 @@ mod tests {
         let passphrase = |text| Some(Secret::new(text));
         let options = SqliteOptions { passphrase: passphrase("first"), ..SqliteOptions::default() };
         SqliteStore::open(&path, SqliteOptions::default()).await.unwrap().close().await.unwrap();
-        {
+        let salt = {
             let mut connection = Connection::open(&path).unwrap();
             let (lock, master) = Lock::derived(&Secret::new("first")).unwrap();
             assert!(Vault::of(&master).establish(&mut connection, &lock).unwrap());
-        }
+            lock.salt().to_vec()
+        };
         let store = SqliteStore::open(&path, options.clone()).await.unwrap();
         let now = Timestamp::from_secs(1);
         let credentials = vec![Credential::generate(CredentialKind::Trojan)];
@@ -397,7 +478,10 @@ mod tests {
             previous_passphrase: passphrase("first"),
             ..SqliteOptions::default()
         };
-        SqliteStore::open(&path, both.clone()).await.unwrap().close().await.unwrap();
+        let changed = SqliteStore::open(&path, both.clone()).await.unwrap();
+        // With it the previous passphrase would be the store's key.
+        assert!(!files_hold(directory.path(), &salt));
+        changed.close().await.unwrap();
         let refused = SqliteStore::open(&path, options).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::PassphraseWrong);
         let second = SqliteOptions { previous_passphrase: None, ..both };

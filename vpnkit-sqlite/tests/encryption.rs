@@ -199,6 +199,7 @@ async fn a_passphrase_changes_and_the_previous_one_opens_nothing_any_more() {
 
     // Also while another process has the store open, which goes on with it.
     let changed = change(&path, "first", "second").await.unwrap();
+    assert!(!stands_in(directory.path(), &before), "it would open with the previous passphrase");
     assert_eq!(changed.key(&KeyRef::from("alice")).await.unwrap().as_ref(), Some(&key));
     let now = ManualClock::default().now();
     let request = CreateKey { credentials: key.credentials.clone(), ..CreateKey::named("bob") };
@@ -216,7 +217,6 @@ async fn a_passphrase_changes_and_the_previous_one_opens_nothing_any_more() {
     for _ in 0..2 {
         change(&path, "first", "second").await.unwrap().close().await.unwrap();
     }
-    assert!(!stands_in(directory.path(), &before), "it would open with the previous passphrase");
     assert_eq!(open(&path, Some("first")).await.unwrap_err().kind(), ErrorKind::PassphraseWrong);
     let store = open(&path, Some("second")).await.unwrap();
     assert_eq!(store.key(&KeyRef::from("alice")).await.unwrap(), Some(key));
@@ -284,5 +284,25 @@ async fn a_sealed_inbound_that_was_moved_is_not_accepted_and_the_others_go_on() 
     let inbounds = store.inbounds().await.unwrap();
     let tags: Vec<_> = inbounds.iter().map(|inbound| inbound.tag.as_str()).collect();
     assert_eq!(tags, ["b", "c"]);
+    store.close().await.unwrap();
+}
+
+/// It would stay in plain, and nobody could open it any more.
+#[tokio::test]
+async fn a_store_with_an_inbound_that_cannot_be_read_is_not_sealed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    let store = open(&path, None).await.unwrap();
+    let key = fill(&store).await;
+    store.close().await.unwrap();
+    let file = rusqlite::Connection::open(&path).unwrap();
+    let newer = r#"{"node":"main","tag":"newer","protocol":{"type":"quantum"}}"#;
+    file.execute("INSERT INTO inbounds (node, tag, port, spec) VALUES ('main', 'newer', 1, ?1)", [newer])
+        .unwrap();
+    drop(file);
+    let refused = open(&path, Some("correct horse")).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.to_string().contains("inbounds")), (ErrorKind::StoreCorrupt, true));
+    let store = open(&path, None).await.unwrap();
+    assert_eq!(store.key(&KeyRef::Id(key.id)).await.unwrap(), Some(key));
     store.close().await.unwrap();
 }

@@ -143,7 +143,7 @@ pub struct Config {
     /// Where keys are remembered.
     pub store: StoreConfig,
     /// Encrypts credentials and private keys in a SQLite store. A store that was not encrypted is when it is opened
-    /// with one; from then on it opens with this one only, in every process that uses it.
+    /// with one; from then on it opens with this one only, in every process that uses it, until it is changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passphrase: Option<Secret>,
     /// What the passphrase was before: a store that still has this one gets `passphrase` when it is opened. One that has
