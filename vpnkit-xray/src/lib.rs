@@ -13,6 +13,7 @@ mod attached;
 mod command;
 mod config;
 mod cut;
+mod directory_lock;
 mod egress;
 mod environment;
 mod epoch;

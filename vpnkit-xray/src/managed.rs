@@ -15,6 +15,7 @@ use vpnkit_core::{Error, ErrorKind, Result};
 use crate::account::Names;
 use crate::command;
 use crate::config::ManagedXray;
+use crate::directory_lock::DirectoryLock;
 use crate::inner::Inner;
 use crate::process::Process;
 use crate::server_config;
@@ -30,8 +31,7 @@ const SLOWEST_RESTART: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Home {
     directory: PathBuf,
-    /// The lock is on the directory itself, so there is no file that could be left behind.
-    _lock: File,
+    _lock: DirectoryLock,
 }
 
 /// The name of something in the directory that neither vpnkit nor Xray has put there; geodata (`*.dat`) is the operator's.
@@ -72,20 +72,12 @@ impl Home {
             .mode(0o700)
             .create(directory)
             .map_err(|e| fault("the directory cannot be created", e))?;
-        let lock = File::open(directory).map_err(|e| fault("the directory cannot be opened", e))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => {
-                return Err(Error::new(
-                    ErrorKind::InUse,
-                    OP,
-                    "another vpnkit runs an Xray in this directory",
-                )
+        let lock = DirectoryLock::take(directory).map_err(|e| fault("the directory cannot be locked", e))?;
+        let Some(lock) = lock else {
+            return Err(Error::new(ErrorKind::InUse, OP, "another vpnkit runs an Xray in this directory")
                 .with("directory", directory.display())
                 .hint("this one takes over when the other ends; a second Xray needs a `name` and a directory of its own"));
-            }
-            Err(std::fs::TryLockError::Error(e)) => return Err(fault("the directory cannot be locked", e)),
-        }
+        };
         if let Some(foreign) =
             foreign_entry(directory).map_err(|e| fault("the directory cannot be read", e))?
         {
