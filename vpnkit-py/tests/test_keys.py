@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import pickle
+import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -213,6 +215,25 @@ async def test_a_store_lives_on_in_its_file(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8" * 4096)
     with pytest.raises(errors.StoreNotRecognizedError):
         vpnkit.sync.open(tmp_path / "photo.jpg")
+
+
+async def test_another_process_changes_the_passphrase_of_an_open_store(tmp_path: Path) -> None:
+    path = f"sqlite:{tmp_path / 'bot.db'}"
+    program = "import sys, vpnkit; vpnkit.sync.open(sys.argv[1], passphrase=sys.argv[2], previous_passphrase=sys.argv[3]).close()"
+
+    async def elsewhere(passphrase: str, previous: str) -> int | None:
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, path, passphrase, previous)
+        return await asyncio.wait_for(process.wait(), 60)
+
+    async with vpnkit.open(path, passphrase="first") as kit:
+        await kit.keys.create("alice")
+        ended = await asyncio.gather(*(elsewhere("second", "first") for _ in range(3)))
+        assert ended == [0, 0, 0]
+        await kit.keys.create("bob")
+    with pytest.raises(errors.PassphraseWrongError):
+        await vpnkit.open(path, passphrase="first")
+    async with vpnkit.open(path, passphrase="second") as kit:
+        assert [(await kit.keys.require(name)).id for name in ("alice", "bob")] == [1, 2]
 
 
 async def test_every_fault_of_a_configuration_is_told() -> None:

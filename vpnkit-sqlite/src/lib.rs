@@ -7,6 +7,7 @@
 mod apply;
 mod convert_error;
 mod credential;
+mod erase;
 pub mod fork;
 mod open;
 mod passphrase;

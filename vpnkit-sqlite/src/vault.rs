@@ -11,11 +11,12 @@ use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
 use hmac::{Hmac, Mac as _};
-use rusqlite::{Connection, ErrorCode as Code, params};
+use rusqlite::{Connection, params};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::convert_error::{convert, damaged};
+use crate::erase;
 use crate::passphrase::{Lock, Master};
 use crate::row::HeldInbound;
 use vpnkit_core::model::{
@@ -91,7 +92,7 @@ impl Vault {
                 }
             };
             // Also for a crash or a full disk that came between writing and this, at an opening before.
-            clear(connection)?;
+            erase::erase(connection)?;
             return Ok(vault);
         }
     }
@@ -166,7 +167,7 @@ impl Vault {
             }
         }
         lock.insert(&txn)?;
-        is_to_be_cleared(&txn, PAGES)?;
+        erase::mark(&txn, erase::PAGES)?;
         txn.commit().map_err(sql)?;
         Ok(true)
     }
@@ -246,15 +247,15 @@ impl Vault {
     }
 }
 
-/// Whether a text of the store is sealed: all of them are, or none is.
+/// Whether the store's secrets are sealed: all of them are, or none is.
 fn has_sealed(connection: &Connection) -> Result<bool> {
-    let texts = "SELECT secret FROM (SELECT secret FROM credentials LIMIT 1) UNION ALL
+    let samples = "SELECT secret FROM (SELECT secret FROM credentials LIMIT 1) UNION ALL
                  SELECT spec FROM (SELECT spec FROM inbounds LIMIT 1) UNION ALL
                  SELECT body FROM (SELECT body FROM records LIMIT 1)";
-    let mut statement = connection.prepare(texts).map_err(sql)?;
-    let texts: Vec<String> =
+    let mut statement = connection.prepare(samples).map_err(sql)?;
+    let values: Vec<String> =
         statement.query_map([], |r| r.get(0)).and_then(Iterator::collect).map_err(sql)?;
-    Ok(texts.iter().any(|text| text.starts_with(SEALED)))
+    Ok(values.iter().any(|value| value.starts_with(SEALED)))
 }
 
 /// Changes the passphrase. False: another process has changed it meanwhile.
@@ -272,66 +273,9 @@ fn replace(connection: &mut Connection, held: &Lock, new: &Lock) -> Result<bool>
     if !held.replace(&txn, new)? {
         return Ok(false);
     }
-    is_to_be_cleared(&txn, LOG)?;
+    erase::mark(&txn, erase::LOG)?;
     txn.commit().map_err(sql)?;
     Ok(true)
-}
-
-/// What is to be cleared: pages that are free, and the log; or the log only.
-const PAGES: &str = "pages_to_clear";
-const LOG: &str = "log_to_clear";
-
-/// The number tells one mark from the next: another process clears for this one only.
-fn is_to_be_cleared(connection: &Connection, what: &str) -> Result<()> {
-    let mark = "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, abs(random() % 4294967296))";
-    connection.execute(mark, [what]).map(drop).map_err(sql)
-}
-
-/// Clears what nobody is to read any more, if that is still to be done. What stands in the way is told, and it is tried
-/// again at the next opening: the store itself is sound.
-fn clear(connection: &Connection) -> Result<()> {
-    let due: Vec<(String, i64)> = connection
-        .prepare("SELECT name, value FROM meta WHERE name IN (?1, ?2)")
-        .and_then(|mut s| s.query_map([PAGES, LOG], |r| Ok((r.get(0)?, r.get(1)?)))?.collect())
-        .map_err(sql)?;
-    if due.is_empty() {
-        return Ok(());
-    }
-    let pages = due.iter().any(|(name, _)| name == PAGES);
-    let cleared = if pages { vacuum(connection) } else { Ok(()) }.and_then(|()| {
-        // Another process that reads keeps the old pages in the file.
-        let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |r| r.get(0))?;
-        if busy != 0 {
-            return Ok(false);
-        }
-        for mark in &due {
-            connection.execute("DELETE FROM meta WHERE name = ?1 AND value = ?2", params![mark.0, mark.1])?;
-        }
-        Ok(true)
-    });
-    let why = match cleared {
-        Ok(true) => return Ok(()),
-        Ok(false) => "another process reads the store".to_owned(),
-        Err(e) => match e.sqlite_error_code() {
-            Some(Code::DatabaseBusy | Code::DatabaseLocked | Code::DiskFull | Code::OutOfMemory) => {
-                e.to_string()
-            }
-            _ => return Err(sql(e)),
-        },
-    };
-    tracing::warn!(
-        why,
-        "old secrets still stand in free pages of the store; they are cleared at its next opening"
-    );
-    Ok(())
-}
-
-/// The copy that it makes is as large as the store: not in memory.
-fn vacuum(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch("PRAGMA temp_store = FILE")?;
-    let done = connection.execute_batch("VACUUM");
-    connection.execute_batch("PRAGMA temp_store = MEMORY")?;
-    done
 }
 
 fn hmac(key: &[u8; 32], text: &[u8]) -> [u8; 32] {
