@@ -72,6 +72,8 @@ kinds! {
     Rejected = "rejected",
     /// A directory or file is in use by another vpnkit.
     InUse = "in_use",
+    /// Another process does what this one did before: it was slow, or frozen, for longer than the store waits for it.
+    LeaseLost = "lease_lost",
     /// Another process holds the store's write lock.
     StoreLocked = "store_locked",
     /// The store cannot be written.

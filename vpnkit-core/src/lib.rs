@@ -16,6 +16,7 @@ mod clock;
 mod error;
 mod json;
 pub mod lifecycle;
+pub mod machine;
 pub mod model;
 mod secret;
 pub mod store;

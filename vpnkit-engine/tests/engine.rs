@@ -187,30 +187,6 @@ async fn events_come_in_batches_too() {
     assert!(stream.next_batch(10).await.unwrap().is_empty());
 }
 
-/// Two processes drive a server each under one id, which is a mistake: nobody pays twice for it.
-#[tokio::test]
-async fn two_servers_under_one_id_are_counted_once_each() {
-    let store = Arc::new(MemoryStore::new());
-    let servers = [FakeServer::new(), FakeServer::new()].map(Arc::new);
-    let mut engines = Vec::new();
-    for server in &servers {
-        let options = EngineOptions { background: false, ..EngineOptions::default() };
-        let parts =
-            ServerParts { backend: server.clone(), source: server.clone(), address: "192.0.2.1".into() };
-        let clock = Arc::new(ManualClock::default());
-        engines.push(Engine::open(store.clone(), clock, options, vec![parts]).await.unwrap());
-    }
-    engines[0].inbounds().ensure(inbound("main", 443)).await.unwrap();
-    let key = engines[0].keys().create(CreateKey::named("k")).await.unwrap();
-    for _ in 0..3 {
-        for (server, engine) in servers.iter().zip(&engines) {
-            server.pass(key.id, Traffic { up: 10, down: 100 });
-            engine.traffic().collect().await.unwrap();
-        }
-    }
-    assert_eq!(engines[1].keys().require(key.id).await.unwrap().used, 2 * 3 * 110);
-}
-
 /// A cut that fails is remembered, and no change has to come for it to be tried again.
 #[tokio::test]
 async fn a_cut_that_failed_is_made_up_for() {

@@ -302,9 +302,6 @@ async fn a_rotated_secret_is_honoured_for_its_time_in_every_process() {
     assert_eq!((status(&engine, &first).await, status(&engine, &second).await), (200, 200));
     clock.advance(hour);
     assert_eq!((status(&engine, &first).await, status(&engine, &second).await), (404, 200));
-    // The other one has not looked since; after five seconds it does.
-    assert_eq!((status(&other, &first).await, status(&other, &second).await), (200, 404));
-    tokio::time::advance(Duration::from_secs(5)).await;
     assert_eq!((status(&other, &first).await, status(&other, &second).await), (404, 200));
 }
 

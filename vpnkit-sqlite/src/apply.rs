@@ -3,9 +3,9 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::convert_error::{convert, damaged, violates};
-use crate::query;
 use crate::row::{HeldInbound, INBOUND_COLUMNS, number, selection_text};
 use crate::vault::Vault;
+use crate::{lease, query};
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::model::Cursor;
 use vpnkit_core::model::{
@@ -14,7 +14,7 @@ use vpnkit_core::model::{
 };
 use vpnkit_core::store::errors as answer;
 use vpnkit_core::store::{
-    DeviceOp, InboundOp, KeyOp, Made, Receipt, RecordOp, Request, StoreOp, StoreTxn, TrafficBatch,
+    DeviceOp, InboundOp, KeyOp, Made, Origin, Receipt, RecordOp, Request, StoreOp, StoreTxn, TrafficBatch,
     consequence,
 };
 use vpnkit_core::traffic::Series;
@@ -33,7 +33,15 @@ pub(crate) fn apply(connection: &Connection, vault: &Vault, txn: StoreTxn) -> Re
     {
         return Ok(receipt);
     }
-    let mut batch = Batch { connection, vault, at: txn.at, receipt: Receipt::default(), cursor: None };
+    lease::check(connection, txn.fence.as_ref())?;
+    if let Some(seen) = txn.seen {
+        let revision = query::revision(connection)?;
+        if revision != seen {
+            return Err(answer::revision_outdated(seen, revision));
+        }
+    }
+    let (at, origin) = (txn.at, txn.origin);
+    let mut batch = Batch { connection, vault, at, origin, receipt: Receipt::default(), cursor: None };
     let several = txn.ops.len() > 1;
     for (index, op) in txn.ops.into_iter().enumerate() {
         batch.step(op).map_err(|e| if several { e.with("index", index) } else { e })?;
@@ -87,6 +95,7 @@ pub(crate) struct Batch<'c> {
     pub(crate) connection: &'c Connection,
     pub(crate) vault: &'c Vault,
     pub(crate) at: Timestamp,
+    origin: Origin,
     pub(crate) receipt: Receipt,
     cursor: Option<Cursor>,
 }
@@ -235,7 +244,14 @@ impl Batch<'_> {
         self.run("DELETE FROM keys WHERE id = ?1", [id.0]).map_err(sql)?;
         self.run("DELETE FROM counters WHERE key_id = ?1 AND source IN (SELECT id FROM sources)", [id.0])
             .map_err(sql)?;
-        self.emit(NewEvent { kind: EventKind::KeyDeleted, subject: key.subject(), detail: String::new() })
+        self.emit(NewEvent { kind: EventKind::KeyDeleted, subject: key.subject(), detail: String::new() })?;
+        let devices = serde_json::to_string(&key.devices()).unwrap_or_default();
+        self.run(
+            "UPDATE events SET devices = ?2 WHERE cursor = ?1",
+            params![self.cursor.map(|c| c.0), devices],
+        )
+        .map(drop)
+        .map_err(sql)
     }
 
     pub(crate) fn inbound(&self, id: &InboundId) -> Result<Option<Inbound>> {
@@ -538,8 +554,9 @@ impl Batch<'_> {
             _ => return Err(answer::unknown_step()),
         };
         self.run(
-            "INSERT INTO events (at, kind, key_id, subject, uid, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![self.at.as_millis(), event.kind.code(), key, subject, uid, event.detail],
+            "INSERT INTO events (at, kind, key_id, subject, uid, detail, origin)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![self.at.as_millis(), event.kind.code(), key, subject, uid, event.detail, self.origin.0],
         )
         .map_err(sql)?;
         self.cursor = Some(Cursor(self.connection.last_insert_rowid()));

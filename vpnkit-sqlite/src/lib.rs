@@ -9,6 +9,8 @@ mod convert_error;
 mod credential;
 mod erase;
 pub mod fork;
+mod lease;
+mod notice;
 mod open;
 mod passphrase;
 mod prune;
@@ -24,13 +26,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+use self::notice::Notice;
 use self::worker::{Readers, Writer};
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::model::{
     ClientDevice, Cursor, EventBatch, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page,
     Record, RecordQuery, Revocation, ServerId, UsagePoint, UsageQuery,
 };
-use vpnkit_core::store::{KeyStore, Pruned, Receipt, Request, Retention, StoreTxn};
+use vpnkit_core::store::{
+    ChangeBatch, Claim, Claimed, Fence, KeyStore, Lease, Newest, Origin, Pruned, Receipt, Request, Retention,
+    StoreTxn,
+};
 use vpnkit_core::{Result, Secret, Timestamp};
 
 /// How to open the file.
@@ -60,6 +66,7 @@ pub struct SqliteStore {
     path: PathBuf,
     writer: Writer,
     readers: Readers,
+    notice: Notice,
     claim: Mutex<Option<fork::Claim>>,
 }
 
@@ -74,7 +81,8 @@ impl SqliteStore {
         let claim = Mutex::new(Some(fork::claim(&path)?));
         let (writer, vault) = Writer::start(path.clone(), options.clone()).await?;
         let readers = Readers::start(path.clone(), &options, vault).await?;
-        Ok(Self { path, writer, readers, claim })
+        let notice = Notice::start(path.clone(), options.busy_timeout, writer.newest()).await?;
+        Ok(Self { path, writer, readers, notice, claim })
     }
 
     /// The file.
@@ -169,15 +177,32 @@ impl KeyStore for SqliteStore {
         self.readers.run("store.newest_event", |c, _| query::newest_event(c)).await
     }
 
-    fn event_signal(&self) -> watch::Receiver<Cursor> {
-        self.writer.event_signal()
+    fn newest(&self) -> watch::Receiver<Newest> {
+        self.writer.newest().subscribe()
     }
 
-    async fn prune(&self, retention: &Retention) -> Result<Pruned> {
-        self.writer.prune(*retention).await
+    async fn changes(&self, after: Cursor, max: usize, own: Origin) -> Result<ChangeBatch> {
+        self.readers.run("store.changes", move |c, _| query::changes(c, after, max, own)).await
+    }
+
+    async fn leases(&self) -> Result<Vec<Lease>> {
+        self.readers.run("store.leases", |c, _| lease::all(c)).await
+    }
+
+    async fn claim(&self, claims: &[Claim]) -> Result<Vec<Claimed>> {
+        self.writer.claim(claims.to_vec()).await
+    }
+
+    async fn release(&self, leases: &[Fence]) -> Result<()> {
+        self.writer.release(leases.to_vec()).await
+    }
+
+    async fn prune(&self, retention: &Retention, fence: Option<Fence>) -> Result<Pruned> {
+        self.writer.prune(*retention, fence).await
     }
 
     async fn close(&self) -> Result<()> {
+        self.notice.close().await;
         self.readers.close().await;
         let closed = self.writer.close().await;
         self.claim.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -19,7 +19,7 @@ use vpnkit_core::{Error, ErrorKind, Result};
 const APPLICATION_ID: i32 = 0x7670_6e6b;
 
 /// Numbered, never edited once released.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("../migrations/0001_initial.sql"),
     include_str!("../migrations/0002_subscriptions.sql"),
     include_str!("../migrations/0003_servers.sql"),
@@ -28,6 +28,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("../migrations/0006_epochs.sql"),
     include_str!("../migrations/0007_a_million_keys.sql"),
     include_str!("../migrations/0008_passphrases.sql"),
+    include_str!("../migrations/0009_processes.sql"),
 ];
 
 const OPEN: &str = "store.open";

@@ -3,7 +3,8 @@
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use crate::apply::sql;
-use vpnkit_core::store::{Pruned, Retention, last_before};
+use crate::lease;
+use vpnkit_core::store::{Fence, Pruned, Retention, last_before};
 use vpnkit_core::{Result, Timestamp};
 
 /// Rows of a step.
@@ -11,8 +12,13 @@ const STEP: i64 = 5_000;
 const DAY_MS: i64 = 86_400_000;
 
 /// Takes one step.
-pub(crate) fn prune(connection: &mut Connection, retention: &Retention) -> Result<Pruned> {
+pub(crate) fn prune(
+    connection: &mut Connection,
+    retention: &Retention,
+    fence: Option<&Fence>,
+) -> Result<Pruned> {
     let txn = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(sql)?;
+    lease::check(&txn, fence)?;
     let mut pruned = events(&txn, retention.events)?;
     for (table, column) in [("requests", "at"), ("revocations", "expires_at")] {
         let key = if table == "requests" { "id" } else { "(inbound, serial)" };

@@ -16,10 +16,11 @@ use vpnkit_core::model::{
     SortValue, Traffic, UsagePoint, UsageQuery, UsageStep,
 };
 use vpnkit_core::store::errors::{cursor_ahead, cursor_expired};
+use vpnkit_core::store::{ChangeBatch, Origin, StoreChange};
 use vpnkit_core::traffic::{Counter, Epoch, Series};
 use vpnkit_core::{Error, ErrorKind, Result, Timestamp};
 
-fn sql(error: rusqlite::Error) -> Error {
+pub(crate) fn sql(error: rusqlite::Error) -> Error {
     convert("store.read", error)
 }
 
@@ -432,7 +433,8 @@ pub(crate) fn usage(connection: &Connection, query: &UsageQuery) -> Result<Vec<U
 }
 
 /// Events after a cursor.
-pub(crate) fn events(connection: &Connection, after: Cursor, max: usize) -> Result<EventBatch> {
+/// Errors: `CursorExpired` when events after this cursor are gone, or the store has not got so far.
+fn check_cursor(connection: &Connection, after: Cursor) -> Result<()> {
     let pruned: i64 = connection
         .prepare_cached("SELECT value FROM meta WHERE name = 'events_pruned'")
         .and_then(|mut s| s.query_row([], |r| r.get(0)))
@@ -444,6 +446,11 @@ pub(crate) fn events(connection: &Connection, after: Cursor, max: usize) -> Resu
     if after > newest {
         return Err(cursor_ahead(after, newest));
     }
+    Ok(())
+}
+
+pub(crate) fn events(connection: &Connection, after: Cursor, max: usize) -> Result<EventBatch> {
+    check_cursor(connection, after)?;
     let mut statement = connection
         .prepare_cached(
             "SELECT cursor, at, kind, key_id, uid, subject, detail FROM events
@@ -492,6 +499,47 @@ fn event(row: &rusqlite::Row<'_>) -> Result<Event> {
 }
 
 /// The cursor of the newest event, pruned or not.
+/// What others than `own` have changed. The work grows with what was committed after the cursor.
+pub(crate) fn changes(
+    connection: &Connection,
+    after: Cursor,
+    max: usize,
+    own: Origin,
+) -> Result<ChangeBatch> {
+    check_cursor(connection, after)?;
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT cursor, at, kind, key_id, uid, subject, detail, origin, devices FROM events
+             WHERE cursor > ?1 ORDER BY cursor LIMIT ?2",
+        )
+        .map_err(sql)?;
+    let mut rows = statement.query(params![after.0, i64::try_from(max).unwrap_or(i64::MAX)]).map_err(sql)?;
+    let (mut batch, mut seen) = (ChangeBatch { next: after, ..ChangeBatch::default() }, 0);
+    while let Some(row) = rows.next().map_err(sql)? {
+        seen += 1;
+        batch.next = Cursor(row.get(0).map_err(sql)?);
+        let origin: i64 = row.get(7).map_err(sql)?;
+        if origin != 0 && origin == own.0 {
+            continue;
+        }
+        match event(row) {
+            Ok(Event { cursor, kind, subject, .. }) => {
+                let devices: Option<String> = row.get(8).map_err(sql)?;
+                let devices = match devices {
+                    Some(devices) => serde_json::from_str(&devices).map_err(|_| damaged("events.devices"))?,
+                    None => Vec::new(),
+                };
+                batch.changes.push(StoreChange { cursor, kind, subject, devices });
+            }
+            // Of a newer vpnkit, which this one could not tell of.
+            Err(e) if e.kind() == ErrorKind::StoreCorrupt => {}
+            Err(e) => return Err(e),
+        }
+    }
+    batch.more = seen == max;
+    Ok(batch)
+}
+
 pub(crate) fn newest_event(connection: &Connection) -> Result<Cursor> {
     connection
         .prepare_cached("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)")

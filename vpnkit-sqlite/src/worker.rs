@@ -7,14 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{oneshot, watch};
 
 use crate::vault::Vault;
-use crate::{SqliteOptions, apply, convert_error, fork, open, prune};
-use vpnkit_core::model::Cursor;
+use crate::{SqliteOptions, apply, convert_error, fork, lease, open, prune, query};
 use vpnkit_core::store::errors::closed;
-use vpnkit_core::store::{Pruned, Receipt, Retention, StoreTxn};
+use vpnkit_core::store::{Claim, Claimed, Fence, Newest, Pruned, Receipt, Retention, StoreTxn};
 use vpnkit_core::{Error, ErrorKind, Result};
 
 type Reply<T> = oneshot::Sender<Result<T>>;
@@ -29,14 +28,17 @@ const GROUP: usize = 256;
 
 enum Write {
     Commit(Box<StoreTxn>, Reply<Receipt>),
-    Prune(Retention, Reply<Pruned>),
+    Prune(Retention, Option<Fence>, Reply<Pruned>),
+    /// With the time when it was asked.
+    Claim(Vec<Claim>, Instant, Reply<Vec<Claimed>>),
+    Release(Vec<Fence>, Reply<()>),
     Close,
 }
 
 /// The one thread that writes.
 pub(crate) struct Writer {
     jobs: Sender<Write>,
-    signal: watch::Sender<Cursor>,
+    newest: watch::Sender<Newest>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -49,31 +51,39 @@ impl fmt::Debug for Writer {
 impl Writer {
     pub(crate) async fn start(path: PathBuf, options: SqliteOptions) -> Result<(Self, Arc<Vault>)> {
         let (jobs, queue) = channel();
-        let signal = watch::channel(Cursor::START).0;
+        let newest = watch::channel(Newest::default()).0;
         let (ready, opened) = oneshot::channel();
-        let wake = signal.clone();
+        let wake = newest.clone();
         let thread = spawn("vpnkit-store-w", move || match in_sqlite(|| open::writer(&path, &options)) {
             Ok((connection, vault)) => {
                 if ready.send(Ok(Arc::clone(&vault))).is_ok() {
-                    write(connection, &vault, &queue, &wake);
+                    Writing { connection, vault: &vault, newest: &wake, held: Vec::new() }.run(&queue);
                 }
             }
             Err(e) => drop(ready.send(Err(e))),
         })?;
         let vault = opened.await.map_err(|_| closed("store.open"))??;
-        Ok((Self { jobs, signal, thread: Mutex::new(Some(thread)) }, vault))
+        Ok((Self { jobs, newest, thread: Mutex::new(Some(thread)) }, vault))
     }
 
     pub(crate) async fn commit(&self, txn: StoreTxn) -> Result<Receipt> {
         self.ask("store.commit", |reply| Write::Commit(Box::new(txn), reply)).await
     }
 
-    pub(crate) async fn prune(&self, retention: Retention) -> Result<Pruned> {
-        self.ask("store.prune", |reply| Write::Prune(retention, reply)).await
+    pub(crate) async fn prune(&self, retention: Retention, fence: Option<Fence>) -> Result<Pruned> {
+        self.ask("store.prune", |reply| Write::Prune(retention, fence, reply)).await
     }
 
-    pub(crate) fn event_signal(&self) -> watch::Receiver<Cursor> {
-        self.signal.subscribe()
+    pub(crate) async fn claim(&self, claims: Vec<Claim>) -> Result<Vec<Claimed>> {
+        self.ask("store.claim", |reply| Write::Claim(claims, Instant::now(), reply)).await
+    }
+
+    pub(crate) async fn release(&self, leases: Vec<Fence>) -> Result<()> {
+        self.ask("store.release", |reply| Write::Release(leases, reply)).await
+    }
+
+    pub(crate) fn newest(&self) -> watch::Sender<Newest> {
+        self.newest.clone()
     }
 
     pub(crate) async fn close(&self) -> Result<()> {
@@ -97,123 +107,184 @@ impl Drop for Writer {
     }
 }
 
-fn write(mut connection: Connection, vault: &Vault, queue: &Receiver<Write>, signal: &watch::Sender<Cursor>) {
-    let mut open = true;
-    while open {
-        let Ok(first) = queue.recv() else { break };
-        let _work = fork::work();
-        let mut commits = Vec::new();
-        let mut prunes = Vec::new();
-        let mut next = Some(first);
-        while let Some(job) = next.take() {
-            match job {
-                Write::Commit(txn, reply) => commits.push((txn, reply)),
-                Write::Prune(retention, reply) => prunes.push((retention, reply)),
-                Write::Close => {
-                    open = false;
-                    break;
-                }
-            }
-            if commits.len() < GROUP {
-                next = queue.try_recv().ok();
-            }
-        }
-        // Large ones by themselves: under a savepoint SQLite copies every page that they touch.
-        let (large, small) =
-            commits.into_iter().partition(|(txn, _)| txn.ops.len() > 1 || txn.reads_counters());
-        commit(&mut connection, vault, small, signal);
-        for txn in large {
-            commit(&mut connection, vault, vec![txn], signal);
-        }
-        for (retention, reply) in prunes {
-            let _ = reply.send(prune::prune(&mut connection, &retention));
-        }
-    }
-    in_sqlite(|| {
-        let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
-        drop(connection);
-    });
+/// What the writing thread works with.
+struct Writing<'w> {
+    connection: Connection,
+    vault: &'w Vault,
+    newest: &'w watch::Sender<Newest>,
+    /// The leases of this process, and how long each lasts from the time that it is prolonged.
+    held: Vec<(Fence, Duration)>,
 }
 
-/// One transaction for all; a batch that fails goes back to its savepoint and leaves the others alone.
-fn commit(
-    connection: &mut Connection,
-    vault: &Vault,
-    commits: Vec<(Box<StoreTxn>, Reply<Receipt>)>,
-    signal: &watch::Sender<Cursor>,
-) {
-    const OP: &str = "store.commit";
-    if commits.is_empty() {
-        return;
+/// A transaction that took so long prolongs the leases of this process by itself: nobody could do it meanwhile.
+const LONG: Duration = Duration::from_millis(500);
+
+impl Writing<'_> {
+    fn run(mut self, queue: &Receiver<Write>) {
+        let mut open = true;
+        while open {
+            let Ok(first) = queue.recv() else { break };
+            let _work = fork::work();
+            let mut commits = Vec::new();
+            let mut others = Vec::new();
+            let mut next = Some(first);
+            while let Some(job) = next.take() {
+                match job {
+                    Write::Commit(txn, reply) => commits.push((txn, reply)),
+                    Write::Close => {
+                        open = false;
+                        break;
+                    }
+                    other => others.push(other),
+                }
+                if commits.len() < GROUP {
+                    next = queue.try_recv().ok();
+                }
+            }
+            // First: others take a lease that is prolonged late.
+            let (leases, prunes): (Vec<_>, Vec<_>) =
+                others.into_iter().partition(|job| !matches!(job, Write::Prune(..)));
+            leases.into_iter().for_each(|job| self.other(job));
+            // Large ones by themselves: under a savepoint SQLite copies every page that they touch.
+            let (large, small) =
+                commits.into_iter().partition(|(txn, _)| txn.ops.len() > 1 || txn.reads_counters());
+            self.commit(small);
+            for txn in large {
+                self.commit(vec![txn]);
+            }
+            prunes.into_iter().for_each(|job| self.other(job));
+        }
+        in_sqlite(|| {
+            let _ = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+            drop(self.connection);
+        });
     }
-    let mut txn = match connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate) {
-        Ok(txn) => txn,
-        Err(e) => {
-            let e = convert_error::convert(OP, e);
-            tracing::warn!(kind = %e.kind(), "no transaction could be started");
+
+    fn other(&mut self, job: Write) {
+        match job {
+            Write::Prune(retention, fence, reply) => {
+                drop(reply.send(prune::prune(&mut self.connection, &retention, fence.as_ref())));
+            }
+            Write::Claim(claims, asked, reply) => drop(reply.send(self.claim(&claims, asked))),
+            Write::Release(leases, reply) => drop(reply.send(self.release(&leases))),
+            Write::Commit(..) | Write::Close => {}
+        }
+    }
+
+    fn claim(&mut self, claims: &[Claim], asked: Instant) -> Result<Vec<Claimed>> {
+        const OP: &str = "store.claim";
+        let sql = |e| convert_error::convert(OP, e);
+        let txn = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
+        open::schema_is_known(&txn)?;
+        let mut claimed = Vec::with_capacity(claims.len());
+        for claim in claims {
+            let blocked = asked.elapsed() > claim.time / 4;
+            claimed.push(lease::claim(&txn, claim, blocked).map_err(|e| e.during(OP))?);
+        }
+        txn.commit().map_err(sql)?;
+        for (claim, claimed) in claims.iter().zip(&claimed) {
+            self.held.retain(|(fence, _)| fence.lease != claim.name);
+            if let Claimed::Held(number) = claimed {
+                self.held.push((Fence { lease: claim.name.clone(), number: *number }, claim.time));
+            }
+        }
+        Ok(claimed)
+    }
+
+    fn release(&mut self, leases: &[Fence]) -> Result<()> {
+        const OP: &str = "store.release";
+        let sql = |e| convert_error::convert(OP, e);
+        let txn = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
+        lease::release(&txn, leases).map_err(|e| e.during(OP))?;
+        txn.commit().map_err(sql)?;
+        self.held.retain(|(fence, _)| !leases.contains(fence));
+        Ok(())
+    }
+
+    /// One transaction for all; a batch that fails goes back to its savepoint and leaves the others alone.
+    fn commit(&mut self, commits: Vec<(Box<StoreTxn>, Reply<Receipt>)>) {
+        const OP: &str = "store.commit";
+        if commits.is_empty() {
+            return;
+        }
+        let (vault, begun) = (self.vault, Instant::now());
+        let mut txn = match self.connection.transaction_with_behavior(TransactionBehavior::Immediate) {
+            Ok(txn) => txn,
+            Err(e) => {
+                let e = convert_error::convert(OP, e);
+                tracing::warn!(kind = %e.kind(), "no transaction could be started");
+                for (_, reply) in commits {
+                    let _ = reply.send(Err(e.clone()));
+                }
+                return;
+            }
+        };
+        if let Err(e) = open::schema_is_known(&txn) {
             for (_, reply) in commits {
                 let _ = reply.send(Err(e.clone()));
             }
             return;
         }
-    };
-    if let Err(e) = open::schema_is_known(&txn) {
-        for (_, reply) in commits {
-            let _ = reply.send(Err(e.clone()));
-        }
-        return;
-    }
-    let alone = commits.len() == 1;
-    let mut answers = Vec::with_capacity(commits.len());
-    let mut lost: Option<Error> = None;
-    for (batch, reply) in commits {
-        if let Some(e) = &lost {
-            let _ = reply.send(Err(e.clone()));
-            continue;
-        }
-        let receipt = if alone {
-            match apply::apply(&txn, vault, *batch) {
-                Ok(receipt) => Ok(receipt),
-                Err(e) => {
-                    // Dropping the transaction rolls it back.
-                    let _ = reply.send(Err(e));
-                    return;
-                }
+        let alone = commits.len() == 1;
+        let mut answers = Vec::with_capacity(commits.len());
+        let mut lost: Option<Error> = None;
+        for (batch, reply) in commits {
+            if let Some(e) = &lost {
+                let _ = reply.send(Err(e.clone()));
+                continue;
             }
-        } else {
-            txn.savepoint().map_err(|e| convert_error::convert(OP, e)).and_then(|step| {
-                let receipt = apply::apply(&step, vault, *batch)?;
-                step.commit().map_err(|e| convert_error::convert(OP, e))?;
-                Ok(receipt)
-            })
-        };
-        // On a full disk SQLite takes the whole transaction back by itself: what came before is gone with it, and what
-        // comes after would be committed alone.
-        if let (true, Err(e)) = (txn.is_autocommit(), &receipt) {
-            lost = Some(e.clone());
+            let receipt = if alone {
+                match apply::apply(&txn, vault, *batch) {
+                    Ok(receipt) => Ok(receipt),
+                    Err(e) => {
+                        // Dropping the transaction rolls it back.
+                        let _ = reply.send(Err(e));
+                        return;
+                    }
+                }
+            } else {
+                txn.savepoint().map_err(|e| convert_error::convert(OP, e)).and_then(|step| {
+                    let receipt = apply::apply(&step, vault, *batch)?;
+                    step.commit().map_err(|e| convert_error::convert(OP, e))?;
+                    Ok(receipt)
+                })
+            };
+            // On a full disk SQLite takes the whole transaction back by itself: what came before is gone with it, and what
+            // comes after would be committed alone.
+            if let (true, Err(e)) = (txn.is_autocommit(), &receipt) {
+                lost = Some(e.clone());
+            }
+            answers.push((reply, receipt));
         }
-        answers.push((reply, receipt));
-    }
-    if let Some(e) = lost {
-        for (reply, _) in answers {
-            let _ = reply.send(Err(e.clone()));
+        if let Some(e) = lost {
+            for (reply, _) in answers {
+                let _ = reply.send(Err(e.clone()));
+            }
+            return;
         }
-        return;
-    }
-    let outcome = txn.commit().map_err(|e| convert_error::convert(OP, e));
-    let newest = answers.iter().filter_map(|(_, r)| r.as_ref().ok()).map(|r| r.cursor).max();
-    for (reply, receipt) in answers {
-        let _ = reply.send(outcome.clone().and(receipt));
-    }
-    if let (Ok(()), Some(newest)) = (&outcome, newest) {
-        signal.send_if_modified(|seen| {
-            let grown = newest > *seen;
-            *seen = newest.max(*seen);
-            grown
-        });
-    }
-    if let Err(e) = outcome {
-        tracing::warn!(kind = %e.kind(), "a group of commits failed");
+        let revision = query::revision(&txn).unwrap_or_default();
+        if begun.elapsed() > LONG
+            && let Err(e) = lease::prolong(&txn, &self.held)
+        {
+            tracing::warn!(error = %e, "leases could not be prolonged");
+        }
+        let outcome = txn.commit().map_err(|e| convert_error::convert(OP, e));
+        let event = answers.iter().filter_map(|(_, r)| r.as_ref().ok()).map(|r| r.cursor).max();
+        // Before those who wait are answered: what they ask next is answered with what they have committed.
+        if outcome.is_ok() {
+            self.newest.send_if_modified(|newest| {
+                let before = *newest;
+                newest.event = newest.event.max(event.unwrap_or_default());
+                newest.revision = newest.revision.max(revision);
+                *newest != before
+            });
+        }
+        for (reply, receipt) in answers {
+            let _ = reply.send(outcome.clone().and(receipt));
+        }
+        if let Err(e) = outcome {
+            tracing::warn!(kind = %e.kind(), "a group of commits failed");
+        }
     }
 }
 
@@ -293,18 +364,18 @@ fn read(connection: Connection, vault: &Vault, queue: &crossbeam_channel::Receiv
 }
 
 /// See [`fork`].
-fn in_sqlite<T>(work: impl FnOnce() -> T) -> T {
+pub(crate) fn in_sqlite<T>(work: impl FnOnce() -> T) -> T {
     let _work = fork::work();
     work()
 }
 
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
     std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|e| {
         Error::new(ErrorKind::Unexpected, "store.open", "a thread could not be started").caused_by(e)
     })
 }
 
-async fn join(thread: Option<JoinHandle<()>>) {
+pub(crate) async fn join(thread: Option<JoinHandle<()>>) {
     if let Some(thread) = thread {
         let _ = tokio::task::spawn_blocking(move || thread.join()).await;
     }

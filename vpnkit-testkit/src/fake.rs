@@ -233,6 +233,11 @@ impl FakeServer {
         self.state().steps
     }
 
+    /// Whether it was started and not closed since.
+    pub fn is_running(&self) -> bool {
+        !matches!(*self.signal.borrow(), ServerState::Stopped)
+    }
+
     /// Whether a key has a connection open.
     pub fn is_online(&self, key: KeyId) -> bool {
         self.state().online.contains(&key)

@@ -1,6 +1,7 @@
 //! The suite of stores.
 
 mod bound_credentials;
+mod processes;
 
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -14,6 +15,11 @@ pub use bound_credentials::{
     an_address_may_be_asked_for, an_address_rests_before_it_is_given_again,
     concurrent_keys_get_different_addresses, credentials_go_with_their_inbound,
     serial_numbers_are_never_given_twice,
+};
+pub use processes::{
+    a_batch_from_an_old_revision_is_refused, a_batch_under_an_old_lease_is_refused,
+    a_lease_has_one_holder_until_it_is_over, a_lease_is_prolonged_by_its_holder,
+    a_released_lease_is_free_at_once, changes_are_those_of_others, what_is_newest_is_told,
 };
 use vpnkit_core::accounting::Moved;
 use vpnkit_core::backend::Fingerprint;
@@ -73,7 +79,13 @@ crate::suite!($ store_conformance, store, "Tests that the stores of an `async fn
     pruned_events_expire_their_cursors,
     one_event_with_a_wrong_clock_forgets_no_others,
     summing_up_keeps_every_byte,
-    event_signal_wakes,
+    what_is_newest_is_told,
+    a_lease_has_one_holder_until_it_is_over,
+    a_lease_is_prolonged_by_its_holder,
+    a_released_lease_is_free_at_once,
+    a_batch_under_an_old_lease_is_refused,
+    a_batch_from_an_old_revision_is_refused,
+    changes_are_those_of_others,
     a_store_has_an_id,
     a_closed_store_says_so,
     an_address_is_given_with_the_credential,
@@ -223,10 +235,8 @@ fn request(id: &str, asked: &str) -> Request {
 
 /// The second time nothing is written and the first receipt comes back.
 pub async fn the_same_request_commits_once(s: Subject) {
-    let txn = |name: &str| StoreTxn {
-        at: at(),
-        request: Some(request("pay:1", "one")),
-        ops: vec![create(CreateKey::named(name)).into()],
+    let txn = |name: &str| {
+        StoreTxn::new(at(), [create(CreateKey::named(name))]).for_request(Some(request("pay:1", "one")))
     };
     assert_eq!(s.store.receipt(&request("pay:1", "one")).await.unwrap(), None);
     let first = s.store.commit(txn("one")).await.unwrap();
@@ -893,15 +903,11 @@ pub async fn events_tell_what_was_committed_in_order(s: Subject) {
 
 /// And request ids with them.
 pub async fn pruned_events_expire_their_cursors(s: Subject) {
-    let old = StoreTxn {
-        at: at(),
-        request: Some(request("r", "one")),
-        ops: vec![create(CreateKey::named("old")).into()],
-    };
+    let old = StoreTxn::new(at(), [create(CreateKey::named("old"))]).for_request(Some(request("r", "one")));
     let old = s.store.commit(old).await.unwrap();
     let later = at().plus(Duration::from_secs(100));
     let new = s.store.commit(StoreTxn::new(later, vec![create(CreateKey::named("new"))])).await.unwrap();
-    let forget = async |before| s.store.prune(&Retention::of_events(before)).await.unwrap().events;
+    let forget = async |before| s.store.prune(&Retention::of_events(before), None).await.unwrap().events;
     assert_eq!(forget(at()).await, 0);
     assert_eq!(forget(later).await, 1);
     assert_eq!(s.store.events(Cursor::START, 9).await.unwrap_err().kind(), ErrorKind::CursorExpired);
@@ -911,11 +917,8 @@ pub async fn pruned_events_expire_their_cursors(s: Subject) {
     // The cursor of a store that was newer than this one.
     let ahead = s.store.events(Cursor(new.cursor.0 + 1), 9).await.unwrap_err();
     assert_eq!(ahead.kind(), ErrorKind::CursorExpired);
-    let again = StoreTxn {
-        at: later,
-        request: Some(request("r", "one")),
-        ops: vec![create(CreateKey::named("again")).into()],
-    };
+    let again =
+        StoreTxn::new(later, [create(CreateKey::named("again"))]).for_request(Some(request("r", "one")));
     assert!(!s.store.commit(again).await.unwrap().replayed);
 }
 
@@ -933,7 +936,7 @@ pub async fn one_event_with_a_wrong_clock_forgets_no_others(s: Subject) {
     }
     let forget = async |seconds| {
         let retention = Retention::of_events(at().plus(Duration::from_secs(seconds)));
-        s.store.prune(&retention).await.unwrap().events
+        s.store.prune(&retention, None).await.unwrap().events
     };
     assert_eq!(forget(3_600).await, 0);
     assert_eq!(s.store.events(Cursor::START, 100).await.unwrap().events.len(), 40);
@@ -995,7 +998,7 @@ pub async fn summing_up_keeps_every_byte(s: Subject) {
     check(0).await;
     let sum_up = async |hours: u64, days: u64| {
         let retention = Retention { events: Timestamp::default(), hours: time(hours), days: time(days) };
-        while s.store.prune(&retention).await.unwrap().more {}
+        while s.store.prune(&retention, None).await.unwrap().more {}
     };
     // In the middle of a day: that day stays as it is.
     sum_up(24 * 60 + 5, 0).await;
@@ -1028,14 +1031,6 @@ pub async fn summing_up_keeps_every_byte(s: Subject) {
     sum_up(HOURS + 24, HOURS + 24).await;
     let now = sum(&usage(query(key, None, day)).await);
     assert_eq!(now.total(), before.total() + 5);
-}
-
-/// Those who wait for events are woken by a commit.
-pub async fn event_signal_wakes(s: Subject) {
-    let mut signal = s.store.event_signal();
-    let waiting = tokio::spawn(async move { signal.changed().await });
-    created(&s, CreateKey::default()).await;
-    tokio::time::timeout(Duration::from_secs(30), waiting).await.expect("a wake").unwrap().unwrap();
 }
 
 /// The same for every process, and another one for another store.

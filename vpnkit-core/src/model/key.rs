@@ -253,6 +253,15 @@ impl Key {
         self.data_limit.map(|limit| limit.bytes().saturating_sub(self.used))
     }
 
+    /// Returns its devices that have credentials, each once.
+    #[must_use]
+    pub fn devices(&self) -> Vec<super::DeviceName> {
+        let mut devices: Vec<_> = self.credentials.iter().map(|c| c.device.clone()).collect();
+        devices.sort();
+        devices.dedup();
+        devices
+    }
+
     /// Its identities, for events.
     #[must_use]
     pub fn subject(&self) -> super::EventSubject {

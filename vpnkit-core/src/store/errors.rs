@@ -1,5 +1,6 @@
 //! The errors that every store answers in the same words.
 
+use super::Fence;
 use crate::model::{CredentialKind, Cursor, InboundId, InboundTag, KeyId};
 use crate::{Error, ErrorKind};
 
@@ -188,6 +189,20 @@ pub fn cursor_ahead(after: Cursor, newest: Cursor) -> Error {
         .with("cursor", after)
         .with("newest", newest)
         .hint("was the store restored from a backup? list the keys once, then go on from the newest event")
+}
+
+/// Returns `Conflict`: inbounds or records have changed since the batch was made.
+#[must_use]
+pub fn revision_outdated(seen: u64, revision: u64) -> Error {
+    Error::new(ErrorKind::Conflict, COMMIT, "inbounds or settings were changed meanwhile")
+        .with("seen", seen)
+        .with("revision", revision)
+}
+
+/// Returns `LeaseLost`: somebody else has the lease by now.
+#[must_use]
+pub fn lease_lost(fence: &Fence) -> Error {
+    Error::new(ErrorKind::LeaseLost, COMMIT, "another process has taken over").with("lease", &fence.lease)
 }
 
 /// Returns `Closed`: the store was closed.

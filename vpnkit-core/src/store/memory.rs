@@ -2,21 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    DeviceOp, InboundOp, KeyOp, KeyStore, Made, Pruned, Receipt, RecordOp, Request, Retention, StoreOp,
-    StoreTxn, TrafficBatch, consequence, errors, last_before,
+    ChangeBatch, Claim, Claimed, DeviceOp, Fence, InboundOp, KeyOp, KeyStore, Lease, Made, Newest, Origin,
+    Pruned, Receipt, RecordOp, Request, Retention, StoreChange, StoreOp, StoreTxn, TrafficBatch, consequence,
+    errors, last_before,
 };
 use crate::accounting::{Baseline, Moved};
 use crate::backend::Fingerprint;
+use crate::machine::since_boot;
 use crate::model::{
-    ClientDevice, Credential, CredentialKind, Cursor, Event, EventBatch, EventKind, EventSubject, Inbound,
-    InboundId, InboundTag, Key, KeyCounts, KeyId, KeyName, KeyQuery, KeyRef, KeyStatus, NewEvent, NewKey,
-    NodeId, Page, Place, Record, RecordQuery, Revocation, ServerId, Traffic, UsagePoint, UsageQuery,
+    ClientDevice, Credential, CredentialKind, Cursor, DeviceName, Event, EventBatch, EventKind, EventSubject,
+    Inbound, InboundId, InboundTag, Key, KeyCounts, KeyId, KeyName, KeyQuery, KeyRef, KeyStatus, NewEvent,
+    NewKey, NodeId, Page, Place, Record, RecordQuery, Revocation, ServerId, Traffic, UsagePoint, UsageQuery,
     UsageStep,
 };
 use crate::traffic::{Counter, Series};
@@ -28,7 +31,7 @@ use crate::{Result, Timestamp, lifecycle};
 pub struct MemoryStore {
     id: u32,
     state: Mutex<State>,
-    signal: watch::Sender<Cursor>,
+    newest: watch::Sender<Newest>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -50,17 +53,35 @@ struct State {
     days: BTreeMap<(Timestamp, NodeId, KeyId), Traffic>,
     months: BTreeMap<(Timestamp, NodeId, KeyId), Traffic>,
     node_hours: BTreeMap<(Timestamp, NodeId), Traffic>,
-    events: VecDeque<Event>,
+    events: VecDeque<Logged>,
+    leases: BTreeMap<String, Held>,
     requests: HashMap<String, (Timestamp, Vec<Made>, Cursor, Fingerprint)>,
     newest_key: i64,
     newest_event: i64,
     pruned: Cursor,
     closed: bool,
+    /// Of the batch that is being carried out.
+    origin: Origin,
+}
+
+/// An event with what only those see who follow changes.
+#[derive(Clone, Debug)]
+struct Logged {
+    event: Event,
+    origin: Origin,
+    devices: Vec<DeviceName>,
+}
+
+/// A lease, and when it is over by the clock of the machine.
+#[derive(Clone, Debug)]
+struct Held {
+    lease: Lease,
+    ends: Duration,
 }
 
 impl Default for MemoryStore {
     fn default() -> Self {
-        Self { id: rand::random(), state: Mutex::default(), signal: watch::channel(Cursor::START).0 }
+        Self { id: rand::random(), state: Mutex::default(), newest: watch::channel(Newest::default()).0 }
     }
 }
 
@@ -84,6 +105,11 @@ impl State {
         {
             return Ok(receipt);
         }
+        self.check(txn.fence.as_ref())?;
+        if let Some(seen) = txn.seen.filter(|seen| *seen != self.revision) {
+            return Err(errors::revision_outdated(seen, self.revision));
+        }
+        self.origin = txn.origin;
         let mut receipt = Receipt::default();
         let several = txn.ops.len() > 1;
         for (index, op) in txn.ops.into_iter().enumerate() {
@@ -95,6 +121,31 @@ impl State {
             self.requests.insert(id, (txn.at, receipt.made.clone(), receipt.cursor, fingerprint));
         }
         Ok(receipt)
+    }
+
+    fn check(&self, fence: Option<&Fence>) -> Result<()> {
+        match fence {
+            Some(fence) if self.leases.get(&fence.lease).is_none_or(|h| h.lease.number != fence.number) => {
+                Err(errors::lease_lost(fence))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn claim(&mut self, claim: &Claim) -> Claimed {
+        let now = since_boot();
+        let held = self.leases.get(&claim.name);
+        let number = match (held, claim.number) {
+            (Some(held), Some(number)) if held.lease.number == number => number,
+            (Some(held), None) if held.ends <= now => held.lease.number + 1,
+            (None, _) => 1,
+            (Some(held), _) => return Claimed::Taken(held.at(now)),
+        };
+        let note = claim.note.clone().or_else(|| held.and_then(|held| held.lease.note.clone()));
+        let (name, holder, left) = (claim.name.clone(), claim.holder.clone(), claim.time);
+        let lease = Lease { name, holder, number, left, progress: claim.progress, note };
+        self.leases.insert(claim.name.clone(), Held { lease, ends: now + claim.time });
+        Claimed::Held(number)
     }
 
     fn step(&mut self, op: StoreOp, at: Timestamp, receipt: &mut Receipt) -> Result<()> {
@@ -392,6 +443,9 @@ impl State {
             NewEvent { kind: EventKind::KeyDeleted, subject: key.subject(), detail: String::new() },
             at,
         );
+        if let Some(deleted) = self.events.back_mut() {
+            deleted.devices = key.devices();
+        }
         Ok(())
     }
 
@@ -530,13 +584,26 @@ impl State {
 
     fn emit(&mut self, event: NewEvent, at: Timestamp) {
         self.newest_event += 1;
-        self.events.push_back(Event {
-            cursor: Cursor(self.newest_event),
-            at,
-            kind: event.kind,
-            subject: event.subject,
-            detail: event.detail,
-        });
+        let NewEvent { kind, subject, detail } = event;
+        let event = Event { cursor: Cursor(self.newest_event), at, kind, subject, detail };
+        self.events.push_back(Logged { event, origin: self.origin, devices: Vec::new() });
+    }
+
+    /// The events after a cursor.
+    fn after(&self, after: Cursor) -> Result<impl Iterator<Item = &Logged>> {
+        if after < self.pruned {
+            return Err(errors::cursor_expired(after, self.pruned));
+        }
+        if after.0 > self.newest_event {
+            return Err(errors::cursor_ahead(after, Cursor(self.newest_event)));
+        }
+        Ok(self.events.iter().skip(self.events.partition_point(|logged| logged.event.cursor <= after)))
+    }
+}
+
+impl Held {
+    fn at(&self, now: Duration) -> Lease {
+        Lease { left: self.ends.saturating_sub(now), ..self.lease.clone() }
     }
 }
 
@@ -607,8 +674,9 @@ impl KeyStore for MemoryStore {
         // On a copy, so that a batch that fails half way leaves nothing behind.
         let mut next = state.clone();
         let receipt = next.run(txn)?;
+        let (event, revision) = (receipt.cursor, next.revision);
         *state = next;
-        self.signal.send_if_modified(|seen| std::mem::replace(seen, receipt.cursor) != receipt.cursor);
+        self.newest.send_modify(|newest| *newest = Newest { event, revision, commit: newest.commit + 1 });
         Ok(receipt)
     }
 
@@ -712,14 +780,7 @@ impl KeyStore for MemoryStore {
 
     async fn events(&self, after: Cursor, max: usize) -> Result<EventBatch> {
         let state = self.state("store.events")?;
-        if after < state.pruned {
-            return Err(errors::cursor_expired(after, state.pruned));
-        }
-        if after.0 > state.newest_event {
-            return Err(errors::cursor_ahead(after, Cursor(state.newest_event)));
-        }
-        let start = state.events.partition_point(|e| e.cursor <= after);
-        let events: Vec<Event> = state.events.iter().skip(start).take(max).cloned().collect();
+        let events: Vec<Event> = state.after(after)?.take(max).map(|logged| logged.event.clone()).collect();
         let next = events.last().map_or(after, |e| e.cursor);
         Ok(EventBatch { events, next })
     }
@@ -728,20 +789,62 @@ impl KeyStore for MemoryStore {
         Ok(Cursor(self.state("store.newest_event")?.newest_event))
     }
 
-    fn event_signal(&self) -> watch::Receiver<Cursor> {
-        self.signal.subscribe()
+    fn newest(&self) -> watch::Receiver<Newest> {
+        self.newest.subscribe()
     }
 
-    async fn prune(&self, retention: &Retention) -> Result<Pruned> {
+    async fn changes(&self, after: Cursor, max: usize, own: Origin) -> Result<ChangeBatch> {
+        let state = self.state("store.changes")?;
+        let mut batch = ChangeBatch { next: after, ..ChangeBatch::default() };
+        for Logged { event, origin, devices } in state.after(after)? {
+            if batch.changes.len() == max {
+                batch.more = true;
+                break;
+            }
+            batch.next = event.cursor;
+            if own == Origin::NONE || *origin != own {
+                let Event { cursor, kind, subject, .. } = event.clone();
+                batch.changes.push(StoreChange { cursor, kind, subject, devices: devices.clone() });
+            }
+        }
+        Ok(batch)
+    }
+
+    async fn leases(&self) -> Result<Vec<Lease>> {
+        let (state, now) = (self.state("store.leases")?, since_boot());
+        Ok(state.leases.values().map(|held| held.at(now)).collect())
+    }
+
+    async fn claim(&self, claims: &[Claim]) -> Result<Vec<Claimed>> {
+        let mut state = self.state("store.claim")?;
+        let claimed = claims.iter().map(|claim| state.claim(claim)).collect();
+        self.newest.send_modify(|newest| newest.commit += 1);
+        Ok(claimed)
+    }
+
+    async fn release(&self, leases: &[Fence]) -> Result<()> {
+        let mut state = self.state("store.release")?;
+        for fence in leases {
+            if let Some(held) = state.leases.get_mut(&fence.lease).filter(|h| h.lease.number == fence.number)
+            {
+                held.ends = Duration::ZERO;
+            }
+        }
+        self.newest.send_modify(|newest| newest.commit += 1);
+        Ok(())
+    }
+
+    async fn prune(&self, retention: &Retention, fence: Option<Fence>) -> Result<Pruned> {
         let mut state = self.state("store.prune")?;
+        state.check(fence.as_ref())?;
         let Retention { events: before, hours, days } = *retention;
         let (first, last) = (state.pruned.0 + 1, state.newest_event);
         let at = |cursor: i64| {
-            let start = state.events.partition_point(|e| e.cursor.0 < cursor);
-            Ok(state.events.iter().skip(start).take(3).map(|e| e.at).collect())
+            let start = state.events.partition_point(|logged| logged.event.cursor.0 < cursor);
+            Ok(state.events.iter().skip(start).take(3).map(|logged| logged.event.at).collect())
         };
         let old = last_before(first, last, before, at)?;
-        let gone = state.events.partition_point(|e| e.cursor.0 <= old);
+        let gone = state.events.partition_point(|logged| logged.event.cursor.0 <= old);
         state.events.drain(..gone);
         state.pruned = Cursor(old.max(state.pruned.0));
         state.requests.retain(|_, (at, ..)| *at >= before);

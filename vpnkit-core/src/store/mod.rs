@@ -3,6 +3,8 @@
 
 pub mod consequence;
 pub mod errors;
+mod follow;
+mod lease;
 pub mod memory;
 mod retention;
 mod txn;
@@ -12,6 +14,8 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+pub use follow::{ChangeBatch, Newest, StoreChange};
+pub use lease::{Claim, Claimed, Fence, Holder, Lease, Origin};
 pub use retention::{Pruned, Retention, last_before};
 pub use txn::{
     DeviceOp, InboundOp, KeyOp, Made, Receipt, RecordOp, Request, StoreOp, StoreTxn, TrafficBatch, Transition,
@@ -91,11 +95,27 @@ pub trait KeyStore: Debug + Send + Sync {
     /// The cursor of the newest event.
     async fn newest_event(&self) -> Result<Cursor>;
 
-    /// Wakes when this process has committed events. Other processes' events are found by asking.
-    fn event_signal(&self) -> watch::Receiver<Cursor>;
+    /// Follows what is newest in the store, whoever has committed it: one's own at once, that of other processes within a
+    /// tenth of a second.
+    fn newest(&self) -> watch::Receiver<Newest>;
+
+    /// Returns what others than `own` have changed after a cursor, oldest first. [`crate::ErrorKind::CursorExpired`] when some
+    /// of it is gone.
+    async fn changes(&self, after: Cursor, max: usize, own: Origin) -> Result<ChangeBatch>;
+
+    /// All leases, sorted by name, also those that are over.
+    async fn leases(&self) -> Result<Vec<Lease>>;
+
+    /// Takes and prolongs leases, all in one transaction; one answer for each claim. A lease is free when it is over or was
+    /// released, and prolonged by who has its newest number.
+    async fn claim(&self, claims: &[Claim]) -> Result<Vec<Claimed>>;
+
+    /// Ends leases now; those that somebody else has got since stay.
+    async fn release(&self, leases: &[Fence]) -> Result<()>;
 
     /// Forgets and sums up what is due, in one short step of a bounded size; to be called again while there is more.
-    async fn prune(&self, retention: &Retention) -> Result<Pruned>;
+    /// `LeaseLost` when somebody else has the lease by now.
+    async fn prune(&self, retention: &Retention, fence: Option<Fence>) -> Result<Pruned>;
 
     /// Returns when every file is released. Later calls fail with [`crate::ErrorKind::Closed`].
     async fn close(&self) -> Result<()>;

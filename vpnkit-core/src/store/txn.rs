@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{Fence, Origin};
 use crate::accounting::Moved;
 use crate::backend::Fingerprint;
 use crate::model::{
@@ -191,13 +192,49 @@ pub struct StoreTxn {
     pub request: Option<Request>,
     /// The steps, in order.
     pub ops: Vec<StoreOp>,
+    /// Who makes it: [`super::KeyStore::changes`] leaves out what one has done oneself.
+    pub origin: Origin,
+    /// The lease that it is made under. `LeaseLost` when somebody else has got it since.
+    pub fence: Option<Fence>,
+    /// The [`super::KeyStore::revision`] that it was made from. `Conflict` with `revision` in its context when inbounds or records
+    /// have changed since.
+    pub seen: Option<u64>,
 }
 
 impl StoreTxn {
-    /// A batch without request id.
+    /// A batch without request id, of nobody in particular.
     #[must_use]
     pub fn new<S: Into<StoreOp>>(at: Timestamp, ops: impl IntoIterator<Item = S>) -> Self {
-        Self { at, request: None, ops: ops.into_iter().map(Into::into).collect() }
+        let ops = ops.into_iter().map(Into::into).collect();
+        Self { at, request: None, ops, origin: Origin::NONE, fence: None, seen: None }
+    }
+
+    /// Sets who makes it.
+    #[must_use]
+    pub fn by(mut self, origin: Origin) -> Self {
+        self.origin = origin;
+        self
+    }
+
+    /// Sets the lease that it is made under.
+    #[must_use]
+    pub fn under(mut self, fence: Option<Fence>) -> Self {
+        self.fence = fence;
+        self
+    }
+
+    /// Sets the revision that it was made from.
+    #[must_use]
+    pub fn from_revision(mut self, seen: Option<u64>) -> Self {
+        self.seen = seen;
+        self
+    }
+
+    /// Sets what makes it idempotent.
+    #[must_use]
+    pub fn for_request(mut self, request: Option<Request>) -> Self {
+        self.request = request;
+        self
     }
 
     /// Whether it stores a reading.

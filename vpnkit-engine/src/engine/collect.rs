@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::drive::spread;
 use super::server::Server;
 use super::{Shared, near_limits, side_by_side};
@@ -10,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use vpnkit_core::accounting::{self, Baseline};
 use vpnkit_core::model::{ServerId, Traffic};
-use vpnkit_core::store::{StoreOp, StoreTxn, TrafficBatch};
+use vpnkit_core::store::{StoreOp, TrafficBatch};
 use vpnkit_core::{ErrorKind, Result};
 
 /// What one reading added.
@@ -29,10 +31,10 @@ pub struct Collected {
 }
 
 /// Reads the server in its interval until the engine stops.
-pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>) {
+pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>, stop: CancellationToken) {
     loop {
         tokio::select! {
-            () = server.stop.cancelled() => return,
+            () = stop.cancelled() => return,
             () = tokio::time::sleep(spread(shared.options.collect_every)) => {}
         }
         // Not raced against the stop: a commit that is under way is waited for, so that its receipt is not lost.
@@ -110,7 +112,7 @@ impl Shared {
                     false => 0,
                 },
             };
-            let txn = StoreTxn::new(self.clock.now(), vec![StoreOp::Traffic(Box::new(batch))]);
+            let txn = server.txn(self, [StoreOp::Traffic(Box::new(batch))])?;
             match self.store.commit(txn).await {
                 Ok(receipt) => {
                     *last = Some(Some(Baseline { epoch, sequence: after + 1, counters: tally.counters }));

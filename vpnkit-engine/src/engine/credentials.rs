@@ -11,7 +11,7 @@ use vpnkit_core::model::{
     CertificateTerm, Credential, CredentialKind, CredentialSecret, DeviceName, Inbound, InboundId,
     InboundSelection, Key, KeyId, KeyPatch, KeyQuery, NewKey, Page, Revocation,
 };
-use vpnkit_core::store::{KeyOp, Made, StoreOp, StoreTxn, errors};
+use vpnkit_core::store::{Fence, KeyOp, Made, StoreOp, errors};
 use vpnkit_core::{Error, ErrorKind, Result};
 
 /// How long a server may take to make a credential.
@@ -149,7 +149,7 @@ impl Shared {
     }
 
     fn server_of(&self, inbound: &Inbound) -> Option<Arc<Server>> {
-        self.servers().iter().find(|server| inbound.runs_on(server.id())).cloned()
+        self.servers().iter().find(|server| inbound.runs_on(server.id()) && server.is_driven()).cloned()
     }
 
     async fn take_serial(&self, inbound: InboundId) -> Result<u64> {
@@ -157,7 +157,7 @@ impl Shared {
             return Ok(serial);
         }
         let step = StoreOp::TakeSerials { inbound: inbound.clone(), count: Serials::BLOCK };
-        let receipt = self.store.commit(StoreTxn::new(self.clock.now(), [step])).await?;
+        let receipt = self.store.commit(self.txn([step])).await?;
         let taken = receipt.made.iter().filter_map(Made::as_serial).collect();
         self.serials
             .put(inbound, taken)
@@ -200,7 +200,7 @@ impl Shared {
 
     /// Gives every key on the inbound that cannot connect to it a credential, a page at a time, and renews certificates
     /// that end soon; returns how many were given.
-    pub(super) async fn give_credentials(&self, inbound: &Inbound) -> Result<usize> {
+    pub(super) async fn give_credentials(&self, inbound: &Inbound, fence: Option<Fence>) -> Result<usize> {
         /// How often a page is looked at again because its keys were changed meanwhile.
         const ROUNDS: usize = 5;
         let inbound = Arc::new(inbound.clone());
@@ -222,7 +222,7 @@ impl Shared {
             }
             let (count, again) = (ops.len(), ops.clone());
             if count > 0 {
-                match self.store.commit(StoreTxn::new(self.clock.now(), ops)).await {
+                match self.store.commit(self.txn(ops).under(fence.clone())).await {
                     // A key of this page, or the inbound, was changed or deleted meanwhile.
                     Err(e) if matches!(e.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
                         rounds += 1;
@@ -240,7 +240,7 @@ impl Shared {
                     Err(e) if e.kind() == ErrorKind::LimitReached => {
                         for step in again {
                             if let Ok(receipt) =
-                                self.store.commit(StoreTxn::new(self.clock.now(), [step])).await
+                                self.store.commit(self.txn([step]).under(fence.clone())).await
                             {
                                 self.revoked(&receipt.revoked);
                                 given += 1;

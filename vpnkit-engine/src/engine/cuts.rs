@@ -38,6 +38,11 @@ impl Cuts {
         self.state().keys.extend(keys);
     }
 
+    /// Forgets everything: another process has cut meanwhile.
+    pub(super) fn forget(&self) {
+        *self.state() = State::default();
+    }
+
     /// Forgets keys that may connect again.
     pub(super) fn spare(&self, keys: &[KeyId]) {
         let mut state = self.state();

@@ -1,55 +1,97 @@
-//! The life of one server in the engine: started, watched, and tried again when it does not start.
+//! The life of one server in the engine: waited for while another process drives it, started, watched, and tried again when it
+//! does not start.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::server::Server;
-use super::{Shared, collect, near_limits, work};
+use super::{Shared, collect, near_limits, tell, work};
 use vpnkit_core::backend::ServerState;
 use vpnkit_core::model::{EventKind, EventSubject, NewEvent};
-use vpnkit_core::store::{StoreOp, StoreTxn};
+use vpnkit_core::store::StoreOp;
 
 /// How long a start may take.
 const START: Duration = Duration::from_secs(120);
 /// Between two tries to start a server, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// Starts the server, and again until it has started; then works for it until it is stopped. `first` is sent after the first
-/// try, however it went.
+/// One time of driving a server, from getting its lease to losing it.
+#[derive(Clone, Debug)]
+pub(super) struct Term {
+    /// Ends its work.
+    pub(super) stop: CancellationToken,
+    pub(super) tasks: TaskTracker,
+}
+
+/// Drives the server whenever no other process does, until it is stopped. `first` is sent after the first try to start it,
+/// however it went, or when another process drives it.
 pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>, first: oneshot::Sender<()>) {
-    let mut first = Some(first);
     // From the beginning on, so that those who wait for the server are told that it is down.
     server.tasks.spawn(work::run(Arc::clone(&shared), Arc::clone(&server)));
+    let mut first = Some(first);
+    loop {
+        let held = tokio::select! {
+            () = server.stop.cancelled() => return,
+            held = server.lease.wait(|| drop(first.take())) => held,
+        };
+        let term = Term { stop: server.stop.child_token(), tasks: TaskTracker::new() };
+        server.begin().await;
+        tokio::select! {
+            // What is under way is dropped where it is: nothing more of it may reach the server or the store.
+            biased;
+            () = held.lost.cancelled() => {}
+            () = drive(&shared, &server, &term, &mut first) => {}
+        }
+        term.stop.cancel();
+        term.tasks.close();
+        term.tasks.wait().await;
+        if server.stop.is_cancelled() {
+            return;
+        }
+        tracing::warn!(server = %server.id(), "another process drives the server from now on");
+        server.let_go().await;
+    }
+}
+
+/// Starts the server, and again until it has started; then works for it until the term ends.
+async fn drive(
+    shared: &Arc<Shared>,
+    server: &Arc<Server>,
+    term: &Term,
+    first: &mut Option<oneshot::Sender<()>>,
+) {
     let mut pause = RETRY.0;
     loop {
-        let desired = Arc::new(server.desired(&shared));
+        let desired = Arc::new(server.desired(shared));
         let start = async {
             // Fifty that start at once would starve each other.
             let _turn = shared.starting.acquire().await;
             server.answer("server.start", START, server.backend.start(desired)).await
         };
         let started = tokio::select! {
-            () = server.stop.cancelled() => return,
+            () = term.stop.cancelled() => return,
             started = start => started,
         };
         let Err(e) = started else { break };
         tracing::warn!(server = %server.id(), error = %e, "the server does not start; it is tried again");
         let reason = e.to_string();
         if server.failed(reason.clone()) {
-            tell(&shared, &server, EventKind::ServerDown, reason).await;
+            emit(shared, server, EventKind::ServerDown, reason).await;
         }
         drop(first.take());
         tokio::select! {
-            () = server.stop.cancelled() => return,
+            () = term.stop.cancelled() => return,
             () = tokio::time::sleep(spread(pause)) => {}
         }
         pause = (pause * 2).min(RETRY.1);
     }
     // The first sight of a server is the baseline: taken before any account is added.
     if matches!(*server.backend.state().borrow(), ServerState::Up { .. })
-        && let Err(e) = shared.collect(&server).await
+        && let Err(e) = shared.collect(server).await
     {
         tracing::warn!(server = %server.id(), error = %e, "the first reading failed");
     }
@@ -58,14 +100,21 @@ pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>, first: oneshot
     if let Err(e) = shared.remember_addresses("servers.start").await {
         tracing::warn!(server = %server.id(), error = %e, "other processes could not be told of the server");
     }
-    server.queue.reconcile();
+    let compared = server.queue.reconcile();
+    drop(first.take());
+    term.tasks.spawn(tell::run(Arc::clone(shared), Arc::clone(server), compared, term.stop.clone()));
     if shared.options.background {
-        server.tasks.spawn(watch(Arc::clone(&shared), Arc::clone(&server)));
-        server.tasks.spawn(collect::run(Arc::clone(&shared), Arc::clone(&server)));
+        let of = || (Arc::clone(shared), Arc::clone(server), term.stop.clone());
+        let (a, b, c) = of();
+        term.tasks.spawn(watch(a, b, c));
+        let (a, b, c) = of();
+        term.tasks.spawn(collect::run(a, b, c));
         if server.backend.capabilities().live_counters {
-            server.tasks.spawn(near_limits::run(Arc::clone(&shared), Arc::clone(&server)));
+            let (a, b, c) = of();
+            term.tasks.spawn(near_limits::run(a, b, c));
         }
     }
+    term.stop.cancelled().await;
 }
 
 /// A length of time, give or take a fifth: servers that were started together do not stay together.
@@ -74,7 +123,7 @@ pub(super) fn spread(time: Duration) -> Duration {
 }
 
 /// Follows a server's state: tells it as events, and reconciles whenever it comes (back) up.
-async fn watch(shared: Arc<Shared>, server: Arc<Server>) {
+async fn watch(shared: Arc<Shared>, server: Arc<Server>, stop: CancellationToken) {
     let mut state = server.backend.state();
     let mut before = ServerState::Stopped;
     loop {
@@ -93,20 +142,21 @@ async fn watch(shared: Arc<Shared>, server: Arc<Server>) {
             if kind != EventKind::ServerDown {
                 server.queue.reconcile();
             }
-            tell(&shared, &server, kind, detail).await;
+            emit(&shared, &server, kind, detail).await;
         }
         before = now;
         tokio::select! {
-            () = server.stop.cancelled() => return,
+            () = stop.cancelled() => return,
             changed = state.changed() => if changed.is_err() { return },
         }
     }
 }
 
-async fn tell(shared: &Shared, server: &Server, kind: EventKind, detail: String) {
+async fn emit(shared: &Shared, server: &Server, kind: EventKind, detail: String) {
     let subject = EventSubject::Server(server.id().clone());
-    let op = StoreOp::Emit(NewEvent { kind, subject, detail });
-    if let Err(e) = shared.store.commit(StoreTxn::new(shared.clock.now(), vec![op])).await {
+    let event = StoreOp::Emit(NewEvent { kind, subject, detail });
+    let stored = async { shared.store.commit(server.txn(shared, [event])?).await };
+    if let Err(e) = stored.await {
         tracing::warn!(server = %server.id(), error = %e, "an event could not be stored");
     }
 }

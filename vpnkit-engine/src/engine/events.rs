@@ -1,7 +1,6 @@
 //! Events.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use futures_core::stream::BoxStream;
 
@@ -11,8 +10,6 @@ use super::Engine;
 use vpnkit_core::Result;
 use vpnkit_core::model::{Cursor, Event, EventBatch};
 
-/// How soon events of other processes are noticed.
-const POLL: Duration = Duration::from_secs(1);
 /// Events that are read at once.
 const BATCH: usize = 1_000;
 
@@ -80,20 +77,23 @@ impl EventStream {
     /// Waits until an event is ready or vpnkit is closed.
     async fn fill(&mut self) -> Result<()> {
         let shared = std::sync::Arc::clone(&self.events.engine.shared);
-        let mut signal = shared.store.event_signal();
+        let mut newest = shared.store.newest();
         while self.ready.is_empty() {
             if shared.stop.is_cancelled() {
                 return Ok(());
             }
-            signal.mark_unchanged();
             let batch = self.events.read(self.cursor, BATCH).await?;
             self.cursor = batch.next;
             self.ready.extend(batch.events);
             if self.ready.is_empty() {
                 tokio::select! {
                     () = shared.stop.cancelled() => return Ok(()),
-                    changed = signal.changed() => if changed.is_err() { return Ok(()) },
-                    () = tokio::time::sleep(POLL) => {}
+                    // Others' events too, within a tenth of a second.
+                    more = newest.wait_for(|newest| newest.event > self.cursor) => {
+                        if more.is_err() {
+                            return Ok(());
+                        }
+                    }
                 }
             }
         }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 
 use super::Shared;
+use super::leases::Wanted;
 use vpnkit_core::Result;
-use vpnkit_core::store::{KeyOp, Retention, StoreTxn};
+use vpnkit_core::store::{Fence, KeyOp, Retention, StoreTxn};
 
 /// Keys that are judged in one transaction.
 const BATCH: usize = 1_000;
@@ -17,7 +18,7 @@ const BETWEEN_STEPS: Duration = Duration::from_millis(5);
 const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 
 /// Reviews in its interval until the engine stops.
-pub(super) async fn run(shared: Arc<Shared>) {
+pub(super) async fn run(shared: Arc<Shared>, upkeep: Arc<Wanted>) {
     let mut reviews = tokio::time::interval(shared.options.expiry_check_every);
     reviews.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -25,22 +26,25 @@ pub(super) async fn run(shared: Arc<Shared>) {
             () = shared.stop.cancelled() => return,
             _ = reviews.tick() => {}
         }
-        if let Err(e) = shared.check_expiry().await {
+        // Another process does it.
+        let Some(held) = upkeep.held() else { continue };
+        if let Err(e) = shared.check_expiry(Some(held.fence.clone())).await {
             tracing::warn!(error = %e, "a review failed; the next one makes up for it");
         }
     }
 }
 
 /// Forgets and sums up in its interval until the engine stops: apart from the reviews, since it may take long.
-pub(super) async fn run_pruning(shared: Arc<Shared>) {
+pub(super) async fn run_pruning(shared: Arc<Shared>, upkeep: Arc<Wanted>) {
     let mut prunings = tokio::time::interval(PRUNE_EVERY);
     prunings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
+        let held = tokio::select! {
             () = shared.stop.cancelled() => return,
-            _ = prunings.tick() => {}
-        }
-        if let Err(e) = shared.prune().await {
+            // While another process does it, this one waits.
+            held = async { prunings.tick().await; upkeep.wait(|| {}).await } => held,
+        };
+        if let Err(e) = shared.prune(held.fence.clone()).await {
             tracing::warn!(error = %e, "old events could not be forgotten; it is tried again in an hour");
         }
     }
@@ -48,14 +52,14 @@ pub(super) async fn run_pruning(shared: Arc<Shared>) {
 
 impl Shared {
     /// Forgets old events and sums up old traffic, step by step: between two of them others write.
-    async fn prune(&self) -> Result<()> {
+    async fn prune(&self, fence: Fence) -> Result<()> {
         let now = self.clock.now();
         let retention = Retention {
             events: now.minus(self.options.keep_events),
             hours: now.minus(self.options.keep_hourly),
             days: now.minus(self.options.keep_daily),
         };
-        while self.store.prune(&retention).await?.more {
+        while self.store.prune(&retention, Some(fence.clone())).await?.more {
             if self.stop.is_cancelled() {
                 break;
             }
@@ -65,8 +69,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Ends every key whose time is over; returns how many.
-    pub(super) async fn check_expiry(&self) -> Result<usize> {
+    /// Ends every key whose time is over; returns how many. As background work it is fenced.
+    pub(super) async fn check_expiry(&self, fence: Option<Fence>) -> Result<usize> {
         let mut ended = 0;
         loop {
             let now = self.clock.now();
@@ -76,7 +80,8 @@ impl Shared {
             }
             let full = due.len() == BATCH;
             let ops = due.into_iter().map(KeyOp::RefreshStatus);
-            let receipt = self.store.commit(StoreTxn::new(now, ops)).await?;
+            let txn = StoreTxn { at: now, ..self.txn(ops) }.under(fence.clone());
+            let receipt = self.store.commit(txn).await?;
             ended += receipt.transitions.len();
             self.queue_keys(receipt.transitions.iter().map(|t| t.key));
             if !full || receipt.transitions.is_empty() {

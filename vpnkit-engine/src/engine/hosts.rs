@@ -40,7 +40,7 @@ impl Hosts {
             tag: place.1.clone(),
             hosts: hosts.clone(),
         };
-        Ok(shared.reload_subscriptions().await?.hosts.iter().map(hosts).collect())
+        Ok(shared.reload().await?.hosts.iter().map(hosts).collect())
     }
 
     /// Replaces all hosts of an inbound; none gives it back its server's own address. To keep an inbound out of

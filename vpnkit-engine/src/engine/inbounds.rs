@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use vpnkit_macros::operations;
 
+use super::leases::of_server;
 use super::server::Server;
 use super::subscription_cache::hosts_place;
 use super::{Engine, Shared};
-use vpnkit_core::model::{Inbound, InboundTag, NodeId};
-use vpnkit_core::store::{InboundOp, RecordOp, StoreOp, StoreTxn};
+use vpnkit_core::backend::ServerRules;
+use vpnkit_core::model::{Cursor, Inbound, InboundTag, NodeId, ServerId};
+use vpnkit_core::store::{InboundOp, RecordOp, StoreOp};
 use vpnkit_core::{Error, ErrorKind, Result};
 
 /// Adds, changes and removes inbounds.
@@ -36,42 +38,37 @@ impl Inbounds {
         const OP: &str = "inbounds.ensure";
         let shared = self.shared(OP)?;
         inbound.check().map_err(|e| e.during(OP))?;
-        shared.reload_inbounds().await?;
+        shared.reload().await.map_err(|e| e.during(OP))?;
         let before =
             shared.inbounds().iter().find(|i| i.node == inbound.node && i.tag == inbound.tag).cloned();
-        let server = shared.server_for(OP, &inbound, before.as_deref())?;
-        inbound.server = Some(server.id().clone());
-        server.rules.complete(&mut inbound, before.as_deref());
-        server.rules.check(&inbound).map_err(|e| e.during(OP))?;
+        let place = shared.place_for(OP, &inbound, before.as_deref())?;
+        inbound.server = Some(place.id.clone());
+        place.rules.complete(&mut inbound, before.as_deref());
+        place.rules.check(&inbound).map_err(|e| e.during(OP))?;
         shared.check_overlap(OP, &inbound)?;
         shared.check_room(&inbound).await.map_err(|e| e.during(OP))?;
-        shared.commit(OP, InboundOp::Put(Box::new(inbound.clone()))).await?;
-        shared.reload_inbounds().await?;
+        let committed = shared.commit(OP, InboundOp::Put(Box::new(inbound.clone()))).await?;
+        shared.reload().await?;
         if before.as_deref() == Some(&inbound) {
             shared.give(OP, &inbound).await?;
             return Ok(inbound);
         }
         if let Some(old) = before.as_deref().filter(|before| before.server != inbound.server) {
             // Its port must be free before another server takes it.
-            shared.apply_inbound(old).await;
+            shared.apply_inbound(old, committed).await;
         }
-        let applied = server.queue.inbound(inbound.tag.clone());
-        match tokio::time::timeout(shared.options.apply_wait.max(APPLY), applied).await {
-            Ok(Ok(Err(e))) if matches!(e.kind(), ErrorKind::PortInUse | ErrorKind::Rejected) => {
-                shared.take_back(OP, &inbound, before.as_deref(), &server).await;
-                Err(e.during(OP))
-            }
-            // Only now: keys get nothing for an inbound that is refused.
-            _ => match shared.give(OP, &inbound).await {
-                Ok(()) => Ok(inbound),
+        let refused = match shared.refused(&place, &inbound, committed).await {
+            None => match shared.give(OP, &inbound).await {
+                Ok(()) => return Ok(inbound),
                 // It has fewer addresses than there are keys by now.
-                Err(e) if e.kind() == ErrorKind::LimitReached => {
-                    shared.take_back(OP, &inbound, before.as_deref(), &server).await;
-                    Err(e)
-                }
-                Err(e) => Err(e),
+                Err(e) if e.kind() == ErrorKind::LimitReached => e,
+                Err(e) => return Err(e),
             },
-        }
+            // Keys get nothing for an inbound that is refused.
+            Some(refused) => refused,
+        };
+        shared.take_back(OP, &inbound, before.as_deref()).await;
+        Err(refused.during(OP))
     }
 
     /// All inbounds, sorted by node and tag.
@@ -110,15 +107,13 @@ impl Inbounds {
         const OP: &str = "inbounds.remove";
         let shared = self.shared(OP)?;
         let hosts = forget_hosts(node, tag);
-        shared.reload_inbounds().await?;
+        shared.reload().await?;
         let removed = shared.inbounds().iter().find(|i| i.node == *node && i.tag == *tag).cloned();
-        let txn =
-            StoreTxn::new(shared.clock.now(), [InboundOp::Remove(node.clone(), tag.clone()).into(), hosts]);
-        shared.store.commit(txn).await.map_err(|e| e.during(OP))?;
-        shared.reload_inbounds().await?;
-        shared.reload_subscriptions().await?;
+        let txn = shared.txn([InboundOp::Remove(node.clone(), tag.clone()).into(), hosts]);
+        let committed = shared.store.commit(txn).await.map_err(|e| e.during(OP))?.cursor;
+        shared.reload().await?;
         if let Some(removed) = removed {
-            shared.apply_inbound(&removed).await;
+            shared.apply_inbound(&removed, committed).await;
         }
         Ok(())
     }
@@ -132,20 +127,28 @@ impl Inbounds {
 /// A server needs longer for an inbound than for an account.
 const APPLY: std::time::Duration = std::time::Duration::from_secs(10);
 
+/// A server that an inbound may run on.
+struct ServerPlace {
+    id: ServerId,
+    rules: Arc<dyn ServerRules>,
+    /// Unless another process drives it.
+    here: Option<Arc<Server>>,
+}
+
 /// An inbound's hosts go with it.
 pub(super) fn forget_hosts(node: &NodeId, tag: &InboundTag) -> StoreOp {
     RecordOp::Remove { place: hosts_place(node, tag), expected: None }.into()
 }
 
 impl Shared {
-    /// The server that is to run the inbound: the one that it names, the one that has it, or the first one that can.
-    fn server_for(
+    /// The server that is to run the inbound: the one that it names, the one that has it, or the first one that can. Servers of
+    /// this process come first, and of those that answer.
+    fn place_for(
         &self,
         op: &'static str,
         inbound: &Inbound,
         before: Option<&Inbound>,
-    ) -> Result<Arc<Server>> {
-        let servers = self.servers();
+    ) -> Result<ServerPlace> {
         let named = inbound.server.as_ref();
         if let Some(id) = named
             && id.node() != inbound.node
@@ -155,46 +158,83 @@ impl Shared {
                 .with("node", &inbound.node));
         }
         let held = before.and_then(|before| before.server.as_ref()).filter(|_| named.is_none());
-        let mut candidates: Vec<&Arc<Server>> = servers
-            .iter()
-            .filter(|server| *server.backend.node() == inbound.node)
-            .filter(|server| named.is_none_or(|id| id == server.id()))
-            .collect();
-        // Those that answer first, in the order of the configuration.
-        candidates.sort_by_key(|server| !server.is_up());
+        let mut places = self.places(&inbound.node);
+        places.retain(|place| named.is_none_or(|id| *id == place.id));
         let mut fault = None;
         // It stays where it is: another server would take its clients' connections, and its links.
-        let stays = candidates.iter().filter(|server| held.is_none_or(|held| held == server.id()));
-        for server in stays {
+        let stays = places.into_iter().filter(|place| held.is_none_or(|held| *held == place.id));
+        for place in stays {
             let mut whole = inbound.clone();
-            server.rules.complete(&mut whole, before);
-            match server.rules.check(&whole) {
-                Ok(()) => return Ok(Arc::clone(server)),
+            place.rules.complete(&mut whole, before);
+            match place.rules.check(&whole) {
+                Ok(()) => return Ok(place),
                 Err(e) => fault = fault.or(Some(e)),
             }
         }
-        Err(match (fault, named) {
+        Err(match (fault, named.or(held)) {
             (Some(e), _) => e.during(op),
-            (None, Some(id)) => Error::new(ErrorKind::NotFound, op, "no such server").with("server", id),
-            (None, None) => match held {
-                Some(held) => {
-                    Error::new(ErrorKind::NotFound, op, "another process drives the inbound's server")
-                        .with("server", held)
-                        .hint("change it there, or name a `server` of this process to move it")
-                }
-                None => {
-                    Error::new(ErrorKind::NotFound, op, "no server on this node").with("node", &inbound.node)
-                }
-            },
+            (None, Some(id)) => Error::new(ErrorKind::NotFound, op, "no such server")
+                .with("server", id)
+                .hint("a server is known once a process has listed it in its configuration"),
+            (None, None) => {
+                Error::new(ErrorKind::NotFound, op, "no server on this node").with("node", &inbound.node)
+            }
         })
     }
 
-    /// Waits until the server of an inbound has applied what the store says of it, or for as long as a call waits.
-    async fn apply_inbound(&self, inbound: &Inbound) {
+    /// The servers of a node, in the order in which they are asked to run an inbound.
+    fn places(&self, node: &NodeId) -> Vec<ServerPlace> {
         let servers = self.servers();
-        if let Some(server) = servers.iter().find(|server| inbound.runs_on(server.id())) {
+        let mut own: Vec<&Arc<Server>> =
+            servers.iter().filter(|server| server.backend.node() == node).collect();
+        // In the order of the configuration.
+        own.sort_by_key(|server| !server.is_up());
+        let own = own.into_iter().map(|server| ServerPlace {
+            id: server.id().clone(),
+            rules: Arc::clone(&server.rules),
+            here: (!server.is_elsewhere()).then(|| Arc::clone(server)),
+        });
+        let cache = self.cache();
+        let others = cache.servers.keys().filter(|id| id.node() == *node);
+        let others = others.filter(|id| !servers.iter().any(|server| server.id() == *id));
+        let others = others.filter_map(|id| {
+            Some(ServerPlace { id: id.clone(), rules: self.rules_elsewhere(id)?, here: None })
+        });
+        own.chain(others).collect()
+    }
+
+    /// Waits until the server has taken an inbound over; returns why it refuses it. One that does not answer has it later.
+    async fn refused(&self, place: &ServerPlace, inbound: &Inbound, committed: Cursor) -> Option<Error> {
+        if let Some(server) = &place.here {
             let applied = server.queue.inbound(inbound.tag.clone());
-            let _ = tokio::time::timeout(self.options.apply_wait, applied).await;
+            return match tokio::time::timeout(self.options.apply_wait.max(APPLY), applied).await {
+                Ok(Ok(Err(e))) if matches!(e.kind(), ErrorKind::PortInUse | ErrorKind::Rejected) => Some(e),
+                _ => None,
+            };
+        }
+        self.wait_elsewhere(std::slice::from_ref(&place.id), committed).await;
+        let leases = self.elsewhere().await.ok()?;
+        let lease = leases.get(&of_server(&place.id)).filter(|lease| lease.progress >= committed)?;
+        let reason = Self::told(lease)?.status.set_aside.remove(&inbound.tag)?;
+        Some(
+            Error::new(ErrorKind::Rejected, "server.apply", "the server refuses the inbound")
+                .with("inbound", &inbound.tag)
+                .with("reason", reason),
+        )
+    }
+
+    /// Waits until the server of an inbound has applied what the store says of it, or for as long as a call waits.
+    async fn apply_inbound(&self, inbound: &Inbound, committed: Cursor) {
+        let servers = self.servers();
+        match servers.iter().find(|server| inbound.runs_on(server.id()) && !server.is_elsewhere()) {
+            Some(server) => {
+                let applied = server.queue.inbound(inbound.tag.clone());
+                let _ = tokio::time::timeout(self.options.apply_wait, applied).await;
+            }
+            None => {
+                let of = inbound.server.iter().cloned().collect::<Vec<_>>();
+                self.wait_elsewhere(&of, committed).await;
+            }
         }
     }
 
@@ -218,9 +258,12 @@ impl Shared {
     /// Gives the keys of an inbound the credentials that they lack, and its server their accounts. A server that does not
     /// answer has them later.
     async fn give(&self, op: &'static str, inbound: &Inbound) -> Result<()> {
-        match self.give_credentials(inbound).await {
+        match self.give_credentials(inbound, None).await {
             Ok(0) => {}
-            Ok(_) => self.apply_inbound(inbound).await,
+            Ok(_) => {
+                let committed = self.store.newest_event().await.map_err(|e| e.during(op))?;
+                self.apply_inbound(inbound, committed).await;
+            }
             Err(e) if inbound.own_credentials() && e.is_temporary() => {
                 tracing::warn!(inbound = %inbound.id(), error = %e, "keys get their credentials later");
             }
@@ -230,39 +273,38 @@ impl Shared {
     }
 
     /// Undoes a refused inbound, in the store and on its server.
-    async fn take_back(
-        &self,
-        op: &'static str,
-        refused: &Inbound,
-        before: Option<&Inbound>,
-        server: &Server,
-    ) {
-        if let Err(undo) = self.undo(op, refused, before).await {
-            tracing::warn!(inbound = %refused.tag, error = %undo, "a refused inbound could not be undone");
-        }
-        let applied = server.queue.inbound(refused.tag.clone());
-        let _ = tokio::time::timeout(self.options.apply_wait, applied).await;
-        if let Some(before) = before {
-            self.apply_inbound(before).await;
+    async fn take_back(&self, op: &'static str, refused: &Inbound, before: Option<&Inbound>) {
+        match self.undo(op, refused, before).await {
+            Ok(committed) => {
+                self.apply_inbound(refused, committed).await;
+                if let Some(before) = before {
+                    self.apply_inbound(before, committed).await;
+                }
+            }
+            Err(e) => {
+                tracing::warn!(inbound = %refused.tag, error = %e, "a refused inbound could not be undone");
+            }
         }
     }
 
     /// Gives the store what it had before a refused inbound, unless somebody has changed it since.
-    async fn undo(&self, op: &'static str, refused: &Inbound, before: Option<&Inbound>) -> Result<()> {
-        self.reload_inbounds().await?;
+    async fn undo(&self, op: &'static str, refused: &Inbound, before: Option<&Inbound>) -> Result<Cursor> {
+        self.reload().await?;
+        let mut committed = Cursor::START;
         let same = |i: &&Arc<Inbound>| i.node == refused.node && i.tag == refused.tag;
         if self.inbounds().iter().find(same).is_some_and(|held| **held == *refused) {
             let undo = match before {
                 Some(before) => InboundOp::Put(Box::new(before.clone())),
                 None => InboundOp::Remove(refused.node.clone(), refused.tag.clone()),
             };
-            self.commit(op, undo).await?;
+            committed = self.commit(op, undo).await?;
         }
-        self.reload_inbounds().await
+        self.reload().await?;
+        Ok(committed)
     }
 
-    async fn commit(&self, op: &'static str, step: InboundOp) -> Result<()> {
-        let txn = StoreTxn::new(self.clock.now(), vec![step]);
-        self.store.commit(txn).await.map(drop).map_err(|e| e.during(op))
+    async fn commit(&self, op: &'static str, step: InboundOp) -> Result<Cursor> {
+        let receipt = self.store.commit(self.txn([step])).await;
+        receipt.map(|receipt| receipt.cursor).map_err(|e| e.during(op))
     }
 }

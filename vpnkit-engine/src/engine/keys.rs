@@ -9,7 +9,9 @@ use super::inbounds::forget_hosts;
 use super::server::Server;
 use super::{Engine, Placement, Shared};
 use vpnkit_core::backend::Fingerprint;
-use vpnkit_core::model::{CreateKey, Endpoint, Key, KeyCounts, KeyId, KeyPatch, KeyQuery, KeyRef, Page};
+use vpnkit_core::model::{
+    CreateKey, Cursor, Endpoint, Inbound, Key, KeyCounts, KeyId, KeyPatch, KeyQuery, KeyRef, Page,
+};
 use vpnkit_core::store::{KeyOp, Receipt, Request, StoreOp, StoreTxn};
 use vpnkit_core::{Error, ErrorKind, Result, Secret};
 
@@ -43,12 +45,17 @@ impl Keys {
         if let Some(replay) = shared.replay(OP, made.as_ref()).await? {
             return only_key(OP, id.as_deref(), replay);
         }
-        shared.check_given(OP, &request.credentials, &[])?;
-        let key = shared.complete(request.validate(now)?).await?;
-        let txn = StoreTxn { at: now, request: made, ops: vec![KeyOp::Create(Box::new(key)).into()] };
-        let receipt = shared.store.commit(txn).await.map_err(|e| e.during(OP))?;
+        let mut from = FromInbounds::new(shared, OP);
+        let receipt = loop {
+            shared.check_given(OP, &request.credentials, &[])?;
+            let key = shared.complete(request.clone().validate(now)?).await?;
+            let txn = StoreTxn { at: now, ..shared.txn([KeyOp::Create(Box::new(key))]) };
+            if let Some(receipt) = from.commit(txn.for_request(made.clone())).await? {
+                break receipt;
+            }
+        };
         if !receipt.replayed {
-            shared.applied(&receipt.keys, false).await;
+            shared.applied(&receipt.keys, false, receipt.cursor).await;
         }
         only_key(OP, id.as_deref(), receipt)
     }
@@ -81,24 +88,30 @@ impl Keys {
         if let Some(replay) = shared.replay(OP, made.as_ref()).await? {
             return keys_of(OP, id.as_deref(), replay, count);
         }
-        let mut ops = Vec::with_capacity(requests.len());
-        for (index, request) in requests.into_iter().enumerate() {
-            let fault = |e: Error| e.during(OP).with("index", index);
-            if request.idempotency_key.is_some() {
-                return Err(fault(Error::invalid(
-                    OP,
-                    "idempotency_key",
-                    "give the whole batch one, not each key",
-                )));
+        let mut from = FromInbounds::new(shared, OP);
+        let receipt = loop {
+            let mut ops: Vec<StoreOp> = Vec::with_capacity(requests.len());
+            for (index, request) in requests.iter().enumerate() {
+                let fault = |e: Error| e.during(OP).with("index", index);
+                if request.idempotency_key.is_some() {
+                    return Err(fault(Error::invalid(
+                        OP,
+                        "idempotency_key",
+                        "give the whole batch one, not each key",
+                    )));
+                }
+                shared.check_given(OP, &request.credentials, &[]).map_err(fault)?;
+                let key = request.clone().validate(now).map_err(fault)?;
+                let key = shared.complete(key).await.map_err(fault)?;
+                ops.push(KeyOp::Create(Box::new(key)).into());
             }
-            shared.check_given(OP, &request.credentials, &[]).map_err(fault)?;
-            let key = shared.complete(request.validate(now).map_err(fault)?).await.map_err(fault)?;
-            ops.push(KeyOp::Create(Box::new(key)).into());
-        }
-        let txn = StoreTxn { at: now, request: made, ops };
-        let receipt = shared.store.commit(txn).await.map_err(|e| e.during(OP))?;
+            let txn = StoreTxn { at: now, ..shared.txn(ops) }.for_request(made.clone());
+            if let Some(receipt) = from.commit(txn).await? {
+                break receipt;
+            }
+        };
         if !receipt.replayed {
-            shared.applied(&receipt.keys, false).await;
+            shared.applied(&receipt.keys, false, receipt.cursor).await;
         }
         keys_of(OP, id.as_deref(), receipt, count)
     }
@@ -244,7 +257,8 @@ impl Keys {
     pub async fn placement(&self, key: impl Into<KeyRef>) -> Result<Vec<Placement>> {
         const OP: &str = "keys.placement";
         let shared = self.shared(OP)?;
-        Ok(shared.placement(&shared.resolve(OP, &key.into()).await?))
+        let key = shared.resolve(OP, &key.into()).await?;
+        shared.placement(&key).await.map_err(|e| e.during(OP))
     }
 
     fn shared(&self, operation: &'static str) -> Result<&Shared> {
@@ -267,31 +281,37 @@ impl Keys {
         &self,
         op: &'static str,
         key: KeyRef,
-        mut patch: KeyPatch,
+        patch: KeyPatch,
         expected: Option<u64>,
     ) -> Result<Key> {
         let shared = self.shared(op)?;
         patch.validate().map_err(|e| e.during(op))?;
-        let key = match (&patch.inbounds, &key) {
-            // Only a change of inbounds needs the key itself: it may lack a credential for a new one.
-            (None, KeyRef::Id(id)) => *id,
-            (None, _) => shared.resolve(op, &key).await?.id,
-            (Some(selection), _) => {
-                let key = shared.resolve(op, &key).await?;
-                let given = key.credentials.iter().chain(&patch.credentials);
-                let missing = shared.missing(op, selection, given).await?;
-                patch.credentials.extend(missing);
-                key.id
-            }
-        };
         let moved = patch.inbounds.is_some();
         let touches_servers = moved || !patch.credentials.is_empty();
-        let op_ = KeyOp::Patch { key, expected, patch: Box::new(patch) };
-        let receipt = shared.store.commit(StoreTxn::new(shared.clock.now(), vec![op_])).await;
-        let Receipt { keys, transitions, revoked, .. } = receipt.map_err(|e| e.during(op))?;
+        let mut from = FromInbounds::new(shared, op);
+        let receipt = loop {
+            let mut patch = patch.clone();
+            let key = match (&patch.inbounds, &key) {
+                // Only a change of inbounds needs the key itself: it may lack a credential for a new one.
+                (None, KeyRef::Id(id)) => *id,
+                (None, _) => shared.resolve(op, &key).await?.id,
+                (Some(selection), _) => {
+                    let key = shared.resolve(op, &key).await?;
+                    let given = key.credentials.iter().chain(&patch.credentials);
+                    let missing = shared.missing(op, selection, given).await?;
+                    patch.credentials.extend(missing);
+                    key.id
+                }
+            };
+            let txn = shared.txn([KeyOp::Patch { key, expected, patch: Box::new(patch) }]);
+            if let Some(receipt) = from.commit(txn).await? {
+                break receipt;
+            }
+        };
+        let Receipt { keys, transitions, revoked, cursor, .. } = receipt;
         shared.revoked(&revoked);
         if touches_servers || !transitions.is_empty() {
-            shared.applied(&keys, moved).await;
+            shared.applied(&keys, moved, cursor).await;
         } else {
             shared.look_at_limits(&keys);
         }
@@ -328,6 +348,36 @@ fn keys_of(op: &'static str, id: Option<&str>, receipt: Receipt, count: usize) -
 fn only_key(op: &'static str, id: Option<&str>, receipt: Receipt) -> Result<Key> {
     let keys = keys_of(op, id, receipt, 1)?;
     keys.into_iter().next().ok_or_else(|| Error::new(ErrorKind::Unexpected, op, "the store lost the key"))
+}
+
+/// Commits what was made from the inbounds as this process knows them.
+struct FromInbounds<'s> {
+    shared: &'s Shared,
+    op: &'static str,
+    seen: Option<u64>,
+    tries: usize,
+}
+
+impl<'s> FromInbounds<'s> {
+    /// Each time somebody else was faster.
+    const TRIES: usize = 20;
+
+    fn new(shared: &'s Shared, op: &'static str) -> Self {
+        Self { shared, op, seen: shared.known_revision(), tries: 0 }
+    }
+
+    /// Commits; `None` when another process has changed inbounds meanwhile: then it is to be made again.
+    async fn commit(&mut self, txn: StoreTxn) -> Result<Option<Receipt>> {
+        match self.shared.store.commit(txn.from_revision(self.seen)).await {
+            Err(e) if e.get("revision").is_some() && self.tries < Self::TRIES => {
+                self.tries += 1;
+                self.shared.reload().await.map_err(|e| e.during(self.op))?;
+                self.seen = self.shared.known_revision();
+                Ok(None)
+            }
+            outcome => outcome.map(Some).map_err(|e| e.during(self.op)),
+        }
+    }
 }
 
 /// Keys one by one, over all pages.
@@ -396,22 +446,24 @@ impl Shared {
     }
 
     async fn delete(&self, op: &'static str, keys: Vec<Key>, expected: Option<u64>) -> Result<()> {
-        let mut ops: Vec<StoreOp> =
-            keys.iter().map(|key| KeyOp::Delete { key: key.id, expected }.into()).collect();
-        let mut own_inbounds = Vec::new();
         let owners: HashSet<KeyId> = keys.iter().map(|key| key.id).collect();
-        for inbound in self.inbounds().iter() {
-            if inbound.dedicated_to.is_some_and(|owner| owners.contains(&owner)) {
-                ops.push(forget_hosts(&inbound.node, &inbound.tag));
-                own_inbounds.push(Arc::clone(inbound));
+        let dedicated = || -> Vec<Arc<Inbound>> {
+            let of_them = |inbound: &&Arc<Inbound>| inbound.dedicated_to.is_some_and(|o| owners.contains(&o));
+            self.inbounds().iter().filter(of_them).cloned().collect()
+        };
+        let mut from = FromInbounds::new(self, op);
+        let receipt = loop {
+            let delete = |key: &Key| KeyOp::Delete { key: key.id, expected }.into();
+            let mut ops: Vec<StoreOp> = keys.iter().map(delete).collect();
+            ops.extend(dedicated().iter().map(|inbound| forget_hosts(&inbound.node, &inbound.tag)));
+            if let Some(receipt) = from.commit(self.txn(ops)).await? {
+                break receipt;
             }
-        }
-        let txn = StoreTxn::new(self.clock.now(), ops);
-        let receipt = self.store.commit(txn).await.map_err(|e| e.during(op))?;
+        };
+        let own_inbounds = dedicated();
         self.revoked(&receipt.revoked);
         if !own_inbounds.is_empty() {
-            self.reload_inbounds().await?;
-            self.reload_subscriptions().await?;
+            self.reload().await?;
         }
         for server in self.servers().iter() {
             for key in &keys {
@@ -422,13 +474,23 @@ impl Shared {
                 drop(server.queue.inbound(inbound.tag.clone()));
             }
         }
-        self.settled().await;
+        let others = self.others();
+        tokio::join!(self.settled(), self.wait_elsewhere(&others, receipt.cursor));
         Ok(())
     }
 
     /// Queues these keys on the servers that they belong on, and waits until they were applied, or for as long as a call
-    /// waits. `moved`: they may have belonged on other servers before, which are queued and not waited for.
-    async fn applied(&self, keys: &[Key], moved: bool) {
+    /// waits; those that other processes drive bring themselves up to what was `committed`. `moved`: they may have belonged on
+    /// other servers before, which are queued and not waited for.
+    async fn applied(&self, keys: &[Key], moved: bool, committed: Cursor) {
+        let others = match keys {
+            [key] => self.others_of(key),
+            _ => self.others(),
+        };
+        tokio::join!(self.applied_here(keys, moved), self.wait_elsewhere(&others, committed));
+    }
+
+    async fn applied_here(&self, keys: &[Key], moved: bool) {
         self.look_at_limits(keys);
         let servers = self.servers();
         let concerned: Vec<Vec<Arc<Server>>> = match keys {

@@ -4,11 +4,14 @@ mod collect;
 mod credentials;
 mod cuts;
 mod drive;
+mod elsewhere;
 mod events;
 mod expiry;
+mod follow;
 mod hosts;
 mod inbounds;
 mod keys;
+mod leases;
 mod near_limits;
 mod page_cache;
 mod placement;
@@ -18,10 +21,12 @@ mod server;
 mod servers;
 mod subscription_cache;
 mod subscriptions;
+mod tell;
 mod traffic;
 mod work;
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -32,6 +37,7 @@ use tokio_util::task::TaskTracker;
 use vpnkit_macros::operations;
 
 pub use collect::Collected;
+pub use elsewhere::Driver;
 pub use events::{EventStream, Events};
 pub use hosts::{Hosts, InboundHosts};
 pub use inbounds::Inbounds;
@@ -42,11 +48,12 @@ pub use servers::{ServerCondition, ServerStatus, Servers};
 pub use subscriptions::{RenderOptions, Subscriptions};
 pub use traffic::{Image, ImageFormat, TrafficView};
 
+use self::leases::Leases;
 use self::server::Server;
 use crate::operation::Operation;
 use vpnkit_core::backend::{ProtocolBackend, ServerRules};
 use vpnkit_core::model::{Inbound, Key};
-use vpnkit_core::store::KeyStore;
+use vpnkit_core::store::{KeyStore, Origin, StoreOp, StoreTxn};
 use vpnkit_core::traffic::TrafficSource;
 use vpnkit_core::{Clock, Error, ErrorKind, Result, Timestamp};
 
@@ -69,6 +76,8 @@ pub struct EngineOptions {
     pub keep_daily: Duration,
     /// How long opening waits for servers to start. Those that need longer go on, those that fail are tried again.
     pub start_wait: Duration,
+    /// How long a process that has fallen silent keeps a server from being driven by another one.
+    pub lease_time: Duration,
     /// Whether background work runs. Without it nothing happens but what [`Engine::tick`] does: for tests.
     pub background: bool,
     /// The programs whose endpoints it can tell, beside those of its own servers: other processes drive them.
@@ -86,6 +95,7 @@ impl Default for EngineOptions {
             keep_hourly: Duration::from_secs(62 * 86_400),
             keep_daily: Duration::from_secs(800 * 86_400),
             start_wait: Duration::from_secs(30),
+            lease_time: Duration::from_secs(5),
             background: true,
             programs: Vec::new(),
         }
@@ -122,6 +132,9 @@ impl fmt::Debug for Engine {
 pub(crate) struct Shared {
     store: Arc<dyn KeyStore>,
     store_id: String,
+    /// Tells what this engine commits from what others do.
+    origin: Origin,
+    leases: Leases,
     clock: Arc<dyn Clock>,
     options: EngineOptions,
     servers: RwLock<Arc<Vec<Arc<Server>>>>,
@@ -133,6 +146,8 @@ pub(crate) struct Shared {
     starting: Semaphore,
     stop: CancellationToken,
     tasks: TaskTracker,
+    /// Keeps the leases while servers are stopped.
+    keeper: TaskTracker,
 }
 
 /// Servers that are asked, started or stopped at the same time.
@@ -161,9 +176,12 @@ impl Engine {
     ) -> Result<Self> {
         let stop = CancellationToken::new();
         let store_id = store.id().await.map_err(|e| e.during("open"))?;
+        let origin = Origin::random();
         let shared = Arc::new(Shared {
             store,
             store_id,
+            origin,
+            leases: Leases::new(origin, options.lease_time),
             clock,
             options,
             servers: RwLock::default(),
@@ -175,9 +193,14 @@ impl Engine {
             starting: Semaphore::new(AT_ONCE),
             stop: stop.clone(),
             tasks: TaskTracker::new(),
+            keeper: TaskTracker::new(),
         });
         let engine = Self { shared, _stop: Arc::new(stop.drop_guard()) };
-        engine.shared.reload_subscriptions().await?;
+        // Before anything is read: what changes meanwhile is followed.
+        let cursor = engine.shared.store.newest_event().await.map_err(|e| e.during("open"))?;
+        engine.shared.reload().await?;
+        let follower = follow::Follower { cursor, inbounds: engine.shared.inbounds() };
+        engine.shared.tasks.spawn(follow::run(Arc::clone(&engine.shared), follower));
         let mut starting = Vec::new();
         for parts in servers {
             match engine.shared.take_server("open", parts) {
@@ -193,9 +216,11 @@ impl Engine {
             return Err(e);
         }
         if engine.shared.options.background {
-            engine.shared.tasks.spawn(expiry::run(Arc::clone(&engine.shared)));
-            engine.shared.tasks.spawn(expiry::run_pruning(Arc::clone(&engine.shared)));
+            let upkeep = engine.shared.leases.want(leases::UPKEEP.to_owned());
+            engine.shared.tasks.spawn(expiry::run(Arc::clone(&engine.shared), Arc::clone(&upkeep)));
+            engine.shared.tasks.spawn(expiry::run_pruning(Arc::clone(&engine.shared), upkeep));
         }
+        engine.shared.keeper.spawn(leases::run(Arc::clone(&engine.shared)));
         let all = futures_util::future::join_all(starting);
         let _ = tokio::time::timeout(engine.shared.options.start_wait, all).await;
         Ok(engine)
@@ -270,11 +295,15 @@ impl Engine {
     }
 
     async fn stop_everything(&self) {
+        self.shared.leases.closing.store(true, Ordering::Release);
         self.shared.stop.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
         let servers = self.shared.servers().to_vec();
         side_by_side(servers, |server| async move { server.finish(&self.shared).await }).await;
+        self.shared.leases.closed.cancel();
+        self.shared.keeper.close();
+        self.shared.keeper.wait().await;
     }
 }
 
@@ -293,7 +322,7 @@ impl Engine {
     #[operation(change)]
     pub async fn tick(&self) -> Result<()> {
         let read = self.shared.collect_all().await;
-        self.shared.check_expiry().await?;
+        self.shared.check_expiry(None).await?;
         self.shared.settled().await;
         read.map(drop)
     }
@@ -312,6 +341,11 @@ pub(crate) const OPERATIONS: &[&[Operation]] = &[
 ];
 
 impl Shared {
+    /// A batch of this engine.
+    fn txn<S: Into<StoreOp>>(&self, ops: impl IntoIterator<Item = S>) -> StoreTxn {
+        StoreTxn::new(self.clock.now(), ops).by(self.origin)
+    }
+
     fn inbounds(&self) -> Arc<Vec<Arc<Inbound>>> {
         Arc::clone(&self.inbounds.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -323,11 +357,6 @@ impl Shared {
     /// The servers that take work.
     fn up(&self) -> Vec<Arc<Server>> {
         self.servers().iter().filter(|server| server.is_up()).cloned().collect()
-    }
-
-    async fn reload_inbounds(&self) -> Result<()> {
-        let _turn = self.reloading.lock().await;
-        self.read_inbounds().await
     }
 
     /// To be called by who has the turn.
@@ -350,7 +379,8 @@ impl Shared {
         op: &'static str,
         parts: ServerParts,
     ) -> Result<(Arc<Server>, oneshot::Receiver<()>)> {
-        let server = Arc::new(Server::new(parts, self.stop.child_token()));
+        let lease = self.leases.want(leases::of_server(parts.backend.id()));
+        let server = Arc::new(Server::new(parts, lease, self.stop.child_token()));
         {
             let mut servers = self.servers.write().unwrap_or_else(PoisonError::into_inner);
             if servers.iter().any(|other| other.id() == server.id()) {
@@ -376,13 +406,15 @@ impl Shared {
     /// Waits until every server's queue is empty, at most [`EngineOptions::apply_wait`].
     async fn settled(&self) {
         let servers = self.servers();
-        let all = futures_util::future::join_all(servers.iter().map(|server| server.queue.idle()));
+        let here = servers.iter().filter(|server| !server.is_elsewhere());
+        let all = futures_util::future::join_all(here.map(|server| server.queue.idle()));
         let _ = tokio::time::timeout(self.options.apply_wait, all).await;
     }
 
-    /// The servers that a key belongs on.
+    /// The servers that a key belongs on, but for those that another process drives.
     fn servers_of(&self, key: &Key) -> Vec<Arc<Server>> {
         let inbounds = self.inbounds();
-        self.servers().iter().filter(|server| server.serves(key, &inbounds)).cloned().collect()
+        let here = |server: &&Arc<Server>| server.serves(key, &inbounds) && !server.is_elsewhere();
+        self.servers().iter().filter(here).cloned().collect()
     }
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::server::Server;
@@ -15,7 +16,7 @@ use vpnkit_core::Result;
 use vpnkit_core::accounting;
 use vpnkit_core::backend::DesiredState;
 use vpnkit_core::model::{DeviceName, Key, KeyId, KeyStatus};
-use vpnkit_core::store::{StoreOp, StoreTxn, TrafficBatch};
+use vpnkit_core::store::{StoreOp, TrafficBatch};
 
 /// Bytes a second that a key may pass: 1 Gbit/s.
 const FASTEST: u64 = 125_000_000;
@@ -152,6 +153,11 @@ impl NearLimits {
         accounts
     }
 
+    /// Forgets all keys.
+    pub(super) fn clear(&self) {
+        *self.state() = State::default();
+    }
+
     /// Forgets a key that has ended.
     pub(super) fn forget(&self, key: KeyId) {
         self.state().remove(key);
@@ -173,7 +179,7 @@ impl NearLimits {
 }
 
 /// Reads keys that are near their limit until the server is stopped.
-pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>) {
+pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>, stop: CancellationToken) {
     loop {
         let next = server.near.next();
         let wait = async {
@@ -183,7 +189,7 @@ pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>) {
             }
         };
         tokio::select! {
-            () = server.stop.cancelled() => return,
+            () = stop.cancelled() => return,
             () = server.near.changed.notified() => continue,
             () = wait => {}
         }
@@ -227,7 +233,7 @@ impl Shared {
             forgotten: Vec::new(),
             near_within: within(self.options.collect_every),
         };
-        let txn = StoreTxn::new(self.clock.now(), vec![StoreOp::Traffic(Box::new(batch))]);
+        let txn = server.txn(self, [StoreOp::Traffic(Box::new(batch))])?;
         match self.store.commit(txn).await {
             Ok(receipt) => {
                 baseline.take(reading.epoch, &moved);
@@ -274,7 +280,7 @@ impl Shared {
         self.look_at_keys(server, &near).await
     }
 
-    async fn look_at_keys(&self, server: &Server, keys: &[KeyId]) -> Result<()> {
+    pub(super) async fn look_at_keys(&self, server: &Server, keys: &[KeyId]) -> Result<()> {
         for keys in keys.chunks(500) {
             for key in self.store.keys(keys).await? {
                 server.near.look_at(&key, self.options.collect_every);

@@ -6,10 +6,16 @@ use std::sync::{Arc, PoisonError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Shared;
+use super::leases::of_server;
 use super::server::Server;
+use super::{ServerCondition, Shared};
 use vpnkit_core::backend::ServerState;
-use vpnkit_core::model::{Inbound, InboundTag, Key, KeyId, ServerId};
+use vpnkit_core::model::{EventKind, EventSubject, Inbound, InboundTag, Key, KeyId, ServerId};
+use vpnkit_core::store::{Lease, StoreChange};
+use vpnkit_core::{ErrorKind, Result};
+
+/// So many changes that another process has still before it are looked through.
+const LOOKED_AT: usize = 1_000;
 
 /// Whether a server has taken a key over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -22,7 +28,7 @@ pub enum PlacementState {
     Pending,
     /// The server refuses the key, or an inbound that it is on.
     Rejected,
-    /// Another process drives the server.
+    /// Another process drives the server and does not tell: it has an older vpnkit.
     Unknown,
 }
 
@@ -41,8 +47,8 @@ pub struct Placement {
 
 impl Shared {
     /// The servers of a key, sorted by id.
-    pub(super) fn placement(&self, key: &Key) -> Vec<Placement> {
-        let servers = self.servers();
+    pub(super) async fn placement(&self, key: &Key) -> Result<Vec<Placement>> {
+        let (servers, leases) = (self.servers(), self.elsewhere().await?);
         let mut all: Vec<Placement> = Vec::new();
         for inbound in self.inbounds().iter().filter(|inbound| inbound.serves(key.id, &key.inbounds)) {
             let Some(id) = &inbound.server else { continue };
@@ -54,8 +60,12 @@ impl Shared {
             all.push(Placement { server: id.clone(), inbounds: vec![inbound.tag.clone()], state, reason });
         }
         for placement in &mut all {
-            if let Some(server) = servers.iter().find(|server| *server.id() == placement.server) {
+            let own = servers.iter().find(|server| *server.id() == placement.server);
+            if let Some(server) = own.filter(|server| !server.is_elsewhere()) {
                 (placement.state, placement.reason) = server.has(key.id, &placement.inbounds);
+            } else {
+                let lease = leases.get(&of_server(&placement.server));
+                (placement.state, placement.reason) = self.has_elsewhere(key.id, placement, lease).await?;
             }
             if placement.state == PlacementState::Installed
                 && let Some(tag) = self.lacks_credential(key, placement)
@@ -65,11 +75,41 @@ impl Shared {
             }
         }
         all.sort_by(|a, b| a.server.cmp(&b.server));
-        all
+        Ok(all)
     }
-}
 
-impl Shared {
+    /// What the process that drives a server tells of a key.
+    async fn has_elsewhere(
+        &self,
+        key: KeyId,
+        placement: &Placement,
+        lease: Option<&Lease>,
+    ) -> Result<(PlacementState, Option<String>)> {
+        let Some(lease) = lease else {
+            return Ok((PlacementState::Pending, Some("no process drives the server".to_owned())));
+        };
+        let Some(told) = Self::told(lease) else { return Ok((PlacementState::Unknown, None)) };
+        if told.status.state != ServerCondition::Up {
+            return Ok((PlacementState::Pending, told.status.reason));
+        }
+        let aside = placement.inbounds.iter().find_map(|tag| told.status.set_aside.get(tag));
+        if let Some(reason) = told.refused.get(&key).or(aside) {
+            return Ok((PlacementState::Rejected, Some(reason.clone())));
+        }
+        // What has not come to that process yet is little.
+        let since = match self.store.changes(lease.progress, LOOKED_AT, lease.holder.origin).await {
+            Ok(since) => since.changes,
+            Err(e) if e.kind() == ErrorKind::CursorExpired => return Ok((PlacementState::Pending, None)),
+            Err(e) => return Err(e),
+        };
+        let of_key = |change: &StoreChange| {
+            matches!(change.subject, EventSubject::Key { id, .. } if id == key)
+                && change.kind != EventKind::KeyRejected
+        };
+        let waits = since.iter().any(of_key) || since.len() == LOOKED_AT;
+        Ok((if waits { PlacementState::Pending } else { PlacementState::Installed }, None))
+    }
+
     /// Returns an inbound of a server that gives each key a credential of its own, but has not given this one any.
     fn lacks_credential(&self, key: &Key, placement: &Placement) -> Option<InboundTag> {
         let inbounds = self.inbounds();

@@ -3,13 +3,13 @@
 //! Work names things, not changes: whatever happened to a key before the worker reads it is in what it reads. So
 //! the last application always follows the last commit of any process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
 use vpnkit_core::Result;
-use vpnkit_core::model::{DeviceName, InboundTag, Key, KeyId, Revocation};
+use vpnkit_core::model::{Cursor, DeviceName, InboundTag, Key, KeyId, Revocation};
 
 /// Keys that are applied in one go.
 const BATCH: usize = 512;
@@ -25,12 +25,43 @@ pub(super) struct KeyWork {
     /// Certificates of the key that are refused from now on.
     pub(super) revoked: Vec<Revocation>,
     pub(super) waiters: Vec<Done>,
+    /// Another process has changed it: the first change that was not worked on.
+    since: Option<Cursor>,
+}
+
+/// Work on one inbound.
+#[derive(Debug, Default)]
+pub(super) struct InboundWork {
+    pub(super) waiters: Vec<Done>,
+    since: Option<Cursor>,
+}
+
+impl InboundWork {
+    /// Whether another process has changed it.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.since.is_some()
+    }
+}
+
+/// What another process has changed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Foreign {
+    Key(KeyId),
+    Inbound(InboundTag),
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     keys: BTreeMap<KeyId, KeyWork>,
-    inbounds: BTreeMap<InboundTag, Vec<Done>>,
+    inbounds: BTreeMap<InboundTag, InboundWork>,
+    /// What others have changed and is not worked on yet, by its first change.
+    foreign: BTreeSet<(Cursor, Foreign)>,
+    /// The same of what is being worked on.
+    busy_since: Option<Cursor>,
+    /// All changes of others up to here were queued.
+    followed: Cursor,
+    /// Somebody waits to hear of it.
+    awaited: bool,
     reconcile: Option<Vec<oneshot::Sender<Result<usize>>>>,
     busy: bool,
     /// Nobody works any more.
@@ -42,6 +73,8 @@ struct Waiting {
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     pub(super) wake: Notify,
+    /// What others have changed was worked on.
+    pub(super) progressed: Notify,
     idle: Notify,
 }
 
@@ -91,7 +124,7 @@ impl Queue {
             return;
         }
         let work = waiting.keys.entry(key.id).or_default();
-        work.devices.extend(key.credentials.iter().map(|c| c.device.clone()));
+        work.devices.extend(key.devices());
         drop(waiting);
         self.wake.notify_one();
     }
@@ -117,11 +150,68 @@ impl Queue {
         let (done, applied) = oneshot::channel();
         let mut waiting = self.waiting();
         if !waiting.closed {
-            waiting.inbounds.entry(tag).or_default().push(done);
+            waiting.inbounds.entry(tag).or_default().waiters.push(done);
         }
         drop(waiting);
         self.wake.notify_one();
         applied
+    }
+
+    /// Another process has changed a key, which had these devices if it was deleted.
+    pub(super) fn changed(&self, cursor: Cursor, key: KeyId, devices: Vec<DeviceName>) {
+        let mut waiting = self.waiting();
+        if waiting.closed {
+            return;
+        }
+        let work = waiting.keys.entry(key).or_default();
+        work.devices.extend(devices);
+        if work.since.is_none() {
+            work.since = Some(cursor);
+            waiting.foreign.insert((cursor, Foreign::Key(key)));
+        }
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
+    /// Another process has changed an inbound.
+    pub(super) fn changed_inbound(&self, cursor: Cursor, tag: &InboundTag) {
+        let mut waiting = self.waiting();
+        if waiting.closed {
+            return;
+        }
+        let work = waiting.inbounds.entry(tag.clone()).or_default();
+        if work.since.is_none() {
+            work.since = Some(cursor);
+            waiting.foreign.insert((cursor, Foreign::Inbound(tag.clone())));
+        }
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
+    /// All that others have changed up to here was queued; `awaited`: they have changed something.
+    pub(super) fn followed(&self, cursor: Cursor, awaited: bool) {
+        let mut waiting = self.waiting();
+        waiting.followed = cursor;
+        waiting.awaited |= awaited;
+        drop(waiting);
+        self.progressed.notify_one();
+    }
+
+    /// Whether somebody waits to hear of the progress; asked once for each.
+    pub(super) fn is_awaited(&self) -> bool {
+        let mut waiting = self.waiting();
+        let done = waiting.foreign.is_empty() && waiting.busy_since.is_none();
+        let awaited = waiting.awaited;
+        waiting.awaited &= !done;
+        awaited
+    }
+
+    /// Up to where everything that others have changed was worked on.
+    pub(super) fn progress(&self) -> Cursor {
+        let waiting = self.waiting();
+        let waits = waiting.foreign.first().map(|(cursor, _)| *cursor);
+        let first = waits.into_iter().chain(waiting.busy_since).min();
+        first.map_or(waiting.followed, |first| Cursor(first.0 - 1))
     }
 
     /// Everything may have changed; the receiver gets the number of steps it took.
@@ -172,8 +262,14 @@ impl Queue {
     /// Takes what waits; nothing is told to those who wait for the end of all work.
     pub(super) fn take(&self) -> Taken {
         let mut waiting = self.waiting();
+        if waiting.busy_since.take().is_some() {
+            self.progressed.notify_one();
+        }
         let reconcile = waiting.reconcile.take();
         let inbounds = std::mem::take(&mut waiting.inbounds);
+        for (tag, work) in &inbounds {
+            waiting.begin(work.since, || Foreign::Inbound(tag.clone()));
+        }
         let keys = waiting.take_keys();
         waiting.busy = reconcile.is_some() || !inbounds.is_empty() || !keys.is_empty();
         Taken { reconcile, inbounds, keys }
@@ -186,7 +282,23 @@ impl Queue {
 }
 
 impl Waiting {
+    /// Something that another process has changed is worked on now.
+    fn begin(&mut self, since: Option<Cursor>, what: impl FnOnce() -> Foreign) {
+        if let Some(since) = since {
+            self.foreign.remove(&(since, what()));
+            self.busy_since = Some(self.busy_since.map_or(since, |busy| busy.min(since)));
+        }
+    }
+
     fn take_keys(&mut self) -> BTreeMap<KeyId, KeyWork> {
+        let taken = self.split_keys();
+        for (key, work) in &taken {
+            self.begin(work.since, || Foreign::Key(*key));
+        }
+        taken
+    }
+
+    fn split_keys(&mut self) -> BTreeMap<KeyId, KeyWork> {
         match self.keys.keys().nth(BATCH).copied() {
             Some(next) => {
                 let rest = self.keys.split_off(&next);
@@ -200,12 +312,37 @@ impl Waiting {
 /// Work that was taken from the queue.
 pub(super) struct Taken {
     pub(super) reconcile: Option<Vec<oneshot::Sender<Result<usize>>>>,
-    pub(super) inbounds: BTreeMap<InboundTag, Vec<Done>>,
+    pub(super) inbounds: BTreeMap<InboundTag, InboundWork>,
     pub(super) keys: BTreeMap<KeyId, KeyWork>,
 }
 
 impl Taken {
     pub(super) fn is_empty(&self) -> bool {
         self.reconcile.is_none() && self.inbounds.is_empty() && self.keys.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_ends_before_the_first_change_that_is_not_done() {
+        let queue = Queue::default();
+        queue.changed(Cursor(3), KeyId(1), Vec::new());
+        queue.changed(Cursor(5), KeyId(2), Vec::new());
+        queue.changed(Cursor(7), KeyId(1), Vec::new());
+        queue.followed(Cursor(9), true);
+        assert_eq!(queue.progress(), Cursor(2));
+        let taken = queue.take();
+        assert_eq!(taken.keys.len(), 2);
+        // What is being done is not done yet.
+        queue.changed(Cursor(11), KeyId(1), Vec::new());
+        queue.followed(Cursor(12), true);
+        assert_eq!(queue.progress(), Cursor(2));
+        drop(queue.take());
+        assert_eq!(queue.progress(), Cursor(10));
+        drop(queue.take());
+        assert_eq!(queue.progress(), Cursor(12));
     }
 }

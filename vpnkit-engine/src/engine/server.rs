@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::cuts::Cuts;
+use super::leases::{Held, Wanted};
 use super::near_limits::NearLimits;
 use super::plan::Difference;
 use super::queue::Queue;
@@ -19,7 +21,7 @@ use vpnkit_core::backend::{
     Account, Change, Desired, DesiredState, ProtocolBackend, ServerRules, ServerState,
 };
 use vpnkit_core::model::{Inbound, InboundTag, Key, KeyId, KeyQuery, KeyStatus, ServerId};
-use vpnkit_core::store::KeyStore;
+use vpnkit_core::store::{KeyStore, StoreOp, StoreTxn};
 use vpnkit_core::traffic::TrafficSource;
 use vpnkit_core::{Clock, Error, ErrorKind, Result};
 
@@ -29,6 +31,8 @@ pub(super) struct Server {
     pub(super) rules: Arc<dyn ServerRules>,
     pub(super) source: Arc<dyn TrafficSource>,
     pub(super) address: String,
+    /// The right to drive it.
+    pub(super) lease: Arc<Wanted>,
     pub(super) queue: Queue,
     pub(super) cuts: Cuts,
     pub(super) near: NearLimits,
@@ -40,6 +44,8 @@ pub(super) struct Server {
     pub(super) baseline: tokio::sync::Mutex<Option<Option<Baseline>>>,
     /// Why it could not be started; empty once it was.
     failure: Mutex<Option<String>>,
+    /// Something of it has changed that other processes are told of.
+    pub(super) news: Notify,
     /// A step failed, and nothing was compared since: what the server has is not known.
     pub(super) behind: AtomicBool,
     /// It was started, and its counters were read before any account was added.
@@ -50,17 +56,19 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(parts: ServerParts, stop: CancellationToken) -> Self {
+    pub(super) fn new(parts: ServerParts, lease: Arc<Wanted>, stop: CancellationToken) -> Self {
         Self {
             rules: parts.backend.rules(),
             backend: parts.backend,
             source: parts.source,
             address: parts.address,
+            lease,
             queue: Queue::default(),
             cuts: Cuts::default(),
             near: NearLimits::default(),
             rejected: Mutex::default(),
             set_aside: Mutex::default(),
+            news: Notify::new(),
             baseline: tokio::sync::Mutex::new(None),
             failure: Mutex::default(),
             behind: AtomicBool::new(false),
@@ -74,24 +82,73 @@ impl Server {
         self.backend.id()
     }
 
-    /// Waits for an answer of it, but not for ever: a machine that has gone dark neither answers nor refuses.
+    /// Waits for an answer of it, but not for ever: a machine that has gone dark neither answers nor refuses. Only while this
+    /// process drives it: one that was frozen in between sends nothing more.
     ///
-    /// Errors: `Timeout`; those of the call.
+    /// Errors: `Timeout`; `LeaseLost`; those of the call.
     pub(super) async fn answer<T>(
         &self,
         operation: &'static str,
         limit: Duration,
         call: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
+        let held = self.lease.require(operation)?;
+        let answer = tokio::select! {
+            biased;
+            () = held.over() => return Err(Held::lost(operation, &held.fence.lease)),
+            answer = tokio::time::timeout(limit, call) => answer,
+        };
+        answer.unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Timeout, operation, "the server does not answer in time")
                 .with("server", self.id()))
         })
     }
 
+    /// Whether another process drives it, as far as is known.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        !self.is_driven() && self.lease.other().is_some_and(|lease| lease.is_held())
+    }
+
+    /// Whether this process drives it.
+    pub(super) fn is_driven(&self) -> bool {
+        self.lease.held().is_some()
+    }
+
+    /// A batch of its background work: refused when another process drives it by now.
+    ///
+    /// Errors: `LeaseLost`.
+    pub(super) fn txn<S: Into<StoreOp>>(
+        &self,
+        shared: &Shared,
+        ops: impl IntoIterator<Item = S>,
+    ) -> Result<StoreTxn> {
+        let held = self.lease.require("store.commit")?;
+        Ok(shared.txn(ops).under(Some(held.fence.clone())))
+    }
+
+    /// This process drives it from now on: what it knew of it from before is old.
+    pub(super) async fn begin(&self) {
+        *self.baseline.lock().await = None;
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.rejected.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.set_aside.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.cuts.forget();
+        self.near.clear();
+        self.behind.store(false, Ordering::Release);
+    }
+
+    /// Another process drives it from now on.
+    pub(super) async fn let_go(&self) {
+        self.ready.store(false, Ordering::Release);
+        *self.baseline.lock().await = None;
+        self.close_backend().await;
+    }
+
     /// Whether it takes work.
     pub(super) fn is_up(&self) -> bool {
-        self.ready.load(Ordering::Acquire) && matches!(*self.backend.state().borrow(), ServerState::Up { .. })
+        self.ready.load(Ordering::Acquire)
+            && self.is_driven()
+            && matches!(*self.backend.state().borrow(), ServerState::Up { .. })
     }
 
     /// Whether it answers; one that could not be started is down.
@@ -152,7 +209,6 @@ impl Server {
     /// Ends its work: reads the counters a last time and stops what was started.
     pub(super) async fn finish(&self, shared: &Shared) {
         const LAST_READING: Duration = Duration::from_secs(5);
-        const CLOSE: Duration = Duration::from_secs(60);
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
@@ -163,6 +219,12 @@ impl Server {
                 Err(_) => tracing::warn!(server = %self.id(), "the last reading took too long"),
             }
         }
+        self.close_backend().await;
+        shared.leases.give_up(shared.store.as_ref(), &self.lease).await;
+    }
+
+    async fn close_backend(&self) {
+        const CLOSE: Duration = Duration::from_secs(60);
         match tokio::time::timeout(CLOSE, self.backend.close()).await {
             Ok(Ok(())) => {}
             Ok(Err(e)) => tracing::warn!(server = %self.id(), error = %e, "closing failed"),

@@ -8,10 +8,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vpnkit_macros::operations;
 
+use super::leases::of_server;
 use super::server::Server;
-use super::{Engine, ServerParts, side_by_side};
-use vpnkit_core::backend::{Capabilities, ServerState};
+use super::subscription_cache::SubscriptionCache;
+use super::{Driver, Engine, ServerParts, Shared, side_by_side};
+use vpnkit_core::backend::{Capabilities, Health, ServerState};
+use vpnkit_core::machine::host_name;
 use vpnkit_core::model::{DurationText, InboundTag, NodeId, ServerId};
+use vpnkit_core::store::Lease;
 use vpnkit_core::{Error, ErrorKind, Result};
 
 /// Whether a server answers.
@@ -28,7 +32,7 @@ pub enum ServerCondition {
 }
 
 /// How a server does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServerStatus {
     /// `node/name`.
     pub id: ServerId,
@@ -38,6 +42,8 @@ pub struct ServerStatus {
     pub program: String,
     /// Name or IP that clients dial, unless an inbound has hosts of its own.
     pub address: String,
+    /// The process that drives it, which says all this of it; `None` when there is none.
+    pub driver: Option<Driver>,
     /// Whether it answers.
     pub state: ServerCondition,
     /// Why it is down, in one line.
@@ -68,12 +74,32 @@ pub struct Servers {
 
 #[operations(noun = "servers", handle = Engine::servers)]
 impl Servers {
-    /// Tells how every server of this process does.
+    /// Tells how every server does: those of this process in the order of the configuration, then those of other processes. Of
+    /// one that another process drives it is what that process has told last.
     #[operation(read)]
     pub async fn status(&self) -> Result<Vec<ServerStatus>> {
-        self.engine.shared.open("servers.status")?;
-        let servers = self.engine.shared.servers().to_vec();
-        Ok(side_by_side(servers, |server| async move { server.status().await }).await)
+        const OP: &str = "servers.status";
+        let shared = &self.engine.shared;
+        shared.open(OP)?;
+        let leases = shared.elsewhere().await.map_err(|e| e.during(OP))?;
+        let cache = shared.fresh_subscriptions().await.map_err(|e| e.during(OP))?;
+        let servers = shared.servers().to_vec();
+        let others = cache.servers.keys().filter(|id| !servers.iter().any(|server| server.id() == *id));
+        let others = others.filter_map(|id| shared.status_elsewhere(id, leases.get(&of_server(id)), &cache));
+        let others: Vec<ServerStatus> = others.collect();
+        let own = side_by_side(servers, |server| {
+            let lease = leases.get(&of_server(server.id())).filter(|_| !server.is_driven());
+            let told = lease.and_then(|lease| shared.status_elsewhere(server.id(), Some(lease), &cache));
+            async move {
+                match told {
+                    Some(told) => told,
+                    None => server.status().await,
+                }
+            }
+        });
+        let mut all = own.await;
+        all.extend(others);
+        Ok(all)
     }
 
     /// Takes a server in and starts it; waits [`super::EngineOptions::start_wait`] for that. One that does not start is
@@ -137,19 +163,34 @@ impl Servers {
 
     /// Compares a server with the store now and applies the difference; returns how many steps that took.
     ///
-    /// Errors: `NotFound`; `Unavailable` when it does not answer; `Rejected` when it refuses some of it.
+    /// Errors: `NotFound`; `InUse` when another process drives it; `Unavailable` when it does not answer; `Rejected` when it
+    /// refuses some of it.
     #[operation(change)]
     pub async fn reconcile(&self, id: &ServerId) -> Result<usize> {
         const OP: &str = "servers.reconcile";
-        let server = self.server(OP, id)?;
+        let server = self.driven(OP, id)?;
         let outcome = server.queue.reconcile().await;
         outcome.map_err(|_| Error::new(ErrorKind::Closed, OP, "vpnkit is closed"))?.map_err(|e| e.during(OP))
     }
 
     /// The newest lines of a managed server's log, oldest first.
+    ///
+    /// Errors: `NotFound`; `InUse` when another process drives it.
     #[operation(read)]
     pub fn log(&self, id: &ServerId, #[arg(positional, default = 100)] lines: usize) -> Result<Vec<String>> {
-        Ok(self.server("servers.log", id)?.backend.log(lines))
+        Ok(self.driven("servers.log", id)?.backend.log(lines))
+    }
+
+    fn driven(&self, op: &'static str, id: &ServerId) -> Result<Arc<Server>> {
+        let server = self.server(op, id)?;
+        match server.lease.other().filter(|_| server.is_elsewhere()) {
+            Some(lease) => Err(Error::new(ErrorKind::InUse, op, "another process drives the server")
+                .with("server", id)
+                .with("process", lease.holder.process)
+                .with("host", &lease.holder.host)
+                .hint("call it there; `servers.status` says who drives what")),
+            None => Ok(server),
+        }
     }
 
     fn server(&self, op: &'static str, id: &ServerId) -> Result<Arc<Server>> {
@@ -167,17 +208,61 @@ impl Servers {
     }
 }
 
+impl Shared {
+    /// How a server does that this process does not drive.
+    fn status_elsewhere(
+        &self,
+        id: &ServerId,
+        lease: Option<&Lease>,
+        cache: &SubscriptionCache,
+    ) -> Option<ServerStatus> {
+        let driver = lease.map(Driver::of);
+        if let Some(told) = lease.and_then(Self::told) {
+            return Some(ServerStatus { driver, ..told.status });
+        }
+        let known = cache.servers.get(id)?;
+        let reason = match lease {
+            None => "no process drives it",
+            Some(_) => "the process that drives it has not told of it yet",
+        };
+        Some(ServerStatus {
+            id: id.clone(),
+            node: id.node(),
+            program: known.program.clone(),
+            address: known.address.clone(),
+            driver,
+            state: ServerCondition::Stopped,
+            reason: Some(reason.to_owned()),
+            lifetime: None,
+            capabilities: Capabilities::NONE,
+            version: None,
+            uptime: None,
+            pending: 0,
+            set_aside: BTreeMap::new(),
+            warnings: Vec::new(),
+        })
+    }
+}
+
 impl Server {
     async fn status(&self) -> ServerStatus {
+        self.status_with(self.health().await)
+    }
+
+    /// What it says of itself, when it answers.
+    pub(super) async fn health(&self) -> Option<Health> {
         /// A server that does not tell how it does is no reason to wait for the others.
         const LIMIT: Duration = Duration::from_secs(5);
-        let state = self.state();
-        let health = match state {
+        match self.state() {
             ServerState::Up { .. } => {
                 tokio::time::timeout(LIMIT, self.backend.health()).await.ok().and_then(Result::ok)
             }
             _ => None,
-        };
+        }
+    }
+
+    pub(super) fn status_with(&self, health: Option<Health>) -> ServerStatus {
+        let state = self.state();
         let (state, reason, lifetime) = match state {
             ServerState::Stopped => (ServerCondition::Stopped, None, None),
             ServerState::Up { lifetime } => (ServerCondition::Up, None, Some(lifetime)),
@@ -192,6 +277,11 @@ impl Server {
             node: self.backend.node().clone(),
             program: self.rules.program().to_owned(),
             address: self.address.clone(),
+            driver: self.lease.held().map(|_| Driver {
+                process: std::process::id(),
+                host: host_name(),
+                here: true,
+            }),
             state,
             reason,
             lifetime,

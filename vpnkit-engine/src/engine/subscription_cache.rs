@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use vpnkit_core::model::{Host, InboundTag, NodeId, Record, RecordQuery, ServerId};
-use vpnkit_core::store::{RecordOp, StoreTxn};
+use vpnkit_core::store::RecordOp;
 use vpnkit_core::{Error, ErrorKind, Result, Secret};
 use vpnkit_subscription::SigningKeys;
 use vpnkit_subscription::{Format, SubscriptionSettings, SubscriptionTemplate, Templates};
@@ -21,8 +21,9 @@ const HOSTS: &str = "hosts";
 const TEMPLATE: &str = "template";
 const SERVER: &str = "server";
 const KINDS: [&str; 5] = [SETTINGS, SIGNING, HOSTS, TEMPLATE, SERVER];
-/// How old the cache may be when it is used: after that time the store is asked again.
-const FRESH: Duration = Duration::from_secs(5);
+
+/// How long a store that could not be read is left alone: each answer would ask it.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Read as a whole, replaced as a whole.
 #[derive(Debug, Default)]
@@ -48,20 +49,14 @@ pub(super) struct ToldServer {
     pub(super) program: String,
 }
 
-/// The cache and when it was read.
-#[derive(Debug)]
+/// The cache, and what it was read from.
+#[derive(Debug, Default)]
 pub(super) struct Held {
     cache: Arc<SubscriptionCache>,
     /// The store's when it was read; `None` before that.
     revision: Option<u64>,
-    /// When the store was asked last.
-    read: Instant,
-}
-
-impl Default for Held {
-    fn default() -> Self {
-        Self { cache: Arc::default(), revision: None, read: Instant::now() }
-    }
+    /// When it could not be read again.
+    failed: Option<Instant>,
 }
 
 /// Where the hosts of an inbound stand.
@@ -154,35 +149,20 @@ fn parsed<T: DeserializeOwned>(record: &Record) -> Result<T> {
     })
 }
 
-/// Who asks the store for all. When it is dropped half way, the next caller asks.
-struct Turn<'s> {
-    shared: &'s Shared,
-    taken: bool,
-}
-
-impl Turn<'_> {
-    fn end(mut self) {
-        self.taken = false;
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        if self.taken {
-            let mut held = self.shared.cache.write().unwrap_or_else(PoisonError::into_inner);
-            held.read = Instant::now().checked_sub(FRESH).unwrap_or_else(Instant::now);
-        }
-    }
-}
-
 impl Shared {
     pub(super) fn cache(&self) -> Arc<SubscriptionCache> {
         Arc::clone(&self.cache.read().unwrap_or_else(PoisonError::into_inner).cache)
     }
 
-    pub(super) async fn reload_subscriptions(&self) -> Result<Arc<SubscriptionCache>> {
+    /// Reads inbounds, settings, hosts, templates and secrets again.
+    pub(super) async fn reload(&self) -> Result<Arc<SubscriptionCache>> {
         // One after the other: what was read earlier must not replace what was read later.
         let _turn = self.reloading.lock().await;
+        self.read_subscriptions().await
+    }
+
+    /// To be called by who has the turn.
+    async fn read_subscriptions(&self) -> Result<Arc<SubscriptionCache>> {
         // Before they are read: what is changed meanwhile is read again. It stands for inbounds too.
         let revision = self.store.revision().await?;
         self.read_inbounds().await?;
@@ -194,32 +174,37 @@ impl Shared {
         }
         let cache = Arc::new(cache);
         *self.cache.write().unwrap_or_else(PoisonError::into_inner) =
-            Held { cache: Arc::clone(&cache), revision: Some(revision), read: Instant::now() };
+            Held { cache: Arc::clone(&cache), revision: Some(revision), failed: None };
         Ok(cache)
     }
 
-    /// The cache, at most some seconds old: another process may have changed it. What cannot be read again is served as it
-    /// was: customers do not pay for a store that is busy, or for a document that a newer vpnkit has written.
+    /// The cache as the store was a tenth of a second ago at the latest. What cannot be read again is served as it was:
+    /// customers do not pay for a store that is busy, or for a document that a newer vpnkit has written.
     pub(super) async fn fresh_subscriptions(&self) -> Result<Arc<SubscriptionCache>> {
-        let known = {
-            let mut held = self.cache.write().unwrap_or_else(PoisonError::into_inner);
-            if held.read.elapsed() < FRESH {
-                return Ok(Arc::clone(&held.cache));
-            }
-            // Other callers take what there is while this one asks.
-            held.read = Instant::now();
-            held.revision
-        };
-        let turn = Turn { shared: self, taken: true };
-        let refreshed = self.refreshed(known).await;
-        turn.end();
-        match refreshed {
+        let newest = self.store.newest().borrow().revision;
+        if self.is_good_for(newest) {
+            return Ok(self.cache());
+        }
+        let _turn = self.reloading.lock().await;
+        // Who had the turn before has read it for all who waited.
+        if self.is_good_for(newest) {
+            return Ok(self.cache());
+        }
+        match self.read_subscriptions().await {
             Err(e) if e.kind() != ErrorKind::Closed => {
                 tracing::warn!(error = %e, "settings, hosts and templates could not be read again");
+                self.cache.write().unwrap_or_else(PoisonError::into_inner).failed = Some(Instant::now());
                 Ok(self.cache())
             }
             outcome => outcome,
         }
+    }
+
+    /// Whether what is held is to be used as long as the store has this revision.
+    fn is_good_for(&self, revision: u64) -> bool {
+        let held = self.cache.read().unwrap_or_else(PoisonError::into_inner);
+        let rests = held.failed.is_some_and(|failed| failed.elapsed() < AGAIN);
+        rests || held.revision.is_some_and(|known| known >= revision)
     }
 
     /// The cache, read again if the store is another than it was at the revision `known`; inbounds with it.
@@ -227,7 +212,7 @@ impl Shared {
         if known.is_some() && known == Some(self.store.revision().await?) {
             return Ok(self.cache());
         }
-        self.reload_subscriptions().await
+        self.reload().await
     }
 
     /// The revision that inbounds and records were read at.
@@ -244,8 +229,8 @@ impl Shared {
         value: Option<&T>,
     ) -> Result<()> {
         let put = record_op(place, expected, value).map_err(|e| e.during(op))?;
-        self.store.commit(StoreTxn::new(self.clock.now(), [put])).await.map_err(|e| e.during(op))?;
-        self.reload_subscriptions().await.map(drop)
+        self.store.commit(self.txn([put])).await.map_err(|e| e.during(op))?;
+        self.reload().await.map(drop)
     }
 
     /// Tells other processes where this one's servers are reached.
@@ -254,15 +239,17 @@ impl Shared {
         for server in self.servers().iter() {
             let told =
                 ToldServer { address: server.address.clone(), program: server.rules.program().to_owned() };
-            if self.cache().servers.get(server.id()) != Some(&told) {
+            let known = self.cache().servers.get(server.id()).cloned();
+            // What the process that drives it says of it stands; until then, anybody says it.
+            if known.as_ref() != Some(&told) && (known.is_none() || !server.is_elsewhere()) {
                 puts.push(record_op((SERVER.to_owned(), server.id().to_string()), None, Some(&told))?);
             }
         }
         if puts.is_empty() {
             return Ok(());
         }
-        self.store.commit(StoreTxn::new(self.clock.now(), puts)).await.map_err(|e| e.during(op))?;
-        self.reload_subscriptions().await.map(drop)
+        self.store.commit(self.txn(puts)).await.map_err(|e| e.during(op))?;
+        self.reload().await.map(drop)
     }
 
     /// Makes other processes forget a server.
@@ -317,7 +304,7 @@ impl Shared {
         }
         match self.put_signing(op, &cache, &SigningKeys::generate()).await {
             // Another process was first.
-            Err(e) if e.kind() == ErrorKind::Conflict => self.reload_subscriptions().await,
+            Err(e) if e.kind() == ErrorKind::Conflict => self.reload().await,
             outcome => outcome.map(|()| self.cache()),
         }
     }

@@ -64,7 +64,7 @@ impl Subscriptions {
     /// The settings.
     #[operation(read)]
     pub async fn settings(&self) -> Result<SubscriptionSettings> {
-        let cache = self.shared("subscriptions.settings")?.reload_subscriptions().await?;
+        let cache = self.shared("subscriptions.settings")?.reload().await?;
         match &cache.fault {
             Some(e) => Err(e.clone().during("subscriptions.settings")),
             None => Ok((*cache.settings).clone()),
@@ -92,7 +92,7 @@ impl Subscriptions {
         const OP: &str = "subscriptions.update";
         let shared = self.shared(OP)?;
         loop {
-            let cache = shared.reload_subscriptions().await?;
+            let cache = shared.reload().await?;
             if let Some(e) = &cache.fault {
                 return Err(e.clone().during(OP));
             }
@@ -238,7 +238,7 @@ impl Subscriptions {
         const OP: &str = "subscriptions.rotate_secret";
         let shared = self.shared(OP)?;
         shared.signing_cache(OP).await?;
-        let cache = shared.reload_subscriptions().await?;
+        let cache = shared.reload().await?;
         let mut keys = cache.signing.clone();
         keys.rotate(shared.clock.now(), keep);
         shared.put_signing(OP, &cache, &keys).await
@@ -247,7 +247,7 @@ impl Subscriptions {
     /// The operator's templates, by name.
     #[operation(read)]
     pub async fn templates(&self) -> Result<BTreeMap<String, SubscriptionTemplate>> {
-        Ok(self.shared("subscriptions.templates")?.reload_subscriptions().await?.sources.clone())
+        Ok(self.shared("subscriptions.templates")?.reload().await?.sources.clone())
     }
 
     /// Adds a template, or replaces the one of its name (1 to 32 of `a-z 0-9 _ -`). It is checked first.
@@ -280,7 +280,7 @@ impl Subscriptions {
     pub async fn remove_template(&self, name: &str) -> Result<()> {
         const OP: &str = "subscriptions.remove_template";
         let shared = self.shared(OP)?;
-        let cache = shared.reload_subscriptions().await?;
+        let cache = shared.reload().await?;
         let fault = |kind, message| Err(Error::new(kind, OP, message).with("template", name));
         if !cache.sources.contains_key(name) {
             return fault(ErrorKind::NotFound, "no such template");
@@ -316,8 +316,7 @@ impl Subscriptions {
         let shared = self.shared(OP)?;
         let key = shared.resolve(OP, &key.into()).await?.id;
         let forget = DeviceOp::Forget { key, id };
-        let txn = StoreTxn::new(shared.clock.now(), vec![forget]);
-        shared.store.commit(txn).await.map(drop).map_err(|e| e.during(OP))
+        shared.store.commit(shared.txn([forget])).await.map(drop).map_err(|e| e.during(OP))
     }
 
     fn shared(&self, operation: &'static str) -> Result<&Shared> {
@@ -407,7 +406,7 @@ impl Shared {
         let at = device.last_seen;
         let see =
             DeviceOp::See { device: Box::new(device), limit: Some(limit.unwrap_or(REMEMBERED)), gone_since };
-        match self.store.commit(StoreTxn::new(at, vec![see])).await {
+        match self.store.commit(StoreTxn { at, ..self.txn([see]) }).await {
             Ok(_) => Ok(held),
             Err(e) if e.kind() == ErrorKind::Closed => Err(e),
             Err(e) if e.kind() == ErrorKind::LimitReached => {

@@ -13,7 +13,7 @@ use super::server::Server;
 use super::{Shared, plan};
 use vpnkit_core::backend::{Change, Desired as _, ServerState};
 use vpnkit_core::model::{EventKind, EventSubject, Inbound, InboundTag, Key, KeyId, KeyStatus, NewEvent};
-use vpnkit_core::store::{StoreOp, StoreTxn};
+use vpnkit_core::store::StoreOp;
 use vpnkit_core::{Error, ErrorKind, Result};
 
 /// Steps of a reconcile between two looks at waiting work.
@@ -104,10 +104,18 @@ impl Backoff {
 
 async fn work(shared: &Shared, server: &Server, taken: Taken) -> Result<()> {
     let mut outcome = Ok(());
-    for (tag, waiters) in taken.inbounds {
+    for (tag, work) in taken.inbounds {
         let result = inbound(shared, server, &tag).await;
+        if let (true, Err(e)) = (work.is_foreign(), &result)
+            && matches!(e.kind(), ErrorKind::PortInUse | ErrorKind::Rejected)
+        {
+            // Another process waits for it, and takes it back.
+            let mut aside = server.set_aside.lock().unwrap_or_else(PoisonError::into_inner);
+            aside.insert(tag.clone(), e.to_string());
+            server.news.notify_one();
+        }
         outcome = outcome.and(result.clone());
-        for waiter in waiters {
+        for waiter in work.waiters {
             let _ = waiter.send(result.clone());
         }
     }
@@ -234,17 +242,20 @@ pub(super) async fn set_aside(
         match fault {
             Some(fault) => aside.insert(tag.clone(), fault.to_string()).is_none(),
             None => {
-                aside.remove(tag);
+                if aside.remove(tag).is_some() {
+                    server.news.notify_one();
+                }
                 false
             }
         }
     };
     let Some(fault) = fault.filter(|_| fresh) else { return Ok(()) };
+    server.news.notify_one();
     tracing::warn!(server = %server.id(), inbound = %tag, error = %fault, "the server refuses an inbound");
     let subject = EventSubject::Inbound(tag.as_str().to_owned());
     let detail = format!("{}: {}", server.id(), fault.message());
     let event = StoreOp::Emit(NewEvent { kind: EventKind::InboundRejected, subject, detail });
-    shared.store.commit(StoreTxn::new(shared.clock.now(), [event])).await.map(drop)
+    shared.store.commit(server.txn(shared, [event])?).await.map(drop)
 }
 
 /// An event for each key that the server refuses and did not refuse before.
@@ -267,6 +278,7 @@ async fn tell_refused(
     if fresh.is_empty() {
         return Ok(());
     }
+    server.news.notify_one();
     let mut events = Vec::new();
     for key in shared.store.keys(&fresh).await? {
         if let Some(e) = failed.get(&key.id) {
@@ -276,7 +288,7 @@ async fn tell_refused(
             events.push(StoreOp::Emit(NewEvent { kind, subject: key.subject(), detail }));
         }
     }
-    shared.store.commit(StoreTxn::new(shared.clock.now(), events)).await.map(drop)
+    shared.store.commit(server.txn(shared, events)?).await.map(drop)
 }
 
 /// Applies what the store says of one inbound now.
@@ -317,7 +329,8 @@ async fn inbound(shared: &Shared, server: &Server, tag: &InboundTag) -> Result<(
 /// Gives keys what they lack for the server's inbounds, as when they were created by a process that cannot make it.
 async fn give_credentials(shared: &Shared, server: &Server) {
     for inbound in own_inbounds(shared, server).iter().filter(|inbound| inbound.own_credentials()) {
-        if let Err(e) = shared.give_credentials(inbound).await {
+        let fence = server.lease.held().map(|held| held.fence.clone());
+        if let Err(e) = shared.give_credentials(inbound, fence).await {
             tracing::warn!(inbound = %inbound.id(), error = %e, "keys get their credentials later");
         }
     }

@@ -295,7 +295,7 @@ pub async fn a_certificate_is_revoked_when_it_goes(s: Subject) {
     let later = at().plus(Duration::from_secs(10));
     assert_eq!(serials(&s.store.revocations(&id, later).await.unwrap()), [1, 3], "2 has ended by itself");
     let later = at().plus(Duration::from_secs(150));
-    s.store.prune(&Retention::of_events(later)).await.unwrap();
+    s.store.prune(&Retention::of_events(later), None).await.unwrap();
     assert_eq!(serials(&revoked(&s, &id).await), [3]);
     let other = InboundId::new(NodeId::main(), InboundTag::new("other").unwrap());
     assert_eq!(revoked(&s, &other).await, []);
