@@ -156,7 +156,11 @@ impl Server {
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match failure {
             Some(reason) => ServerState::Down { reason },
-            None => self.backend.state().borrow().clone(),
+            None => match self.backend.state().borrow().clone() {
+                // Its counters are to be read first.
+                ServerState::Up { .. } if !self.ready.load(Ordering::Acquire) => ServerState::Stopped,
+                state => state,
+            },
         }
     }
 
