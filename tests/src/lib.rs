@@ -13,6 +13,7 @@ mod client;
 mod counters;
 pub mod fuzz;
 mod netns;
+mod owner;
 mod patience;
 mod ports;
 mod process;
@@ -26,6 +27,7 @@ pub use bed::{Bed, inbound};
 pub use client::{Client, XrayClient, read_links};
 pub use counters::{CounterClient, CounterServer};
 pub use netns::{Namespaces, inside};
+pub use owner::Owner;
 pub use patience::{eventually, within};
 pub use ports::free_ports;
 pub use process::{

@@ -106,6 +106,16 @@ pub async fn user_count(api: &str, tag: &str) -> u64 {
     }
 }
 
+/// The names of the users on an inbound of the Xray behind this API, by its own word.
+pub async fn user_names(api: &str, tag: &str) -> Vec<String> {
+    let mut command = Command::new(xray_binary());
+    command.args(["api", "inbounduser", "-s", api, &format!("-tag={tag}")]);
+    let output = command.output().await.unwrap();
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let users = answer["users"].as_array().cloned().unwrap_or_default();
+    users.iter().filter_map(|user| user["email"].as_str().map(str::to_owned)).collect()
+}
+
 fn config(api: &str, inbound: &Inbound, reality: &Reality) -> Value {
     json!({
         "log": { "loglevel": "warning" },

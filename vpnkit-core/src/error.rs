@@ -70,7 +70,7 @@ kinds! {
     VersionUnsupported = "version_unsupported",
     /// The server program refused what it was given.
     Rejected = "rejected",
-    /// A directory or file is in use by another vpnkit.
+    /// Another process has it: a server, or a directory.
     InUse = "in_use",
     /// Another process does what this one did before: it was slow, or frozen, for longer than the store waits for it.
     LeaseLost = "lease_lost",

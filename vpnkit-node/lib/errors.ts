@@ -21,6 +21,7 @@ export type ErrorCode =
   | "version_unsupported"
   | "rejected"
   | "in_use"
+  | "lease_lost"
   | "store_locked"
   | "store_read_only"
   | "store_too_new"
@@ -129,8 +130,10 @@ export class BinaryMissingError extends VpnkitError {}
 export class VersionUnsupportedError extends VpnkitError {}
 /** The server program refused what it was given. */
 export class RejectedError extends VpnkitError {}
-/** A directory or file is in use by another vpnkit. */
+/** Another process has it: a server, or a directory. */
 export class InUseError extends VpnkitError {}
+/** Another process does what this one did before: it was slow, or frozen, for longer than the store waits for it. */
+export class LeaseLostError extends VpnkitError {}
 /** Another process holds the store's write lock. */
 export class StoreLockedError extends VpnkitError {}
 /** The store cannot be written. */
@@ -171,6 +174,7 @@ const CLASSES: Record<ErrorCode, new (record: ErrorRecord) => VpnkitError> = {
   version_unsupported: VersionUnsupportedError,
   rejected: RejectedError,
   in_use: InUseError,
+  lease_lost: LeaseLostError,
   store_locked: StoreLockedError,
   store_read_only: StoreReadOnlyError,
   store_too_new: StoreTooNewError,

@@ -39,6 +39,7 @@ export {
   PortInUseError,
   RejectedError,
   StoreCorruptError,
+  LeaseLostError,
   StoreFullError,
   StoreLockedError,
   StoreNotRecognizedError,

@@ -675,7 +675,10 @@ export class Servers {
     this.#calls = calls;
   }
 
-  /** Tells how every server of this process does. */
+  /**
+   * Tells how every server does: those of this process in the order of the configuration, then those of other
+   * processes. Of one that another process drives it is what that process has told last.
+   */
   async status(options?: CallOptions): Promise<ServerStatus[]> {
     const operation = "servers.status";
     onlyOptions(operation, options);
@@ -698,7 +701,8 @@ export class Servers {
   /**
    * Compares a server with the store now and applies the difference; returns how many steps that took.
    *
-   * Rejects with NotFoundError; UnavailableError when it does not answer; RejectedError when it refuses some of it.
+   * Rejects with NotFoundError; InUseError when another process drives it; UnavailableError when it does not answer;
+   * RejectedError when it refuses some of it.
    */
   async reconcile(id: string, options?: CallOptions): Promise<number> {
     const operation = "servers.reconcile";
@@ -707,7 +711,11 @@ export class Servers {
     return this.#calls.call(operation, args, (json: Json): number => json, options);
   }
 
-  /** The newest lines of a managed server's log, oldest first. */
+  /**
+   * The newest lines of a managed server's log, oldest first.
+   *
+   * Rejects with NotFoundError; InUseError when another process drives it.
+   */
   async log(id: string, lines: number = 100, options?: CallOptions): Promise<string[]> {
     const operation = "servers.log";
     onlyOptions(operation, options);

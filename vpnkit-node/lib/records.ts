@@ -287,6 +287,20 @@ export const writeCreateKey = (operation: string, given: CreateKey): Json => ({
   idempotency_key: given.idempotencyKey,
 });
 
+/** The process that drives a server. */
+export interface Driver {
+  /** Its process id. */
+  readonly process: number;
+  /** The machine, or container, that it runs on. */
+  readonly host: string;
+  /** Whether it is this kit. */
+  readonly here: boolean;
+}
+
+/** @internal */
+export const readDriver = (json: Json): Driver =>
+  Object.freeze({ process: json.process, host: json.host, here: json.here });
+
 /**
  * What customers may reach through a server: everything but its loopback services and private networks, by address and
  * by name, unless it is allowed here. Its public addresses are reached like those of any other server.
@@ -1272,6 +1286,8 @@ export interface ServerStatus {
   readonly program: string;
   /** Name or IP that clients dial, unless an inbound has hosts of its own. */
   readonly address: string;
+  /** The process that drives it, which says all this of it; `null` when there is none. */
+  readonly driver: Driver | null;
   /** Whether it answers. */
   readonly state: ServerCondition;
   /** Why it is down, in one line. */
@@ -1301,6 +1317,7 @@ export const readServerStatus = (json: Json): ServerStatus =>
     node: json.node,
     program: json.program,
     address: json.address,
+    driver: maybe(json.driver, readDriver),
     state: json.state,
     reason: json.reason ?? null,
     lifetime: json.lifetime ?? null,

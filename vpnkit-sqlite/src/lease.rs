@@ -71,8 +71,14 @@ pub(crate) fn claim(connection: &Connection, claim: &Claim, blocked: bool) -> Re
     let now = millis(since_boot());
     let number = match (&held, claim.number) {
         (Some(held), Some(number)) if held.lease.number == number => number,
-        // Released, not just over: nobody can be waiting to prolong it.
-        (Some(held), None) if held.ends == 0 || (held.ends <= now && !blocked) => held.lease.number + 1,
+        // Released or orphaned, not just over: nobody can be waiting to prolong it.
+        (Some(held), None)
+            if held.ends == 0
+                || claim.instead_of == Some(held.lease.number)
+                || (held.ends <= now && !blocked) =>
+        {
+            held.lease.number + 1
+        }
         (None, _) => 1,
         (Some(_), _) => {
             return held.map(|held| Claimed::Taken(held.at(now))).ok_or_else(|| damaged("leases.name"));

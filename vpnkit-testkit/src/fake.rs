@@ -533,6 +533,10 @@ impl ProtocolBackend for FakeServer {
         self.signal.send_replace(ServerState::Stopped);
         Ok(())
     }
+
+    async fn stop(&self) -> Result<()> {
+        self.close().await
+    }
 }
 
 #[async_trait]

@@ -41,9 +41,10 @@ pub(crate) async fn look(inner: &Inner, last: &mut Option<(Evidence, Instant)>) 
 
 /// Looks until the token is cancelled.
 pub(crate) async fn watch(inner: Arc<Inner>, mut last: Option<(Evidence, Instant)>) {
+    let stop = inner.stop();
     loop {
         tokio::select! {
-            () = inner.stop.cancelled() => break,
+            () = stop.cancelled() => break,
             () = tokio::time::sleep(EVERY) => {}
         }
         look(&inner, &mut last).await;

@@ -74,6 +74,11 @@ pub struct ManagedXray {
     /// cut too (and reconnect), and behind a proxy or CDN that address is the proxy's, so leave it off there.
     #[serde(default)]
     pub cut_connections: bool,
+    /// It runs on when this process closes, is redeployed or crashes, so that no customer's connection ends: the next process that
+    /// opens the same store with the same server takes it over. While nobody does, expiry and limits do not hold. It is ended by
+    /// `servers.stop`.
+    #[serde(default)]
+    pub keep_running: bool,
     /// How much Xray logs.
     #[serde(default)]
     pub log_level: LogLevel,
@@ -134,6 +139,7 @@ impl XrayConfig {
             directory: directory.into(),
             live_accounting: false,
             cut_connections: false,
+            keep_running: false,
             log_level: LogLevel::default(),
             egress: Egress::default(),
             extra: None,
@@ -225,6 +231,15 @@ impl XrayConfig {
         match &mut self {
             Self::Managed(managed) => managed.live_accounting = on,
             Self::Attached(attached) => attached.live_accounting = on,
+        }
+        self
+    }
+
+    /// Sets whether a managed Xray runs on when this process ends.
+    #[must_use]
+    pub fn keep_running(mut self, on: bool) -> Self {
+        if let Self::Managed(managed) = &mut self {
+            managed.keep_running = on;
         }
         self
     }

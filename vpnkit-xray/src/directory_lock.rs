@@ -1,26 +1,72 @@
 //! The lock on a directory: one process at a time.
 
-use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 
-/// A directory that is locked for this process until it is dropped. The lock is on the directory itself, so there is no
-/// file that could be left behind.
+/// The file, in the directory.
+pub(crate) const FILE: &str = "vpnkit.lock";
+
+/// A directory that is locked for this process until it is dropped.
+///
+/// The file says for whom. Processes of one store decide by their lease who of them has the directory, so one that has the lease
+/// takes the lock away from one that has lost it and does not know yet: it puts another file in the place of the locked one.
 #[derive(Debug)]
 pub(crate) struct DirectoryLock {
-    directory: File,
+    path: PathBuf,
+    file: File,
     process: u32,
 }
 
 impl DirectoryLock {
-    /// Locks a directory that exists. `None`: it is locked already.
-    pub(crate) fn take(directory: &Path) -> std::io::Result<Option<Self>> {
-        let directory = File::open(directory)?;
-        match directory.try_lock() {
-            Ok(()) => Ok(Some(Self { directory, process: std::process::id() })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(e)) => Err(e),
+    /// Locks a directory that exists. `None`: somebody else has locked it.
+    pub(crate) fn take(directory: &Path, owner: &str) -> std::io::Result<Option<Self>> {
+        let path = directory.join(FILE);
+        // Each round somebody else has put a new file there.
+        for _ in 0..100 {
+            let mut file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(&path)?;
+            match file.try_lock() {
+                Ok(()) => {
+                    let lock = Self { path: path.clone(), file, process: std::process::id() };
+                    if !lock.is_ours() {
+                        continue;
+                    }
+                    lock.file.set_len(0)?;
+                    (&lock.file).write_all(owner.as_bytes())?;
+                    return Ok(Some(lock));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let mut held = String::new();
+                    file.read_to_string(&mut held)?;
+                    if held != owner {
+                        return Ok(None);
+                    }
+                    if is_same(&file, &path) {
+                        std::fs::remove_file(&path)?;
+                    }
+                }
+                Err(TryLockError::Error(e)) => return Err(e),
+            }
         }
+        Ok(None)
     }
+
+    /// Whether nobody else has the directory by now.
+    pub(crate) fn is_ours(&self) -> bool {
+        is_same(&self.file, &self.path)
+    }
+}
+
+fn is_same(file: &File, path: &Path) -> bool {
+    let place = |of: std::fs::Metadata| (of.dev(), of.ino());
+    file.metadata().ok().map(place) == std::fs::metadata(path).ok().map(place)
 }
 
 impl Drop for DirectoryLock {
@@ -28,7 +74,7 @@ impl Drop for DirectoryLock {
     /// the lock then. What was forked does not own the lock, and leaves it.
     fn drop(&mut self) {
         if self.process == std::process::id() {
-            let _ = self.directory.unlock();
+            let _ = self.file.unlock();
         }
     }
 }
@@ -41,17 +87,29 @@ mod tests {
     #[test]
     fn a_lock_ends_when_it_is_dropped_also_while_a_forked_child_has_the_file() {
         let directory = tempfile::tempdir().unwrap();
-        let lock = DirectoryLock::take(directory.path()).unwrap().unwrap();
-        assert!(DirectoryLock::take(directory.path()).unwrap().is_none());
+        let take = |owner| DirectoryLock::take(directory.path(), owner).unwrap();
+        let lock = take("a").unwrap();
+        assert!(take("b").is_none());
         // What a child gets by a fork: the same open file under another number.
-        let of_child = lock.directory.try_clone().unwrap();
+        let of_child = lock.file.try_clone().unwrap();
         drop(lock);
-        let again = DirectoryLock::take(directory.path()).unwrap();
-        assert!(again.is_some());
+        let again = take("b").unwrap();
         // In a forked child.
         let inherited =
-            DirectoryLock { directory: again.as_ref().unwrap().directory.try_clone().unwrap(), process: 0 };
+            DirectoryLock { path: again.path.clone(), file: again.file.try_clone().unwrap(), process: 0 };
         drop((inherited, of_child));
-        assert!(DirectoryLock::take(directory.path()).unwrap().is_none());
+        assert!(take("a").is_none());
+    }
+
+    #[test]
+    fn who_has_the_lease_takes_the_lock_from_who_has_lost_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let take = |owner| DirectoryLock::take(directory.path(), owner).unwrap();
+        let frozen = take("store server").unwrap();
+        let next = take("store server").unwrap();
+        assert!(next.is_ours() && !frozen.is_ours());
+        assert!(take("another").is_none());
+        drop(frozen);
+        assert!(next.is_ours() && take("another").is_none());
     }
 }

@@ -1,9 +1,11 @@
 //! What one Xray's backend and background task share.
 
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use vpnkit_core::Result;
 use vpnkit_core::backend::ServerState;
@@ -14,14 +16,17 @@ use crate::api::{Api, ApiAddress};
 use crate::epoch::Evidence;
 use crate::loaded::Loaded;
 use crate::process::Log;
+use crate::running::Running;
 
 /// One Xray, as the backend and the task that watches over it share it.
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) id: ServerId,
     pub(crate) managed: bool,
-    /// Tells the processes that one vpnkit starts from those of another.
-    pub(crate) instance: uuid::Uuid,
+    /// Of a managed Xray: its directory and what runs there.
+    pub(crate) running: Mutex<Option<RunningAt>>,
+    /// A reading was taken.
+    pub(crate) was_read: Notify,
     /// How inbounds of it find out which protocol passes.
     pub(crate) sniffing: Option<serde_json::Value>,
     pub(crate) address: ApiAddress,
@@ -34,21 +39,56 @@ pub(crate) struct Inner {
     pub(crate) seen: Mutex<Option<Seen>>,
     pub(crate) version: Mutex<Option<String>>,
     pub(crate) lifetimes: Mutex<u64>,
-    pub(crate) stop: CancellationToken,
+    /// Ends what was started last.
+    pub(crate) stop: Mutex<CancellationToken>,
+    /// The program is to end, also if it is one that keeps running.
+    pub(crate) ends: AtomicBool,
 }
 
-/// The last reading of this process.
+/// What runs in a directory.
+#[derive(Clone, Debug)]
+pub(crate) struct RunningAt {
+    pub(crate) directory: PathBuf,
+    pub(crate) running: Running,
+}
+
+/// The last reading of an attached Xray.
 #[derive(Debug)]
 pub(crate) struct Seen {
     /// The epoch that it was of.
     pub(crate) epoch: String,
-    /// Of a managed Xray.
-    pub(crate) lifetime: Option<u64>,
     pub(crate) evidence: Evidence,
     pub(crate) at: Instant,
 }
 
 impl Inner {
+    /// Ends what was started last.
+    pub(crate) fn stop(&self) -> CancellationToken {
+        self.stop.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The lifetime of the counters of a managed Xray.
+    pub(crate) fn managed_epoch(&self) -> Option<String> {
+        let at = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        at.as_ref().map(|at| at.running.epoch.clone())
+    }
+
+    /// Writes down what a managed Xray runs, for the next process.
+    pub(crate) async fn remember(&self) {
+        let at = {
+            let mut at = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(at) = at.as_mut() {
+                at.running.inbounds = self.loaded.ours();
+            }
+            at.clone()
+        };
+        let Some(RunningAt { directory, running }) = at else { return };
+        let written = tokio::task::spawn_blocking(move || running.write(&directory)).await;
+        if let Ok(Err(e)) = written {
+            tracing::warn!(server = %self.id, error = %e, "the next process will start Xray again");
+        }
+    }
+
     pub(crate) fn names(&self) -> Names {
         self.names.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -3,9 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use vpnkit_core::model::{Inbound, InboundTag};
+use serde::{Deserialize, Serialize};
+use vpnkit_core::backend::{Fingerprint, ServerRules as _};
+use vpnkit_core::model::{Inbound, InboundTag, Transport};
 
 use crate::account;
+use crate::rules::XrayRules;
+use crate::running::RunningInbound;
 
 /// Calls that are under way at once, where Xray's user table allows it.
 const IN_FLIGHT: usize = 32;
@@ -20,7 +24,26 @@ pub(crate) struct LoadedInbound {
     /// Type of its settings, which is the protocol of its accounts.
     pub(crate) kind: String,
     /// As vpnkit has added it; `None` when it came with the config of an attached Xray.
-    pub(crate) ours: Option<Arc<Inbound>>,
+    pub(crate) ours: Option<Ours>,
+}
+
+/// What is known of an inbound that vpnkit has added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ours {
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) port: u16,
+    /// Its transport is gRPC, whose clients may tell a wrong address.
+    pub(crate) grpc: bool,
+}
+
+impl Ours {
+    pub(crate) fn of(inbound: &Inbound) -> Self {
+        Self {
+            fingerprint: XrayRules.inbound_fingerprint(inbound),
+            port: inbound.port,
+            grpc: matches!(inbound.transport, Transport::Grpc { .. }),
+        }
+    }
 }
 
 impl Loaded {
@@ -32,7 +55,24 @@ impl Loaded {
     pub(crate) fn replace(&self, inbounds: impl Iterator<Item = Arc<Inbound>>) {
         let mut map = self.map();
         map.clear();
-        map.extend(inbounds.map(|inbound| (inbound.tag.as_str().to_owned(), LoadedInbound::of(inbound))));
+        map.extend(inbounds.map(|inbound| (inbound.tag.as_str().to_owned(), LoadedInbound::of(&inbound))));
+    }
+
+    /// The process that was found running has these.
+    pub(crate) fn adopt(&self, inbounds: impl Iterator<Item = (String, RunningInbound)>) {
+        let mut map = self.map();
+        map.clear();
+        map.extend(
+            inbounds.map(|(tag, held)| (tag, LoadedInbound { kind: held.kind, ours: Some(held.ours) })),
+        );
+    }
+
+    /// Those that vpnkit has added, by tag.
+    pub(crate) fn ours(&self) -> std::collections::BTreeMap<String, RunningInbound> {
+        let ours = |(tag, held): (&String, &LoadedInbound)| {
+            Some((tag.clone(), RunningInbound { kind: held.kind.clone(), ours: held.ours? }))
+        };
+        self.map().iter().filter_map(ours).collect()
     }
 
     /// An attached process says it has these; what vpnkit has added stays known while the process lives.
@@ -51,8 +91,8 @@ impl Loaded {
 }
 
 impl LoadedInbound {
-    pub(crate) fn of(inbound: Arc<Inbound>) -> Self {
-        Self { kind: account::settings_type(&inbound.protocol).to_owned(), ours: Some(inbound) }
+    pub(crate) fn of(inbound: &Inbound) -> Self {
+        Self { kind: account::settings_type(&inbound.protocol).to_owned(), ours: Some(Ours::of(inbound)) }
     }
 
     /// How many changes Xray's user table of this protocol takes at once.

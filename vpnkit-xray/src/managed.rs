@@ -1,235 +1,289 @@
 //! Keeping a managed Xray running.
 
-use std::fs::File;
 use std::net::{IpAddr, TcpListener, UdpSocket};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::net::UnixStream;
 use tokio::sync::oneshot;
-use vpnkit_core::backend::{Account, Desired, DesiredState, ServerState};
+use tokio_util::sync::CancellationToken;
+use vpnkit_core::backend::{Account, Desired, DesiredState, Fingerprint, ServerState};
 use vpnkit_core::model::{Inbound, Network};
 use vpnkit_core::{Error, ErrorKind, Result};
 
 use crate::account::Names;
 use crate::command;
 use crate::config::ManagedXray;
-use crate::directory_lock::DirectoryLock;
-use crate::inner::Inner;
-use crate::process::Process;
-use crate::server_config;
+use crate::home::Home;
+use crate::inner::{Inner, RunningAt};
+use crate::process::{Process, Start};
+use crate::procfs;
+use crate::running::Running;
+use crate::server_config::{self, API_TAG};
 
 const OP: &str = "xray.start";
 /// A config with 100,000 users is ready after a second.
 const READY: Duration = Duration::from_secs(20);
+/// How long a process that was found running may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
 /// A process that has lived so long was healthy: the next restart is immediate.
 const HEALTHY: Duration = Duration::from_secs(10);
 const SLOWEST_RESTART: Duration = Duration::from_secs(30);
+/// How long one that is to be replaced waits to be read: what it has counted would be lost.
+const LAST_READING: Duration = Duration::from_secs(15);
 
-/// The directory of a managed Xray, locked for this process.
-#[derive(Debug)]
-pub(crate) struct Home {
-    directory: PathBuf,
-    _lock: DirectoryLock,
+/// Keeps one Xray running.
+pub(crate) struct Keeper {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) config: ManagedXray,
+    pub(crate) home: Home,
+    pub(crate) socket: PathBuf,
+    pub(crate) desired: Arc<dyn Desired>,
+    pub(crate) version: String,
 }
 
-/// The name of something in the directory that neither vpnkit nor Xray has put there; geodata (`*.dat`) is the operator's.
-fn foreign_entry(directory: &Path) -> std::io::Result<Option<String>> {
-    for entry in std::fs::read_dir(directory)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let ours = match name.as_str() {
-            "config.json" | "config.json.new" => is_ours(&entry.path()),
-            name => {
-                let scratch = name.starts_with("vpnkit-") && name.ends_with(".json");
-                scratch || [".dat", ".sock", ".sock.lock"].iter().any(|ending| name.ends_with(ending))
-            }
-        };
-        if !ours {
-            return Ok(Some(name));
-        }
-    }
-    Ok(None)
+/// A running process, and whether it is what is wanted.
+struct Found {
+    process: Process,
+    /// It was started with another configuration, or ends with another process: it is replaced once it was read.
+    outdated: bool,
 }
 
-/// Whether a config has vpnkit's own inbound. A draft that was cut short by a crash is ours too.
-fn is_ours(config: &Path) -> bool {
-    let Ok(text) = std::fs::read_to_string(config) else { return false };
-    text.contains(server_config::API_TAG) || serde_json::from_str::<serde_json::Value>(&text).is_err()
-}
-
-impl Home {
-    pub(crate) fn lock(directory: &Path) -> Result<Self> {
-        let fault = |message: &str, e: std::io::Error| {
-            Error::new(ErrorKind::PermissionDenied, OP, message)
-                .with("directory", directory.display())
-                .caused_by(e)
-        };
-        let mut builder = std::fs::DirBuilder::new();
-        builder
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(|e| fault("the directory cannot be created", e))?;
-        let lock = DirectoryLock::take(directory).map_err(|e| fault("the directory cannot be locked", e))?;
-        let Some(lock) = lock else {
-            return Err(Error::new(ErrorKind::InUse, OP, "another vpnkit runs an Xray in this directory")
-                .with("directory", directory.display())
-                .hint("this one takes over when the other ends; a second Xray needs a `name` and a directory of its own"));
-        };
-        if let Some(foreign) =
-            foreign_entry(directory).map_err(|e| fault("the directory cannot be read", e))?
-        {
-            return Err(Error::new(
-                ErrorKind::InvalidConfig,
-                OP,
-                "the directory holds files that are not vpnkit's",
-            )
-            .with("directory", directory.display())
-            .with("file", foreign)
-            .hint("a managed Xray needs a directory of its own: name one that is empty or does not exist"));
-        }
-        std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700))
-            .map_err(|e| fault("the directory cannot be made private", e))?;
-        Ok(Self { directory: directory.to_owned(), _lock: lock })
-    }
-
-    fn config(&self) -> PathBuf {
-        self.directory.join("config.json")
-    }
-
-    /// Temporary file, fsync, rename: a reader of the name finds a whole file.
-    fn write(&self, config: &ManagedXray, names: &Names, socket: &Path, state: &DesiredState) -> Result<()> {
-        let draft = self.directory.join("config.json.new");
-        let _ = std::fs::remove_file(&draft);
-        command::write_private(&draft, &server_config::render(config, names, socket, state))?;
-        std::fs::rename(&draft, self.config()).and_then(|()| File::open(&self.directory)?.sync_all()).map_err(
-            |e| Error::new(ErrorKind::PermissionDenied, OP, "the config cannot be replaced").caused_by(e),
-        )
-    }
-
-    /// Xray refuses to start on a socket file that is there, and leaves it and its lock when it is killed.
-    fn clear(&self, socket: &Path) {
-        let _ = std::fs::remove_file(socket);
-        let _ = std::fs::remove_file(socket.with_extension("sock.lock"));
-    }
-}
-
-/// Starts Xray, and again whenever it ends, until the token is cancelled. `first` gets the outcome of the first start.
-pub(crate) async fn supervise(
-    inner: Arc<Inner>,
-    config: ManagedXray,
-    home: Home,
-    socket: PathBuf,
-    desired: Arc<dyn Desired>,
-    first: oneshot::Sender<Result<()>>,
-) {
-    let mut first = Some(first);
-    let mut pause = Duration::from_millis(100);
-    // At first, and after a start that failed, Xray is asked what it thinks of the config.
-    let mut suspicious = true;
-    loop {
-        let started = Instant::now();
-        let outcome = start(&inner, &config, &home, &socket, desired.as_ref(), suspicious).await;
-        suspicious = outcome.is_err();
-        // It holds every key's secrets. Xray has read it, and the next start writes it again.
-        let _ = std::fs::remove_file(home.config());
-        let reason = match outcome {
-            Ok(process) => {
-                inner.set_up();
-                if let Some(first) = first.take() {
-                    let _ = first.send(Ok(()));
+impl Keeper {
+    /// Takes over the Xray that runs, or starts one, and again whenever it ends, until the backend is stopped. `first` gets the
+    /// outcome of the first start.
+    pub(crate) async fn supervise(self, first: oneshot::Sender<Result<()>>) {
+        let stop = self.inner.stop();
+        let mut first = Some(first);
+        let mut pause = Duration::from_millis(100);
+        // At first, and after a start that failed, Xray is asked what it thinks of the config.
+        let mut suspicious = true;
+        let mut found = self.adopt().await;
+        loop {
+            let started = Instant::now();
+            let outcome = match found.take() {
+                Some(found) => Ok(found),
+                None => {
+                    let started = self.start(&stop, suspicious).await;
+                    started.map(|process| Found { process, outdated: false })
                 }
-                tokio::select! {
-                    () = inner.stop.cancelled() => {
-                        process.stop().await;
+            };
+            suspicious = outcome.is_err();
+            if self.home.is_ours() {
+                // It holds every key's secrets. Xray has read it, and the next start writes it again.
+                let _ = std::fs::remove_file(self.home.config());
+            }
+            let reason = match outcome {
+                Ok(Found { process, outdated }) => {
+                    self.inner.set_up();
+                    if let Some(first) = first.take() {
+                        let _ = first.send(Ok(()));
+                    }
+                    tokio::select! {
+                        () = stop.cancelled() => {
+                            self.end(process).await;
+                            break;
+                        }
+                        reason = process.exited() => reason,
+                        () = self.was_read(), if outdated => {
+                            tracing::info!(server = %self.inner.id, "Xray is started again with what it is configured with now");
+                            process.stop().await;
+                            continue;
+                        }
+                    }
+                }
+                Err(e) => {
+                    if let Some(first) = first.take() {
+                        let _ = first.send(Err(e));
                         break;
                     }
-                    reason = process.exited() => reason,
+                    e.to_string()
                 }
+            };
+            tracing::warn!(server = %self.inner.id, %reason, "Xray is down");
+            self.inner.state.send_replace(ServerState::Down { reason });
+            pause = if started.elapsed() > HEALTHY {
+                Duration::from_millis(100)
+            } else {
+                (pause * 2).min(SLOWEST_RESTART)
+            };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(pause) => {}
             }
-            Err(e) => {
-                if let Some(first) = first.take() {
-                    let _ = first.send(Err(e));
-                    break;
-                }
-                e.to_string()
+        }
+        self.inner.state.send_replace(ServerState::Stopped);
+    }
+
+    /// Lets the process go, or ends it.
+    async fn end(&self, process: Process) {
+        if self.config.keep_running && !self.inner.ends.load(Ordering::Acquire) {
+            return process.leave().await;
+        }
+        process.stop().await;
+        if self.home.is_ours() {
+            Running::forget(&self.home.directory);
+            self.home.clear(&self.socket);
+        }
+    }
+
+    async fn was_read(&self) {
+        let _ = tokio::time::timeout(LAST_READING, self.inner.was_read.notified()).await;
+    }
+
+    /// Of everything that Xray is started with, inbounds and accounts aside.
+    fn setup(&self) -> Fingerprint {
+        let empty = DesiredState::default();
+        let config = server_config::render(&self.config, &self.inner.names(), &self.socket, &empty);
+        let binary =
+            std::fs::canonicalize(&self.config.binary).unwrap_or_else(|_| self.config.binary.clone());
+        Fingerprint::of([
+            config.to_string().as_bytes(),
+            binary.as_os_str().as_encoded_bytes(),
+            self.version.as_bytes(),
+            if self.config.live_accounting { b"live" } else { b"splice" },
+        ])
+    }
+
+    /// Takes over the Xray that another process has left running in this directory. What runs there and is not known is ended.
+    async fn adopt(&self) -> Option<Found> {
+        let directory = self.home.directory.clone();
+        let (running, there) = tokio::task::spawn_blocking(move || {
+            let there = procfs::that_run(&directory.join("config.json"), &directory);
+            (Running::read(&directory), there)
+        })
+        .await
+        .ok()?;
+        let known = running.filter(|running| running.store == self.desired.store_id());
+        let mut adopted = None;
+        for process in there {
+            let known = known.as_ref().filter(|known| known.process == process);
+            if let Some(known) = known
+                && let Some(found) = self.take_over(known).await
+            {
+                adopted = Some(found);
+                continue;
             }
+            tracing::warn!(server = %self.inner.id, pid = process.pid(), "an Xray that was left in the directory is ended");
+            if let Err(e) = procfs::end(&process).await {
+                tracing::warn!(server = %self.inner.id, pid = process.pid(), error = %e, "it does not end");
+            }
+        }
+        adopted
+    }
+
+    /// `None` when it does not answer as the process that it should be.
+    async fn take_over(&self, known: &Running) -> Option<Found> {
+        self.inner.renew_api().ok()?;
+        let answers = async {
+            let listener = UnixStream::connect(&self.socket).await.ok()?.peer_cred().ok()?.pid();
+            let same = listener.and_then(|pid| u32::try_from(pid).ok()) == Some(known.process.pid());
+            // Which processes of another container listen is not told.
+            if !same && listener.is_some_and(|pid| pid != 0) {
+                return None;
+            }
+            self.inner.api().inbounds().await.ok()
         };
-        tracing::warn!(server = %inner.id, %reason, "Xray is down");
-        inner.state.send_replace(ServerState::Down { reason });
-        pause = if started.elapsed() > HEALTHY {
-            Duration::from_millis(100)
-        } else {
-            (pause * 2).min(SLOWEST_RESTART)
+        let there = tokio::time::timeout(ANSWER, answers).await.ok()??;
+        for tag in there.keys().filter(|tag| *tag != API_TAG && !known.inbounds.contains_key(*tag)) {
+            // It was added in the moment of a crash: the comparison adds it again.
+            self.inner.api().remove_inbound(tag).await.ok()?;
+        }
+        let kept = |(tag, held): (&String, &crate::running::RunningInbound)| {
+            (there.get(tag) == Some(&held.kind)).then(|| (tag.clone(), held.clone()))
+        };
+        self.inner.loaded.adopt(known.inbounds.iter().filter_map(kept));
+        let keeps_running = self.config.keep_running;
+        let outdated = known.setup != self.setup() || !known.keeps_running || !keeps_running;
+        let process = Process::adopt(
+            known.process.clone(),
+            self.home.log(),
+            keeps_running,
+            Arc::clone(&self.inner.log),
+        );
+        self.set_running(known.clone());
+        self.inner.remember().await;
+        tracing::info!(server = %self.inner.id, pid = known.process.pid(), outdated, "a running Xray was taken over");
+        Some(Found { process: process.ok()?, outdated })
+    }
+
+    fn set_running(&self, running: Running) {
+        let at = RunningAt { directory: self.home.directory.clone(), running };
+        *self.inner.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+    }
+
+    /// One start, from the store's truth to an API that answers.
+    async fn start(&self, stop: &CancellationToken, suspicious: bool) -> Result<Process> {
+        let Self { inner, config, home, socket, desired, .. } = self;
+        // Of a process that has lost its lease nothing is started.
+        let mut state = desired.desired().await?;
+        if !home.is_ours() {
+            return Err(Error::new(ErrorKind::InUse, OP, "another process has taken the directory over")
+                .with("directory", home.directory.display()));
+        }
+        // One that cannot listen is left out: the comparison that follows tries it again, and tells.
+        let mut free = Vec::with_capacity(state.inbounds.len());
+        for (inbound, accounts) in state.inbounds {
+            match port_is_free(&inbound).await {
+                Ok(()) => free.push((inbound, accounts)),
+                Err(e) => tracing::warn!(server = %inner.id, error = %e, "an inbound is left out"),
+            }
+        }
+        state.inbounds = free;
+        home.clear(socket);
+        Running::forget(&home.directory);
+        home.write(config, &inner.names(), socket, &state)?;
+        if suspicious && let Err(whole) = command::test(&config.binary, &home.config()).await {
+            let known = state.inbounds.len();
+            state.inbounds = accepted(config, home, &inner.names(), socket, state.inbounds).await;
+            if state.inbounds.len() == known {
+                return Err(whole);
+            }
+            home.write(config, &inner.names(), socket, &state)?;
+            command::test(&config.binary, &home.config()).await?;
+        }
+        let start = Start {
+            binary: &config.binary,
+            config: &home.config(),
+            splice: !config.live_accounting,
+            log_to: config.keep_running.then(|| home.log()),
+        };
+        let process = Process::spawn(start, Arc::clone(&inner.log)).await?;
+        inner.loaded.replace(state.inbounds.into_iter().map(|(inbound, _)| inbound));
+        self.set_running(Running {
+            store: desired.store_id().to_owned(),
+            process: process.id.clone(),
+            epoch: uuid::Uuid::new_v4().to_string(),
+            setup: self.setup(),
+            keeps_running: config.keep_running,
+            inbounds: inner.loaded.ours(),
+        });
+        inner.remember().await;
+        inner.renew_api()?;
+        let ready = async {
+            while inner.api().system().await.is_err() {
+                tokio::time::sleep(Duration::from_millis(25)).await;
+            }
         };
         tokio::select! {
-            () = inner.stop.cancelled() => break,
-            () = tokio::time::sleep(pause) => {}
+            () = ready => Ok(process),
+            reason = process.exited() => {
+                let lines = inner.log.newest(20);
+                let line = lines.iter().rev().find(|line| line.contains("Failed")).or(lines.last()).cloned();
+                Err(command::refused(OP, "Xray ended at once", &line.unwrap_or(reason)))
+            }
+            () = tokio::time::sleep(READY) => {
+                process.stop().await;
+                Err(Error::new(ErrorKind::Timeout, OP, "Xray's API does not answer"))
+            }
+            () = stop.cancelled() => {
+                process.stop().await;
+                Err(Error::new(ErrorKind::Closed, OP, "vpnkit is closed"))
+            }
         }
     }
-    home.clear(&socket);
-    inner.state.send_replace(ServerState::Stopped);
-}
-
-/// One start, from the store's truth to an API that answers.
-async fn start(
-    inner: &Inner,
-    config: &ManagedXray,
-    home: &Home,
-    socket: &Path,
-    desired: &dyn Desired,
-    suspicious: bool,
-) -> Result<Process> {
-    let mut state = desired.desired().await?;
-    // One that cannot listen is left out: the comparison that follows tries it again, and tells.
-    let mut free = Vec::with_capacity(state.inbounds.len());
-    for (inbound, accounts) in state.inbounds {
-        match port_is_free(&inbound).await {
-            Ok(()) => free.push((inbound, accounts)),
-            Err(e) => tracing::warn!(server = %inner.id, error = %e, "an inbound is left out"),
-        }
-    }
-    state.inbounds = free;
-    home.clear(socket);
-    home.write(config, &inner.names(), socket, &state)?;
-    if suspicious && let Err(whole) = command::test(&config.binary, &home.config()).await {
-        let known = state.inbounds.len();
-        state.inbounds = accepted(config, home, &inner.names(), socket, state.inbounds).await;
-        if state.inbounds.len() == known {
-            return Err(whole);
-        }
-        home.write(config, &inner.names(), socket, &state)?;
-        command::test(&config.binary, &home.config()).await?;
-    }
-    let process =
-        Process::spawn(&config.binary, &home.config(), !config.live_accounting, Arc::clone(&inner.log))
-            .await?;
-    inner.renew_api()?;
-    let ready = async {
-        while inner.api().system().await.is_err() {
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-    };
-    tokio::select! {
-        () = ready => {}
-        reason = process.exited() => {
-            let lines = inner.log.newest(20);
-            let line = lines.iter().rev().find(|line| line.contains("Failed")).or(lines.last()).cloned();
-            return Err(command::refused(OP, "Xray ended at once", &line.unwrap_or(reason)));
-        }
-        () = tokio::time::sleep(READY) => {
-            process.stop().await;
-            return Err(Error::new(ErrorKind::Timeout, OP, "Xray's API does not answer"));
-        }
-        () = inner.stop.cancelled() => {
-            process.stop().await;
-            return Err(Error::new(ErrorKind::Closed, OP, "vpnkit is closed"));
-        }
-    }
-    inner.loaded.replace(state.inbounds.into_iter().map(|(inbound, _)| inbound));
-    Ok(process)
 }
 
 /// The inbounds that Xray accepts, each judged by itself: the others are left out, and tried again by the comparison that
@@ -298,38 +352,5 @@ pub(crate) async fn port_is_free(inbound: &Inbound) -> Result<()> {
                 .with("port", inbound.port)
                 .caused_by(e))
         }
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_directory_with_foreign_files_is_left_as_it_is() {
-        let directory = tempfile::tempdir().unwrap();
-        let (path, file) = (directory.path(), directory.path().join("config.json"));
-        let mode = || std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        std::fs::write(&file, r#"{ "inbounds": [] }"#).unwrap();
-        let error = Home::lock(path).unwrap_err();
-        assert_eq!((error.kind(), error.get("file")), (ErrorKind::InvalidConfig, Some("config.json")));
-        assert_eq!(
-            (mode(), std::fs::read_to_string(&file).unwrap().as_str()),
-            (0o755, r#"{ "inbounds": [] }"#)
-        );
-
-        // What a vpnkit that was killed has left, also in the middle of a write, is its own.
-        for config in [r#"{ "api": { "tag": "vpnkit-api" } }"#, r#"{ "log": { "loglev"#] {
-            std::fs::write(&file, config).unwrap();
-            for name in ["api.sock", "api.sock.lock", "geoip.dat", "vpnkit-1.json"] {
-                std::fs::write(path.join(name), "").unwrap();
-            }
-            drop(Home::lock(path).unwrap());
-            assert_eq!(mode(), 0o700);
-        }
-        std::fs::write(path.join("keys.db"), "").unwrap();
-        assert_eq!(Home::lock(path).unwrap_err().get("file"), Some("keys.db"));
     }
 }

@@ -11,7 +11,7 @@ use vpnkit_core::{Error, ErrorKind, Result};
 
 use crate::account;
 use crate::api_error::{AlterError, answer, convert};
-use crate::loaded::LoadedInbound;
+use crate::loaded::{LoadedInbound, Ours};
 use crate::xray::Xray;
 use crate::{command, managed, rules, server_config};
 
@@ -97,7 +97,7 @@ impl Xray {
         rules::check(inbound)?;
         let held = self.inner.loaded.get(&inbound.tag);
         if let Some(held) = &held
-            && held.ours.as_ref().is_none_or(|ours| ours == inbound)
+            && held.ours.is_none_or(|ours| ours == Ours::of(inbound))
         {
             // It listens already: replacing it would cost its users their connections.
             return self.replace_accounts(inbound, accounts, held).await;
@@ -121,8 +121,9 @@ impl Xray {
             self.drop_inbound(&inbound.tag).await?;
             return Err(e.with("inbound", &inbound.tag).with("port", inbound.port));
         }
-        let loaded = LoadedInbound::of(Arc::clone(inbound));
+        let loaded = LoadedInbound::of(inbound);
         self.inner.loaded.map().insert(inbound.tag.as_str().to_owned(), loaded.clone());
+        self.inner.remember().await;
         self.put_accounts(inbound, rest, &loaded).await
     }
 
@@ -186,6 +187,7 @@ impl Xray {
             Err(status) => return Err(convert("xray.remove_inbound", &status).with("inbound", tag)),
         }
         self.inner.loaded.map().remove(tag.as_str());
+        self.inner.remember().await;
         Ok(())
     }
 }

@@ -34,6 +34,7 @@ impl TrafficSource for Xray {
             let epoch = self.inner.epoch(last.as_ref(), &before);
             let names = self.inner.names();
             let (counters, foreign) = sum(&names, stats.into_iter().map(|stat| (stat.name, stat.value)));
+            self.inner.was_read.notify_one();
             return Ok(Reading { epoch, counters, foreign });
         }
         Err(Error::new(ErrorKind::Unavailable, "xray.read", "Xray was restarted while it was read"))
@@ -105,6 +106,8 @@ impl Inner {
 /// The process at one time.
 pub(crate) struct Look {
     lifetime: Option<u64>,
+    /// Of a managed Xray: what it was started with.
+    epoch: Option<String>,
     evidence: Evidence,
     at: Instant,
 }
@@ -116,34 +119,36 @@ impl Look {
             (_, true) => return Err(Error::new(ErrorKind::Unavailable, "xray.read", "Xray is not running")),
             (_, false) => None,
         };
+        let epoch = inner.managed_epoch();
         let stats = inner.api().system().await?;
-        Ok(Self { lifetime, evidence: Evidence { at: SystemClock.now(), stats }, at: Instant::now() })
+        Ok(Self { lifetime, epoch, evidence: Evidence { at: SystemClock.now(), stats }, at: Instant::now() })
     }
 
     fn continues(&self, later: &Self) -> bool {
         self.lifetime == later.lifetime
+            && self.epoch == later.epoch
             && epoch::continues(&self.evidence, &later.evidence, Some(later.at.duration_since(self.at)))
     }
 }
 
 impl Inner {
-    /// The epoch of what was just seen: the stored one if it is the same process, also when another vpnkit has read it.
+    /// The epoch of what was just seen: of a managed Xray the one that it was started with, of an attached one the stored one if
+    /// it is the same process, also when another vpnkit has read it.
     fn epoch(&self, last: Option<&Epoch>, look: &Look) -> Epoch {
+        let evidence = serde_json::to_string(&look.evidence).unwrap_or_default();
+        if let Some(id) = look.epoch.clone() {
+            return Epoch { id, evidence };
+        }
         let stored = last.and_then(|e| Some((&e.id, serde_json::from_str::<Evidence>(&e.evidence).ok()?)));
         let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let known = seen.as_ref().filter(|seen| seen.lifetime == look.lifetime);
-        // A managed Xray of the same lifetime is the same process. Of an attached one, the clock decides that nobody sets.
+        // The clock decides that nobody sets.
         let same = |known: &&Seen| {
             let elapsed = Some(look.at.duration_since(known.at));
-            look.lifetime.is_some() || epoch::continues(&known.evidence, &look.evidence, elapsed)
+            epoch::continues(&known.evidence, &look.evidence, elapsed)
         };
-        let mine = known.filter(same).map(|known| known.epoch.clone());
-        let fresh = || match look.lifetime {
-            Some(lifetime) => format!("{}-{lifetime}", self.instance),
-            None => uuid::Uuid::new_v4().to_string(),
-        };
-        let id = match (known, mine, stored) {
-            (_, Some(mine), _) if look.lifetime.is_some() => mine,
+        let mine = seen.as_ref().filter(same).map(|known| known.epoch.clone());
+        let fresh = || uuid::Uuid::new_v4().to_string();
+        let id = match (&*seen, mine, stored) {
             (Some(known), mine, Some((stored, _))) if known.epoch == *stored => mine.unwrap_or_else(fresh),
             (_, _, Some((stored, evidence))) if epoch::continues(&evidence, &look.evidence, None) => {
                 stored.clone()
@@ -151,9 +156,8 @@ impl Inner {
             // Another Xray was read under this id meanwhile.
             (_, mine, _) => mine.unwrap_or_else(fresh),
         };
-        *seen =
-            Some(Seen { epoch: id.clone(), lifetime: look.lifetime, evidence: look.evidence, at: look.at });
-        Epoch { id, evidence: serde_json::to_string(&look.evidence).unwrap_or_default() }
+        *seen = Some(Seen { epoch: id.clone(), evidence: look.evidence, at: look.at });
+        Epoch { id, evidence }
     }
 }
 

@@ -3,19 +3,20 @@
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vpnkit_core::backend::{
     Capabilities, Change, CredentialRequest, Desired, Health, Observed, ObservedInbound, ProtocolBackend,
     ServerRules, ServerState,
 };
-use vpnkit_core::model::{CredentialSecret, Inbound, InboundTag, KeyId, NodeId, ServerId, Transport};
+use vpnkit_core::model::{CredentialSecret, Inbound, InboundTag, KeyId, NodeId, ServerId};
 use vpnkit_core::{Error, ErrorKind, Result};
 
 use crate::account::{self, Names};
@@ -23,9 +24,10 @@ use crate::api::{Api, ApiAddress};
 use crate::api_error::{AlterError, answer, convert};
 use crate::config::{AttachedXray, XrayConfig};
 use crate::egress;
+use crate::home::Home;
 use crate::inner::Inner;
 use crate::loaded::Loaded;
-use crate::managed::{self, Home};
+use crate::managed;
 use crate::rules::XrayRules;
 use crate::{attached, cut, version};
 
@@ -54,7 +56,8 @@ impl Xray {
                 XrayConfig::Managed(managed) => egress::sniffing(&managed.egress),
                 XrayConfig::Attached(_) => None,
             },
-            instance: uuid::Uuid::new_v4(),
+            running: Mutex::new(None),
+            was_read: Notify::new(),
             api: Mutex::new(Api::new(&address)?),
             address,
             names: Mutex::default(),
@@ -64,7 +67,8 @@ impl Xray {
             seen: Mutex::new(None),
             version: Mutex::new(None),
             lifetimes: Mutex::new(0),
-            stop: CancellationToken::new(),
+            stop: Mutex::new(CancellationToken::new()),
+            ends: AtomicBool::new(false),
         };
         Ok(Self { inner: Arc::new(inner), config, tasks: TaskTracker::new() })
     }
@@ -72,8 +76,8 @@ impl Xray {
     /// A managed Xray has a socket file and blocks what is private; of an attached one only the API's address is known.
     fn warnings(&self) -> Vec<String> {
         let mut warnings = self.ways_in();
-        let grpc = |inbound: &Arc<Inbound>| matches!(inbound.transport, Transport::Grpc { .. });
-        let over_grpc = self.inner.loaded.map().values().any(|loaded| loaded.ours.as_ref().is_some_and(grpc));
+        let over_grpc =
+            self.inner.loaded.map().values().any(|loaded| loaded.ours.is_some_and(|ours| ours.grpc));
         if over_grpc && self.cuts() {
             warnings.push(
                 "customers of a gRPC inbound tell this Xray any address as theirs (`x-real-ip`): cutting misses them, or hits \
@@ -175,6 +179,10 @@ impl ProtocolBackend for Xray {
         if self.asked_to_cut() && !cut::permitted() {
             tracing::warn!(server = %self.inner.id, "connections are not cut: CAP_NET_ADMIN is missing");
         }
+        if self.tasks.is_closed() {
+            self.tasks.reopen();
+            *self.inner.stop.lock().unwrap_or_else(PoisonError::into_inner) = CancellationToken::new();
+        }
         let names = Names::of_store(desired.store_id());
         *self.inner.names.lock().unwrap_or_else(PoisonError::into_inner) = names;
         match &self.config {
@@ -182,7 +190,7 @@ impl ProtocolBackend for Xray {
                 let version = version::probe(&config.binary).await?;
                 *self.inner.version.lock().unwrap_or_else(PoisonError::into_inner) =
                     Some(version.to_string());
-                let home = Home::lock(&config.directory)?;
+                let home = Home::lock(&config.directory, desired.store_id(), &self.inner.id)?;
                 let ApiAddress::Unix(socket) = self.inner.address.clone() else {
                     return Err(Error::new(
                         ErrorKind::Unexpected,
@@ -192,7 +200,15 @@ impl ProtocolBackend for Xray {
                 };
                 let (first, started) = oneshot::channel();
                 let inner = Arc::clone(&self.inner);
-                self.tasks.spawn(managed::supervise(inner, config.clone(), home, socket, desired, first));
+                let keeper = managed::Keeper {
+                    inner,
+                    config: config.clone(),
+                    home,
+                    socket,
+                    desired,
+                    version: version.to_string(),
+                };
+                self.tasks.spawn(keeper.supervise(first));
                 started.await.map_err(|_| Error::new(ErrorKind::Closed, "xray.start", "vpnkit is closed"))?
             }
             XrayConfig::Attached(config) => {
@@ -261,7 +277,7 @@ impl ProtocolBackend for Xray {
                     Some((names.parse(&user.email)?, account::fingerprint(user.account.as_ref())))
                 })
                 .collect();
-            let fingerprint = loaded.ours.map(|inbound| XrayRules.inbound_fingerprint(&inbound));
+            let fingerprint = loaded.ours.map(|ours| ours.fingerprint);
             observed
                 .inbounds
                 .insert(tag, ObservedInbound { fingerprint, accounts, ..ObservedInbound::default() });
@@ -302,8 +318,15 @@ impl ProtocolBackend for Xray {
         self.inner.log.newest(lines)
     }
 
+    async fn stop(&self) -> Result<()> {
+        self.inner.ends.store(true, Ordering::Release);
+        let closed = self.close().await;
+        self.inner.ends.store(false, Ordering::Release);
+        closed
+    }
+
     async fn close(&self) -> Result<()> {
-        self.inner.stop.cancel();
+        self.inner.stop().cancel();
         self.tasks.close();
         self.tasks.wait().await;
         Ok(())
@@ -312,7 +335,7 @@ impl ProtocolBackend for Xray {
 
 impl Drop for Xray {
     fn drop(&mut self) {
-        // Ends the supervisor, and with it the process; nobody waits for it here.
-        self.inner.stop.cancel();
+        // Ends the supervisor, and with it a process that is not to keep running; nobody waits for it here.
+        self.inner.stop().cancel();
     }
 }

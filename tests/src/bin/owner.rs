@@ -2,6 +2,8 @@
 //!
 //! `owner hold DIRECTORY`: opens a managed Xray with one key, says `ready`, waits for ever.
 //! `owner capabilities DIRECTORY`: says whether a managed Xray that is asked to cut connections does.
+//! `owner drive CONFIG`: opens what the JSON says and says `ready`; takes calls from its input, a line each, and answers them by
+//! their ids; closes when the input ends.
 //! `owner work DIRECTORY SOCKET NUMBER`: creates keys and counts traffic as fast as it can; says the name of each
 //! key once its creation is acknowledged. The counters come from the test, over a socket.
 #![allow(
@@ -17,6 +19,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+
 use testbed::{CounterClient, inbound, xray_binary};
 use vpnkit::engine::{Engine, EngineOptions, ServerParts};
 use vpnkit::sqlite::{SqliteOptions, SqliteStore};
@@ -30,6 +34,7 @@ async fn main() {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         [_, "hold", directory] => hold(Path::new(directory)).await,
+        [_, "drive", config] => drive(config).await,
         [_, "capabilities", directory] => capabilities(Path::new(directory)).await,
         [_, "work", directory, socket, number] => work(Path::new(directory), Path::new(socket), number).await,
         _ => panic!("see the source"),
@@ -45,6 +50,33 @@ async fn hold(directory: &Path) {
     println!("ready");
     interrupted.recv().await;
     std::process::exit(130);
+}
+
+/// A call: `[7, "keys.create", { "name": "alice" }]`; its answer: `[7, { … }, null]`.
+async fn drive(config: &str) {
+    let kit = VpnKit::open(Config::from_json(config).unwrap()).await.unwrap();
+    println!("ready");
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        let (id, name, arguments): (u64, String, serde_json::Value) = serde_json::from_str(&line).unwrap();
+        let kit = kit.clone();
+        tokio::spawn(async move {
+            let call = || -> vpnkit::Result<_> {
+                let operation = vpnkit::operation::named(&name)?;
+                Ok((operation.parse)(&arguments.to_string())?(kit.engine()))
+            };
+            let answer = match call() {
+                Ok(running) => running.await,
+                Err(e) => Err(e),
+            };
+            let (value, error) = match answer {
+                Ok(answer) => (answer.to_json(), "null".to_owned()),
+                Err(e) => ("null".to_owned(), serde_json::to_string(&e).unwrap()),
+            };
+            println!("[{id},{value},{error}]");
+        });
+    }
+    kit.close().await.unwrap();
 }
 
 async fn capabilities(directory: &Path) {

@@ -81,6 +81,10 @@ pub trait ProtocolBackend: Debug + Send + Sync {
     /// The newest lines of the server's log, oldest first; empty where the log is not vpnkit's.
     fn log(&self, lines: usize) -> Vec<String>;
 
-    /// Stops what was started. Returns when no process, socket or file is left.
+    /// Lets go of the server: stops what was started, unless it is configured to keep running. Returns when nothing of this
+    /// process is left. The engine may call [`Self::start`] again.
     async fn close(&self) -> Result<()>;
+
+    /// Closes and ends the program, also one that is configured to keep running. Returns when no process, socket or file is left.
+    async fn stop(&self) -> Result<()>;
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::machine::ProcessMark;
 use crate::model::Cursor;
 
 /// One opening of a store: tells its changes from those of others.
@@ -35,6 +36,9 @@ pub struct Holder {
     pub process: u32,
     /// The machine, or container, that it runs on.
     pub host: String,
+    /// What those on the same machine see its end by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<ProcessMark>,
 }
 
 /// The right to do something, as its holder shows it.
@@ -69,6 +73,12 @@ impl Lease {
     pub fn is_held(&self) -> bool {
         !self.left.is_zero()
     }
+
+    /// Whether its holder has ended for certain, without having let it go.
+    #[must_use]
+    pub fn is_orphaned(&self) -> bool {
+        self.is_held() && self.holder.mark.as_ref().is_some_and(ProcessMark::has_ended)
+    }
 }
 
 /// A wish to get a lease, or to prolong it.
@@ -80,6 +90,8 @@ pub struct Claim {
     pub holder: Holder,
     /// The number that the holder got; `None` to get the lease.
     pub number: Option<u64>,
+    /// The number of a holder that has ended for certain: the lease is free before it is over.
+    pub instead_of: Option<u64>,
     /// How long it is to last.
     pub time: Duration,
     /// The holder has done what follows from all changes up to here.

@@ -137,7 +137,9 @@ impl State {
         let held = self.leases.get(&claim.name);
         let number = match (held, claim.number) {
             (Some(held), Some(number)) if held.lease.number == number => number,
-            (Some(held), None) if held.ends <= now => held.lease.number + 1,
+            (Some(held), None) if held.ends <= now || claim.instead_of == Some(held.lease.number) => {
+                held.lease.number + 1
+            }
             (None, _) => 1,
             (Some(held), _) => return Claimed::Taken(held.at(now)),
         };

@@ -40,11 +40,17 @@ pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>, first: oneshot
         };
         let term = Term { stop: server.stop.child_token(), tasks: TaskTracker::new() };
         server.begin().await;
-        tokio::select! {
-            // What is under way is dropped where it is: nothing more of it may reach the server or the store.
-            biased;
-            () = held.lost.cancelled() => {}
-            () = drive(&shared, &server, &term, &mut first) => {}
+        {
+            let mut driving = std::pin::pin!(drive(&shared, &server, &term, &mut first));
+            tokio::select! {
+                biased;
+                () = held.lost.cancelled() => {
+                    // What is under way sees that the lease is lost, and ends.
+                    term.stop.cancel();
+                    driving.await;
+                }
+                () = &mut driving => {}
+            }
         }
         term.stop.cancel();
         term.tasks.close();
@@ -57,11 +63,45 @@ pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>, first: oneshot
     }
 }
 
-/// Starts the server, and again until it has started; then works for it until the term ends.
+/// Works for the server until the term ends: runs it, unless it was stopped by hand.
 async fn drive(
     shared: &Arc<Shared>,
     server: &Arc<Server>,
     term: &Term,
+    first: &mut Option<oneshot::Sender<()>>,
+) {
+    term.tasks.spawn(tell::run(Arc::clone(shared), Arc::clone(server), term.stop.clone()));
+    let mut stopped = server.stopped.subscribe();
+    loop {
+        if *stopped.borrow_and_update() {
+            server.news.notify_one();
+            drop(first.take());
+            tokio::select! {
+                () = term.stop.cancelled() => return,
+                changed = stopped.changed() => if changed.is_err() { return },
+            }
+            continue;
+        }
+        let run = Term { stop: term.stop.child_token(), tasks: TaskTracker::new() };
+        tokio::select! {
+            () = start_and_run(shared, server, &run, first) => {}
+            _ = stopped.wait_for(|stopped| *stopped) => {}
+        }
+        run.stop.cancel();
+        run.tasks.close();
+        run.tasks.wait().await;
+        if term.stop.is_cancelled() {
+            return;
+        }
+        server.halt(shared).await;
+    }
+}
+
+/// Starts the server, and again until it has started; then does what is done in intervals until it is to end.
+async fn start_and_run(
+    shared: &Arc<Shared>,
+    server: &Arc<Server>,
+    run: &Term,
     first: &mut Option<oneshot::Sender<()>>,
 ) {
     let mut pause = RETRY.0;
@@ -73,7 +113,7 @@ async fn drive(
             server.answer("server.start", START, server.backend.start(desired)).await
         };
         let started = tokio::select! {
-            () = term.stop.cancelled() => return,
+            () = run.stop.cancelled() => return,
             started = start => started,
         };
         let Err(e) = started else { break };
@@ -84,7 +124,7 @@ async fn drive(
         }
         drop(first.take());
         tokio::select! {
-            () = term.stop.cancelled() => return,
+            () = run.stop.cancelled() => return,
             () = tokio::time::sleep(spread(pause)) => {}
         }
         pause = (pause * 2).min(RETRY.1);
@@ -100,21 +140,20 @@ async fn drive(
     if let Err(e) = shared.remember_addresses("servers.start").await {
         tracing::warn!(server = %server.id(), error = %e, "other processes could not be told of the server");
     }
-    let compared = server.queue.reconcile();
+    drop(server.queue.reconcile());
     drop(first.take());
-    term.tasks.spawn(tell::run(Arc::clone(shared), Arc::clone(server), compared, term.stop.clone()));
     if shared.options.background {
-        let of = || (Arc::clone(shared), Arc::clone(server), term.stop.clone());
+        let of = || (Arc::clone(shared), Arc::clone(server), run.stop.clone());
         let (a, b, c) = of();
-        term.tasks.spawn(watch(a, b, c));
+        run.tasks.spawn(watch(a, b, c));
         let (a, b, c) = of();
-        term.tasks.spawn(collect::run(a, b, c));
+        run.tasks.spawn(collect::run(a, b, c));
         if server.backend.capabilities().live_counters {
             let (a, b, c) = of();
-            term.tasks.spawn(near_limits::run(a, b, c));
+            run.tasks.spawn(near_limits::run(a, b, c));
         }
     }
-    term.stop.cancelled().await;
+    run.stop.cancelled().await;
 }
 
 /// A length of time, give or take a fifth: servers that were started together do not stay together.

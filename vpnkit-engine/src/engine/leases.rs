@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
-use vpnkit_core::machine::{host_name, since_boot};
+use vpnkit_core::machine::{ProcessMark, host_name, since_boot};
 use vpnkit_core::model::{Cursor, ServerId};
 use vpnkit_core::store::{Claim, Claimed, Fence, Holder, KeyStore, Lease, Origin};
 use vpnkit_core::{Error, ErrorKind, Result};
@@ -157,13 +157,14 @@ impl Wanted {
         }
     }
 
-    fn claim(&self, holder: &Holder, time: Duration) -> Claim {
+    fn claim(&self, holder: &Holder, time: Duration, instead_of: Option<u64>) -> Claim {
         let mut told = self.told();
         let fresh = std::mem::take(&mut told.fresh);
         Claim {
             name: self.name.clone(),
             holder: holder.clone(),
             number: self.state.borrow().held.as_ref().map(|held| held.fence.number),
+            instead_of,
             time,
             progress: told.progress,
             note: told.note.clone().filter(|_| fresh),
@@ -201,7 +202,12 @@ impl Wanted {
 impl Leases {
     pub(super) fn new(origin: Origin, time: Duration) -> Self {
         Self {
-            holder: Holder { origin, process: std::process::id(), host: host_name() },
+            holder: Holder {
+                origin,
+                process: std::process::id(),
+                host: host_name(),
+                mark: ProcessMark::own(),
+            },
             time,
             wanted: Mutex::default(),
             wake: Notify::new(),
@@ -268,17 +274,20 @@ impl Leases {
     /// Prolongs what is held, and takes what is free; returns when to look again at the latest.
     async fn renew(&self, store: &dyn KeyStore) -> Duration {
         let mut again = self.time / 3;
-        let (mut asked, waiting): (Vec<_>, Vec<_>) =
+        let (held, waiting): (Vec<_>, Vec<_>) =
             self.all().into_iter().partition(|one| one.state.borrow().held.is_some());
+        let mut asked: Vec<_> = held.into_iter().map(|one| (one, None)).collect();
         if !waiting.is_empty() {
             let leases = store.leases().await.unwrap_or_default();
             for one in waiting {
                 match leases.iter().find(|lease| lease.name == one.name && lease.is_held()) {
+                    // Nobody waits for one that was killed.
+                    Some(taken) if taken.is_orphaned() => asked.push((one, Some(taken.number))),
                     Some(taken) => {
                         again = again.min(taken.left + MARGIN);
                         one.answered(Claimed::Taken(taken.clone()), Duration::ZERO);
                     }
-                    None => asked.push(one),
+                    None => asked.push((one, None)),
                 }
             }
         }
@@ -286,16 +295,17 @@ impl Leases {
         again
     }
 
-    async fn claim(&self, store: &dyn KeyStore, asked: &[Arc<Wanted>]) {
+    async fn claim(&self, store: &dyn KeyStore, asked: &[(Arc<Wanted>, Option<u64>)]) {
         if asked.is_empty() {
             return;
         }
-        let claims: Vec<Claim> = asked.iter().map(|one| one.claim(&self.holder, self.time)).collect();
+        let claim = |(one, instead): &(Arc<Wanted>, _)| one.claim(&self.holder, self.time, *instead);
+        let claims: Vec<Claim> = asked.iter().map(claim).collect();
         // From before the question: it was prolonged then at the earliest.
         let until = since_boot() + self.time;
         match store.claim(&claims).await {
             Ok(answers) => {
-                for (wanted, answer) in asked.iter().zip(answers) {
+                for ((wanted, _), answer) in asked.iter().zip(answers) {
                     // One that was given up meanwhile is not taken again.
                     if self.wanted().contains_key(&wanted.name) {
                         wanted.answered(answer, until);
@@ -306,7 +316,7 @@ impl Leases {
                 }
             }
             Err(e) => {
-                for (wanted, claim) in asked.iter().zip(claims) {
+                for ((wanted, _), claim) in asked.iter().zip(claims) {
                     wanted.told().fresh |= claim.note.is_some();
                 }
                 tracing::warn!(error = %e, "leases could not be prolonged; it is tried again");
@@ -322,7 +332,9 @@ impl Leases {
     /// Whether something that this engine waits for is free.
     async fn is_one_free(&self, store: &dyn KeyStore) -> bool {
         let Ok(leases) = store.leases().await else { return false };
-        let taken = |one: &Arc<Wanted>| leases.iter().any(|lease| lease.name == one.name && lease.is_held());
+        let taken = |one: &Arc<Wanted>| {
+            leases.iter().any(|lease| lease.name == one.name && lease.is_held() && !lease.is_orphaned())
+        };
         self.all().iter().any(|one| one.state.borrow().held.is_none() && !taken(one))
     }
 

@@ -381,6 +381,7 @@ impl Shared {
     ) -> Result<(Arc<Server>, oneshot::Receiver<()>)> {
         let lease = self.leases.want(leases::of_server(parts.backend.id()));
         let server = Arc::new(Server::new(parts, lease, self.stop.child_token()));
+        server.stop_if(self.cache().stopped.contains(server.id()));
         {
             let mut servers = self.servers.write().unwrap_or_else(PoisonError::into_inner);
             if servers.iter().any(|other| other.id() == server.id()) {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -46,6 +46,10 @@ pub(super) struct Server {
     failure: Mutex<Option<String>>,
     /// Something of it has changed that other processes are told of.
     pub(super) news: Notify,
+    /// Somebody has stopped it by hand.
+    pub(super) stopped: watch::Sender<bool>,
+    /// It was compared with the store since this process drives it.
+    pub(super) compared: AtomicBool,
     /// A step failed, and nothing was compared since: what the server has is not known.
     pub(super) behind: AtomicBool,
     /// It was started, and its counters were read before any account was added.
@@ -69,6 +73,8 @@ impl Server {
             rejected: Mutex::default(),
             set_aside: Mutex::default(),
             news: Notify::new(),
+            stopped: watch::Sender::new(false),
+            compared: AtomicBool::new(false),
             baseline: tokio::sync::Mutex::new(None),
             failure: Mutex::default(),
             behind: AtomicBool::new(false),
@@ -104,6 +110,11 @@ impl Server {
         })
     }
 
+    /// Takes in whether it is to be stopped.
+    pub(super) fn stop_if(&self, stopped: bool) {
+        self.stopped.send_if_modified(|held| std::mem::replace(held, stopped) != stopped);
+    }
+
     /// Whether another process drives it, as far as is known.
     pub(super) fn is_elsewhere(&self) -> bool {
         !self.is_driven() && self.lease.other().is_some_and(|lease| lease.is_held())
@@ -135,6 +146,19 @@ impl Server {
         self.cuts.forget();
         self.near.clear();
         self.behind.store(false, Ordering::Release);
+        self.compared.store(false, Ordering::Release);
+    }
+
+    /// Reads the counters a last time and ends the program, until somebody starts it again.
+    pub(super) async fn halt(&self, shared: &Shared) {
+        self.read_last(shared).await;
+        self.ready.store(false, Ordering::Release);
+        match tokio::time::timeout(CLOSE, self.backend.stop()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => tracing::warn!(server = %self.id(), error = %e, "stopping failed"),
+            Err(_) => tracing::warn!(server = %self.id(), "stopping took too long"),
+        }
+        self.begin().await;
     }
 
     /// Another process drives it from now on.
@@ -166,6 +190,7 @@ impl Server {
 
     /// It could not be started; says whether that is new.
     pub(super) fn failed(&self, reason: String) -> bool {
+        self.news.notify_one();
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).replace(reason).is_none()
     }
 
@@ -173,6 +198,7 @@ impl Server {
     pub(super) fn started(&self) {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.ready.store(true, Ordering::Release);
+        self.news.notify_one();
     }
 
     /// Whether a key belongs on it.
@@ -190,6 +216,7 @@ impl Server {
             store: Arc::clone(&shared.store),
             store_id: shared.store_id.clone(),
             server: self.id().clone(),
+            lease: Arc::clone(&self.lease),
             clock: Arc::clone(&shared.clock),
         }
     }
@@ -212,10 +239,16 @@ impl Server {
 
     /// Ends its work: reads the counters a last time and stops what was started.
     pub(super) async fn finish(&self, shared: &Shared) {
-        const LAST_READING: Duration = Duration::from_secs(5);
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.read_last(shared).await;
+        self.close_backend().await;
+        shared.leases.give_up(shared.store.as_ref(), &self.lease).await;
+    }
+
+    async fn read_last(&self, shared: &Shared) {
+        const LAST_READING: Duration = Duration::from_secs(5);
         if self.is_up() {
             match tokio::time::timeout(LAST_READING, shared.collect(self)).await {
                 Ok(Ok(_)) => {}
@@ -223,12 +256,9 @@ impl Server {
                 Err(_) => tracing::warn!(server = %self.id(), "the last reading took too long"),
             }
         }
-        self.close_backend().await;
-        shared.leases.give_up(shared.store.as_ref(), &self.lease).await;
     }
 
     async fn close_backend(&self) {
-        const CLOSE: Duration = Duration::from_secs(60);
         match tokio::time::timeout(CLOSE, self.backend.close()).await {
             Ok(Ok(())) => {}
             Ok(Err(e)) => tracing::warn!(server = %self.id(), error = %e, "closing failed"),
@@ -237,12 +267,16 @@ impl Server {
     }
 }
 
+/// How long ending a server may take.
+const CLOSE: Duration = Duration::from_secs(60);
+
 /// What a server should hold, read from the store at the moment of asking.
 #[derive(Debug)]
 pub(super) struct StoreDesired {
     store: Arc<dyn KeyStore>,
     store_id: String,
     server: ServerId,
+    lease: Arc<Wanted>,
     clock: Arc<dyn Clock>,
 }
 
@@ -253,6 +287,8 @@ impl Desired for StoreDesired {
     }
 
     async fn desired(&self) -> Result<DesiredState> {
+        // Who has lost the server starts nothing any more.
+        self.lease.require("server.start")?;
         // Before the rest is read: what happens meanwhile has a newer revision.
         let revision = self.store.newest_event().await?;
         let mut state = DesiredState { revision, ..DesiredState::default() };

@@ -161,6 +161,50 @@ impl Servers {
         Ok(())
     }
 
+    /// Ends a server's program, also one that is to keep running, whichever process drives it: it stays stopped until
+    /// [`Self::start`], also over restarts of all processes. Its keys stay, and nobody connects.
+    ///
+    /// Errors: `NotFound`; `Unavailable` when no process drives it; `Timeout` when it has not ended in time.
+    #[operation(change)]
+    pub async fn stop(&self, id: &ServerId) -> Result<()> {
+        self.put_stopped("servers.stop", id, true).await
+    }
+
+    /// Starts a server again that was stopped with [`Self::stop`].
+    ///
+    /// Errors: `NotFound`; `Unavailable` when no process drives it; `Timeout` when it does not answer in time.
+    #[operation(change)]
+    pub async fn start(&self, id: &ServerId) -> Result<()> {
+        self.put_stopped("servers.start", id, false).await
+    }
+
+    async fn put_stopped(&self, op: &'static str, id: &ServerId, stopped: bool) -> Result<()> {
+        /// How long the program may take.
+        const LIMIT: Duration = Duration::from_secs(30);
+        let shared = &self.engine.shared;
+        let status = async || -> Result<ServerStatus> {
+            let all = self.status().await.map_err(|e| e.during(op))?;
+            let found = all.into_iter().find(|status| status.id == *id);
+            found.ok_or_else(|| Error::new(ErrorKind::NotFound, op, "no such server").with("server", id))
+        };
+        if status().await?.driver.is_none() {
+            return Err(
+                Error::new(ErrorKind::Unavailable, op, "no process drives the server").with("server", id)
+            );
+        }
+        shared.put_stopped(op, id, stopped).await?;
+        let wanted = if stopped { ServerCondition::Stopped } else { ServerCondition::Up };
+        let done = async {
+            while status().await?.state != wanted {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(LIMIT, done).await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Timeout, op, "the server takes its time").with("server", id))
+        })
+    }
+
     /// Compares a server with the store now and applies the difference; returns how many steps that took.
     ///
     /// Errors: `NotFound`; `InUse` when another process drives it; `Unavailable` when it does not answer; `Rejected` when it
@@ -264,7 +308,11 @@ impl Server {
     pub(super) fn status_with(&self, health: Option<Health>) -> ServerStatus {
         let state = self.state();
         let (state, reason, lifetime) = match state {
-            ServerState::Stopped => (ServerCondition::Stopped, None, None),
+            ServerState::Stopped => {
+                let by_hand = *self.stopped.borrow() && self.is_driven();
+                let reason = by_hand.then(|| "stopped with `servers.stop`".to_owned());
+                (ServerCondition::Stopped, reason, None)
+            }
             ServerState::Up { lifetime } => (ServerCondition::Up, None, Some(lifetime)),
             ServerState::Down { reason } => (ServerCondition::Down, Some(reason), None),
         };

@@ -1,6 +1,6 @@
 //! What subscriptions are made with, as the store has it: settings, hosts, templates, signing secrets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ const SIGNING: &str = "signing";
 const HOSTS: &str = "hosts";
 const TEMPLATE: &str = "template";
 const SERVER: &str = "server";
-const KINDS: [&str; 5] = [SETTINGS, SIGNING, HOSTS, TEMPLATE, SERVER];
+const STOPPED: &str = "stopped";
+const KINDS: [&str; 6] = [SETTINGS, SIGNING, HOSTS, TEMPLATE, SERVER, STOPPED];
 
 /// How long a store that could not be read is left alone: each answer would ask it.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -35,6 +36,8 @@ pub(super) struct SubscriptionCache {
     pub(super) fault: Option<Error>,
     pub(super) hosts: BTreeMap<(NodeId, InboundTag), Vec<Host>>,
     pub(super) servers: BTreeMap<ServerId, ToldServer>,
+    /// Servers that were stopped by hand.
+    pub(super) stopped: BTreeSet<ServerId>,
     pub(super) sources: BTreeMap<String, SubscriptionTemplate>,
     pub(super) templates: Arc<Templates>,
     pub(super) signing: SigningKeys,
@@ -114,6 +117,7 @@ impl SubscriptionCache {
                 self.hosts.insert(place, parsed(record)?);
             }
             SERVER => drop(self.servers.insert(id.parse()?, parsed(record)?)),
+            STOPPED => drop(self.stopped.insert(id.parse()?)),
             TEMPLATE => {
                 let template: SubscriptionTemplate = parsed(record)?;
                 let added = templates.add(id, &template);
@@ -175,6 +179,9 @@ impl Shared {
         let cache = Arc::new(cache);
         *self.cache.write().unwrap_or_else(PoisonError::into_inner) =
             Held { cache: Arc::clone(&cache), revision: Some(revision), failed: None };
+        for server in self.servers().iter() {
+            server.stop_if(cache.stopped.contains(server.id()));
+        }
         Ok(cache)
     }
 
@@ -255,6 +262,12 @@ impl Shared {
     /// Makes other processes forget a server.
     pub(super) async fn forget_address(&self, op: &'static str, id: &ServerId) -> Result<()> {
         self.put_record::<ToldServer>(op, (SERVER.to_owned(), id.to_string()), None, None).await
+    }
+
+    /// Writes down whether a server is to run.
+    pub(super) async fn put_stopped(&self, op: &'static str, id: &ServerId, stopped: bool) -> Result<()> {
+        let place = (STOPPED.to_owned(), id.to_string());
+        self.put_record(op, place, None, stopped.then_some(&true)).await
     }
 
     pub(super) async fn put_settings(

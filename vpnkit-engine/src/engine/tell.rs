@@ -1,18 +1,17 @@
 //! Telling other processes of a server that this one drives: how it does, and how far it has come.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::server::Server;
 use super::servers::ServerStatus;
-use vpnkit_core::Result;
 use vpnkit_core::model::{Cursor, KeyId};
 
 /// How often a server is asked how it does.
@@ -49,24 +48,17 @@ impl Told {
 
 /// Tells others of the server until the term ends: how it does, and, to those who wait for what they have changed, when that
 /// is done. What the server refuses of it is told with it.
-pub(super) async fn run(
-    shared: Arc<Shared>,
-    server: Arc<Server>,
-    compared: oneshot::Receiver<Result<usize>>,
-    stop: CancellationToken,
-) {
+pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>, stop: CancellationToken) {
     tokio::select! {
         () = stop.cancelled() => {}
-        () = tell(&shared, &server, compared) => {}
+        () = tell(&shared, &server) => {}
     }
 }
 
-async fn tell(shared: &Shared, server: &Server, mut compared: oneshot::Receiver<Result<usize>>) {
+async fn tell(shared: &Shared, server: &Server) {
     let mut state = server.backend.state();
     let mut before: Option<Told> = None;
-    // What this process has followed says nothing before the server was compared once.
     let mut progress: Option<Cursor> = None;
-    let mut is_compared = false;
     let mut health = server.health().await;
     let mut asked = Instant::now();
     loop {
@@ -77,7 +69,8 @@ async fn tell(shared: &Shared, server: &Server, mut compared: oneshot::Receiver<
             before = Some(told);
         }
         let (awaited, now) = (server.queue.is_awaited(), server.queue.progress());
-        let further = is_compared && progress.is_none_or(|told| now > told);
+        // What this process has followed says nothing before the server was compared once.
+        let further = server.compared.load(Ordering::Acquire) && progress.is_none_or(|told| now > told);
         if further {
             shared.leases.note_progress(&server.lease, now);
         }
@@ -88,7 +81,6 @@ async fn tell(shared: &Shared, server: &Server, mut compared: oneshot::Receiver<
             progress = Some(now);
         }
         tokio::select! {
-            _ = &mut compared, if !is_compared => is_compared = true,
             changed = state.changed() => {
                 if changed.is_err() {
                     return;

@@ -125,6 +125,8 @@ async fn work(shared: &Shared, server: &Server, taken: Taken) -> Result<()> {
     }
     if let Some(waiters) = taken.reconcile {
         let result = reconcile(shared, server).await;
+        server.compared.store(true, Ordering::Release);
+        server.queue.progressed.notify_one();
         outcome = outcome.and(result.clone().map(drop));
         for waiter in waiters {
             let _ = waiter.send(result.clone());

@@ -670,7 +670,8 @@ class Servers:
         self._calls = calls
 
     async def status(self) -> list[ServerStatus]:
-        """Tells how every server of this process does."""
+        """Tells how every server does: those of this process in the order of the configuration, then those of other
+        processes. Of one that another process drives it is what that process has told last."""
         answer = await self._calls.json("servers.status", "{}")
         return [ServerStatus._read(one) for one in answer]
 
@@ -686,14 +687,18 @@ class Servers:
     async def reconcile(self, id: str) -> int:
         """Compares a server with the store now and applies the difference; returns how many steps that took.
 
-        Raises NotFoundError; UnavailableError when it does not answer; RejectedError when it refuses some of it.
+        Raises NotFoundError; InUseError when another process drives it; UnavailableError when it does not answer;
+        RejectedError when it refuses some of it.
         """
         arguments = {"id": id}
         answer: int = await self._calls.json("servers.reconcile", _wire.dumps(arguments))
         return answer
 
     async def log(self, id: str, lines: int = 100) -> list[str]:
-        """The newest lines of a managed server's log, oldest first."""
+        """The newest lines of a managed server's log, oldest first.
+
+        Raises NotFoundError; InUseError when another process drives it.
+        """
         arguments = {"id": id, "lines": lines}
         answer: list[str] = await self._calls.json("servers.log", _wire.dumps(arguments))
         return answer

@@ -180,9 +180,15 @@ class RejectedError(VpnkitError):
 
 
 class InUseError(VpnkitError):
-    """A directory or file is in use by another vpnkit."""
+    """Another process has it: a server, or a directory."""
 
     code = "in_use"
+
+
+class LeaseLostError(VpnkitError):
+    """Another process does what this one did before: it was slow, or frozen, for longer than the store waits for it."""
+
+    code = "lease_lost"
 
 
 class StoreLockedError(VpnkitError):

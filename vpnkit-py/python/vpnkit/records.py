@@ -27,6 +27,7 @@ __all__ = [
     "Collected",
     "CreateKey",
     "CredentialKind",
+    "Driver",
     "Egress",
     "Endpoint",
     "EventBatch",
@@ -284,6 +285,18 @@ class CreateKey(_sugar.Expiry, Record):
         "inbounds": _wire.many(_wire.same),
         "credentials": _wire.many(_wire.credential),
     }
+
+
+@dataclass(frozen=True)
+class Driver(Record):
+    """The process that drives a server."""
+
+    process: int
+    """Its process id."""
+    host: str
+    """The machine, or container, that it runs on."""
+    here: bool
+    """Whether it is this kit."""
 
 
 @dataclass(frozen=True)
@@ -981,6 +994,8 @@ class ServerStatus(Record):
     """Its program: ``xray``."""
     address: str
     """Name or IP that clients dial, unless an inbound has hosts of its own."""
+    driver: Driver | None
+    """The process that drives it, which says all this of it; None when there is none."""
     state: ServerCondition
     """Whether it answers."""
     reason: str | None
@@ -999,7 +1014,7 @@ class ServerStatus(Record):
     """Inbounds that it refuses, by tag, and why: they are tried again, and everything else goes on."""
     warnings: Sequence[str]
     """What its operator should change, when it answers: customers may reach the API of an attached Xray, for instance."""
-    _reads = {"capabilities": Capabilities._read, "uptime": _wire.length_of, "warnings": tuple}
+    _reads = {"driver": Driver._read, "capabilities": Capabilities._read, "uptime": _wire.length_of, "warnings": tuple}
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ use super::{Subject, at, create, created, patch};
 const LONG: Duration = Duration::from_secs(600);
 
 fn claim(name: &str, origin: i64, number: Option<u64>, time: Duration) -> Claim {
-    let holder = Holder { origin: Origin(origin), process: 7, host: "here".into() };
-    Claim { name: name.into(), holder, number, time, progress: Cursor::START, note: None }
+    let holder = Holder { origin: Origin(origin), process: 7, host: "here".into(), mark: None };
+    let (name, progress) = (name.into(), Cursor::START);
+    Claim { name, holder, number, instead_of: None, time, progress, note: None }
 }
 
 async fn claimed(s: &Subject, claim: Claim) -> Claimed {
@@ -81,6 +82,14 @@ pub async fn a_released_lease_is_free_at_once(s: Subject) {
     s.store.release(&[fence("a", 1)]).await.unwrap();
     assert!(!lease(&s, "a").await.is_held());
     assert_eq!(claimed(&s, claim("a", 2, None, LONG)).await, Claimed::Held(2));
+}
+
+/// Who knows that the holder has ended does not wait; who is mistaken about who it was does.
+pub async fn a_lease_of_a_holder_that_has_ended_is_free(s: Subject) {
+    assert_eq!(claimed(&s, claim("a", 1, None, LONG)).await, Claimed::Held(1));
+    let instead = |number, origin| Claim { instead_of: Some(number), ..claim("a", origin, None, LONG) };
+    assert_eq!(claimed(&s, instead(1, 2)).await, Claimed::Held(2));
+    assert!(matches!(claimed(&s, instead(1, 3)).await, Claimed::Taken(_)), "somebody else was first");
 }
 
 /// Nothing of it is written: a process that was frozen wakes up behind another one.

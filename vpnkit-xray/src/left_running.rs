@@ -1,0 +1,38 @@
+//! Ending an Xray that was left running.
+
+use std::path::Path;
+
+use vpnkit_core::{Error, ErrorKind, Result};
+
+use crate::directory_lock::DirectoryLock;
+use crate::procfs;
+use crate::running::Running;
+
+/// Ends the Xray that runs on in a directory although no process drives it any more
+/// ([`crate::ManagedXray::keep_running`]); returns whether there was one. What it has counted since it was read last is lost.
+///
+/// Errors: `NotFound` when there is no such directory; `InUse` while a process drives it, which `servers.stop` is for;
+/// `PermissionDenied`.
+pub async fn stop_left_running(directory: &Path) -> Result<bool> {
+    const OP: &str = "xray.stop";
+    let fault = |kind, message: &str| Error::new(kind, OP, message).with("directory", directory.display());
+    let directory = std::fs::canonicalize(directory)
+        .map_err(|e| fault(ErrorKind::NotFound, "there is no such directory").caused_by(e))?;
+    let lock = DirectoryLock::take(&directory, "stop")
+        .map_err(|e| fault(ErrorKind::PermissionDenied, "the directory cannot be locked").caused_by(e))?;
+    let Some(_lock) = lock else {
+        return Err(fault(ErrorKind::InUse, "a process drives the Xray of this directory")
+            .hint("`servers.stop` ends it, from any process that has the store open"));
+    };
+    let left = procfs::that_run(&directory.join("config.json"), &directory);
+    for process in &left {
+        procfs::end(process).await.map_err(|e| {
+            fault(ErrorKind::PermissionDenied, "it does not end").with("pid", process.pid()).caused_by(e)
+        })?;
+    }
+    Running::forget(&directory);
+    for name in ["api.sock", "api.sock.lock"] {
+        let _ = std::fs::remove_file(directory.join(name));
+    }
+    Ok(!left.is_empty())
+}
