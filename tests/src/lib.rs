@@ -19,6 +19,7 @@ mod ports;
 mod process;
 mod public_address;
 mod root;
+mod shared_bed;
 mod site;
 mod socks;
 pub mod standalone;
@@ -35,6 +36,7 @@ pub use process::{
 };
 pub use public_address::PublicAddress;
 pub use root::is_root;
+pub use shared_bed::{Flow, SharedBed, traffic};
 pub use site::{Certificate, Site};
 pub use socks::{Transfer, Tunnel, get};
 pub use standalone::StandaloneXray;

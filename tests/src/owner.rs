@@ -56,15 +56,21 @@ impl Owner {
 
     /// Calls an operation; an error of it is JSON too, and so is the end of the process.
     pub async fn call(&self, name: &str, arguments: Value) -> Result<Value, Value> {
+        let answered = self.call_later(name, arguments).await;
+        within(name, PATIENCE, answered).await.unwrap_or_else(|_| Err(json!("gone")))
+    }
+
+    /// Calls an operation and does not wait for it.
+    pub async fn call_later(&self, name: &str, arguments: Value) -> oneshot::Receiver<Result<Value, Value>> {
         let id = self.newest.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
         self.waiting.lock().unwrap().insert(id, answer);
         let line = format!("{}\n", json!([id, name, arguments]));
-        let written = self.input.as_ref().unwrap().lock().await.write_all(line.as_bytes()).await;
-        if written.is_err() {
-            return Err(json!("gone"));
+        let mut input = self.input.as_ref().unwrap().lock().await;
+        if input.write_all(line.as_bytes()).await.is_err() {
+            self.waiting.lock().unwrap().remove(&id);
         }
-        within(name, PATIENCE, answered).await.unwrap_or_else(|_| Err(json!("gone")))
+        answered
     }
 
     /// Calls an operation that succeeds.

@@ -131,10 +131,12 @@ async fn a_port_in_use_is_told_when_an_inbound_is_added_and_when_xray_starts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_kits_cannot_run_an_xray_in_one_directory() {
+async fn two_stores_cannot_run_an_xray_in_one_directory() {
     let bed = Bed::open().await;
-    let second = VpnKit::open(config(bed.directory.path())).await.unwrap();
-    assert!(reason(&second).await.contains("another vpnkit"), "{}", reason(&second).await);
+    let xray = XrayConfig::managed("127.0.0.1", bed.xray_directory()).binary(xray_binary());
+    let second = Config::sqlite(bed.directory.path().join("second.db")).xray(xray);
+    let second = VpnKit::open(second).await.unwrap();
+    assert!(reason(&second).await.contains("a vpnkit of another store"), "{}", reason(&second).await);
     bed.add_reality().await;
     assert_eq!(children_of(bed.xray_directory().to_str().unwrap()).len(), 1, "the first one goes on");
     bed.kit.close().await.unwrap();

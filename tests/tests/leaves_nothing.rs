@@ -33,7 +33,9 @@ async fn closing_leaves_the_store_and_nothing_else() {
         std::fs::metadata(path).unwrap().permissions().mode() & 0o777
     };
     assert_eq!(mode(&xray), 0o700);
-    assert_eq!(files(&xray), ["api.sock", "api.sock.lock"], "the config, with its secrets, is gone");
+    let there = ["api.sock", "api.sock.lock", "process.json", "vpnkit.lock"];
+    assert_eq!(files(&xray), there, "the config, with its secrets, is gone");
+    assert_eq!(mode(&xray.join("process.json")), 0o600);
     assert_eq!(mode(&xray.join("api.sock")), 0o600);
     assert_eq!(mode(&bed.directory.path().join("keys.db")), 0o600);
     assert_eq!(mode(&bed.directory.path().join("keys.db-wal")), 0o600);

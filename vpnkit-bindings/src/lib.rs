@@ -6,6 +6,7 @@
 //! form, that of the facade.
 
 mod inline;
+mod left_running;
 mod pump;
 mod request;
 mod runtime;
@@ -13,6 +14,7 @@ mod sandbox;
 mod session;
 mod surface;
 
+pub use left_running::stop_left_running;
 pub use pump::Pump;
 pub use request::Request;
 pub use runtime::Runtime;

@@ -4,9 +4,10 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use vpnkit_core::backend::MockProtocolBackend;
-use vpnkit_core::model::{KeyRef, NodeId, ServerId};
-use vpnkit_core::store::MockKeyStore;
+use vpnkit_core::model::{Cursor, KeyRef, NodeId, ServerId};
+use vpnkit_core::store::{ChangeBatch, MockKeyStore, Newest};
 use vpnkit_core::traffic::MockTrafficSource;
 use vpnkit_core::{Error, ErrorKind, SystemClock};
 use vpnkit_engine::engine::{Engine, EngineOptions};
@@ -18,6 +19,10 @@ async fn a_store_that_is_full_is_told_to_the_caller() {
     store.expect_records().returning(|_| Ok(Vec::new()));
     store.expect_revision().returning(|| Ok(0));
     store.expect_id().returning(|| Ok("0a1b2c3d".to_owned()));
+    store.expect_newest_event().returning(|| Ok(Cursor::START));
+    let newest = watch::Sender::new(Newest::default());
+    store.expect_newest().returning(move || newest.subscribe());
+    store.expect_changes().returning(|after, _, _| Ok(ChangeBatch { next: after, ..ChangeBatch::default() }));
     store.expect_key().returning(|_| Err(Error::new(ErrorKind::StoreFull, "store.key", "the disk is full")));
     let options = EngineOptions { background: false, ..EngineOptions::default() };
     let engine = Engine::open(Arc::new(store), Arc::new(SystemClock), options, Vec::new()).await.unwrap();

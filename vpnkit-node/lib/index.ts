@@ -57,6 +57,7 @@ export { type KeyLike, parseKey } from "./key_like.js";
 export { Kit } from "./kit.js";
 export { Events, Hosts, Inbounds, Keys, Servers, Subscriptions, TrafficView } from "./nouns.js";
 export { Page } from "./page.js";
+export { stopLeftRunning } from "./left_running.js";
 export { qrPng, qrSvg, qrTerminal } from "./qr.js";
 export { Reality, type RealityParts } from "./reality.js";
 export type * from "./records.js";

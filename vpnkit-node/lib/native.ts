@@ -38,6 +38,7 @@ interface Native {
   qrTerminal(text: string): string;
   realityKeys(): [string, string];
   shortId(): string;
+  stopLeftRunning(directory: string): boolean;
   checkCredential(protocol: string, secret: string): void;
 }
 

@@ -699,6 +699,33 @@ export class Servers {
   }
 
   /**
+   * Ends a server's program, also one that is to keep running, whichever process drives it: it stays stopped until
+   * `start`, also over restarts of all processes. Its keys stay, and nobody connects.
+   *
+   * Rejects with NotFoundError; UnavailableError when no process drives it; OperationTimeoutError when it has not
+   * ended in time.
+   */
+  async stop(id: string, options?: CallOptions): Promise<void> {
+    const operation = "servers.stop";
+    onlyOptions(operation, options);
+    const args = { id };
+    return this.#calls.call(operation, args, () => undefined, options);
+  }
+
+  /**
+   * Starts a server again that was stopped with `stop`.
+   *
+   * Rejects with NotFoundError; UnavailableError when no process drives it; OperationTimeoutError when it does not
+   * answer in time.
+   */
+  async start(id: string, options?: CallOptions): Promise<void> {
+    const operation = "servers.start";
+    onlyOptions(operation, options);
+    const args = { id };
+    return this.#calls.call(operation, args, () => undefined, options);
+  }
+
+  /**
    * Compares a server with the store now and applies the difference; returns how many steps that took.
    *
    * Rejects with NotFoundError; InUseError when another process drives it; UnavailableError when it does not answer;

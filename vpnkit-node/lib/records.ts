@@ -1195,6 +1195,12 @@ export interface ManagedXray {
    * (and reconnect), and behind a proxy or CDN that address is the proxy's, so leave it off there.
    */
   readonly cutConnections?: boolean | undefined;
+  /**
+   * It runs on when this process closes, is redeployed or crashes, so that no customer's connection ends: the next
+   * process that opens the same store with the same server takes it over. While nobody does, expiry and limits do not
+   * hold. It is ended by `servers.stop`.
+   */
+  readonly keepRunning?: boolean | undefined;
   /** How much Xray logs. Default: `warning`. */
   readonly logLevel?: LogLevel | undefined;
   /** What customers may reach through it. Default: not this machine, and no private network. */
@@ -1210,8 +1216,8 @@ export interface ManagedXray {
 /** @internal */
 export const writeManagedXray = (operation: string, given: ManagedXray): Json => ({
   ...others(operation, given, [
-    "type", "address", "node", "name", "binary", "directory", "liveAccounting", "cutConnections", "logLevel",
-    "egress", "extra",
+    "type", "address", "node", "name", "binary", "directory", "liveAccounting", "cutConnections", "keepRunning",
+    "logLevel", "egress", "extra",
   ]),
   type: "managed_xray",
   address: given.address,
@@ -1221,6 +1227,7 @@ export const writeManagedXray = (operation: string, given: ManagedXray): Json =>
   directory: given.directory,
   live_accounting: given.liveAccounting,
   cut_connections: given.cutConnections,
+  keep_running: given.keepRunning,
   log_level: given.logLevel,
   egress: put(given.egress, (value) => writeEgress(operation, value)),
   extra: given.extra,

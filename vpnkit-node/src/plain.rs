@@ -70,6 +70,12 @@ pub(crate) fn short_id() -> String {
     ShortId::generate().as_str().to_owned()
 }
 
+/// Ends an Xray that was left running in a directory; says whether there was one. The thread waits for it.
+#[napi]
+pub(crate) fn stop_left_running(directory: String) -> Result<bool> {
+    vpnkit_bindings::stop_left_running(directory.as_ref()).map_err(|e| failure(&e))
+}
+
 /// Checks the secret of a credential.
 #[napi]
 pub(crate) fn check_credential(protocol: String, secret: String) -> Result<()> {

@@ -30,6 +30,6 @@ mod _native {
     #[pymodule_export]
     use super::plain::{
         after_fork, before_fork, error_codes, event_kinds, format_size, operations, parse_duration,
-        parse_key, parse_size, qr_png, qr_svg, qr_terminal, reality_keys, short_id,
+        parse_key, parse_size, qr_png, qr_svg, qr_terminal, reality_keys, short_id, stop_left_running,
     };
 }

@@ -1,5 +1,6 @@
 //! Functions that need no kit.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pyo3::prelude::*;
@@ -67,6 +68,12 @@ pub(crate) fn reality_keys() -> (String, String) {
 #[pyfunction]
 pub(crate) fn short_id() -> String {
     ShortId::generate().as_str().to_owned()
+}
+
+/// Ends an Xray that was left running in a directory; says whether there was one.
+#[pyfunction]
+pub(crate) fn stop_left_running(py: Python<'_>, directory: PathBuf) -> PyResult<bool> {
+    py.detach(|| vpnkit_bindings::stop_left_running(&directory)).map_err(|e| exception(py, &e))
 }
 
 /// Keeps our threads out of SQLite, so that this process can fork; waits for them, at most 10 seconds.

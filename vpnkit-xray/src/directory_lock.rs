@@ -74,6 +74,10 @@ impl Drop for DirectoryLock {
     /// the lock then. What was forked does not own the lock, and leaves it.
     fn drop(&mut self) {
         if self.process == std::process::id() {
+            if self.is_ours() {
+                // While it is locked: who opens it now sees afterwards that it is not the directory's any more.
+                let _ = std::fs::remove_file(&self.path);
+            }
             let _ = self.file.unlock();
         }
     }

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from os import PathLike
 
-from . import errors, qr, records, sync, testing
+from . import _native, errors, qr, records, sync, testing
 from ._kit_async import Kit
 from ._loop import EventStream
 from ._native import Credential, Event, Key
@@ -60,10 +60,23 @@ __all__ = [
     "key_ref",
     "qr",
     "records",
+    "stop_left_running",
     "sync",
     "testing",
 ]
 __all__ += records.__all__
+
+
+def stop_left_running(directory: str | PathLike[str]) -> bool:
+    """Ends the Xray that runs on in a directory although no process drives it any more (``keep_running``), and returns whether
+    there was one. What it has counted since it was read last is lost. Waits for it, ten seconds at most.
+
+    From a shell: ``python -m vpnkit stop DIRECTORY``.
+
+    Raises NotFoundError when there is no such directory; InUseError while a process drives it: then ``kit.servers.stop`` ends
+    it.
+    """
+    return _native.stop_left_running(directory)
 
 
 def open(

@@ -677,6 +677,25 @@ class Servers:
         arguments = {"id": id}
         self._calls.call("servers.remove", _wire.dumps(arguments))
 
+    def stop(self, id: str) -> None:
+        """Ends a server's program, also one that is to keep running, whichever process drives it: it stays stopped
+        until :meth:`start`, also over restarts of all processes. Its keys stay, and nobody connects.
+
+        Raises NotFoundError; UnavailableError when no process drives it; OperationTimeoutError when it has not
+        ended in time.
+        """
+        arguments = {"id": id}
+        self._calls.call("servers.stop", _wire.dumps(arguments))
+
+    def start(self, id: str) -> None:
+        """Starts a server again that was stopped with :meth:`stop`.
+
+        Raises NotFoundError; UnavailableError when no process drives it; OperationTimeoutError when it does not
+        answer in time.
+        """
+        arguments = {"id": id}
+        self._calls.call("servers.start", _wire.dumps(arguments))
+
     def reconcile(self, id: str) -> int:
         """Compares a server with the store now and applies the difference; returns how many steps that took.
 

@@ -943,6 +943,10 @@ class ManagedXray(Record):
     """Connections of a key that may no longer connect are cut, by closing the TCP connections from its addresses to
     vpnkit's inbounds in the kernel. Needs CAP_NET_ADMIN. The price: customers behind the same address are cut too
     (and reconnect), and behind a proxy or CDN that address is the proxy's, so leave it off there."""
+    keep_running: bool = False
+    """It runs on when this process closes, is redeployed or crashes, so that no customer's connection ends: the next
+    process that opens the same store with the same server takes it over. While nobody does, expiry and limits do
+    not hold. It is ended by ``servers.stop``."""
     log_level: LogLevel = "warning"
     """How much Xray logs."""
     egress: Egress = Egress()
