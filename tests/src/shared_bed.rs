@@ -98,12 +98,7 @@ impl SharedBed {
     }
 
     /// A download that goes on until it is told to finish; returns the bytes that came.
-    pub async fn download(
-        &self,
-        client: &XrayClient,
-        bytes: usize,
-        flow: &Flow,
-    ) -> std::io::Result<usize> {
+    pub async fn download(&self, client: &XrayClient, bytes: usize, flow: &Flow) -> std::io::Result<usize> {
         let mut stream = client.tunnel.open(self.site.address, Some(&self.certificate)).await?;
         get(&mut stream, &format!("/bytes/{bytes}")).await?;
         let mut head = Vec::new();
