@@ -9,6 +9,7 @@ need setpriv util-linux  # ties Xray's life to its owner's
 need setcap libcap2-bin  # an Xray with file capabilities, in tests
 need ip iproute2         # network namespaces of the tests
 need curl curl           # downloads inside them
+need bindfs bindfs        # a file system without shared memory, in tests
 need wg-quick wireguard-tools  # reads the .conf of subscriptions
 
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)

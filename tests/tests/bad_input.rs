@@ -144,6 +144,33 @@ async fn two_stores_cannot_run_an_xray_in_one_directory() {
     second.close().await.unwrap();
 }
 
+/// As some network file systems and containers' mounts are: a store there would not be shared, or be destroyed.
+#[tokio::test]
+async fn a_file_system_without_shared_memory_is_refused() {
+    if !testbed::is_root("a_file_system_without_shared_memory_is_refused") {
+        return;
+    }
+    struct Mount(tempfile::TempDir);
+    impl Drop for Mount {
+        fn drop(&mut self) {
+            let _ = std::process::Command::new("umount").arg(self.0.path().join("seen")).status();
+        }
+    }
+    let mount = Mount(tempfile::tempdir().unwrap());
+    let [real, seen] = ["real", "seen"].map(|name| mount.0.path().join(name));
+    std::fs::create_dir(&real).unwrap();
+    std::fs::create_dir(&seen).unwrap();
+    let mut bindfs = std::process::Command::new("bindfs");
+    assert!(bindfs.args(["-o", "direct_io"]).args([&real, &seen]).status().unwrap().success());
+    let error = VpnKit::open(Config::sqlite(seen.join("bot.db"))).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
+    assert!(error.to_string().contains("no locks and memory that processes share"), "{error}");
+    // On a disk the same store opens.
+    let kit = VpnKit::open(Config::sqlite(real.join("bot.db"))).await.unwrap();
+    kit.keys().create(vpnkit::CreateKey::named("alice")).await.unwrap();
+    kit.close().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inbounds_that_xray_does_not_allow_are_refused_by_field() {
     let bed = Bed::open().await;

@@ -2,10 +2,18 @@
 
 use rusqlite::ErrorCode;
 
+use crate::file_system;
 use vpnkit_core::{Error, ErrorKind};
+
+/// The file system gives no locks, or no memory that processes share: `SQLITE_IOERR` with `LOCK`, `RDLOCK`, `SHMOPEN`, `SHMSIZE`,
+/// `SHMLOCK` and `SHMMAP`.
+const NOT_SHARED: [i32; 6] = [3850, 2314, 4618, 4874, 5130, 5386];
 
 /// Converts an error of `operation`.
 pub(crate) fn convert(operation: &'static str, error: rusqlite::Error) -> Error {
+    if error.sqlite_error().is_some_and(|e| NOT_SHARED.contains(&e.extended_code)) {
+        return file_system::refused().during(operation).caused_by(error);
+    }
     let (kind, message, hint) = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
             ErrorKind::StoreLocked,

@@ -8,6 +8,7 @@ mod apply;
 mod convert_error;
 mod credential;
 mod erase;
+mod file_system;
 pub mod fork;
 mod lease;
 mod notice;
@@ -75,7 +76,7 @@ impl SqliteStore {
     ///
     /// Errors: `StoreNotRecognized` (another program's database, or no database), `StoreTooNew`, `StoreLocked`,
     /// `StoreReadOnly`, `StoreCorrupt`, `PermissionDenied`, `NotFound` (no such directory), `PassphraseMissing`,
-    /// `PassphraseWrong`, `Forked` (the process that this one was forked from had it open then).
+    /// `PassphraseWrong`, `Unsupported` (the file system cannot be shared by processes, as one of a network), `Forked` (the process that this one was forked from had it open then).
     pub async fn open(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Self> {
         let path = path.as_ref().to_owned();
         let claim = Mutex::new(Some(fork::claim(&path)?));

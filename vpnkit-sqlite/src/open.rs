@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::SqliteOptions;
 use crate::convert_error::convert;
+use crate::file_system;
 use crate::vault::Vault;
 use vpnkit_core::{Error, ErrorKind, Result};
 
@@ -35,14 +36,21 @@ const OPEN: &str = "store.open";
 
 /// The connection that writes; creates and migrates the file.
 pub(crate) fn writer(path: &Path, options: &SqliteOptions) -> Result<(Connection, Arc<Vault>)> {
+    file_system::check(path)?;
     create(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(|e| at(path, e))?;
     connection.busy_timeout(options.busy_timeout).map_err(|e| at(path, e))?;
     recognise(&connection, path)?;
+    let mode: String =
+        connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(|e| at(path, e))?;
+    // SQLite stays with what it had where the system gives it no shared memory.
+    if mode != "wal" {
+        return Err(file_system::refused().with("path", path.display()).with("journal_mode", mode));
+    }
     connection
         .execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+            "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
              PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY;",
         )
         .map_err(|e| at(path, e))?;
