@@ -15,6 +15,7 @@
 
 mod bare;
 mod languages;
+mod processes;
 mod source;
 mod subscriptions;
 
@@ -53,6 +54,14 @@ async fn all(arguments: &[String]) {
     {
         return languages::measure(Path::new(directory)).await;
     }
+    if let [_, role, store, callers] = arguments
+        && role == "writer"
+    {
+        return processes::write(Path::new(store), callers.parse().unwrap()).await;
+    }
+    if arguments.get(1).is_some_and(|only| only == "processes") {
+        return processes::compare();
+    }
     if arguments.get(1).is_some_and(|only| only == "languages") {
         return languages::compare();
     }
@@ -69,6 +78,7 @@ async fn all(arguments: &[String]) {
         tick(keys).await;
     }
     memory().await;
+    processes::compare();
     languages::compare();
     subscriptions::compare();
 }

@@ -40,7 +40,7 @@ async fn a_driver_that_is_killed_again_and_again_loses_nothing() {
     let (key, client) = bed.add(&owners[0], json!({ "name": "alice" })).await;
     let [process] = bed.process()[..] else { panic!("one Xray") };
     let flow = Arc::new(Flow::default());
-    let bytes = 20 * kills() << 20;
+    let bytes = (20 * kills()) << 20;
     let download = tokio::spawn({
         let (bed, flow) = (Arc::clone(&bed), Arc::clone(&flow));
         async move { bed.download(&client, bytes, &flow).await }
@@ -57,9 +57,11 @@ async fn a_driver_that_is_killed_again_and_again_loses_nothing() {
         // In the middle of changes of its own, at another time each time.
         let dying = owners.remove(place);
         for i in 0..20 {
-            let _ = dying
-                .call_later("keys.create", json!({ "request": { "name": format!("k{kill}-{i}") } }))
-                .await;
+            drop(
+                dying
+                    .call_later("keys.create", json!({ "request": { "name": format!("k{kill}-{i}") } }))
+                    .await,
+            );
         }
         tokio::time::sleep(Duration::from_millis(u64::try_from(kill * 37 % 60).unwrap())).await;
         dying.kill().await;
@@ -126,7 +128,7 @@ async fn a_driver_that_is_killed_again_and_again_loses_nothing() {
 /// has SQLite's lock: then nobody writes until it is gone, whoever drives.
 async fn freeze(frozen: &Owner, other: &Owner, key: i64) {
     for round in 0u64.. {
-        let _ = frozen.call_later("keys.disable", json!({ "key": key })).await;
+        drop(frozen.call_later("keys.disable", json!({ "key": key })).await);
         tokio::time::sleep(Duration::from_micros(round * 300)).await;
         frozen.signal("-STOP");
         match other.call("keys.create", json!({ "request": { "name": "probe" } })).await {

@@ -14,6 +14,7 @@ mod lease;
 mod notice;
 mod open;
 mod passphrase;
+mod patience;
 mod prune;
 mod query;
 mod row;

@@ -5,14 +5,15 @@ use std::io::ErrorKind as IoKind;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::functions::FunctionFlags;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::SqliteOptions;
 use crate::convert_error::convert;
 use crate::file_system;
+use crate::patience;
 use crate::vault::Vault;
 use vpnkit_core::{Error, ErrorKind, Result};
 
@@ -40,10 +41,9 @@ pub(crate) fn writer(path: &Path, options: &SqliteOptions) -> Result<(Connection
     create(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(|e| at(path, e))?;
-    connection.busy_timeout(options.busy_timeout).map_err(|e| at(path, e))?;
+    patience::wait_on(&mut connection, options.busy_timeout)?;
     recognise(&connection, path)?;
-    let mode: String =
-        connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(|e| at(path, e))?;
+    let mode = write_ahead(&connection, options.busy_timeout).map_err(|e| at(path, e))?;
     // SQLite stays with what it had where the system gives it no shared memory.
     if mode != "wal" {
         return Err(file_system::refused().with("path", path.display()).with("journal_mode", mode));
@@ -62,11 +62,25 @@ pub(crate) fn writer(path: &Path, options: &SqliteOptions) -> Result<(Connection
     Ok((connection, Arc::new(vault)))
 }
 
+/// Switches the write-ahead log on. SQLite does not wait for others who do the same.
+fn write_ahead(connection: &Connection, limit: Duration) -> rusqlite::Result<String> {
+    let begun = Instant::now();
+    loop {
+        let switched = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0));
+        match switched {
+            Err(e) if e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && begun.elapsed() < limit => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            switched => return switched,
+        }
+    }
+}
+
 /// A connection that reads.
 pub(crate) fn reader(path: &Path, busy: Duration) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(|e| at(path, e))?;
-    connection.busy_timeout(busy).map_err(|e| at(path, e))?;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(|e| at(path, e))?;
+    patience::wait_on(&mut connection, busy)?;
     connection
         .execute_batch("PRAGMA query_only = ON; PRAGMA temp_store = MEMORY;")
         .map_err(|e| at(path, e))?;

@@ -11,7 +11,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{oneshot, watch};
 
 use crate::vault::Vault;
-use crate::{SqliteOptions, apply, convert_error, fork, lease, open, prune, query};
+use crate::{SqliteOptions, apply, convert_error, fork, lease, open, patience, prune, query};
 use vpnkit_core::store::errors::closed;
 use vpnkit_core::store::{Claim, Claimed, Fence, Newest, Pruned, Receipt, Retention, StoreTxn};
 use vpnkit_core::{Error, ErrorKind, Result};
@@ -153,6 +153,7 @@ impl Writing<'_> {
                 self.commit(vec![txn]);
             }
             prunes.into_iter().for_each(|job| self.other(job));
+            patience::give_way();
         }
         in_sqlite(|| {
             let _ = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");

@@ -89,6 +89,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    #[allow(clippy::zombie_processes, reason = "that nobody waits is what is tested")]
     async fn a_process_is_ended_and_its_end_taken_in() {
         let child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
         let mark = ProcessMark::of(child.id()).unwrap();
