@@ -271,7 +271,7 @@ async fn secrets_are_in_no_debug_text_and_no_log_of_xray() {
     let inbounds = bed.kit.inbounds().list().await.unwrap();
     let Security::Reality(reality) = &inbounds[0].security else { unreachable!() };
     let status = bed.kit.servers().status().await.unwrap();
-    let log = bed.kit.servers().log(&status[0].id, 1000).unwrap();
+    let log = bed.kit.servers().log(&status[0].id, 1000).await.unwrap();
     assert!(log.iter().any(|line| line.contains("started")), "the log is there: {log:?}");
     let endpoint = bed.endpoint(key.id, "reality").await;
     let texts =

@@ -98,8 +98,6 @@ async fn one_drives_a_server_and_the_next_takes_over_at_a_close() {
     assert_eq!((shared.id.as_str(), shared.state), ("main/fake", ServerCondition::Up));
     let (elsewhere, here) = (shared.driver.as_ref().unwrap(), theirs.driver.as_ref().unwrap());
     assert_eq!((elsewhere.here, elsewhere.process, here.here), (false, std::process::id(), true));
-    let elsewhere = two.servers().reconcile(&id("main/fake")).await.unwrap_err();
-    assert_eq!((elsewhere.kind(), elsewhere.get("server")), (ErrorKind::InUse, Some("main/fake")));
 
     first.pass(key.id, Traffic { up: 1, down: 10 });
     one.close().await.unwrap();
@@ -210,6 +208,78 @@ async fn a_process_without_servers_does_everything() {
     panel.subscriptions().update(serde_json::from_str(r#"{"title": "Panel"}"#).unwrap()).await.unwrap();
     assert_eq!(driver.subscriptions().settings().await.unwrap().title, "Panel");
     assert_eq!(panel.servers().status().await.unwrap()[0].state, ServerCondition::Up);
+}
+
+/// Any process answers; the one that drives the server is asked through the store.
+#[tokio::test]
+async fn what_only_the_driver_knows_is_told_in_every_process() {
+    let bed = Bed::new();
+    let (fake, own) = (server("main/fake"), server("main/own"));
+    let driver = bed.open(&[&fake]).await;
+    // One of its own, one that it only stands by for.
+    let other = bed.open(&[&fake, &own]).await;
+    let panel = bed.open(&[]).await;
+    other.inbounds().ensure(inbound("main", 443).on(id("main/fake"))).await.unwrap();
+    other.inbounds().ensure(inbound("own", 444).on(id("main/own"))).await.unwrap();
+    let key = panel.keys().create(CreateKey::named("alice")).await.unwrap().id;
+    fake.pass(key, Traffic { up: 1, down: 2 });
+    for engine in [&driver, &other, &panel] {
+        let online = engine.traffic().online().await.unwrap();
+        assert_eq!(online.iter().map(|one| one.key).collect::<Vec<_>>(), [key]);
+        assert_eq!(engine.traffic().online_key(key).await.unwrap().unwrap().key, key);
+        assert_eq!(engine.servers().reconcile(&id("main/fake")).await.unwrap(), 0);
+        assert!(engine.servers().log(&id("main/own"), 10).await.unwrap().is_empty());
+        let collected = engine.traffic().collect().await.unwrap();
+        let mut servers: Vec<_> = collected.iter().map(|one| one.server.as_str()).collect();
+        servers.sort_unstable();
+        assert_eq!(servers, ["main/fake", "main/own"]);
+    }
+    assert_eq!(panel.keys().require(key).await.unwrap().used, 3);
+    let unknown = panel.servers().reconcile(&id("main/nothing")).await.unwrap_err();
+    assert_eq!(unknown.kind(), ErrorKind::NotFound);
+    // What it cannot do there is told here; its neighbour answers.
+    fake.fail(Fault::Down);
+    let down = panel.servers().reconcile(&id("main/fake")).await.unwrap_err();
+    assert_eq!((down.kind(), down.get("server")), (ErrorKind::Unavailable, Some("main/fake")));
+    assert_eq!(panel.traffic().collect().await.unwrap().len(), 1);
+    let store = bed.store().await;
+    assert!(store.questions().await.unwrap().is_empty(), "nothing is left of it");
+}
+
+/// By anybody, for everybody, until somebody starts it.
+#[tokio::test]
+async fn a_server_that_is_stopped_stays_so() {
+    let bed = Bed::new();
+    let (first, second) = (server("main/fake"), server("main/fake"));
+    let (one, two) = (bed.open(&[&first]).await, bed.open(&[&second]).await);
+    one.inbounds().ensure(inbound("main", 443)).await.unwrap();
+    let key = one.keys().create(CreateKey::named("alice")).await.unwrap().id;
+    first.pass(key, Traffic { up: 1, down: 2 });
+    two.servers().stop(&id("main/fake")).await.unwrap();
+    assert!(!first.is_running() && !second.is_running());
+    assert_eq!(two.keys().require(key).await.unwrap().used, 3, "it was read before");
+    let status = two.servers().status().await.unwrap().remove(0);
+    assert_eq!(
+        (status.state, status.reason.as_deref()),
+        (ServerCondition::Stopped, Some("stopped with `servers.stop`"))
+    );
+    // Whoever drives it next leaves it alone.
+    one.close().await.unwrap();
+    let here = async || {
+        let status = two.servers().status().await.unwrap().remove(0);
+        status.driver.is_some_and(|driver| driver.here)
+    };
+    eventually("the takeover", here).await;
+    assert!(!second.is_running());
+    let later = two.keys().create(CreateKey::named("bob")).await.unwrap().id;
+    two.servers().start(&id("main/fake")).await.unwrap();
+    eventually("its keys", async || second.lets_in(key, "main") && second.lets_in(later, "main")).await;
+    let nobody = two.servers().stop(&id("main/nothing")).await.unwrap_err();
+    assert_eq!(nobody.kind(), ErrorKind::NotFound);
+    two.close().await.unwrap();
+    let panel = bed.open(&[]).await;
+    let nobody = panel.servers().stop(&id("main/fake")).await.unwrap_err();
+    assert_eq!(nobody.kind(), ErrorKind::Unavailable, "{nobody:?}");
 }
 
 #[tokio::test]

@@ -601,7 +601,7 @@ export class TrafficView {
     return this.#calls.call(operation, args, (text: string) => Buffer.from(text, "base64"), options);
   }
 
-  /** Reads every server that answers now, instead of at the next interval. */
+  /** Reads every server that answers now, instead of at the next interval; those of other processes too. */
   async collect(options?: CallOptions): Promise<Collected[]> {
     const operation = "traffic.collect";
     onlyOptions(operation, options);
@@ -728,8 +728,8 @@ export class Servers {
   /**
    * Compares a server with the store now and applies the difference; returns how many steps that took.
    *
-   * Rejects with NotFoundError; InUseError when another process drives it; UnavailableError when it does not answer;
-   * RejectedError when it refuses some of it.
+   * Rejects with NotFoundError; UnavailableError when it does not answer; RejectedError when it refuses some of it;
+   * OperationTimeoutError when the process that drives it does not answer.
    */
   async reconcile(id: string, options?: CallOptions): Promise<number> {
     const operation = "servers.reconcile";
@@ -741,7 +741,7 @@ export class Servers {
   /**
    * The newest lines of a managed server's log, oldest first.
    *
-   * Rejects with NotFoundError; InUseError when another process drives it.
+   * Rejects with NotFoundError; OperationTimeoutError when the process that drives it does not answer.
    */
   async log(id: string, lines: number = 100, options?: CallOptions): Promise<string[]> {
     const operation = "servers.log";

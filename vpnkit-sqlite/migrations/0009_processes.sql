@@ -12,3 +12,15 @@ CREATE TABLE leases (
 ALTER TABLE events ADD COLUMN origin INTEGER NOT NULL DEFAULT 0;
 -- JSON: the devices that a deleted key had.
 ALTER TABLE events ADD COLUMN devices TEXT;
+-- Questions to the process that drives a server, and its answers: for a minute.
+CREATE TABLE questions (
+  server  TEXT    NOT NULL,
+  asker   INTEGER NOT NULL,
+  number  INTEGER NOT NULL,
+  at      INTEGER NOT NULL,
+  text    TEXT    NOT NULL,
+  answer  TEXT,
+  PRIMARY KEY (server, asker, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX questions_open ON questions (at) WHERE answer IS NULL;
+CREATE INDEX questions_at ON questions (at);

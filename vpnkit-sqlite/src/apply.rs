@@ -115,6 +115,7 @@ impl Batch<'_> {
                 self.see_device(&device, limit, gone_since)
             }
             StoreOp::Device(DeviceOp::Forget { key, id }) => self.forget_device(key, id.as_deref()),
+            StoreOp::Question(op) => self.question(op),
             StoreOp::Traffic(batch) => self.traffic(&batch),
             StoreOp::Emit(event) => self.emit(event),
             _ => Err(answer::unknown_step()),

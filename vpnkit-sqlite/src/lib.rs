@@ -17,6 +17,7 @@ mod passphrase;
 mod patience;
 mod prune;
 mod query;
+mod question;
 mod row;
 mod vault;
 mod worker;
@@ -36,8 +37,8 @@ use vpnkit_core::model::{
     Record, RecordQuery, Revocation, ServerId, UsagePoint, UsageQuery,
 };
 use vpnkit_core::store::{
-    ChangeBatch, Claim, Claimed, Fence, KeyStore, Lease, Newest, Origin, Pruned, Receipt, Request, Retention,
-    StoreTxn,
+    ChangeBatch, Claim, Claimed, Fence, KeyStore, Lease, Newest, Origin, Pruned, Question, QuestionId,
+    Receipt, Request, Retention, StoreTxn,
 };
 use vpnkit_core::{Result, Secret, Timestamp};
 
@@ -185,6 +186,15 @@ impl KeyStore for SqliteStore {
 
     async fn changes(&self, after: Cursor, max: usize, own: Origin) -> Result<ChangeBatch> {
         self.readers.run("store.changes", move |c, _| query::changes(c, after, max, own)).await
+    }
+
+    async fn questions(&self) -> Result<Vec<Question>> {
+        self.readers.run("store.questions", question::open).await
+    }
+
+    async fn answer(&self, question: &QuestionId) -> Result<Option<Secret>> {
+        let id = question.clone();
+        self.readers.run("store.answer", move |c, vault| question::answer(c, vault, &id)).await
     }
 
     async fn leases(&self) -> Result<Vec<Lease>> {

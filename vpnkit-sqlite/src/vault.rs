@@ -148,6 +148,8 @@ impl Vault {
             )
             .map_err(sql)?;
         }
+        // They are for a moment, and nobody waits for one for long.
+        txn.execute("DELETE FROM questions", []).map_err(sql)?;
         let records = crate::query::records(&txn, &plain, &RecordQuery::default())?;
         for record in &records {
             txn.execute(

@@ -19,7 +19,7 @@ pub use bound_credentials::{
 pub use processes::{
     a_batch_from_an_old_revision_is_refused, a_batch_under_an_old_lease_is_refused,
     a_lease_has_one_holder_until_it_is_over, a_lease_is_prolonged_by_its_holder,
-    a_lease_of_a_holder_that_has_ended_is_free, a_released_lease_is_free_at_once,
+    a_lease_of_a_holder_that_has_ended_is_free, a_question_has_one_answer, a_released_lease_is_free_at_once,
     changes_are_those_of_others, what_is_newest_is_told,
 };
 use vpnkit_core::accounting::Moved;
@@ -81,6 +81,7 @@ crate::suite!($ store_conformance, store, "Tests that the stores of an `async fn
     one_event_with_a_wrong_clock_forgets_no_others,
     summing_up_keeps_every_byte,
     what_is_newest_is_told,
+    a_question_has_one_answer,
     a_lease_has_one_holder_until_it_is_over,
     a_lease_is_prolonged_by_its_holder,
     a_released_lease_is_free_at_once,

@@ -12,7 +12,7 @@ use crate::machine::ProcessMark;
 use crate::model::Cursor;
 
 /// One opening of a store: tells its changes from those of others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Origin(pub i64);
 

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::{
     ChangeBatch, Claim, Claimed, DeviceOp, Fence, InboundOp, KeyOp, KeyStore, Lease, Made, Newest, Origin,
-    Pruned, Receipt, RecordOp, Request, Retention, StoreChange, StoreOp, StoreTxn, TrafficBatch, consequence,
-    errors, last_before,
+    Pruned, Question, QuestionId, QuestionOp, Receipt, RecordOp, Request, Retention, StoreChange, StoreOp,
+    StoreTxn, TrafficBatch, consequence, errors, last_before,
 };
 use crate::accounting::{Baseline, Moved};
 use crate::backend::Fingerprint;
@@ -23,7 +23,7 @@ use crate::model::{
     UsageStep,
 };
 use crate::traffic::{Counter, Series};
-use crate::{Result, Timestamp, lifecycle};
+use crate::{Result, Secret, Timestamp, lifecycle};
 
 /// Keeps everything in memory, atomically and with the same answers as every other store. Every commit copies the
 /// whole state first, so it is for thousands of keys, not for hundreds of thousands.
@@ -55,6 +55,7 @@ struct State {
     node_hours: BTreeMap<(Timestamp, NodeId), Traffic>,
     events: VecDeque<Logged>,
     leases: BTreeMap<String, Held>,
+    questions: BTreeMap<QuestionId, (Secret, Option<Secret>)>,
     requests: HashMap<String, (Timestamp, Vec<Made>, Cursor, Fingerprint)>,
     newest_key: i64,
     newest_event: i64,
@@ -170,10 +171,30 @@ impl State {
                 self.see_device(*device, limit, gone_since)
             }
             StoreOp::Device(DeviceOp::Forget { key, id }) => self.forget_device(key, id),
+            StoreOp::Question(op) => {
+                self.question_step(op);
+                Ok(())
+            }
             StoreOp::Traffic(batch) => self.traffic(*batch, at, receipt),
             StoreOp::Emit(event) => {
                 self.emit(event, at);
                 Ok(())
+            }
+        }
+    }
+
+    fn question_step(&mut self, op: QuestionOp) {
+        match op {
+            QuestionOp::Ask(question) => {
+                self.questions.insert(question.id, (question.text, None));
+            }
+            QuestionOp::Answer(id, text) => {
+                if let Some((_, answer)) = self.questions.get_mut(&id) {
+                    *answer = Some(text);
+                }
+            }
+            QuestionOp::Forget(id) => {
+                self.questions.remove(&id);
             }
         }
     }
@@ -810,6 +831,17 @@ impl KeyStore for MemoryStore {
             }
         }
         Ok(batch)
+    }
+
+    async fn questions(&self) -> Result<Vec<Question>> {
+        let state = self.state("store.questions")?;
+        let open = state.questions.iter().filter(|(_, (_, answer))| answer.is_none());
+        Ok(open.map(|(id, (text, _))| Question { id: id.clone(), text: text.clone() }).collect())
+    }
+
+    async fn answer(&self, question: &QuestionId) -> Result<Option<Secret>> {
+        let state = self.state("store.answer")?;
+        Ok(state.questions.get(question).and_then(|(_, answer)| answer.clone()))
     }
 
     async fn leases(&self) -> Result<Vec<Lease>> {

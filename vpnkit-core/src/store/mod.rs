@@ -6,6 +6,7 @@ pub mod errors;
 mod follow;
 mod lease;
 pub mod memory;
+mod question;
 mod retention;
 mod txn;
 
@@ -16,9 +17,11 @@ use tokio::sync::watch;
 
 pub use follow::{ChangeBatch, Newest, StoreChange};
 pub use lease::{Claim, Claimed, Fence, Holder, Lease, Origin};
+pub use question::{Question, QuestionId};
 pub use retention::{Pruned, Retention, last_before};
 pub use txn::{
-    DeviceOp, InboundOp, KeyOp, Made, Receipt, RecordOp, Request, StoreOp, StoreTxn, TrafficBatch, Transition,
+    DeviceOp, InboundOp, KeyOp, Made, QuestionOp, Receipt, RecordOp, Request, StoreOp, StoreTxn,
+    TrafficBatch, Transition,
 };
 
 use crate::accounting::Baseline;
@@ -26,7 +29,7 @@ use crate::model::{
     ClientDevice, Cursor, EventBatch, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page,
     Record, RecordQuery, Revocation, ServerId, UsagePoint, UsageQuery,
 };
-use crate::{Result, Timestamp};
+use crate::{Result, Secret, Timestamp};
 
 /// Remembers keys, inbounds, readings, usage and events.
 ///
@@ -102,6 +105,12 @@ pub trait KeyStore: Debug + Send + Sync {
     /// Returns what others than `own` have changed after a cursor, oldest first. [`crate::ErrorKind::CursorExpired`] when some
     /// of it is gone.
     async fn changes(&self, after: Cursor, max: usize, own: Origin) -> Result<ChangeBatch>;
+
+    /// Returns the questions that were not answered yet, whoever is asked. There are few.
+    async fn questions(&self) -> Result<Vec<Question>>;
+
+    /// Returns the answer to a question; `None` before there is one.
+    async fn answer(&self, question: &QuestionId) -> Result<Option<Secret>>;
 
     /// All leases, sorted by name, also those that are over.
     async fn leases(&self) -> Result<Vec<Lease>>;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fence, Origin};
+use super::{Fence, Origin, Question, QuestionId};
 use crate::accounting::Moved;
 use crate::backend::Fingerprint;
 use crate::model::{
@@ -27,6 +27,8 @@ pub enum StoreOp {
     Record(RecordOp),
     /// A step of a device that fetches a subscription.
     Device(DeviceOp),
+    /// A step of a question to the process that drives a server.
+    Question(QuestionOp),
     /// Store a reading with all that follows from it.
     Traffic(Box<TrafficBatch>),
     /// Take serial numbers of an inbound's certificates: they are in [`Receipt::made`] and never taken again.
@@ -126,6 +128,24 @@ pub enum DeviceOp {
         /// Which; `None` is all.
         id: Option<String>,
     },
+}
+
+/// A step of a question. None of them makes an event.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum QuestionOp {
+    /// Ask.
+    Ask(Question),
+    /// Answer; a question that is gone is fine.
+    Answer(QuestionId, Secret),
+    /// Forget it, answered or not.
+    Forget(QuestionId),
+}
+
+impl From<QuestionOp> for StoreOp {
+    fn from(op: QuestionOp) -> Self {
+        Self::Question(op)
+    }
 }
 
 impl From<KeyOp> for StoreOp {

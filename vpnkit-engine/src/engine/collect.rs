@@ -9,14 +9,14 @@ use super::drive::spread;
 use super::server::Server;
 use super::{Shared, near_limits, side_by_side};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use vpnkit_core::accounting::{self, Baseline};
 use vpnkit_core::model::{ServerId, Traffic};
 use vpnkit_core::store::{StoreOp, TrafficBatch};
 use vpnkit_core::{ErrorKind, Result};
 
 /// What one reading added.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Collected {
     /// Of which server.
     pub server: ServerId,

@@ -45,7 +45,8 @@ pub(super) async fn run(shared: Arc<Shared>, mut follower: Follower) {
 }
 
 impl Follower {
-    async fn follow(&mut self, shared: &Shared, newest: Newest) -> Result<()> {
+    async fn follow(&mut self, shared: &Arc<Shared>, newest: Newest) -> Result<()> {
+        shared.answer_questions().await?;
         if shared.known_revision() != Some(newest.revision) {
             shared.reload().await?;
         }

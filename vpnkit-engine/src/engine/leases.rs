@@ -17,9 +17,12 @@ use vpnkit_core::{Error, ErrorKind, Result};
 /// The lease of ending keys, and of forgetting what is old.
 pub(super) const UPKEEP: &str = "upkeep";
 
+/// What the names of the leases of servers begin with.
+pub(super) const SERVER_LEASE: &str = "server:";
+
 /// The lease of driving a server.
 pub(super) fn of_server(id: &ServerId) -> String {
-    format!("server:{id}")
+    format!("{SERVER_LEASE}{id}")
 }
 
 /// The leases that this engine wants.

@@ -1,5 +1,6 @@
 //! The only place with side effects: commits to the store, then brings servers to what the store says.
 
+mod ask;
 mod collect;
 mod credentials;
 mod cuts;
@@ -135,6 +136,7 @@ pub(crate) struct Shared {
     /// Tells what this engine commits from what others do.
     origin: Origin,
     leases: Leases,
+    asking: ask::Asking,
     clock: Arc<dyn Clock>,
     options: EngineOptions,
     servers: RwLock<Arc<Vec<Arc<Server>>>>,
@@ -182,6 +184,7 @@ impl Engine {
             store_id,
             origin,
             leases: Leases::new(origin, options.lease_time),
+            asking: ask::Asking::default(),
             clock,
             options,
             servers: RwLock::default(),
@@ -317,14 +320,17 @@ impl Engine {
         Ok(self.shared.clock.now())
     }
 
-    /// Does at once what background work does in its intervals: reads the counters of every server that answers,
+    /// Does at once what background work does in its intervals: reads the counters of every server that answers, in whichever process,
     /// ends keys whose time is over, and waits until servers have taken the changes over. For tests and scripts.
     #[operation(change)]
     pub async fn tick(&self) -> Result<()> {
-        let read = self.shared.collect_all().await;
+        let read = match self.shared.collect_all().await {
+            Ok(_) => self.shared.ask_all::<Collected>("tick", &ask::Asked::Collect).await.map(drop),
+            Err(e) => Err(e),
+        };
         self.shared.check_expiry(None).await?;
         self.shared.settled().await;
-        read.map(drop)
+        read
     }
 }
 

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vpnkit_macros::operations;
 
+use super::ask::Asked;
 use super::leases::of_server;
 use super::server::Server;
 use super::subscription_cache::SubscriptionCache;
@@ -207,33 +208,45 @@ impl Servers {
 
     /// Compares a server with the store now and applies the difference; returns how many steps that took.
     ///
-    /// Errors: `NotFound`; `InUse` when another process drives it; `Unavailable` when it does not answer; `Rejected` when it
-    /// refuses some of it.
+    /// Errors: `NotFound`; `Unavailable` when it does not answer; `Rejected` when it refuses some of it; `Timeout` when the process
+    /// that drives it does not answer.
     #[operation(change)]
     pub async fn reconcile(&self, id: &ServerId) -> Result<usize> {
         const OP: &str = "servers.reconcile";
-        let server = self.driven(OP, id)?;
+        let server = match self.driven(OP, id).await? {
+            Some(server) => server,
+            None => return self.engine.shared.ask(OP, id, &Asked::Reconcile).await,
+        };
         let outcome = server.queue.reconcile().await;
         outcome.map_err(|_| Error::new(ErrorKind::Closed, OP, "vpnkit is closed"))?.map_err(|e| e.during(OP))
     }
 
     /// The newest lines of a managed server's log, oldest first.
     ///
-    /// Errors: `NotFound`; `InUse` when another process drives it.
+    /// Errors: `NotFound`; `Timeout` when the process that drives it does not answer.
     #[operation(read)]
-    pub fn log(&self, id: &ServerId, #[arg(positional, default = 100)] lines: usize) -> Result<Vec<String>> {
-        Ok(self.driven("servers.log", id)?.backend.log(lines))
+    pub async fn log(
+        &self,
+        id: &ServerId,
+        #[arg(positional, default = 100)] lines: usize,
+    ) -> Result<Vec<String>> {
+        const OP: &str = "servers.log";
+        match self.driven(OP, id).await? {
+            Some(server) => Ok(server.backend.log(lines)),
+            None => self.engine.shared.ask(OP, id, &Asked::Log(lines)).await,
+        }
     }
 
-    fn driven(&self, op: &'static str, id: &ServerId) -> Result<Arc<Server>> {
-        let server = self.server(op, id)?;
-        match server.lease.other().filter(|_| server.is_elsewhere()) {
-            Some(lease) => Err(Error::new(ErrorKind::InUse, op, "another process drives the server")
-                .with("server", id)
-                .with("process", lease.holder.process)
-                .with("host", &lease.holder.host)
-                .hint("call it there; `servers.status` says who drives what")),
-            None => Ok(server),
+    /// The server, if this process drives it or nobody does; `None` when another process drives it.
+    async fn driven(&self, op: &'static str, id: &ServerId) -> Result<Option<Arc<Server>>> {
+        let server = self.server(op, id);
+        if server.as_ref().is_ok_and(|server| server.is_driven()) {
+            return server.map(Some);
+        }
+        let leases = self.engine.shared.elsewhere().await.map_err(|e| e.during(op))?;
+        match leases.contains_key(&of_server(id)) {
+            true => Ok(None),
+            false => server.map(Some),
         }
     }
 

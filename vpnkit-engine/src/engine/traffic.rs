@@ -9,6 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, Serializer};
 use vpnkit_macros::operations;
 
+use super::ask::Asked;
 use super::server::Server;
 use super::{Collected, Engine, side_by_side};
 use vpnkit_core::model::{HistoryQuery, KeyId, KeyRef, UsagePoint, UsageQuery, UsageStep};
@@ -124,23 +125,29 @@ impl TrafficView {
         }
     }
 
-    /// Reads every server that answers now, instead of at the next interval.
+    /// Reads every server that answers now, instead of at the next interval; those of other processes too.
     #[operation(change)]
     pub async fn collect(&self) -> Result<Vec<Collected>> {
         const OP: &str = "traffic.collect";
-        self.engine.shared.open(OP)?;
-        self.engine.shared.collect_all().await.map_err(|e| e.during(OP))
+        let shared = &self.engine.shared;
+        shared.open(OP)?;
+        let mut collected = shared.collect_all().await.map_err(|e| e.during(OP))?;
+        let others = shared.ask_all(OP, &Asked::Collect).await?;
+        collected.extend(others);
+        Ok(collected)
     }
 
     /// Returns the keys with open connections on any server that answers, sorted by id.
     #[operation(read)]
     pub async fn online(&self) -> Result<Vec<OnlineKey>> {
         const OP: &str = "traffic.online";
-        self.engine.shared.open(OP)?;
-        let asked = side_by_side(self.engine.shared.up(), |server| async move {
-            known(&server, server.answer(OP, ONLINE, server.source.online()).await).unwrap_or_default()
+        let shared = &self.engine.shared;
+        shared.open(OP)?;
+        let here = side_by_side(shared.up(), |server| async move {
+            known(&server, server.online(OP).await).unwrap_or_default()
         });
-        Ok(by_key(asked.await.into_iter().flatten()))
+        let (here, others) = tokio::join!(here, shared.ask_all::<Vec<OnlineKey>>(OP, &Asked::Online));
+        Ok(by_key(here.into_iter().chain(others?).flatten()))
     }
 
     /// Returns where one key is online from; `None` when it is not.
@@ -152,10 +159,25 @@ impl TrafficView {
         let shared = &self.engine.shared;
         shared.open(OP)?;
         let key = shared.resolve(OP, &key.into()).await?.id;
-        let asked = side_by_side(shared.up(), |server| async move {
-            known(&server, server.answer(OP, ONLINE, server.source.online_key(key)).await).flatten()
+        let here = side_by_side(shared.up(), |server| async move {
+            known(&server, server.online_key(OP, key).await).flatten()
         });
-        Ok(by_key(asked.await.into_iter().flatten()).pop())
+        let asked = Asked::OnlineKey(key);
+        let others = shared.ask_all::<Option<OnlineKey>>(OP, &asked);
+        let (here, others) = tokio::join!(here, others);
+        Ok(by_key(here.into_iter().chain(others?).flatten()).pop())
+    }
+}
+
+impl Server {
+    /// Who is online on it.
+    pub(super) async fn online(&self, op: &'static str) -> Result<Vec<OnlineKey>> {
+        self.answer(op, ONLINE, self.source.online()).await
+    }
+
+    /// Where a key is online on it.
+    pub(super) async fn online_key(&self, op: &'static str, key: KeyId) -> Result<Option<OnlineKey>> {
+        self.answer(op, ONLINE, self.source.online_key(key)).await
     }
 }
 

@@ -620,7 +620,7 @@ class TrafficView:
         return b64decode(await self._calls.json("traffic.chart", _wire.dumps(arguments)))
 
     async def collect(self) -> list[Collected]:
-        """Reads every server that answers now, instead of at the next interval."""
+        """Reads every server that answers now, instead of at the next interval; those of other processes too."""
         answer = await self._calls.json("traffic.collect", "{}")
         return [Collected._read(one) for one in answer]
 
@@ -706,8 +706,8 @@ class Servers:
     async def reconcile(self, id: str) -> int:
         """Compares a server with the store now and applies the difference; returns how many steps that took.
 
-        Raises NotFoundError; InUseError when another process drives it; UnavailableError when it does not answer;
-        RejectedError when it refuses some of it.
+        Raises NotFoundError; UnavailableError when it does not answer; RejectedError when it refuses some of it;
+        OperationTimeoutError when the process that drives it does not answer.
         """
         arguments = {"id": id}
         answer: int = await self._calls.json("servers.reconcile", _wire.dumps(arguments))
@@ -716,7 +716,7 @@ class Servers:
     async def log(self, id: str, lines: int = 100) -> list[str]:
         """The newest lines of a managed server's log, oldest first.
 
-        Raises NotFoundError; InUseError when another process drives it.
+        Raises NotFoundError; OperationTimeoutError when the process that drives it does not answer.
         """
         arguments = {"id": id, "lines": lines}
         answer: list[str] = await self._calls.json("servers.log", _wire.dumps(arguments))

@@ -6,9 +6,10 @@ use vpnkit_core::model::{
     CreateKey, Cursor, DeviceName, EventKind, EventSubject, Inbound, InboundTag, KeyPatch, Protocol,
 };
 use vpnkit_core::store::{
-    Claim, Claimed, Fence, Holder, InboundOp, KeyOp, Lease, Newest, Origin, Retention, StoreOp, StoreTxn,
+    Claim, Claimed, Fence, Holder, InboundOp, KeyOp, Lease, Newest, Origin, Question, QuestionId, QuestionOp,
+    Retention, StoreOp, StoreTxn,
 };
-use vpnkit_core::{ErrorKind, Result};
+use vpnkit_core::{ErrorKind, Result, Secret};
 
 use super::{Subject, at, create, created, patch};
 
@@ -164,6 +165,34 @@ pub async fn changes_are_those_of_others(s: Subject) {
     assert_eq!((cursor, all), (last, 5));
     let ahead = s.store.changes(Cursor(last.0 + 1), 9, own).await.unwrap_err();
     assert_eq!(ahead.kind(), ErrorKind::CursorExpired);
+}
+
+/// And only that one; what nobody waits for any more is forgotten.
+pub async fn a_question_has_one_answer(s: Subject) {
+    let server: vpnkit_core::model::ServerId = "main/fake".parse().unwrap();
+    let id = |asker, number| QuestionId { server: server.clone(), asker: Origin(asker), number };
+    let ask = |id: QuestionId, text: &str| QuestionOp::Ask(Question { id, text: Secret::new(text) });
+    let step = async |op: QuestionOp| s.store.commit(StoreTxn::new(at(), [op])).await.unwrap();
+    step(ask(id(1, 1), "who?")).await;
+    step(ask(id(2, 1), "what?")).await;
+    let open = async || {
+        let open = s.store.questions().await.unwrap();
+        open.into_iter().map(|one| (one.id, one.text.expose().to_owned())).collect::<Vec<_>>()
+    };
+    let mut both = open().await;
+    both.sort();
+    assert_eq!(both, [(id(1, 1), "who?".to_owned()), (id(2, 1), "what?".to_owned())]);
+    assert!(s.store.answer(&id(1, 1)).await.unwrap().is_none());
+    let before = s.store.newest_event().await.unwrap();
+    step(QuestionOp::Answer(id(1, 1), Secret::new("alice"))).await;
+    step(QuestionOp::Answer(id(1, 7), Secret::new("nobody has asked"))).await;
+    assert_eq!(s.store.answer(&id(1, 1)).await.unwrap().unwrap().expose(), "alice");
+    assert!(s.store.answer(&id(1, 7)).await.unwrap().is_none());
+    assert_eq!(open().await, [(id(2, 1), "what?".to_owned())]);
+    step(QuestionOp::Forget(id(1, 1))).await;
+    step(QuestionOp::Forget(id(2, 1))).await;
+    assert!(open().await.is_empty() && s.store.answer(&id(1, 1)).await.unwrap().is_none());
+    assert_eq!(s.store.newest_event().await.unwrap(), before, "nobody else is told");
 }
 
 /// Those who wait are woken by a commit, and know of it when it returns.
