@@ -1,5 +1,6 @@
 //! The machine that this process runs on: its name, and its clock, which nobody sets.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -17,10 +18,26 @@ pub fn since_boot() -> Duration {
     Duration::new(secs, u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
-/// Returns what tells this start of the machine from every other; empty where the system does not say.
+/// Returns what tells this start of the machine from every other; `None` where the system does not say. Read once: a process that
+/// has no file numbers left would take every other for ended.
 #[must_use]
-pub fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+pub fn boot_id() -> Option<&'static str> {
+    static BOOT: OnceLock<String> = OnceLock::new();
+    if let Some(boot) = BOOT.get() {
+        return Some(boot);
+    }
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
+    Some(BOOT.get_or_init(|| boot))
+}
+
+/// The space that numbers of processes are of.
+fn namespace() -> Option<&'static str> {
+    static NAMESPACE: OnceLock<String> = OnceLock::new();
+    if let Some(namespace) = NAMESPACE.get() {
+        return Some(namespace);
+    }
+    let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?.to_string_lossy().into_owned();
+    Some(NAMESPACE.get_or_init(|| namespace))
 }
 
 /// Returns the name of the machine, or of the container.
@@ -33,11 +50,17 @@ pub fn host_name() -> String {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessMark {
     pid: u32,
-    /// When it was started, in ticks of the kernel since the machine was.
-    started: u64,
-    /// The space that its number is of.
+    /// When it was started, in ticks of the kernel since the machine was; `None` where this process may not know.
+    started: Option<u64>,
     namespace: String,
     boot: String,
+}
+
+/// What is known of a process.
+enum State {
+    Runs(Option<u64>),
+    Ended,
+    Unknown,
 }
 
 impl ProcessMark {
@@ -50,7 +73,8 @@ impl ProcessMark {
     /// Returns the mark of a process that runs.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
-        Some(Self { pid, started: started(pid)?, namespace: namespace()?, boot: boot_id() })
+        let State::Runs(started) = state(pid) else { return None };
+        Some(Self { pid, started, namespace: namespace()?.to_owned(), boot: boot_id()?.to_owned() })
     }
 
     /// Returns its number.
@@ -62,34 +86,59 @@ impl ProcessMark {
     /// Whether it runs for certain, and this process sees it.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.boot == boot_id()
-            && namespace().as_ref() == Some(&self.namespace)
-            && started(self.pid) == Some(self.started)
+        self.is_seen()
+            && matches!(state(self.pid), State::Runs(started) if started.is_some() && started == self.started)
     }
 
-    /// Whether it has ended for certain: it was one that this process would see.
+    /// Whether it has ended for certain: it was one that this process would see. What cannot be found out is not certain.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        if self.boot != boot_id() {
+        if boot_id().is_some_and(|boot| boot != self.boot) {
             return true;
         }
-        namespace().as_ref() == Some(&self.namespace) && started(self.pid) != Some(self.started)
+        self.is_seen()
+            && match state(self.pid) {
+                State::Ended => true,
+                State::Runs(Some(started)) => self.started.is_some_and(|own| own != started),
+                State::Runs(None) | State::Unknown => false,
+            }
+    }
+
+    fn is_seen(&self) -> bool {
+        boot_id() == Some(&self.boot) && namespace() == Some(&self.namespace)
     }
 }
 
-/// When a process that runs was started; `None` also of one that has ended and was not waited for.
-fn started(pid: u32) -> Option<u64> {
+/// What is known of a process. One that has ended and was not waited for does not run.
+fn state(pid: u32) -> State {
+    let Some(number) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else {
+        return State::Unknown;
+    };
+    match rustix::process::test_kill_process(number) {
+        Err(rustix::io::Errno::SRCH) => State::Ended,
+        // Of another user: it is there.
+        Ok(()) | Err(rustix::io::Errno::PERM) => match stat(pid) {
+            Some(("Z" | "X", _)) => State::Ended,
+            Some((_, started)) => State::Runs(Some(started)),
+            None => State::Runs(None),
+        },
+        Err(_) => State::Unknown,
+    }
+}
+
+/// Whether it is a zombie, and when it was started.
+fn stat(pid: u32) -> Option<(&'static str, u64)> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // Its name stands in brackets and may hold some itself.
     let (_, fields) = text.rsplit_once(')')?;
     let mut fields = fields.split_whitespace();
-    let state = fields.next()?;
+    let state = match fields.next()? {
+        "Z" => "Z",
+        "X" => "X",
+        _ => "",
+    };
     // The 22nd of all fields; the state is the third.
-    fields.nth(18)?.parse().ok().filter(|_| !matches!(state, "Z" | "X"))
-}
-
-fn namespace() -> Option<String> {
-    Some(std::fs::read_link("/proc/self/ns/pid").ok()?.to_string_lossy().into_owned())
+    Some((state, fields.nth(18)?.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -101,10 +150,12 @@ mod tests {
     fn a_process_has_ended_when_its_number_is_free_or_somebody_elses() {
         let own = ProcessMark::own().unwrap();
         assert!(own.is_running() && !own.has_ended());
-        assert!(ProcessMark { started: own.started + 1, ..own.clone() }.has_ended());
+        assert!(ProcessMark { started: own.started.map(|at| at + 1), ..own.clone() }.has_ended());
         assert!(ProcessMark { boot: "another".into(), ..own.clone() }.has_ended());
-        // Of a container nobody can tell.
-        assert!(!ProcessMark { namespace: "another".into(), started: 1, ..own }.has_ended());
+        // Of a container nobody can tell, nor without the time of its start.
+        assert!(!ProcessMark { namespace: "another".into(), started: Some(1), ..own.clone() }.has_ended());
+        let unsure = ProcessMark { started: None, ..own };
+        assert!(!unsure.has_ended() && !unsure.is_running());
         let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
         let mark = ProcessMark::of(child.id()).unwrap();
         assert!(mark.is_running() && !mark.has_ended());

@@ -702,8 +702,8 @@ export class Servers {
    * Ends a server's program, also one that is to keep running, whichever process drives it: it stays stopped until
    * `start`, also over restarts of all processes. Its keys stay, and nobody connects.
    *
-   * Rejects with NotFoundError; UnavailableError when no process drives it; OperationTimeoutError when it has not
-   * ended in time.
+   * Rejects with NotFoundError; UnsupportedError when its program is not vpnkit's to end; UnavailableError when no
+   * process drives it; OperationTimeoutError when it has not ended in time.
    */
   async stop(id: string, options?: CallOptions): Promise<void> {
     const operation = "servers.stop";

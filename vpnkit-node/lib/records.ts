@@ -40,6 +40,11 @@ export interface Capabilities {
   readonly onlineAddresses: boolean;
   /** vpnkit starts, restarts and stops the server. */
   readonly managed: boolean;
+  /**
+   * The server runs on when the process that drives it ends. Until another one drives it, expiry and limits do not
+   * hold.
+   */
+  readonly keepsRunning: boolean;
 }
 
 /** @internal */
@@ -51,6 +56,7 @@ export const readCapabilities = (json: Json): Capabilities =>
     cutLive: json.cut_live,
     onlineAddresses: json.online_addresses,
     managed: json.managed,
+    keepsRunning: json.keeps_running,
   });
 
 /** Which certificate a credential holds, and until when it is valid. */

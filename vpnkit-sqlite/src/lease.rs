@@ -1,6 +1,5 @@
 //! Leases as rows.
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -14,7 +13,21 @@ use vpnkit_core::{Error, ErrorKind, Result};
 
 const COLUMNS: &str = "name, holder, number, progress, note, CASE WHEN boot = ?1 THEN ends ELSE 0 END";
 
-static BOOT: LazyLock<String> = LazyLock::new(boot_id);
+/// Errors: `Unexpected` where the machine does not tell its starts apart.
+pub(crate) fn boot() -> Result<&'static str> {
+    boot_id().ok_or_else(|| {
+        Error::new(
+            ErrorKind::Unexpected,
+            "store.open",
+            "the start of this machine cannot be told from others",
+        )
+    })
+}
+
+/// The time of the machine, as `leases` has it.
+pub(crate) fn now() -> i64 {
+    millis(since_boot())
+}
 
 fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
@@ -47,10 +60,10 @@ impl Held {
 }
 
 pub(crate) fn all(connection: &Connection) -> Result<Vec<Lease>> {
-    let now = millis(since_boot());
+    let now = now();
     let mut statement =
         connection.prepare_cached(&format!("SELECT {COLUMNS} FROM leases ORDER BY name")).map_err(sql)?;
-    let mut rows = statement.query([BOOT.as_str()]).map_err(sql)?;
+    let mut rows = statement.query([boot()?]).map_err(sql)?;
     let mut leases = Vec::new();
     while let Some(row) = rows.next().map_err(sql)? {
         leases.push(Held::read(row)?.at(now));
@@ -64,11 +77,11 @@ pub(crate) fn claim(connection: &Connection, claim: &Claim, blocked: bool) -> Re
     let mut statement =
         connection.prepare_cached(&format!("SELECT {COLUMNS} FROM leases WHERE name = ?2")).map_err(sql)?;
     let held = statement
-        .query_row([BOOT.as_str(), claim.name.as_str()], |row| Ok(Held::read(row)))
+        .query_row([boot()?, claim.name.as_str()], |row| Ok(Held::read(row)))
         .optional()
         .map_err(sql)?
         .transpose()?;
-    let now = millis(since_boot());
+    let now = now();
     let number = match (&held, claim.number) {
         (Some(held), Some(number)) if held.lease.number == number => number,
         // Released or orphaned, not just over: nobody can be waiting to prolong it.
@@ -84,7 +97,7 @@ pub(crate) fn claim(connection: &Connection, claim: &Claim, blocked: bool) -> Re
             return held.map(|held| Claimed::Taken(held.at(now))).ok_or_else(|| damaged("leases.name"));
         }
     };
-    let holder = serde_json::to_string(&claim.holder).unwrap_or_default();
+    let (holder, boot) = (serde_json::to_string(&claim.holder).unwrap_or_default(), boot()?);
     connection
         .prepare_cached(
             "INSERT INTO leases (name, holder, number, boot, ends, progress, note)
@@ -98,7 +111,7 @@ pub(crate) fn claim(connection: &Connection, claim: &Claim, blocked: bool) -> Re
                 claim.name,
                 holder,
                 number.cast_signed(),
-                BOOT.as_str(),
+                boot,
                 now.saturating_add(millis(claim.time)),
                 claim.progress.0,
                 claim.note,
@@ -108,16 +121,13 @@ pub(crate) fn claim(connection: &Connection, claim: &Claim, blocked: bool) -> Re
     Ok(Claimed::Held(number))
 }
 
-/// Prolongs leases that this process holds, in the transaction of something else that took long.
-pub(crate) fn prolong(connection: &Connection, held: &[(Fence, Duration)]) -> Result<()> {
-    for (fence, time) in held {
-        let ends = millis(since_boot()).saturating_add(millis(*time));
-        connection
-            .prepare_cached("UPDATE leases SET ends = ?3 WHERE name = ?1 AND number = ?2 AND ends <> 0")
-            .and_then(|mut s| s.execute(params![fence.lease, fence.number.cast_signed(), ends]))
-            .map_err(sql)?;
-    }
-    Ok(())
+/// Shifts the ends of all leases that were held at `since`: a transaction has kept their holders from prolonging them.
+pub(crate) fn shift(connection: &Connection, since: i64) -> Result<()> {
+    connection
+        .prepare_cached("UPDATE leases SET ends = ends + ?3 WHERE boot = ?1 AND ends > ?2")
+        .and_then(|mut s| s.execute(params![boot_id(), since, now().saturating_sub(since)]))
+        .map(drop)
+        .map_err(sql)
 }
 
 pub(crate) fn release(connection: &Connection, leases: &[Fence]) -> Result<()> {

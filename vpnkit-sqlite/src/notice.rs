@@ -38,7 +38,7 @@ impl Notice {
         let thread = spawn("vpnkit-store-n", move || {
             let connection = match in_sqlite(|| {
                 let connection = open::reader(&path, busy)?;
-                look(&connection, &newest)?;
+                look(&connection, &newest, &mut Newest::default())?;
                 Ok(connection)
             }) {
                 Ok(connection) => connection,
@@ -47,16 +47,20 @@ impl Notice {
             if ready.send(Ok(())).is_err() {
                 return;
             }
-            let mut seen = None;
+            let (mut seen, mut read, mut failed) = (None, Newest::default(), false);
             while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
                 let version = in_sqlite(|| data_version(&connection));
                 if version.is_ok() && version.as_ref().ok() == seen.as_ref() {
                     continue;
                 }
-                match version.and_then(|version| in_sqlite(|| look(&connection, &newest)).map(|()| version)) {
-                    Ok(version) => seen = Some(version),
+                let looked = |version| in_sqlite(|| look(&connection, &newest, &mut read)).map(|()| version);
+                match version.and_then(looked) {
+                    Ok(version) => (seen, failed) = (Some(version), false),
                     // The next look makes up for it.
-                    Err(e) => tracing::debug!(error = %e, "what is newest in the store could not be read"),
+                    Err(e) if !std::mem::replace(&mut failed, true) => {
+                        tracing::warn!(error = %e, "what other processes commit is not noticed for now");
+                    }
+                    Err(_) => {}
                 }
             }
             in_sqlite(|| drop(connection));
@@ -77,12 +81,16 @@ fn data_version(connection: &Connection) -> Result<i64> {
     connection.query_row("PRAGMA data_version", [], |row| row.get(0)).map_err(query::sql)
 }
 
-fn look(connection: &Connection, newest: &watch::Sender<Newest>) -> Result<()> {
+/// `read` is what was read last: a store that is older than that was restored from a backup.
+fn look(connection: &Connection, newest: &watch::Sender<Newest>, read: &mut Newest) -> Result<()> {
     let (event, revision) = (query::newest_event(connection)?, query::revision(connection)?);
+    let older = event < read.event || revision < read.revision;
+    *read = Newest { event, revision, commit: 0 };
     newest.send_modify(|newest| {
         // What this process has committed meanwhile may be newer than what was read.
-        newest.event = newest.event.max(event);
-        newest.revision = newest.revision.max(revision);
+        let before = if older { Newest::default() } else { *newest };
+        newest.event = before.event.max(event);
+        newest.revision = before.revision.max(revision);
         newest.commit += 1;
     });
     Ok(())

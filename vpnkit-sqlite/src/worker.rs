@@ -1,5 +1,6 @@
 //! The threads that own the connections.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -57,7 +58,7 @@ impl Writer {
         let thread = spawn("vpnkit-store-w", move || match in_sqlite(|| open::writer(&path, &options)) {
             Ok((connection, vault)) => {
                 if ready.send(Ok(Arc::clone(&vault))).is_ok() {
-                    Writing { connection, vault: &vault, newest: &wake, held: Vec::new() }.run(&queue);
+                    Writing { connection, vault: &vault, newest: &wake }.run(&queue);
                 }
             }
             Err(e) => drop(ready.send(Err(e))),
@@ -112,18 +113,17 @@ struct Writing<'w> {
     connection: Connection,
     vault: &'w Vault,
     newest: &'w watch::Sender<Newest>,
-    /// The leases of this process, and how long each lasts from the time that it is prolonged.
-    held: Vec<(Fence, Duration)>,
 }
 
-/// A transaction that took so long prolongs the leases of this process by itself: nobody could do it meanwhile.
-const LONG: Duration = Duration::from_millis(500);
+/// A transaction that took so long shifts the ends of all leases: nobody could prolong them meanwhile.
+const LONG: Duration = Duration::from_millis(100);
 
 impl Writing<'_> {
     fn run(mut self, queue: &Receiver<Write>) {
         let mut open = true;
+        let mut later = VecDeque::new();
         while open {
-            let Ok(first) = queue.recv() else { break };
+            let Some(first) = later.pop_front().or_else(|| queue.recv().ok()) else { break };
             let _work = fork::work();
             let mut commits = Vec::new();
             let mut others = Vec::new();
@@ -138,7 +138,7 @@ impl Writing<'_> {
                     other => others.push(other),
                 }
                 if commits.len() < GROUP {
-                    next = queue.try_recv().ok();
+                    next = later.pop_front().or_else(|| queue.try_recv().ok());
                 }
             }
             // First: others take a lease that is prolonged late.
@@ -151,6 +151,13 @@ impl Writing<'_> {
             self.commit(small);
             for txn in large {
                 self.commit(vec![txn]);
+                // They may take seconds together, and a lease that is prolonged late is another's.
+                while let Ok(job) = queue.try_recv() {
+                    match job {
+                        Write::Claim(..) | Write::Release(..) => self.other(job),
+                        job => later.push_back(job),
+                    }
+                }
             }
             prunes.into_iter().for_each(|job| self.other(job));
             patience::give_way();
@@ -183,12 +190,6 @@ impl Writing<'_> {
             claimed.push(lease::claim(&txn, claim, blocked).map_err(|e| e.during(OP))?);
         }
         txn.commit().map_err(sql)?;
-        for (claim, claimed) in claims.iter().zip(&claimed) {
-            self.held.retain(|(fence, _)| fence.lease != claim.name);
-            if let Claimed::Held(number) = claimed {
-                self.held.push((Fence { lease: claim.name.clone(), number: *number }, claim.time));
-            }
-        }
         Ok(claimed)
     }
 
@@ -197,9 +198,7 @@ impl Writing<'_> {
         let sql = |e| convert_error::convert(OP, e);
         let txn = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
         lease::release(&txn, leases).map_err(|e| e.during(OP))?;
-        txn.commit().map_err(sql)?;
-        self.held.retain(|(fence, _)| !leases.contains(fence));
-        Ok(())
+        txn.commit().map_err(sql)
     }
 
     /// One transaction for all; a batch that fails goes back to its savepoint and leaves the others alone.
@@ -208,7 +207,7 @@ impl Writing<'_> {
         if commits.is_empty() {
             return;
         }
-        let (vault, begun) = (self.vault, Instant::now());
+        let vault = self.vault;
         let mut txn = match self.connection.transaction_with_behavior(TransactionBehavior::Immediate) {
             Ok(txn) => txn,
             Err(e) => {
@@ -220,6 +219,8 @@ impl Writing<'_> {
                 return;
             }
         };
+        // From here on nobody else writes.
+        let (begun, since) = (Instant::now(), lease::now());
         if let Err(e) = open::schema_is_known(&txn) {
             for (_, reply) in commits {
                 let _ = reply.send(Err(e.clone()));
@@ -239,6 +240,10 @@ impl Writing<'_> {
                     Ok(receipt) => Ok(receipt),
                     Err(e) => {
                         // Dropping the transaction rolls it back.
+                        drop(txn);
+                        if begun.elapsed() > LONG {
+                            let _ = lease::shift(&self.connection, since);
+                        }
                         let _ = reply.send(Err(e));
                         return;
                     }
@@ -265,7 +270,7 @@ impl Writing<'_> {
         }
         let revision = query::revision(&txn).unwrap_or_default();
         if begun.elapsed() > LONG
-            && let Err(e) = lease::prolong(&txn, &self.held)
+            && let Err(e) = lease::shift(&txn, since)
         {
             tracing::warn!(error = %e, "leases could not be prolonged");
         }

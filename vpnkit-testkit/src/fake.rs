@@ -454,6 +454,7 @@ impl ProtocolBackend for FakeServer {
         capabilities.live_inbounds = true;
         capabilities.live_counters = true;
         capabilities.cut_live = true;
+        capabilities.managed = true;
         capabilities
     }
 

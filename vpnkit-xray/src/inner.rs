@@ -1,11 +1,10 @@
 //! What one Xray's backend and background task share.
 
-use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use vpnkit_core::Result;
 use vpnkit_core::backend::ServerState;
@@ -14,6 +13,7 @@ use vpnkit_core::model::ServerId;
 use crate::account::Names;
 use crate::api::{Api, ApiAddress};
 use crate::epoch::Evidence;
+use crate::home::Home;
 use crate::loaded::Loaded;
 use crate::process::Log;
 use crate::running::Running;
@@ -25,8 +25,10 @@ pub(crate) struct Inner {
     pub(crate) managed: bool,
     /// Of a managed Xray: its directory and what runs there.
     pub(crate) running: Mutex<Option<RunningAt>>,
-    /// A reading was taken.
-    pub(crate) was_read: Notify,
+    /// A reading of the process that was taken over was stored.
+    pub(crate) stored: watch::Sender<bool>,
+    /// The evidence of the last reading of it: when the store has it, the next one is asked for with it.
+    pub(crate) last_reading: Mutex<Option<String>>,
     /// How inbounds of it find out which protocol passes.
     pub(crate) sniffing: Option<serde_json::Value>,
     pub(crate) address: ApiAddress,
@@ -48,7 +50,7 @@ pub(crate) struct Inner {
 /// What runs in a directory.
 #[derive(Clone, Debug)]
 pub(crate) struct RunningAt {
-    pub(crate) directory: PathBuf,
+    pub(crate) home: Arc<Home>,
     pub(crate) running: Running,
 }
 
@@ -73,6 +75,12 @@ impl Inner {
         at.as_ref().map(|at| at.running.epoch.clone())
     }
 
+    /// What is known of a managed Xray that runs.
+    pub(crate) fn running(&self) -> Option<Running> {
+        let at = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        at.as_ref().map(|at| at.running.clone())
+    }
+
     /// Writes down what a managed Xray runs, for the next process.
     pub(crate) async fn remember(&self) {
         let at = {
@@ -82,8 +90,10 @@ impl Inner {
             }
             at.clone()
         };
-        let Some(RunningAt { directory, running }) = at else { return };
-        let written = tokio::task::spawn_blocking(move || running.write(&directory)).await;
+        let Some(RunningAt { home, running }) = at else { return };
+        // What another process has taken over is written down by that one.
+        let write = move || if home.is_ours() { running.write(&home.directory) } else { Ok(()) };
+        let written = tokio::task::spawn_blocking(write).await;
         if let Ok(Err(e)) = written {
             tracing::warn!(server = %self.id, error = %e, "the next process will start Xray again");
         }

@@ -24,7 +24,17 @@ pub async fn stop_left_running(directory: &Path) -> Result<bool> {
         return Err(fault(ErrorKind::InUse, "a process drives the Xray of this directory")
             .hint("`servers.stop` ends it, from any process that has the store open"));
     };
-    let left = procfs::that_run(&directory.join("config.json"), &directory);
+    let left = procfs::that_run(&directory);
+    // In a container, or of another user: it can neither be seen nor ended from here.
+    let known = Running::read(&directory).map(|running| running.process);
+    if let Some(known) = known.filter(|known| !known.has_ended() && !left.contains(known)) {
+        return Err(fault(
+            ErrorKind::InUse,
+            "the Xray of this directory runs where this process does not see it",
+        )
+        .with("pid", known.pid())
+        .hint("call it there: in the same container, as the same user"));
+    }
     for process in &left {
         procfs::end(process).await.map_err(|e| {
             fault(ErrorKind::PermissionDenied, "it does not end").with("pid", process.pid()).caused_by(e)

@@ -26,19 +26,21 @@ use crate::server_config::{self, API_TAG};
 const OP: &str = "xray.start";
 /// A config with 100,000 users is ready after a second.
 const READY: Duration = Duration::from_secs(20);
+/// So many bytes of what it has written before are read.
+const OLD_LOG: u64 = 64 << 10;
 /// How long a process that was found running may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
 /// A process that has lived so long was healthy: the next restart is immediate.
 const HEALTHY: Duration = Duration::from_secs(10);
 const SLOWEST_RESTART: Duration = Duration::from_secs(30);
 /// How long one that is to be replaced waits to be read: what it has counted would be lost.
-const LAST_READING: Duration = Duration::from_secs(15);
+const LAST_READING: Duration = Duration::from_secs(30);
 
 /// Keeps one Xray running.
 pub(crate) struct Keeper {
     pub(crate) inner: Arc<Inner>,
     pub(crate) config: ManagedXray,
-    pub(crate) home: Home,
+    pub(crate) home: Arc<Home>,
     pub(crate) socket: PathBuf,
     pub(crate) desired: Arc<dyn Desired>,
     pub(crate) version: String,
@@ -60,10 +62,10 @@ impl Keeper {
         let mut pause = Duration::from_millis(100);
         // At first, and after a start that failed, Xray is asked what it thinks of the config.
         let mut suspicious = true;
-        let mut found = self.adopt().await;
         loop {
             let started = Instant::now();
-            let outcome = match found.take() {
+            // Each time: what is thought to have ended may run.
+            let outcome = match self.adopt().await {
                 Some(found) => Ok(found),
                 None => {
                     let started = self.start(&stop, suspicious).await;
@@ -114,12 +116,24 @@ impl Keeper {
                 () = tokio::time::sleep(pause) => {}
             }
         }
+        // And with it the directory.
+        *self.inner.running.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.inner.state.send_replace(ServerState::Stopped);
     }
 
     /// Lets the process go, or ends it.
     async fn end(&self, process: Process) {
-        if self.config.keep_running && !self.inner.ends.load(Ordering::Acquire) {
+        let ours = self.home.is_ours();
+        let known = || self.inner.running().is_some_and(|running| running.process == process.id);
+        // What another process has taken over is its own; what it has not found there is nobody's.
+        let leave = match ours {
+            true => self.config.keep_running && !self.inner.ends.load(Ordering::Acquire),
+            false => {
+                process.apart
+                    && Running::read(&self.home.directory).is_some_and(|now| now.process == process.id)
+            }
+        };
+        if leave && known() {
             return process.leave().await;
         }
         process.stop().await;
@@ -129,8 +143,10 @@ impl Keeper {
         }
     }
 
+    /// Waits until a reading of the process was stored.
     async fn was_read(&self) {
-        let _ = tokio::time::timeout(LAST_READING, self.inner.was_read.notified()).await;
+        let mut stored = self.inner.stored.subscribe();
+        let _ = tokio::time::timeout(LAST_READING, stored.wait_for(|stored| *stored)).await;
     }
 
     /// Of everything that Xray is started with, inbounds and accounts aside.
@@ -149,9 +165,12 @@ impl Keeper {
 
     /// Takes over the Xray that another process has left running in this directory. What runs there and is not known is ended.
     async fn adopt(&self) -> Option<Found> {
+        if !self.home.is_ours() {
+            return None;
+        }
         let directory = self.home.directory.clone();
         let (running, there) = tokio::task::spawn_blocking(move || {
-            let there = procfs::that_run(&directory.join("config.json"), &directory);
+            let there = procfs::that_run(&directory);
             (Running::read(&directory), there)
         })
         .await
@@ -165,6 +184,9 @@ impl Keeper {
             {
                 adopted = Some(found);
                 continue;
+            }
+            if !self.home.is_ours() {
+                return None;
             }
             tracing::warn!(server = %self.inner.id, pid = process.pid(), "an Xray that was left in the directory is ended");
             if let Err(e) = procfs::end(&process).await {
@@ -197,12 +219,11 @@ impl Keeper {
         self.inner.loaded.adopt(known.inbounds.iter().filter_map(kept));
         let keeps_running = self.config.keep_running;
         let outdated = known.setup != self.setup() || !known.keeps_running || !keeps_running;
-        let process = Process::adopt(
-            known.process.clone(),
-            self.home.log(),
-            keeps_running,
-            Arc::clone(&self.inner.log),
-        );
+        let log = self.home.log();
+        let place = std::fs::metadata(&log).map_or(0, |of| of.len()).saturating_sub(OLD_LOG);
+        let process = Process::adopt(known.process.clone(), log, place, Arc::clone(&self.inner.log));
+        self.inner.stored.send_replace(false);
+        *self.inner.last_reading.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.set_running(known.clone());
         self.inner.remember().await;
         tracing::info!(server = %self.inner.id, pid = known.process.pid(), outdated, "a running Xray was taken over");
@@ -210,8 +231,17 @@ impl Keeper {
     }
 
     fn set_running(&self, running: Running) {
-        let at = RunningAt { directory: self.home.directory.clone(), running };
+        let at = RunningAt { home: Arc::clone(&self.home), running };
         *self.inner.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+    }
+
+    /// Errors: `InUse` when another process has taken the directory over.
+    fn still_ours(&self) -> Result<()> {
+        match self.home.is_ours() {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::InUse, OP, "another process has taken the directory over")
+                .with("directory", self.home.directory.display())),
+        }
     }
 
     /// One start, from the store's truth to an API that answers.
@@ -219,10 +249,6 @@ impl Keeper {
         let Self { inner, config, home, socket, desired, .. } = self;
         // Of a process that has lost its lease nothing is started.
         let mut state = desired.desired().await?;
-        if !home.is_ours() {
-            return Err(Error::new(ErrorKind::InUse, OP, "another process has taken the directory over")
-                .with("directory", home.directory.display()));
-        }
         // One that cannot listen is left out: the comparison that follows tries it again, and tells.
         let mut free = Vec::with_capacity(state.inbounds.len());
         for (inbound, accounts) in state.inbounds {
@@ -232,6 +258,7 @@ impl Keeper {
             }
         }
         state.inbounds = free;
+        self.still_ours()?;
         home.clear(socket);
         Running::forget(&home.directory);
         home.write(config, &inner.names(), socket, &state)?;
@@ -250,7 +277,13 @@ impl Keeper {
             splice: !config.live_accounting,
             log_to: config.keep_running.then(|| home.log()),
         };
+        // A process that was frozen finds out here, and not only at first.
+        self.still_ours()?;
         let process = Process::spawn(start, Arc::clone(&inner.log)).await?;
+        if let Err(e) = self.still_ours() {
+            process.stop().await;
+            return Err(e);
+        }
         inner.loaded.replace(state.inbounds.into_iter().map(|(inbound, _)| inbound));
         self.set_running(Running {
             store: desired.store_id().to_owned(),

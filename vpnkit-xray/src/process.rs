@@ -69,60 +69,62 @@ pub(crate) struct Start<'s> {
     pub(crate) log_to: Option<PathBuf>,
 }
 
+impl Start<'_> {
+    fn arguments<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        command.arg("run").arg("-c").arg(self.config).env_clear().envs(environment::passed_on());
+        command.stdin(Stdio::null());
+        if !self.splice {
+            command.env("XRAY_BUF_SPLICE", "disable");
+        }
+        if let Some(directory) = self.config.parent() {
+            command.current_dir(directory);
+        }
+        command
+    }
+
+    fn fault(&self, message: &str, e: std::io::Error) -> Error {
+        Error::new(ErrorKind::PermissionDenied, "xray.start", message)
+            .with("binary", self.binary.display())
+            .caused_by(e)
+    }
+}
+
 /// A running Xray. It dies with this value, and with the process that holds it, unless it was started to run on.
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) id: ProcessMark,
     stop: Option<Sender<Ending>>,
     exit: watch::Receiver<Option<String>>,
+    /// It is no child of this process.
+    pub(crate) apart: bool,
 }
 
 impl Process {
     /// Starts `binary run -c config` in the directory of the config.
-    ///
+    pub(crate) async fn spawn(start: Start<'_>, log: Arc<Log>) -> Result<Self> {
+        match start.log_to.clone() {
+            Some(log_at) => Self::spawn_apart(&start, log_at, log).await,
+            None => Self::spawn_bound(&start, log).await,
+        }
+    }
+
     /// The child is started by a thread of its own that lives as long as the child: the kernel is asked (through
     /// `setpriv`) to kill the child when that thread ends, which is also when the whole process is killed. Where the
-    /// kernel may not do it, a [`Guard`] does. A process that is to run on has neither.
-    pub(crate) async fn spawn(start: Start<'_>, log: Arc<Log>) -> Result<Self> {
-        let Start { binary, config, splice, log_to } = start;
-        let fault = |message: &str, e: std::io::Error| {
-            Error::new(ErrorKind::PermissionDenied, "xray.start", message)
-                .with("binary", binary.display())
-                .caused_by(e)
-        };
-        let bound = log_to.is_none() && bound_to_owner().await;
-        let guarded = log_to.is_none() && Guard::is_needed(bound);
+    /// kernel may not do it, a [`Guard`] does.
+    async fn spawn_bound(start: &Start<'_>, log: Arc<Log>) -> Result<Self> {
+        let bound = bound_to_owner().await;
+        let guarded = Guard::is_needed(bound);
         let mut command = match bound {
             true => {
                 let mut command = Command::new("setpriv");
-                command.args(["--pdeathsig", "KILL", "--"]).arg(binary);
+                command.args(["--pdeathsig", "KILL", "--"]).arg(start.binary);
                 command
             }
-            false => Command::new(binary),
+            false => Command::new(start.binary),
         };
-        command.arg("run").arg("-c").arg(config).env_clear().envs(environment::passed_on());
-        command.stdin(Stdio::null());
-        let tail = match &log_to {
-            None => {
-                command.stdout(Stdio::piped()).stderr(Stdio::piped());
-                None
-            }
-            Some(path) => {
-                // Not a pipe: it would break with this process.
-                let written = log_file(path).map_err(|e| fault("its log cannot be written", e))?;
-                let again = written.try_clone().map_err(|e| fault("its log cannot be written", e))?;
-                command.stdout(written).stderr(again);
-                Some(Tail::new(path.clone(), u64::MAX))
-            }
-        };
+        start.arguments(&mut command).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Ctrl-C in a terminal is for the owner, who then stops Xray in order.
         command.process_group(0);
-        if !splice {
-            command.env("XRAY_BUF_SPLICE", "disable");
-        }
-        if let Some(directory) = config.parent() {
-            command.current_dir(directory);
-        }
         let (stop, stopped) = channel();
         let (tell, exit) = watch::channel(None);
         let (ready, started) = oneshot::channel();
@@ -133,13 +135,13 @@ impl Process {
                     None
                 });
                 let Some(id) = ProcessMark::of(child.id()) else {
+                    let _ = child.kill();
                     let ended = child.wait().map_or_else(|e| e.to_string(), |status| status.to_string());
                     let _ = ready.send(Err(std::io::Error::other(ended)));
                     return;
                 };
                 let _ = ready.send(Ok(id));
-                let keeps_running = tail.is_some();
-                let reason = follow(Followed::Child(child), tail, keeps_running, &log, &stopped);
+                let reason = follow(Followed::Child(child), None, &log, &stopped);
                 if let Some(guard) = guard {
                     guard.dismiss();
                 }
@@ -152,35 +154,64 @@ impl Process {
         thread::Builder::new()
             .name("vpnkit-xray".to_owned())
             .spawn(body)
-            .map_err(|e| fault("a thread could not be started", e))?;
+            .map_err(|e| start.fault("a thread could not be started", e))?;
         match started.await {
-            Ok(Ok(id)) => Ok(Self { id, stop: Some(stop), exit }),
-            Ok(Err(e)) => Err(fault("the program cannot be started", e)),
+            Ok(Ok(id)) => Ok(Self { id, stop: Some(stop), exit, apart: false }),
+            Ok(Err(e)) => Err(start.fault("the program cannot be started", e)),
             Err(_) => Err(Error::new(ErrorKind::Unexpected, "xray.start", "the thread ended")),
         }
     }
 
+    /// It runs on when this process ends, so it is no child of it: what ends this process with all its children, as PM2 does, is
+    /// not to end it, and nobody has to wait for its end.
+    async fn spawn_apart(start: &Start<'_>, log_at: PathBuf, log: Arc<Log>) -> Result<Self> {
+        const LIMIT: Duration = Duration::from_secs(5);
+        let mut command = Command::new("setsid");
+        command.arg("--fork").arg(start.binary);
+        start.arguments(&mut command);
+        // Not a pipe: it would break with this process.
+        let written = log_file(&log_at).and_then(|file| Ok((file.try_clone()?, file)));
+        let (out, err) = written.map_err(|e| start.fault("its log cannot be written", e))?;
+        command.stdout(out).stderr(err);
+        let place = std::fs::metadata(&log_at).map_or(0, |of| of.len());
+        let status = tokio::process::Command::from(command).status();
+        let status = match tokio::time::timeout(LIMIT, status).await {
+            Ok(status) => status.map_err(|e| start.fault("the program cannot be started", e))?,
+            Err(_) => return Err(Error::new(ErrorKind::Timeout, "xray.start", "the program does not start")),
+        };
+        if !status.success() {
+            return Err(
+                start.fault("the program cannot be started", std::io::Error::other(status.to_string()))
+            );
+        }
+        let directory = start.config.parent().unwrap_or(Path::new("/")).to_owned();
+        let found = tokio::task::spawn_blocking(move || procfs::that_run(&directory)).await;
+        let mut tail = Tail { path: log_at.clone(), place, rest: Vec::new() };
+        match found.unwrap_or_default().pop() {
+            Some(id) => Self::adopt(id, log_at, place, log),
+            None => {
+                tail.read(&log);
+                let line = log.newest(1).pop().unwrap_or_default();
+                Err(crate::command::refused("xray.start", "Xray ended at once", &line))
+            }
+        }
+    }
+
     /// Follows a process that another one has started.
-    pub(crate) fn adopt(
-        id: ProcessMark,
-        log_at: PathBuf,
-        keeps_running: bool,
-        log: Arc<Log>,
-    ) -> Result<Self> {
-        /// So much of what it has written before is read.
-        const BEFORE: u64 = 64 << 10;
+    /// Its log is read from `place` on.
+    pub(crate) fn adopt(id: ProcessMark, log_at: PathBuf, place: u64, log: Arc<Log>) -> Result<Self> {
         let (stop, stopped) = channel();
         let (tell, exit) = watch::channel(None);
         let followed = id.clone();
         let body = move || {
-            let tail = Some(Tail::new(log_at, BEFORE));
-            let reason = follow(Followed::Adopted(followed), tail, keeps_running, &log, &stopped);
+            let tail = Tail { path: log_at, place, rest: Vec::new() };
+            let reason = follow(Followed::Apart(followed), Some(tail), &log, &stopped);
             let _ = tell.send(Some(reason));
         };
         thread::Builder::new().name("vpnkit-xray".to_owned()).spawn(body).map_err(|e| {
             Error::new(ErrorKind::Unexpected, "xray.start", "a thread could not be started").caused_by(e)
         })?;
-        Ok(Self { id, stop: Some(stop), exit })
+        Ok(Self { id, stop: Some(stop), exit, apart: true })
     }
 
     /// Waits for the end and tells how it came.
@@ -213,7 +244,8 @@ impl Process {
 /// A process that a thread follows.
 enum Followed {
     Child(Child),
-    Adopted(ProcessMark),
+    /// No child of this process.
+    Apart(ProcessMark),
 }
 
 impl Followed {
@@ -225,8 +257,8 @@ impl Followed {
                 Ok(Some(status)) => Some(status.to_string()),
                 Err(e) => Some(e.to_string()),
             },
-            Self::Adopted(id) if id.is_running() => None,
-            Self::Adopted(id) => {
+            Self::Apart(id) if !id.has_ended() => None,
+            Self::Apart(id) => {
                 procfs::reap(id);
                 Some("the process has ended".to_owned())
             }
@@ -236,7 +268,7 @@ impl Followed {
     fn kill(&mut self) -> bool {
         match self {
             Self::Child(child) => child.kill().is_ok(),
-            Self::Adopted(id) => procfs::kill(id).is_ok(),
+            Self::Apart(id) => procfs::kill(id).is_ok(),
         }
     }
 }
@@ -245,7 +277,6 @@ impl Followed {
 fn follow(
     mut followed: Followed,
     mut tail: Option<Tail>,
-    keeps_running: bool,
     log: &Arc<Log>,
     stopped: &Receiver<Ending>,
 ) -> String {
@@ -254,7 +285,7 @@ fn follow(
             child.stdout.take().map(|pipe| read(Box::new(pipe), log)),
             child.stderr.take().map(|pipe| read(Box::new(pipe), log)),
         ],
-        Followed::Adopted(_) => [None, None],
+        Followed::Apart(_) => [None, None],
     };
     let mut stopping = false;
     let status = loop {
@@ -272,7 +303,7 @@ fn follow(
             Err(RecvTimeoutError::Timeout) => {}
             Ok(Ending::Leave) => return "it runs on".to_owned(),
             // Whoever held it is gone without a word.
-            Err(RecvTimeoutError::Disconnected) if keeps_running => return "it runs on".to_owned(),
+            Err(RecvTimeoutError::Disconnected) if tail.is_some() => return "it runs on".to_owned(),
             // Xray has nothing to flush: it drops its connections either way.
             Ok(Ending::Kill) | Err(RecvTimeoutError::Disconnected) => stopping = followed.kill(),
         }
@@ -299,13 +330,6 @@ struct Tail {
 }
 
 impl Tail {
-    /// From `before` bytes before the end on; with the largest number, from the end as it is now.
-    fn new(path: PathBuf, before: u64) -> Self {
-        let length = std::fs::metadata(&path).map_or(0, |of| of.len());
-        let place = if before == u64::MAX { length } else { length.saturating_sub(before) };
-        Self { path, place, rest: Vec::new() }
-    }
-
     fn read(&mut self, log: &Log) {
         let Ok(mut file) = File::open(&self.path) else { return };
         let length = file.metadata().map_or(0, |of| of.len());

@@ -51,19 +51,25 @@ pub(crate) async fn end(process: &ProcessMark) -> io::Result<()> {
     Ok(())
 }
 
-/// The processes that run `… run -c CONFIG` in a directory of this mount: containers have other ones of the same name.
-pub(crate) fn that_run(config: &Path, directory: &Path) -> Vec<ProcessMark> {
-    let place = |path: &Path| std::fs::metadata(path).ok().map(|of| (of.dev(), of.ino()));
+/// The processes that run `… run -c DIRECTORY/config.json`, whatever the directory is called in their command line, in this mount:
+/// containers have other ones of the same name.
+pub(crate) fn that_run(directory: &Path) -> Vec<ProcessMark> {
     let Some(home) = place(directory) else { return Vec::new() };
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-    let runs = |pid: &u32| {
-        let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
-        let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
-        let asked = [b"run", b"-c".as_slice(), config.as_os_str().as_encoded_bytes()];
-        words.windows(3).any(|three| three == asked) && !words.contains(&b"-test".as_slice())
-    };
-    numbers.filter(runs).filter(|pid| is_in(*pid, home)).filter_map(ProcessMark::of).collect()
+    numbers.filter(|pid| runs_config(*pid) && is_in(*pid, home)).filter_map(ProcessMark::of).collect()
+}
+
+fn place(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|of| (of.dev(), of.ino()))
+}
+
+fn runs_config(pid: u32) -> bool {
+    let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+    let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+    let runs =
+        |three: &[&[u8]]| matches!(three, [b"run", b"-c", config] if config.ends_with(b"/config.json"));
+    words.windows(3).any(runs) && !words.contains(&b"-test".as_slice())
 }
 
 /// Whether a process of this user works in a directory.
@@ -104,15 +110,16 @@ mod tests {
     fn processes_are_found_by_their_config_and_directory() {
         let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let config = here.path().join("config.json");
-        let sleeper = |directory: &Path| {
-            let words = ["-c", "sleep 600; true", "run", "-c"];
+        // It waits for a line that never comes, by itself: no child of it is left when it is killed.
+        let waiter = |directory: &Path| {
             let mut command = std::process::Command::new("sh");
-            command.args(words).arg(&config).current_dir(directory).spawn().unwrap()
+            command.args(["-c", "read line", "run", "-c"]).arg(&config).current_dir(directory);
+            command.stdin(std::process::Stdio::piped()).spawn().unwrap()
         };
-        let (mut ours, mut theirs) = (sleeper(here.path()), sleeper(there.path()));
+        let (mut ours, mut theirs) = (waiter(here.path()), waiter(there.path()));
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
         let found = loop {
-            let found: Vec<u32> = that_run(&config, here.path()).iter().map(ProcessMark::pid).collect();
+            let found: Vec<u32> = that_run(here.path()).iter().map(ProcessMark::pid).collect();
             if !found.is_empty() || std::time::Instant::now() > deadline {
                 break found;
             }

@@ -98,6 +98,7 @@ impl Xray {
         let held = self.inner.loaded.get(&inbound.tag);
         if let Some(held) = &held
             && held.ours.is_none_or(|ours| ours == Ours::of(inbound))
+            && self.is_there(&inbound.tag).await?
         {
             // It listens already: replacing it would cost its users their connections.
             return self.replace_accounts(inbound, accounts, held).await;
@@ -114,6 +115,9 @@ impl Xray {
         if old_port.is_some() {
             self.drop_inbound(&inbound.tag).await?;
         }
+        // First, so that it is known also when nobody waits for the end of this.
+        let loaded = LoadedInbound::of(inbound);
+        self.inner.loaded.map().insert(inbound.tag.as_str().to_owned(), loaded.clone());
         let (first, rest) = accounts.split_at(accounts.len().min(WITH_INBOUND));
         let json = server_config::inbound(&self.inner.names(), inbound, first, self.inner.sniffing.as_ref());
         if let Err(e) = command::add_inbound(binary, &self.inner.address, &directory, &json).await {
@@ -121,10 +125,20 @@ impl Xray {
             self.drop_inbound(&inbound.tag).await?;
             return Err(e.with("inbound", &inbound.tag).with("port", inbound.port));
         }
-        let loaded = LoadedInbound::of(inbound);
-        self.inner.loaded.map().insert(inbound.tag.as_str().to_owned(), loaded.clone());
         self.inner.remember().await;
         self.put_accounts(inbound, rest, &loaded).await
+    }
+
+    /// Whether the running Xray has an inbound.
+    async fn is_there(&self, tag: &InboundTag) -> Result<bool> {
+        match self.inner.api().user(tag.as_str(), "vpnkit").await {
+            Ok(_) => Ok(true),
+            Err(status) => match answer(&status) {
+                AlterError::NoInbound => Ok(false),
+                AlterError::NoUsers => Ok(true),
+                _ => Err(convert("xray.put_inbound", &status).with("inbound", tag)),
+            },
+        }
     }
 
     async fn put_accounts(

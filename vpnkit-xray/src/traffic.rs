@@ -23,6 +23,9 @@ impl TrafficSource for Xray {
     }
 
     async fn read(&self, last: Option<Epoch>) -> Result<Reading> {
+        if let Some(last) = &last {
+            self.inner.see_stored(last);
+        }
         // Xray may be restarted between two calls: then the counters are of another epoch than the rest.
         for _ in 0..3 {
             let before = Look::take(&self.inner).await?;
@@ -34,7 +37,6 @@ impl TrafficSource for Xray {
             let epoch = self.inner.epoch(last.as_ref(), &before);
             let names = self.inner.names();
             let (counters, foreign) = sum(&names, stats.into_iter().map(|stat| (stat.name, stat.value)));
-            self.inner.was_read.notify_one();
             return Ok(Reading { epoch, counters, foreign });
         }
         Err(Error::new(ErrorKind::Unavailable, "xray.read", "Xray was restarted while it was read"))
@@ -132,11 +134,24 @@ impl Look {
 }
 
 impl Inner {
+    /// The store has this reading: what a process has counted until then is not lost with it.
+    fn see_stored(&self, stored: &Epoch) {
+        let last = self.last_reading.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let same =
+            self.managed_epoch().as_ref() == Some(&stored.id) && last.as_ref() == Some(&stored.evidence);
+        drop(last);
+        if same {
+            self.stored.send_replace(true);
+        }
+    }
+
     /// The epoch of what was just seen: of a managed Xray the one that it was started with, of an attached one the stored one if
     /// it is the same process, also when another vpnkit has read it.
     fn epoch(&self, last: Option<&Epoch>, look: &Look) -> Epoch {
         let evidence = serde_json::to_string(&look.evidence).unwrap_or_default();
         if let Some(id) = look.epoch.clone() {
+            *self.last_reading.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+                Some(evidence.clone());
             return Epoch { id, evidence };
         }
         let stored = last.and_then(|e| Some((&e.id, serde_json::from_str::<Evidence>(&e.evidence).ok()?)));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vpnkit_core::backend::{
@@ -57,7 +57,8 @@ impl Xray {
                 XrayConfig::Attached(_) => None,
             },
             running: Mutex::new(None),
-            was_read: Notify::new(),
+            stored: watch::Sender::new(false),
+            last_reading: Mutex::new(None),
             api: Mutex::new(Api::new(&address)?),
             address,
             names: Mutex::default(),
@@ -168,6 +169,10 @@ impl ProtocolBackend for Xray {
         capabilities.cut_live = self.cuts();
         capabilities.online_addresses = true;
         capabilities.managed = self.inner.managed;
+        capabilities.keeps_running = match &self.config {
+            XrayConfig::Managed(managed) => managed.keep_running,
+            XrayConfig::Attached(_) => true,
+        };
         capabilities
     }
 
@@ -178,6 +183,10 @@ impl ProtocolBackend for Xray {
     async fn start(&self, desired: Arc<dyn Desired>) -> Result<()> {
         if self.asked_to_cut() && !cut::permitted() {
             tracing::warn!(server = %self.inner.id, "connections are not cut: CAP_NET_ADMIN is missing");
+        }
+        if !self.tasks.is_empty() {
+            // A start that nobody waited for goes on: two would have one directory.
+            self.close().await?;
         }
         if self.tasks.is_closed() {
             self.tasks.reopen();
@@ -203,7 +212,7 @@ impl ProtocolBackend for Xray {
                 let keeper = managed::Keeper {
                     inner,
                     config: config.clone(),
-                    home,
+                    home: Arc::new(home),
                     socket,
                     desired,
                     version: version.to_string(),

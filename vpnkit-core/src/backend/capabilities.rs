@@ -19,6 +19,8 @@ pub struct Capabilities {
     pub online_addresses: bool,
     /// vpnkit starts, restarts and stops the server.
     pub managed: bool,
+    /// The server runs on when the process that drives it ends. Until another one drives it, expiry and limits do not hold.
+    pub keeps_running: bool,
 }
 
 impl Capabilities {
@@ -30,5 +32,6 @@ impl Capabilities {
         cut_live: false,
         online_addresses: false,
         managed: false,
+        keeps_running: false,
     };
 }

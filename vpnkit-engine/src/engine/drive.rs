@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::leases::Held;
 use super::server::Server;
 use super::{Shared, collect, near_limits, tell, work};
 use vpnkit_core::backend::ServerState;
@@ -41,7 +42,7 @@ pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>, first: oneshot
         let term = Term { stop: server.stop.child_token(), tasks: TaskTracker::new() };
         server.begin().await;
         {
-            let mut driving = std::pin::pin!(drive(&shared, &server, &term, &mut first));
+            let mut driving = std::pin::pin!(drive(&shared, &server, &held, &term, &mut first));
             tokio::select! {
                 biased;
                 () = held.lost.cancelled() => {
@@ -67,6 +68,7 @@ pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>, first: oneshot
 async fn drive(
     shared: &Arc<Shared>,
     server: &Arc<Server>,
+    held: &Held,
     term: &Term,
     first: &mut Option<oneshot::Sender<()>>,
 ) {
@@ -74,6 +76,10 @@ async fn drive(
     let mut stopped = server.stopped.subscribe();
     loop {
         if *stopped.borrow_and_update() {
+            if !server.halted.load(std::sync::atomic::Ordering::Acquire) {
+                // Perhaps it runs on from before.
+                server.halt(shared).await;
+            }
             server.news.notify_one();
             drop(first.take());
             tokio::select! {
@@ -82,9 +88,10 @@ async fn drive(
             }
             continue;
         }
+        server.halted.store(false, std::sync::atomic::Ordering::Release);
         let run = Term { stop: term.stop.child_token(), tasks: TaskTracker::new() };
         tokio::select! {
-            () = start_and_run(shared, server, &run, first) => {}
+            () = start_and_run(shared, server, held, &run, first) => {}
             _ = stopped.wait_for(|stopped| *stopped) => {}
         }
         run.stop.cancel();
@@ -101,6 +108,7 @@ async fn drive(
 async fn start_and_run(
     shared: &Arc<Shared>,
     server: &Arc<Server>,
+    held: &Held,
     run: &Term,
     first: &mut Option<oneshot::Sender<()>>,
 ) {
@@ -137,7 +145,7 @@ async fn start_and_run(
     }
     server.started();
     // Another process may have said otherwise of it, and has ended since.
-    if let Err(e) = shared.remember_addresses("servers.start").await {
+    if let Err(e) = shared.tell_address(server).await {
         tracing::warn!(server = %server.id(), error = %e, "other processes could not be told of the server");
     }
     drop(server.queue.reconcile());
@@ -153,7 +161,13 @@ async fn start_and_run(
             run.tasks.spawn(near_limits::run(a, b, c));
         }
     }
-    run.stop.cancelled().await;
+    loop {
+        tokio::select! {
+            () = run.stop.cancelled() => return,
+            // What was under way when it was over has failed.
+            () = held.revived.notified() => drop(server.queue.reconcile()),
+        }
+    }
 }
 
 /// A length of time, give or take a fifth: servers that were started together do not stay together.

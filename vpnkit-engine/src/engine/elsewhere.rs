@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::Shared;
 use super::leases::of_server;
@@ -13,6 +15,12 @@ use vpnkit_core::Result;
 use vpnkit_core::backend::ServerRules;
 use vpnkit_core::model::{Cursor, Key, ServerId};
 use vpnkit_core::store::Lease;
+
+/// What others hold, as it was read: the commit that was noticed last then, and when.
+pub(super) type Others = tokio::sync::Mutex<Option<(u64, Instant, Arc<BTreeMap<String, Lease>>)>>;
+
+/// How old it may be when nothing is noticed.
+const FRESH: Duration = Duration::from_millis(250);
 
 /// The process that drives a server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -33,11 +41,22 @@ impl Driver {
 
 impl Shared {
     /// The leases of servers that others drive, by server.
-    pub(super) async fn elsewhere(&self) -> Result<BTreeMap<String, Lease>> {
+    pub(super) async fn elsewhere(&self) -> Result<Arc<BTreeMap<String, Lease>>> {
+        // Read once for all who ask between two commits that were noticed, and not for long: leases end by themselves.
+        let now = self.store.newest().borrow().commit;
+        let mut held = self.others.lock().await;
+        if let Some((commit, at, leases)) = held.as_ref()
+            && *commit == now
+            && at.elapsed() < FRESH
+        {
+            return Ok(Arc::clone(leases));
+        }
         let own = self.origin;
         let leases = self.store.leases().await?.into_iter();
         let theirs = leases.filter(|lease| lease.is_held() && lease.holder.origin != own);
-        Ok(theirs.map(|lease| (lease.name.clone(), lease)).collect())
+        let leases = Arc::new(theirs.map(|lease| (lease.name.clone(), lease)).collect());
+        *held = Some((now, Instant::now(), Arc::clone(&leases)));
+        Ok(leases)
     }
 
     /// Waits until other processes have brought what was committed to their servers, or for as long as a call waits. Servers
@@ -50,10 +69,14 @@ impl Shared {
         let mut newest = self.store.newest();
         let wait = async {
             loop {
-                newest.mark_unchanged();
                 let Ok(leases) = self.elsewhere().await else { return };
                 let behind = |name: &String| leases.get(name).is_some_and(|l| l.progress < committed);
-                if !names.iter().any(behind) || newest.changed().await.is_err() {
+                if !names.iter().any(behind) {
+                    return;
+                }
+                // Progress is told with a commit of another process.
+                let seen = newest.borrow_and_update().commit;
+                if newest.wait_for(|now| now.commit != seen).await.is_err() {
                     return;
                 }
             }

@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 
 use futures_core::stream::BoxStream;
+use tokio::sync::watch;
 
 use vpnkit_macros::operations;
 
 use super::Engine;
 use vpnkit_core::Result;
 use vpnkit_core::model::{Cursor, Event, EventBatch};
+use vpnkit_core::store::Newest;
 
 /// Events that are read at once.
 const BATCH: usize = 1_000;
@@ -89,8 +91,8 @@ impl EventStream {
                 tokio::select! {
                     () = shared.stop.cancelled() => return Ok(()),
                     // Others' events too, within a tenth of a second.
-                    more = newest.wait_for(|newest| newest.event > self.cursor) => {
-                        if more.is_err() {
+                    more = other_than(&mut newest, self.cursor) => {
+                        if !more {
                             return Ok(());
                         }
                     }
@@ -111,5 +113,21 @@ impl EventStream {
                 Err(e) => Some((Err(e), None)),
             }
         }))
+    }
+}
+
+/// Waits until the newest event is another one: a newer one, or an older one in a store that was restored. `false` when the store
+/// is closed.
+async fn other_than(newest: &mut watch::Receiver<Newest>, cursor: Cursor) -> bool {
+    loop {
+        if newest.borrow_and_update().event > cursor {
+            return true;
+        }
+        if newest.changed().await.is_err() {
+            return false;
+        }
+        if newest.borrow().event != cursor {
+            return true;
+        }
     }
 }

@@ -452,15 +452,15 @@ impl Shared {
             self.inbounds().iter().filter(of_them).cloned().collect()
         };
         let mut from = FromInbounds::new(self, op);
-        let receipt = loop {
+        let (receipt, own_inbounds) = loop {
+            let own_inbounds = dedicated();
             let delete = |key: &Key| KeyOp::Delete { key: key.id, expected }.into();
             let mut ops: Vec<StoreOp> = keys.iter().map(delete).collect();
-            ops.extend(dedicated().iter().map(|inbound| forget_hosts(&inbound.node, &inbound.tag)));
+            ops.extend(own_inbounds.iter().map(|inbound| forget_hosts(&inbound.node, &inbound.tag)));
             if let Some(receipt) = from.commit(self.txn(ops)).await? {
-                break receipt;
+                break (receipt, own_inbounds);
             }
         };
-        let own_inbounds = dedicated();
         self.revoked(&receipt.revoked);
         if !own_inbounds.is_empty() {
             self.reload().await?;

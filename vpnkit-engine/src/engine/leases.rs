@@ -46,6 +46,8 @@ pub(super) struct Held {
     until: Mutex<Duration>,
     /// Somebody else has got it.
     pub(super) lost: CancellationToken,
+    /// It was over, and is prolonged: nobody has had it meanwhile.
+    pub(super) revived: Notify,
 }
 
 /// A lease that this engine has, or waits for.
@@ -76,7 +78,7 @@ struct Told {
 
 impl Held {
     fn new(fence: Fence, until: Duration) -> Self {
-        Self { fence, until: Mutex::new(until), lost: CancellationToken::new() }
+        Self { fence, until: Mutex::new(until), lost: CancellationToken::new(), revived: Notify::new() }
     }
 
     fn until(&self) -> MutexGuard<'_, Duration> {
@@ -130,6 +132,11 @@ impl Wanted {
         self.state.borrow().held.clone().filter(|held| held.is_valid())
     }
 
+    /// The lease, also if it is over and nobody else is known to have it.
+    pub(super) fn last_held(&self) -> Option<Arc<Held>> {
+        self.state.borrow().held.clone()
+    }
+
     /// Who has it otherwise, as it was seen last.
     pub(super) fn other(&self) -> Option<Lease> {
         self.state.borrow().other.clone()
@@ -180,8 +187,13 @@ impl Wanted {
             let first = !std::mem::replace(&mut state.asked, true);
             match (claimed, &state.held) {
                 (Claimed::Held(number), Some(held)) if held.fence.number == number => {
+                    let was_over = !held.is_valid();
                     *held.until() = until;
-                    first
+                    if was_over {
+                        held.revived.notify_one();
+                    }
+                    // Those who wait have not taken one that was over.
+                    first || was_over
                 }
                 (Claimed::Held(number), _) => {
                     let fence = Fence { lease: self.name.clone(), number };
@@ -237,7 +249,12 @@ impl Leases {
 
     /// Ends a lease, so that somebody else may have it at once.
     pub(super) async fn give_up(&self, store: &dyn KeyStore, wanted: &Wanted) {
-        self.wanted().remove(&wanted.name);
+        {
+            let mut all = self.wanted();
+            if all.get(&wanted.name).is_some_and(|now| std::ptr::eq(Arc::as_ptr(now), wanted)) {
+                all.remove(&wanted.name);
+            }
+        }
         let held = self.take(wanted);
         if let Some(held) = held
             && let Err(e) = store.release(std::slice::from_ref(&held.fence)).await
@@ -276,6 +293,7 @@ impl Leases {
 
     /// Prolongs what is held, and takes what is free; returns when to look again at the latest.
     async fn renew(&self, store: &dyn KeyStore) -> Duration {
+        let asked_at = since_boot();
         let mut again = self.time / 3;
         let (held, waiting): (Vec<_>, Vec<_>) =
             self.all().into_iter().partition(|one| one.state.borrow().held.is_some());
@@ -294,13 +312,17 @@ impl Leases {
                 }
             }
         }
-        self.claim(store, &asked).await;
-        again
+        if !self.claim(store, &asked).await {
+            return AGAIN;
+        }
+        // From the question on, which may have waited for the store.
+        again.saturating_sub(since_boot().saturating_sub(asked_at)).max(AGAIN)
     }
 
-    async fn claim(&self, store: &dyn KeyStore, asked: &[(Arc<Wanted>, Option<u64>)]) {
+    /// Returns whether the store has answered.
+    async fn claim(&self, store: &dyn KeyStore, asked: &[(Arc<Wanted>, Option<u64>)]) -> bool {
         if asked.is_empty() {
-            return;
+            return true;
         }
         let claim = |(one, instead): &(Arc<Wanted>, _)| one.claim(&self.holder, self.time, *instead);
         let claims: Vec<Claim> = asked.iter().map(claim).collect();
@@ -310,19 +332,21 @@ impl Leases {
             Ok(answers) => {
                 for ((wanted, _), answer) in asked.iter().zip(answers) {
                     // One that was given up meanwhile is not taken again.
-                    if self.wanted().contains_key(&wanted.name) {
+                    if self.wanted().get(&wanted.name).is_some_and(|now| Arc::ptr_eq(now, wanted)) {
                         wanted.answered(answer, until);
                     } else if let Claimed::Held(number) = answer {
                         let fence = Fence { lease: wanted.name.clone(), number };
                         let _ = store.release(&[fence]).await;
                     }
                 }
+                true
             }
             Err(e) => {
                 for ((wanted, _), claim) in asked.iter().zip(claims) {
                     wanted.told().fresh |= claim.note.is_some();
                 }
                 tracing::warn!(error = %e, "leases could not be prolonged; it is tried again");
+                false
             }
         }
     }
@@ -351,6 +375,8 @@ impl Leases {
     }
 }
 
+/// After a failure, and at the soonest.
+const AGAIN: Duration = Duration::from_millis(50);
 /// Behind the end of another's lease.
 const MARGIN: Duration = Duration::from_millis(5);
 

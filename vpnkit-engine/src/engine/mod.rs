@@ -137,6 +137,7 @@ pub(crate) struct Shared {
     origin: Origin,
     leases: Leases,
     asking: ask::Asking,
+    others: elsewhere::Others,
     clock: Arc<dyn Clock>,
     options: EngineOptions,
     servers: RwLock<Arc<Vec<Arc<Server>>>>,
@@ -185,6 +186,7 @@ impl Engine {
             origin,
             leases: Leases::new(origin, options.lease_time),
             asking: ask::Asking::default(),
+            others: elsewhere::Others::default(),
             clock,
             options,
             servers: RwLock::default(),
@@ -202,7 +204,7 @@ impl Engine {
         // Before anything is read: what changes meanwhile is followed.
         let cursor = engine.shared.store.newest_event().await.map_err(|e| e.during("open"))?;
         engine.shared.reload().await?;
-        let follower = follow::Follower { cursor, inbounds: engine.shared.inbounds() };
+        let follower = follow::Follower::after(cursor, &engine.shared.inbounds());
         engine.shared.tasks.spawn(follow::run(Arc::clone(&engine.shared), follower));
         let mut starting = Vec::new();
         for parts in servers {

@@ -92,12 +92,16 @@ impl Shared {
         if told.status.state != ServerCondition::Up {
             return Ok((PlacementState::Pending, told.status.reason));
         }
+        if told.behind {
+            return Ok((PlacementState::Pending, None));
+        }
         let aside = placement.inbounds.iter().find_map(|tag| told.status.set_aside.get(tag));
         if let Some(reason) = told.refused.get(&key).or(aside) {
             return Ok((PlacementState::Rejected, Some(reason.clone())));
         }
         // What has not come to that process yet is little.
         let since = match self.store.changes(lease.progress, LOOKED_AT, lease.holder.origin).await {
+            Ok(since) if since.more => return Ok((PlacementState::Pending, None)),
             Ok(since) => since.changes,
             Err(e) if e.kind() == ErrorKind::CursorExpired => return Ok((PlacementState::Pending, None)),
             Err(e) => return Err(e),
@@ -106,7 +110,7 @@ impl Shared {
             matches!(change.subject, EventSubject::Key { id, .. } if id == key)
                 && change.kind != EventKind::KeyRejected
         };
-        let waits = since.iter().any(of_key) || since.len() == LOOKED_AT;
+        let waits = since.iter().any(of_key);
         Ok((if waits { PlacementState::Pending } else { PlacementState::Installed }, None))
     }
 

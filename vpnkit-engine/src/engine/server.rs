@@ -48,6 +48,8 @@ pub(super) struct Server {
     pub(super) news: Notify,
     /// Somebody has stopped it by hand.
     pub(super) stopped: watch::Sender<bool>,
+    /// It was ended because somebody has stopped it.
+    pub(super) halted: AtomicBool,
     /// It was compared with the store since this process drives it.
     pub(super) compared: AtomicBool,
     /// A step failed, and nothing was compared since: what the server has is not known.
@@ -74,6 +76,7 @@ impl Server {
             set_aside: Mutex::default(),
             news: Notify::new(),
             stopped: watch::Sender::new(false),
+            halted: AtomicBool::new(false),
             compared: AtomicBool::new(false),
             baseline: tokio::sync::Mutex::new(None),
             failure: Mutex::default(),
@@ -120,6 +123,11 @@ impl Server {
         !self.is_driven() && self.lease.other().is_some_and(|lease| lease.is_held())
     }
 
+    /// Whether what has to be done on it is this process's to do, also while its lease is over and is about to be prolonged.
+    pub(super) fn is_ours(&self) -> bool {
+        self.lease.last_held().is_some()
+    }
+
     /// Whether this process drives it.
     pub(super) fn is_driven(&self) -> bool {
         self.lease.held().is_some()
@@ -147,18 +155,20 @@ impl Server {
         self.near.clear();
         self.behind.store(false, Ordering::Release);
         self.compared.store(false, Ordering::Release);
+        self.halted.store(false, Ordering::Release);
     }
 
     /// Reads the counters a last time and ends the program, until somebody starts it again.
     pub(super) async fn halt(&self, shared: &Shared) {
         self.read_last(shared).await;
-        self.ready.store(false, Ordering::Release);
         match tokio::time::timeout(CLOSE, self.backend.stop()).await {
             Ok(Ok(())) => {}
             Ok(Err(e)) => tracing::warn!(server = %self.id(), error = %e, "stopping failed"),
             Err(_) => tracing::warn!(server = %self.id(), "stopping took too long"),
         }
+        self.ready.store(false, Ordering::Release);
         self.begin().await;
+        self.halted.store(true, Ordering::Release);
     }
 
     /// Another process drives it from now on.

@@ -1,6 +1,7 @@
 //! Servers.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ use vpnkit_core::machine::host_name;
 use vpnkit_core::model::{DurationText, InboundTag, NodeId, ServerId};
 use vpnkit_core::store::Lease;
 use vpnkit_core::{Error, ErrorKind, Result};
+
+/// Why a server is stopped that somebody has stopped.
+const BY_HAND: &str = "stopped with `servers.stop`";
 
 /// Whether a server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -165,7 +169,8 @@ impl Servers {
     /// Ends a server's program, also one that is to keep running, whichever process drives it: it stays stopped until
     /// [`Self::start`], also over restarts of all processes. Its keys stay, and nobody connects.
     ///
-    /// Errors: `NotFound`; `Unavailable` when no process drives it; `Timeout` when it has not ended in time.
+    /// Errors: `NotFound`; `Unsupported` when its program is not vpnkit's to end; `Unavailable` when no process drives it;
+    /// `Timeout` when it has not ended in time.
     #[operation(change)]
     pub async fn stop(&self, id: &ServerId) -> Result<()> {
         self.put_stopped("servers.stop", id, true).await
@@ -188,20 +193,33 @@ impl Servers {
             let found = all.into_iter().find(|status| status.id == *id);
             found.ok_or_else(|| Error::new(ErrorKind::NotFound, op, "no such server").with("server", id))
         };
-        if status().await?.driver.is_none() {
+        let now = status().await?;
+        if !now.capabilities.managed && now.driver.is_some() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                op,
+                "the program is not vpnkit's to start and stop",
+            )
+            .with("server", id)
+            .hint("whoever runs it ends it; `servers.remove` only stops driving it"));
+        }
+        if now.driver.is_none() {
             return Err(
                 Error::new(ErrorKind::Unavailable, op, "no process drives the server").with("server", id)
             );
         }
         shared.put_stopped(op, id, stopped).await?;
-        let wanted = if stopped { ServerCondition::Stopped } else { ServerCondition::Up };
-        let done = async {
-            while status().await?.state != wanted {
+        let done = |now: &ServerStatus| match stopped {
+            true => now.state == ServerCondition::Stopped && now.reason.as_deref() == Some(BY_HAND),
+            false => now.state == ServerCondition::Up,
+        };
+        let waited = async {
+            while !done(&status().await?) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             Ok(())
         };
-        tokio::time::timeout(LIMIT, done).await.unwrap_or_else(|_| {
+        tokio::time::timeout(LIMIT, waited).await.unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Timeout, op, "the server takes its time").with("server", id))
         })
     }
@@ -322,8 +340,8 @@ impl Server {
         let state = self.state();
         let (state, reason, lifetime) = match state {
             ServerState::Stopped => {
-                let by_hand = *self.stopped.borrow() && self.is_driven();
-                let reason = by_hand.then(|| "stopped with `servers.stop`".to_owned());
+                let by_hand = self.halted.load(Ordering::Acquire);
+                let reason = by_hand.then(|| BY_HAND.to_owned());
                 (ServerCondition::Stopped, reason, None)
             }
             ServerState::Up { lifetime } => (ServerCondition::Up, None, Some(lifetime)),

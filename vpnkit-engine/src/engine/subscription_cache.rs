@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::Shared;
+use super::server::Server;
 use vpnkit_core::model::{Host, InboundTag, NodeId, Record, RecordQuery, ServerId};
 use vpnkit_core::store::RecordOp;
 use vpnkit_core::{Error, ErrorKind, Result, Secret};
@@ -246,9 +247,8 @@ impl Shared {
         for server in self.servers().iter() {
             let told =
                 ToldServer { address: server.address.clone(), program: server.rules.program().to_owned() };
-            let known = self.cache().servers.get(server.id()).cloned();
-            // What the process that drives it says of it stands; until then, anybody says it.
-            if known.as_ref() != Some(&told) && (known.is_none() || !server.is_elsewhere()) {
+            // What the process that drives it has said stands.
+            if !self.cache().servers.contains_key(server.id()) {
                 puts.push(record_op((SERVER.to_owned(), server.id().to_string()), None, Some(&told))?);
             }
         }
@@ -256,6 +256,17 @@ impl Shared {
             return Ok(());
         }
         self.store.commit(self.txn(puts)).await.map_err(|e| e.during(op))?;
+        self.reload().await.map(drop)
+    }
+
+    /// Tells other processes where a server is reached that this one drives.
+    pub(super) async fn tell_address(&self, server: &Server) -> Result<()> {
+        let told = ToldServer { address: server.address.clone(), program: server.rules.program().to_owned() };
+        if self.cache().servers.get(server.id()) == Some(&told) {
+            return Ok(());
+        }
+        let put = record_op((SERVER.to_owned(), server.id().to_string()), None, Some(&told))?;
+        self.store.commit(server.txn(self, [put])?).await?;
         self.reload().await.map(drop)
     }
 

@@ -25,6 +25,8 @@ pub(super) struct Told {
     pub(super) status: ServerStatus,
     /// The keys that it refuses, and why.
     pub(super) refused: BTreeMap<KeyId, String>,
+    /// A step failed: what it has is not known until it is compared.
+    pub(super) behind: bool,
 }
 
 impl Told {
@@ -33,14 +35,15 @@ impl Told {
         let mut refused: Vec<_> = refused.iter().map(|(key, why)| (*key, why.clone())).collect();
         refused.sort();
         refused.truncate(REFUSED);
-        Self { status, refused: refused.into_iter().collect() }
+        let behind = server.behind.load(Ordering::Acquire) || !server.compared.load(Ordering::Acquire);
+        Self { status, refused: refused.into_iter().collect(), behind }
     }
 
     /// What changes by itself is no news.
     fn is_news(&self, before: &Self) -> bool {
         let still = |told: &Self| {
             let status = ServerStatus { uptime: None, pending: 0, ..told.status.clone() };
-            (status, told.refused.clone())
+            (status, told.refused.clone(), told.behind)
         };
         still(self) != still(before)
     }
@@ -62,13 +65,14 @@ async fn tell(shared: &Shared, server: &Server) {
     let mut health = server.health().await;
     let mut asked = Instant::now();
     loop {
+        // First: what is refused of it is known then.
+        let (awaited, now) = (server.queue.is_awaited(), server.queue.progress());
         let told = Told::of(server.status_with(health.clone()), server);
         let news = before.as_ref().is_none_or(|before| told.is_news(before));
         if news && let Ok(note) = serde_json::to_string(&told) {
             shared.leases.note(&server.lease, note);
             before = Some(told);
         }
-        let (awaited, now) = (server.queue.is_awaited(), server.queue.progress());
         // What this process has followed says nothing before the server was compared once.
         let further = server.compared.load(Ordering::Acquire) && progress.is_none_or(|told| now > told);
         if further {

@@ -53,6 +53,7 @@ pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>) {
                 retry.reset();
                 if compares {
                     server.behind.store(false, Ordering::Release);
+                    server.news.notify_one();
                     deadline = next(&retry);
                 }
             }
@@ -61,6 +62,7 @@ pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>) {
                 // A refusal is told by itself; after anything else nobody knows what the server has.
                 if !matches!(e.kind(), ErrorKind::Rejected | ErrorKind::PortInUse) {
                     server.behind.store(true, Ordering::Release);
+                    server.news.notify_one();
                 } else if compares {
                     server.behind.store(false, Ordering::Release);
                 }
@@ -125,8 +127,11 @@ async fn work(shared: &Shared, server: &Server, taken: Taken) -> Result<()> {
     }
     if let Some(waiters) = taken.reconcile {
         let result = reconcile(shared, server).await;
-        server.compared.store(true, Ordering::Release);
-        server.queue.progressed.notify_one();
+        // After another failure what the server has is not known.
+        if !matches!(&result, Err(e) if e.kind() != ErrorKind::Rejected) {
+            server.compared.store(true, Ordering::Release);
+            server.queue.progressed.notify_one();
+        }
         outcome = outcome.and(result.clone().map(drop));
         for waiter in waiters {
             let _ = waiter.send(result.clone());
@@ -331,8 +336,11 @@ async fn inbound(shared: &Shared, server: &Server, tag: &InboundTag) -> Result<(
 /// Gives keys what they lack for the server's inbounds, as when they were created by a process that cannot make it.
 async fn give_credentials(shared: &Shared, server: &Server) {
     for inbound in own_inbounds(shared, server).iter().filter(|inbound| inbound.own_credentials()) {
-        let fence = server.lease.held().map(|held| held.fence.clone());
-        if let Err(e) = shared.give_credentials(inbound, fence).await {
+        let give = async {
+            let held = server.lease.require("keys.issue")?;
+            shared.give_credentials(inbound, Some(held.fence.clone())).await
+        };
+        if let Err(e) = give.await {
             tracing::warn!(inbound = %inbound.id(), error = %e, "keys get their credentials later");
         }
     }

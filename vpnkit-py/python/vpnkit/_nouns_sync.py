@@ -681,8 +681,8 @@ class Servers:
         """Ends a server's program, also one that is to keep running, whichever process drives it: it stays stopped
         until :meth:`start`, also over restarts of all processes. Its keys stay, and nobody connects.
 
-        Raises NotFoundError; UnavailableError when no process drives it; OperationTimeoutError when it has not
-        ended in time.
+        Raises NotFoundError; UnsupportedError when its program is not vpnkit's to end; UnavailableError when no
+        process drives it; OperationTimeoutError when it has not ended in time.
         """
         arguments = {"id": id}
         self._calls.call("servers.stop", _wire.dumps(arguments))

@@ -114,6 +114,9 @@ class Capabilities(Record):
     """Says which addresses a key is online from."""
     managed: bool
     """vpnkit starts, restarts and stops the server."""
+    keeps_running: bool
+    """The server runs on when the process that drives it ends. Until another one drives it, expiry and limits do not
+    hold."""
 
 
 @dataclass(frozen=True)
