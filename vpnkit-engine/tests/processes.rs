@@ -179,6 +179,67 @@ async fn a_process_that_was_frozen_writes_and_applies_nothing() {
     two.close().await.unwrap();
 }
 
+/// Nobody else wants its server: what was changed while its lease was over is made up for.
+#[tokio::test]
+async fn a_lease_that_lapses_loses_nothing() {
+    let bed = Bed::new();
+    let fake = server("main/fake");
+    let options = EngineOptions { lease_time: Duration::from_millis(200), ..EngineOptions::default() };
+    let (freeze, frozen) = std::sync::mpsc::channel::<Duration>();
+    let (opened, ready) = tokio::sync::oneshot::channel();
+    let (directory, clock, held) = (bed.directory.clone(), bed.clock.clone(), fake.clone());
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let process = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let bed = Bed { directory, shared: None, clock };
+            let engine = bed.open_with(&[&held], options).await;
+            engine.inbounds().ensure(inbound("main", 443)).await.unwrap();
+            opened.send(engine.keys().create(CreateKey::named("alice")).await.unwrap().id).unwrap();
+            let frozen = tokio::task::spawn_blocking(move || frozen.recv().unwrap()).await.unwrap();
+            std::thread::sleep(frozen);
+            ended.await.unwrap();
+            engine.close().await.unwrap();
+        });
+    });
+    let key = ready.await.unwrap();
+    assert!(fake.lets_in(key, "main"));
+    let panel = bed.open(&[]).await;
+    freeze.send(Duration::from_millis(1_000)).unwrap();
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    panel.keys().disable(key).await.unwrap();
+    let added = panel.keys().create(CreateKey::named("bob")).await.unwrap().id;
+    panel.inbounds().ensure(inbound("late", 444)).await.unwrap();
+    eventually("what was missed", async || {
+        !fake.lets_in(key, "main") && fake.lets_in(added, "main") && fake.lets_in(added, "late")
+    })
+    .await;
+    end.send(()).unwrap();
+    process.join().unwrap();
+}
+
+/// More than is read at once, and an inbound behind them.
+#[tokio::test]
+async fn an_inbound_behind_many_changes_is_not_missed() {
+    let bed = Bed::new();
+    let (fake, other) = (server("main/fake"), server("far/fake"));
+    let driver = bed.open(&[&fake, &other]).await;
+    let panel = bed.open(&[]).await;
+    // The same tag on another node, which is as it was.
+    let mut far = inbound("main", 443);
+    far.node = NodeId::new("far").unwrap();
+    driver.inbounds().ensure(far).await.unwrap();
+    let steps = other.steps();
+    let keys = panel.keys().create_many(vec![CreateKey::default(); 2_500], None).await.unwrap();
+    panel.inbounds().ensure(inbound("main", 443)).await.unwrap();
+    let last = keys.last().unwrap().id;
+    eventually("the inbound", async || fake.lets_in(last, "main") && other.lets_in(last, "main")).await;
+    panel.inbounds().ensure(inbound("main", 444)).await.unwrap();
+    eventually("its other port", async || fake.port("main") == Some(444)).await;
+    assert!(other.steps() <= steps + 2 * 2_500, "the other node's inbound was not sent again");
+    drop(driver);
+}
+
 #[tokio::test]
 async fn a_process_without_servers_does_everything() {
     let bed = Bed::new();

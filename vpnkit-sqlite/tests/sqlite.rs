@@ -21,7 +21,9 @@ use vpnkit_core::model::{
     AddressPool, CreateKey, Credential, CredentialKind, Cursor, EventKind, Inbound, InboundTag, KeyId,
     KeyQuery, KeyRef, KeyStatus, NodeId, Protocol, RecordQuery, ServerId, Traffic, UsageQuery, UsageStep,
 };
-use vpnkit_core::store::{InboundOp, KeyOp, KeyStore as _, Made, Request, StoreOp, StoreTxn};
+use vpnkit_core::store::{
+    Claim, Claimed, Holder, InboundOp, KeyOp, KeyStore as _, Made, Origin, Request, StoreOp, StoreTxn,
+};
 use vpnkit_core::traffic::Counter;
 use vpnkit_core::{Clock as _, ErrorKind, ManualClock, Timestamp};
 use vpnkit_sqlite::{SqliteOptions, SqliteStore};
@@ -435,5 +437,50 @@ async fn a_file_that_everybody_may_open_is_closed_to_them() {
             assert_eq!(mode, after, "{name}");
         }
         store.close().await.unwrap();
+    }
+}
+
+/// Nobody can prolong a lease while another process writes for long; it is not taken away for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_long_write_takes_nobodys_lease() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    let long = SqliteOptions { busy_timeout: Duration::from_secs(60), ..SqliteOptions::default() };
+    let store = async || SqliteStore::open(&path, long.clone()).await.unwrap();
+    let (holder, writer, waiter) = (store().await, store().await, store().await);
+    let time = Duration::from_millis(250);
+    let claim = |origin, number| Claim {
+        name: "server".into(),
+        holder: Holder { origin: Origin(origin), process: 1, host: "here".into(), mark: None },
+        number,
+        instead_of: None,
+        time,
+        progress: Cursor::START,
+        note: None,
+    };
+    assert_eq!(holder.claim(&[claim(1, None)]).await.unwrap(), [Claimed::Held(1)]);
+    for round in 0..3 {
+        let now = ManualClock::default().now();
+        let keys = (0..20_000).map(|i| CreateKey::named(format!("k{round}-{i}")).validate(now).unwrap());
+        let import = StoreTxn::new(now, keys.map(|key| KeyOp::Create(Box::new(key))));
+        // Who waits asks again and again, as the lease is over in the middle of the write.
+        let waits = async {
+            for _ in 0..20 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                let Claimed::Taken(lease) = waiter.claim(&[claim(2, None)]).await.unwrap().remove(0) else {
+                    panic!("the lease was taken from a holder that could not prolong it")
+                };
+                if lease.left > time / 2 {
+                    break;
+                }
+            }
+        };
+        let holds = async {
+            tokio::time::sleep(time / 3).await;
+            assert_eq!(holder.claim(&[claim(1, Some(1))]).await.unwrap(), [Claimed::Held(1)]);
+        };
+        let (imported, (), ()) = tokio::join!(writer.commit(import), waits, holds);
+        imported.unwrap();
+        assert_eq!(holder.claim(&[claim(1, Some(1))]).await.unwrap(), [Claimed::Held(1)]);
     }
 }

@@ -233,6 +233,12 @@ impl FakeServer {
         self.state().steps
     }
 
+    /// The port of an inbound that it runs.
+    pub fn port(&self, tag: &str) -> Option<u16> {
+        let tag = InboundTag::new(tag).unwrap();
+        self.state().inbounds.get(&tag).map(|(inbound, _)| inbound.port)
+    }
+
     /// Whether it was started and not closed since.
     pub fn is_running(&self) -> bool {
         !matches!(*self.signal.borrow(), ServerState::Stopped)
