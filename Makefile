@@ -28,7 +28,6 @@ forget-left-out:
 
 soak: deps xray sing-box judges python node ## what takes longer: fuzzing, and the Rust suites ten times, four of them beside a busy machine
 	VPNKIT_FUZZ_SECONDS=120 cargo test --locked -p vpnkit-tests --test fuzz -- --nocapture
-	VPNKIT_KILLS=50 cargo test --locked -p vpnkit-tests --test processes -- --nocapture
 	scripts/soak.sh
 
 test-rust: deps xray sing-box judges python node ## the Rust crates, and the quickstarts of all three languages

@@ -18,10 +18,8 @@ use testbed::{Flow, Owner, SharedBed, alive, eventually, standalone, traffic, wi
 const PATIENCE: Duration = Duration::from_secs(60);
 const OWNER: &str = env!("CARGO_BIN_EXE_owner");
 
-/// So often the driver is killed; `make soak` asks for more.
-fn kills() -> usize {
-    std::env::var("VPNKIT_KILLS").map_or(8, |kills| kills.parse().unwrap())
-}
+/// So often the driver is killed.
+const KILLS: usize = 50;
 
 /// The process that drives the server, as a process says.
 async fn driver(owner: &Owner) -> Option<u64> {
@@ -40,13 +38,13 @@ async fn a_driver_that_is_killed_again_and_again_loses_nothing() {
     let (key, client) = bed.add(&owners[0], json!({ "name": "alice" })).await;
     let [process] = bed.process()[..] else { panic!("one Xray") };
     let flow = Arc::new(Flow::default());
-    let bytes = (20 * kills()) << 20;
+    let bytes = (20 * KILLS) << 20;
     let download = tokio::spawn({
         let (bed, flow) = (Arc::clone(&bed), Arc::clone(&flow));
         async move { bed.download(&client, bytes, &flow).await }
     });
     let (mut there, mut slowest) = (vec![key], Duration::ZERO);
-    for kill in 0..kills() {
+    for kill in 0..KILLS {
         eventually("somebody drives", PATIENCE, async || {
             let now = driver(&owners[0]).await;
             owners.iter().any(|owner| Some(u64::from(owner.pid())) == now)
@@ -77,7 +75,7 @@ async fn a_driver_that_is_killed_again_and_again_loses_nothing() {
     assert_eq!(bed.process(), [process], "the same Xray all the time");
     flow.fast.store(true, Ordering::Relaxed);
     assert_eq!(within("the download", 2 * PATIENCE, download).await.unwrap().unwrap(), bytes);
-    println!("{} takeovers, the slowest took {slowest:?}", kills());
+    println!("{} takeovers, the slowest took {slowest:?}", KILLS);
 
     let owner = &owners[0];
     let active = async || {
