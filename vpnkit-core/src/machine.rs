@@ -18,18 +18,6 @@ pub fn since_boot() -> Duration {
     Duration::new(secs, u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
-/// Returns what tells this start of the machine from every other; `None` where the system does not say. Read once: a process that
-/// has no file numbers left would take every other for ended.
-#[must_use]
-pub fn boot_id() -> Option<&'static str> {
-    static BOOT: OnceLock<String> = OnceLock::new();
-    if let Some(boot) = BOOT.get() {
-        return Some(boot);
-    }
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
-    Some(BOOT.get_or_init(|| boot))
-}
-
 /// The space that numbers of processes are of.
 fn namespace() -> Option<&'static str> {
     static NAMESPACE: OnceLock<String> = OnceLock::new();
@@ -53,7 +41,6 @@ pub struct ProcessMark {
     /// When it was started, in ticks of the kernel since the machine was; `None` where this process may not know.
     started: Option<u64>,
     namespace: String,
-    boot: String,
 }
 
 /// What is known of a process.
@@ -74,7 +61,7 @@ impl ProcessMark {
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
         let State::Runs(started) = state(pid) else { return None };
-        Some(Self { pid, started, namespace: namespace()?.to_owned(), boot: boot_id()?.to_owned() })
+        Some(Self { pid, started, namespace: namespace()?.to_owned() })
     }
 
     /// Returns its number.
@@ -93,9 +80,6 @@ impl ProcessMark {
     /// Whether it has ended for certain: it was one that this process would see. What cannot be found out is not certain.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        if boot_id().is_some_and(|boot| boot != self.boot) {
-            return true;
-        }
         self.is_seen()
             && match state(self.pid) {
                 State::Ended => true,
@@ -105,7 +89,7 @@ impl ProcessMark {
     }
 
     fn is_seen(&self) -> bool {
-        boot_id() == Some(&self.boot) && namespace() == Some(&self.namespace)
+        namespace() == Some(&self.namespace)
     }
 }
 
@@ -151,7 +135,6 @@ mod tests {
         let own = ProcessMark::own().unwrap();
         assert!(own.is_running() && !own.has_ended());
         assert!(ProcessMark { started: own.started.map(|at| at + 1), ..own.clone() }.has_ended());
-        assert!(ProcessMark { boot: "another".into(), ..own.clone() }.has_ended());
         // Of a container nobody can tell, nor without the time of its start.
         assert!(!ProcessMark { namespace: "another".into(), started: Some(1), ..own.clone() }.has_ended());
         let unsure = ProcessMark { started: None, ..own };

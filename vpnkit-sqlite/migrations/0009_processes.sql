@@ -3,7 +3,6 @@ CREATE TABLE leases (
   name      TEXT    PRIMARY KEY,
   holder    TEXT    NOT NULL,                     -- JSON
   number    INTEGER NOT NULL,                     -- grows with each holder
-  boot      TEXT    NOT NULL,                     -- the start of the machine that `ends` counts from
   ends      INTEGER NOT NULL,                     -- 0: released
   progress  INTEGER NOT NULL,                     -- a cursor: what follows from all events up to it was done
   note      TEXT
@@ -17,7 +16,7 @@ CREATE TABLE questions (
   server  TEXT    NOT NULL,
   asker   INTEGER NOT NULL,
   number  INTEGER NOT NULL,
-  at      INTEGER NOT NULL,
+  at      INTEGER NOT NULL,                       -- milliseconds since the machine was started
   text    TEXT    NOT NULL,
   answer  TEXT,
   PRIMARY KEY (server, asker, number)

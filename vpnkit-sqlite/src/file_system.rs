@@ -10,7 +10,7 @@ use std::path::Path;
 use vpnkit_core::{Error, ErrorKind, Result};
 
 /// File systems that other machines may have mounted too.
-const NETWORK: [&str; 24] = [
+const NETWORK: [&str; 31] = [
     "9p",
     "afs",
     "beegfs",
@@ -28,7 +28,14 @@ const NETWORK: [&str; 24] = [
     "fuse.s3fs",
     "fuse.sshfs",
     "glusterfs",
+    "fuse.mfs",
+    "fuse.vmhgfs-fuse",
+    "gfs2",
     "gpfs",
+    "ocfs2",
+    "orangefs",
+    "prl_fs",
+    "virtiofs",
     "lustre",
     "nfs",
     "nfs4",

@@ -6,23 +6,14 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::apply::sql;
 use crate::convert_error::damaged;
-use vpnkit_core::machine::{boot_id, since_boot};
+use vpnkit_core::machine::since_boot;
 use vpnkit_core::model::Cursor;
 use vpnkit_core::store::{Claim, Claimed, Fence, Lease, errors};
 use vpnkit_core::{Error, ErrorKind, Result};
 
-const COLUMNS: &str = "name, holder, number, progress, note, CASE WHEN boot = ?1 THEN ends ELSE 0 END";
-
-/// Errors: `Unexpected` where the machine does not tell its starts apart.
-pub(crate) fn boot() -> Result<&'static str> {
-    boot_id().ok_or_else(|| {
-        Error::new(
-            ErrorKind::Unexpected,
-            "store.open",
-            "the start of this machine cannot be told from others",
-        )
-    })
-}
+const COLUMNS: &str = "name, holder, number, progress, note, ends";
+/// No lease lasts so long: one that ends later was made before the machine was started again, and is over.
+const LONGEST_MS: i64 = 3_600_000;
 
 /// The time of the machine, as `leases` has it.
 pub(crate) fn now() -> i64 {
@@ -53,8 +44,16 @@ impl Held {
         Ok(Self { lease, ends: row.get(5).map_err(sql)? })
     }
 
+    /// Nothing, when it is over.
+    fn left(&self, now: i64) -> i64 {
+        match self.ends.saturating_sub(now) {
+            left if left > LONGEST_MS => 0,
+            left => left.max(0),
+        }
+    }
+
     fn at(self, now: i64) -> Lease {
-        let left = u64::try_from(self.ends.saturating_sub(now)).unwrap_or(0);
+        let left = u64::try_from(self.left(now)).unwrap_or(0);
         Lease { left: Duration::from_millis(left), ..self.lease }
     }
 }
@@ -63,7 +62,7 @@ pub(crate) fn all(connection: &Connection) -> Result<Vec<Lease>> {
     let now = now();
     let mut statement =
         connection.prepare_cached(&format!("SELECT {COLUMNS} FROM leases ORDER BY name")).map_err(sql)?;
-    let mut rows = statement.query([boot()?]).map_err(sql)?;
+    let mut rows = statement.query([]).map_err(sql)?;
     let mut leases = Vec::new();
     while let Some(row) = rows.next().map_err(sql)? {
         leases.push(Held::read(row)?.at(now));
@@ -75,9 +74,9 @@ pub(crate) fn all(connection: &Connection) -> Result<Vec<Lease>> {
 /// waited with it; then nothing is taken.
 pub(crate) fn claim(connection: &Connection, claim: &Claim, blocked: bool) -> Result<Claimed> {
     let mut statement =
-        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM leases WHERE name = ?2")).map_err(sql)?;
+        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM leases WHERE name = ?1")).map_err(sql)?;
     let held = statement
-        .query_row([boot()?, claim.name.as_str()], |row| Ok(Held::read(row)))
+        .query_row([claim.name.as_str()], |row| Ok(Held::read(row)))
         .optional()
         .map_err(sql)?
         .transpose()?;
@@ -88,7 +87,7 @@ pub(crate) fn claim(connection: &Connection, claim: &Claim, blocked: bool) -> Re
         (Some(held), None)
             if held.ends == 0
                 || claim.instead_of == Some(held.lease.number)
-                || (held.ends <= now && !blocked) =>
+                || (held.left(now) == 0 && !blocked) =>
         {
             held.lease.number + 1
         }
@@ -97,13 +96,12 @@ pub(crate) fn claim(connection: &Connection, claim: &Claim, blocked: bool) -> Re
             return held.map(|held| Claimed::Taken(held.at(now))).ok_or_else(|| damaged("leases.name"));
         }
     };
-    let (holder, boot) = (serde_json::to_string(&claim.holder).unwrap_or_default(), boot()?);
+    let holder = serde_json::to_string(&claim.holder).unwrap_or_default();
     connection
         .prepare_cached(
-            "INSERT INTO leases (name, holder, number, boot, ends, progress, note)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            "INSERT INTO leases (name, holder, number, ends, progress, note) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, number = excluded.number,
-             boot = excluded.boot, ends = excluded.ends, progress = excluded.progress,
+             ends = excluded.ends, progress = excluded.progress,
              note = coalesce(excluded.note, note)",
         )
         .and_then(|mut s| {
@@ -111,7 +109,6 @@ pub(crate) fn claim(connection: &Connection, claim: &Claim, blocked: bool) -> Re
                 claim.name,
                 holder,
                 number.cast_signed(),
-                boot,
                 now.saturating_add(millis(claim.time)),
                 claim.progress.0,
                 claim.note,
@@ -124,8 +121,8 @@ pub(crate) fn claim(connection: &Connection, claim: &Claim, blocked: bool) -> Re
 /// Shifts the ends of all leases that were held at `since`: a transaction has kept their holders from prolonging them.
 pub(crate) fn shift(connection: &Connection, since: i64) -> Result<()> {
     connection
-        .prepare_cached("UPDATE leases SET ends = ends + ?3 WHERE boot = ?1 AND ends > ?2")
-        .and_then(|mut s| s.execute(params![boot_id(), since, now().saturating_sub(since)]))
+        .prepare_cached("UPDATE leases SET ends = ends + ?2 WHERE ends > ?1 AND ends <= ?1 + ?3")
+        .and_then(|mut s| s.execute(params![since, now().saturating_sub(since), LONGEST_MS]))
         .map(drop)
         .map_err(sql)
 }

@@ -13,8 +13,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use crate::SqliteOptions;
 use crate::convert_error::convert;
 use crate::file_system;
+use crate::patience;
 use crate::vault::Vault;
-use crate::{lease, patience};
 use vpnkit_core::{Error, ErrorKind, Result};
 
 /// `vpnk` in the header of the file.
@@ -38,7 +38,6 @@ const OPEN: &str = "store.open";
 /// The connection that writes; creates and migrates the file.
 pub(crate) fn writer(path: &Path, options: &SqliteOptions) -> Result<(Connection, Arc<Vault>)> {
     file_system::check(path)?;
-    lease::boot()?;
     create(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(|e| at(path, e))?;

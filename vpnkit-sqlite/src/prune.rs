@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use crate::apply::sql;
-use crate::lease;
+use crate::{lease, question};
 use vpnkit_core::store::{Fence, Pruned, Retention, last_before};
 use vpnkit_core::{Result, Timestamp};
 
@@ -19,6 +19,7 @@ pub(crate) fn prune(
 ) -> Result<Pruned> {
     let txn = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(sql)?;
     lease::check(&txn, fence)?;
+    question::forget_old(&txn)?;
     let mut pruned = events(&txn, retention.events)?;
     for (table, column) in [("requests", "at"), ("revocations", "expires_at")] {
         let key = if table == "requests" { "id" } else { "(inbound, serial)" };

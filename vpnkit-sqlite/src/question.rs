@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::apply::{Batch, sql};
+use crate::lease;
 use crate::vault::Vault;
 use vpnkit_core::model::ServerId;
 use vpnkit_core::store::{Origin, Question, QuestionId, QuestionOp, errors};
@@ -15,10 +16,8 @@ impl Batch<'_> {
     pub(crate) fn question(&mut self, op: QuestionOp) -> Result<()> {
         match op {
             QuestionOp::Ask(question) => {
-                let now = self.at.as_millis();
-                // Of processes that have ended.
-                self.run("DELETE FROM questions WHERE at < ?1", [now.saturating_sub(KEPT_MS)])
-                    .map_err(sql)?;
+                forget_old(self.connection)?;
+                let now = lease::now();
                 let text = self.vault.seal(&place(&question.id), question.text.expose())?;
                 let QuestionId { server, asker, number } = &question.id;
                 self.run(
@@ -42,6 +41,16 @@ impl Batch<'_> {
         .map(drop)
         .map_err(sql)
     }
+}
+
+/// Forgets what nobody waits for any more, and what is from before the machine was started again.
+pub(crate) fn forget_old(connection: &Connection) -> Result<()> {
+    let now = lease::now();
+    connection
+        .prepare_cached("DELETE FROM questions WHERE at < ?1 OR at > ?2")
+        .and_then(|mut s| s.execute([now.saturating_sub(KEPT_MS), now]))
+        .map(drop)
+        .map_err(sql)
 }
 
 /// What the texts of a question are sealed for.

@@ -12,7 +12,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{oneshot, watch};
 
 use crate::vault::Vault;
-use crate::{SqliteOptions, apply, convert_error, fork, lease, open, patience, prune, query};
+use crate::{SqliteOptions, apply, convert_error, fork, lease, open, patience, prune, query, question};
 use vpnkit_core::store::errors::closed;
 use vpnkit_core::store::{Claim, Claimed, Fence, Newest, Pruned, Receipt, Retention, StoreTxn};
 use vpnkit_core::{Error, ErrorKind, Result};
@@ -184,6 +184,7 @@ impl Writing<'_> {
         let sql = |e| convert_error::convert(OP, e);
         let txn = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
         open::schema_is_known(&txn)?;
+        question::forget_old(&txn).map_err(|e| e.during(OP))?;
         let mut claimed = Vec::with_capacity(claims.len());
         for claim in claims {
             let blocked = asked.elapsed() > claim.time / 4;

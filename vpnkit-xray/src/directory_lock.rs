@@ -5,6 +5,8 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::process;
+
 /// The file, in the directory.
 pub(crate) const FILE: &str = "vpnkit.lock";
 
@@ -25,17 +27,14 @@ impl DirectoryLock {
         let path = directory.join(FILE);
         // Each round somebody else has put a new file there.
         for _ in 0..100 {
-            let mut file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(&path)?;
+            let mut file = process::open(
+                OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600),
+                &path,
+            )?;
             match file.try_lock() {
                 Ok(()) => {
                     let lock = Self { path: path.clone(), file, process: std::process::id() };
-                    if !lock.is_ours() {
+                    if !is_same(&lock.file, &path) {
                         continue;
                     }
                     lock.file.set_len(0)?;
@@ -58,9 +57,10 @@ impl DirectoryLock {
         Ok(None)
     }
 
-    /// Whether nobody else has the directory by now.
+    /// Whether nobody else has the directory by now: who takes it puts a file there, so one that somebody has tidied away is no
+    /// one's.
     pub(crate) fn is_ours(&self) -> bool {
-        is_same(&self.file, &self.path)
+        is_same(&self.file, &self.path) || !self.path.exists()
     }
 }
 

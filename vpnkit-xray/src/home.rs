@@ -1,7 +1,7 @@
 //! The directory of a managed Xray.
 
 use std::fs::File;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use vpnkit_core::backend::DesiredState;
@@ -11,7 +11,7 @@ use vpnkit_core::{Error, ErrorKind, Result};
 use crate::account::Names;
 use crate::config::ManagedXray;
 use crate::directory_lock::{self, DirectoryLock};
-use crate::process::LOG;
+use crate::process::{CRASH, LOG};
 use crate::{command, running, server_config};
 
 const OP: &str = "xray.start";
@@ -32,7 +32,7 @@ fn foreign_entry(directory: &Path) -> std::io::Result<Option<String>> {
             "config.json" | "config.json.new" => is_ours(&entry.path()),
             name => {
                 let scratch = name.starts_with("vpnkit-") && name.ends_with(".json");
-                let kept = [directory_lock::FILE, running::FILE, LOG].contains(&name);
+                let kept = [directory_lock::FILE, running::FILE, LOG, CRASH].contains(&name);
                 let draft = name.strip_suffix(".new") == Some(running::FILE);
                 scratch
                     || kept
@@ -53,6 +53,15 @@ fn is_ours(config: &Path) -> bool {
     text.contains(server_config::API_TAG) || serde_json::from_str::<serde_json::Value>(&text).is_err()
 }
 
+/// Checks that a directory is this user's.
+pub(crate) fn own(directory: &Path) -> std::io::Result<()> {
+    let of = std::fs::metadata(directory)?;
+    match of.uid() == rustix::process::geteuid().as_raw() {
+        true => Ok(()),
+        false => Err(std::io::Error::from(std::io::ErrorKind::PermissionDenied)),
+    }
+}
+
 impl Home {
     /// Locks the directory for a server of a store, and makes it if there is none. Who has lost the server's lease loses the lock
     /// with it.
@@ -68,6 +77,8 @@ impl Home {
             .mode(0o700)
             .create(directory)
             .map_err(|e| fault("the directory cannot be created", e))?;
+        // Before anything is written into it.
+        own(directory).map_err(|e| fault("the directory is another user's", e))?;
         if let Some(foreign) =
             foreign_entry(directory).map_err(|e| fault("the directory cannot be read", e))?
         {
@@ -83,7 +94,7 @@ impl Home {
         let lock = DirectoryLock::take(directory, &format!("{store_id} {server}"))
             .map_err(|e| fault("the directory cannot be locked", e))?;
         let Some(lock) = lock else {
-            return Err(Error::new(ErrorKind::InUse, OP, "a vpnkit of another store runs an Xray in this directory")
+            return Err(Error::new(ErrorKind::InUse, OP, "another server, or a vpnkit of another store, runs an Xray in this directory")
                 .with("directory", directory.display())
                 .hint("this one takes over when the other ends; a second Xray needs a `name` and a directory of its own"));
         };

@@ -26,8 +26,6 @@ use crate::server_config::{self, API_TAG};
 const OP: &str = "xray.start";
 /// A config with 100,000 users is ready after a second.
 const READY: Duration = Duration::from_secs(20);
-/// So many bytes of what it has written before are read.
-const OLD_LOG: u64 = 64 << 10;
 /// How long a process that was found running may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
 /// A process that has lived so long was healthy: the next restart is immediate.
@@ -201,9 +199,7 @@ impl Keeper {
         self.inner.renew_api().ok()?;
         let answers = async {
             let listener = UnixStream::connect(&self.socket).await.ok()?.peer_cred().ok()?.pid();
-            let same = listener.and_then(|pid| u32::try_from(pid).ok()) == Some(known.process.pid());
-            // Which processes of another container listen is not told.
-            if !same && listener.is_some_and(|pid| pid != 0) {
+            if listener.and_then(|pid| u32::try_from(pid).ok()) != Some(known.process.pid()) {
                 return None;
             }
             self.inner.api().inbounds().await.ok()
@@ -219,9 +215,7 @@ impl Keeper {
         self.inner.loaded.adopt(known.inbounds.iter().filter_map(kept));
         let keeps_running = self.config.keep_running;
         let outdated = known.setup != self.setup() || !known.keeps_running || !keeps_running;
-        let log = self.home.log();
-        let place = std::fs::metadata(&log).map_or(0, |of| of.len()).saturating_sub(OLD_LOG);
-        let process = Process::adopt(known.process.clone(), log, place, Arc::clone(&self.inner.log));
+        let process = Process::adopt(known.process.clone(), self.home.log(), Arc::clone(&self.inner.log));
         self.inner.stored.send_replace(false);
         *self.inner.last_reading.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.set_running(known.clone());

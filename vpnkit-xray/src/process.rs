@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Read, Seek as _, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{BufRead as _, BufReader, Read};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::fs::{FileType, Mode, OFlags};
 use tokio::sync::{oneshot, watch};
 use vpnkit_core::machine::ProcessMark;
 use vpnkit_core::{Error, ErrorKind, Result};
@@ -31,6 +32,7 @@ pub(crate) struct Log(Mutex<VecDeque<String>>);
 
 impl Log {
     fn push(&self, line: String) {
+        let line = without_uuids(&line);
         tracing::debug!(target: "vpnkit::xray", "{line}");
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() == LINES {
@@ -39,17 +41,20 @@ impl Log {
         lines.push_back(line);
     }
 
-    /// The newest `count`, oldest first.
+    /// The newest `count`, oldest first. They hold what customers have sent.
     pub(crate) fn newest(&self, count: usize) -> Vec<String> {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         lines.iter().skip(lines.len().saturating_sub(count)).cloned().collect()
     }
 }
 
-/// The file that an Xray writes its log to when it runs on without the process that has started it.
+/// Where an Xray writes its log when it runs on without the process that has started it: a pipe with a name. The kernel keeps what
+/// nobody reads of it to 64 KiB, and Xray drops lines then: what customers cause is logged, and would fill a disk.
 pub(crate) const LOG: &str = "xray.log";
-/// A log that has got larger is begun again.
-const LONGEST: u64 = 8 << 20;
+/// Where it writes why it has crashed. It is begun again at each start.
+pub(crate) const CRASH: &str = "xray.crash";
+/// So much of a log is read at once.
+const READ_AT_ONCE: u64 = 64 << 10;
 
 /// How the thread is told to end.
 enum Ending {
@@ -166,14 +171,19 @@ impl Process {
     /// not to end it, and nobody has to wait for its end.
     async fn spawn_apart(start: &Start<'_>, log_at: PathBuf, log: Arc<Log>) -> Result<Self> {
         const LIMIT: Duration = Duration::from_secs(5);
-        let mut command = Command::new("setsid");
-        command.arg("--fork").arg(start.binary);
+        let directory = start.config.parent().unwrap_or(Path::new("/")).to_owned();
+        let there = {
+            let directory = directory.clone();
+            move || procfs::that_run(&directory)
+        };
+        let before = tokio::task::spawn_blocking(there.clone()).await.unwrap_or_default();
+        let crash = log_at.with_file_name(CRASH);
+        let files = pipe(&log_at).and_then(|out| Ok((out, begin(&crash)?)));
+        let (out, err) = files.map_err(|e| start.fault("its log cannot be written", e))?;
+        let mut command = Command::new("bash");
+        command.args(["-c", CLOSE_OTHERS, "vpnkit-start", "setsid", "--fork"]).arg(start.binary);
         start.arguments(&mut command);
-        // Not a pipe: it would break with this process.
-        let written = log_file(&log_at).and_then(|file| Ok((file.try_clone()?, file)));
-        let (out, err) = written.map_err(|e| start.fault("its log cannot be written", e))?;
         command.stdout(out).stderr(err);
-        let place = std::fs::metadata(&log_at).map_or(0, |of| of.len());
         let status = tokio::process::Command::from(command).status();
         let status = match tokio::time::timeout(LIMIT, status).await {
             Ok(status) => status.map_err(|e| start.fault("the program cannot be started", e))?,
@@ -184,27 +194,25 @@ impl Process {
                 start.fault("the program cannot be started", std::io::Error::other(status.to_string()))
             );
         }
-        let directory = start.config.parent().unwrap_or(Path::new("/")).to_owned();
-        let found = tokio::task::spawn_blocking(move || procfs::that_run(&directory)).await;
-        let mut tail = Tail { path: log_at.clone(), place, rest: Vec::new() };
-        match found.unwrap_or_default().pop() {
-            Some(id) => Self::adopt(id, log_at, place, log),
+        let found = tokio::task::spawn_blocking(there).await.unwrap_or_default();
+        match found.into_iter().find(|id| !before.contains(id)) {
+            Some(id) => Self::adopt(id, log_at, log),
             None => {
-                tail.read(&log);
-                let line = log.newest(1).pop().unwrap_or_default();
-                Err(crate::command::refused("xray.start", "Xray ended at once", &line))
+                Tail::open(&log_at).read(&log);
+                let crashed = std::fs::read_to_string(&crash).unwrap_or_default();
+                let line = log.newest(1).pop().or(crashed.lines().last().map(str::to_owned));
+                Err(crate::command::refused("xray.start", "Xray ended at once", &line.unwrap_or_default()))
             }
         }
     }
 
     /// Follows a process that another one has started.
-    /// Its log is read from `place` on.
-    pub(crate) fn adopt(id: ProcessMark, log_at: PathBuf, place: u64, log: Arc<Log>) -> Result<Self> {
+    pub(crate) fn adopt(id: ProcessMark, log_at: PathBuf, log: Arc<Log>) -> Result<Self> {
         let (stop, stopped) = channel();
         let (tell, exit) = watch::channel(None);
         let followed = id.clone();
         let body = move || {
-            let tail = Tail { path: log_at, place, rest: Vec::new() };
+            let tail = Tail::open(&log_at);
             let reason = follow(Followed::Apart(followed), Some(tail), &log, &stopped);
             let _ = tell.send(Some(reason));
         };
@@ -317,38 +325,55 @@ fn follow(
     status
 }
 
-/// Opens the log that Xray writes by itself.
-fn log_file(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+/// Closes what this process has inherited or has open for its other children: a socket that a web server shares with its workers would
+/// stay open in Xray.
+const CLOSE_OTHERS: &str =
+    "for f in /proc/$$/fd/*; do n=${f##*/}; [ \"$n\" -le 2 ] || eval \"exec $n>&-\"; done; exec \"$@\"";
+
+/// Opens the pipe that Xray writes its log to. Xray itself has its reading end too, so that it never breaks.
+fn pipe(path: &Path) -> std::io::Result<File> {
+    let is_pipe = std::fs::symlink_metadata(path).map(|of| of.file_type().is_fifo());
+    if !matches!(is_pipe, Ok(true)) {
+        let _ = std::fs::remove_file(path);
+        rustix::fs::mknodat(rustix::fs::CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+    }
+    open(OpenOptions::new().read(true).write(true), path)
+}
+
+/// Opens a file of this process alone, and empties it.
+fn begin(path: &Path) -> std::io::Result<File> {
+    let file = open(OpenOptions::new().write(true).create(true).mode(0o600), path)?;
+    file.set_len(0)?;
+    Ok(file)
+}
+
+/// Not through a link: the directory may have been somebody else's.
+pub(crate) fn open(options: &mut OpenOptions, path: &Path) -> std::io::Result<File> {
+    options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path)
 }
 
 /// Reads a log as it grows.
 struct Tail {
-    path: PathBuf,
-    place: u64,
+    pipe: Option<File>,
     rest: Vec<u8>,
 }
 
 impl Tail {
+    fn open(path: &Path) -> Self {
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        Self { pipe: OpenOptions::new().read(true).custom_flags(flags).open(path).ok(), rest: Vec::new() }
+    }
+
     fn read(&mut self, log: &Log) {
-        let Ok(mut file) = File::open(&self.path) else { return };
-        let length = file.metadata().map_or(0, |of| of.len());
-        if length < self.place {
-            self.place = 0;
-        }
-        if length == self.place || file.seek(SeekFrom::Start(self.place)).is_err() {
-            return;
-        }
-        let Ok(read) = file.read_to_end(&mut self.rest) else { return };
-        self.place += u64::try_from(read).unwrap_or(0);
-        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.rest.drain(..=end).collect();
-            log.push(String::from_utf8_lossy(&line).trim_end().to_owned());
-        }
-        if self.place > LONGEST
-            && OpenOptions::new().write(true).open(&self.path).and_then(|f| f.set_len(0)).is_ok()
-        {
-            self.place = 0;
+        let Some(pipe) = &mut self.pipe else { return };
+        // What is there; it does not wait for more.
+        let _ = pipe.take(READ_AT_ONCE).read_to_end(&mut self.rest);
+        let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else { return };
+        let rest = self.rest.split_off(end + 1);
+        for line in std::mem::replace(&mut self.rest, rest).split(|byte| *byte == b'\n') {
+            if !line.is_empty() {
+                log.push(String::from_utf8_lossy(line).trim_end().to_owned());
+            }
         }
     }
 }
@@ -366,6 +391,26 @@ fn read(pipe: Box<dyn Read + Send>, log: &Arc<Log>) -> Option<thread::JoinHandle
     thread::Builder::new().name("vpnkit-xray-log".to_owned()).spawn(body).ok()
 }
 
+/// Xray writes the id of an account into some of its lines: it is its secret.
+fn without_uuids(line: &str) -> String {
+    const LENGTH: usize = 36;
+    let is_uuid = |part: &[u8]| {
+        part.iter().enumerate().all(|(place, byte)| match place {
+            8 | 13 | 18 | 23 => *byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+    };
+    let (mut clean, mut rest) = (String::with_capacity(line.len()), line);
+    while let Some(place) = rest.as_bytes().windows(LENGTH).position(is_uuid) {
+        let (before, after) = rest.split_at(place);
+        clean.push_str(before);
+        clean.push_str("[uuid]");
+        rest = after.get(LENGTH..).unwrap_or_default();
+    }
+    clean.push_str(rest);
+    clean
+}
+
 /// Whether `setpriv` can tie a child's life to ours.
 async fn bound_to_owner() -> bool {
     let probe = tokio::process::Command::new("setpriv")
@@ -376,4 +421,39 @@ async fn bound_to_owner() -> bool {
         .kill_on_drop(true)
         .status();
     matches!(tokio::time::timeout(Duration::from_secs(5), probe).await, Ok(Ok(status)) if status.success())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn ids_of_accounts_are_not_kept() {
+        let id = "b831381d-6324-4d53-ad4f-8cda48b30811";
+        assert_eq!(without_uuids(&format!("account {id} flow {id}.")), "account [uuid] flow [uuid].");
+        assert_eq!(without_uuids("2026/11/26 ünïcode b831381d-6324"), "2026/11/26 ünïcode b831381d-6324");
+    }
+
+    #[test]
+    fn a_log_that_nobody_reads_is_bounded_and_links_are_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(LOG);
+        std::fs::write(directory.path().join("theirs"), "kept").unwrap();
+        std::os::unix::fs::symlink(directory.path().join("theirs"), &path).unwrap();
+        let mut xray = pipe(&path).unwrap();
+        assert_eq!(std::fs::read_to_string(directory.path().join("theirs")).unwrap(), "kept");
+        let (log, mut tail) = (Log::default(), Tail::open(&path));
+        tail.read(&log);
+        assert!(log.newest(9).is_empty());
+        xray.write_all(b"one\ntwo\nthr").unwrap();
+        tail.read(&log);
+        xray.write_all(b"ee\n").unwrap();
+        tail.read(&log);
+        assert_eq!(log.newest(9), ["one", "two", "three"]);
+        std::os::unix::fs::symlink(directory.path().join("theirs"), directory.path().join(CRASH)).unwrap();
+        assert!(begin(&directory.path().join(CRASH)).is_err());
+    }
 }

@@ -1,8 +1,10 @@
 //! Processes of this machine as the kernel tells of them.
 
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid};
@@ -57,36 +59,47 @@ pub(crate) fn that_run(directory: &Path) -> Vec<ProcessMark> {
     let Some(home) = place(directory) else { return Vec::new() };
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-    numbers.filter(|pid| runs_config(*pid) && is_in(*pid, home)).filter_map(ProcessMark::of).collect()
+    numbers.filter(|pid| runs_in(*pid, home)).filter_map(ProcessMark::of).collect()
 }
 
 fn place(path: &Path) -> Option<(u64, u64)> {
     std::fs::metadata(path).ok().map(|of| (of.dev(), of.ino()))
 }
 
-fn runs_config(pid: u32) -> bool {
-    let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+/// The directory of the config of a command line `… run -c DIRECTORY/config.json`.
+fn directory_of(line: &[u8]) -> Option<PathBuf> {
     let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
-    let runs =
-        |three: &[&[u8]]| matches!(three, [b"run", b"-c", config] if config.ends_with(b"/config.json"));
-    words.windows(3).any(runs) && !words.contains(&b"-test".as_slice())
+    if words.contains(&b"-test".as_slice()) {
+        return None;
+    }
+    let config = words.windows(3).find_map(|three| match three {
+        [b"run", b"-c", config] => config.strip_suffix(b"/config.json"),
+        _ => None,
+    })?;
+    Some(PathBuf::from(OsStr::from_bytes(config)))
 }
 
-/// Whether a process of this user works in a directory.
-fn is_in(pid: u32, home: (u64, u64)) -> bool {
+fn runs_in(pid: u32, home: (u64, u64)) -> bool {
+    let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+    let Some(directory) = directory_of(&line) else { return false };
     match std::fs::metadata(format!("/proc/{pid}/cwd")) {
         Ok(of) => (of.dev(), of.ino()) == home,
-        // Of a program with capabilities the kernel does not tell where it works, but whose it is.
+        // Of a program with capabilities the kernel does not tell where it works: then what its command line names must be this
+        // directory, as this process sees it, and it must be this user's.
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-            let owner = |path: String| std::fs::metadata(path).ok().map(|of| of.uid());
-            let real = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            let real = real
-                .lines()
-                .find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().next()?.parse().ok());
-            real.is_some() && real == owner("/proc/self".to_owned())
+            place(&directory) == Some(home) && is_own(pid)
         }
         Err(_) => false,
     }
+}
+
+/// Whether a process is of this user.
+fn is_own(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let uid = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().next()?.parse::<u32>().ok());
+    uid == Some(rustix::process::getuid().as_raw())
 }
 
 #[cfg(test)]
@@ -128,6 +141,20 @@ mod tests {
         for child in [&mut ours, &mut theirs] {
             child.kill().unwrap();
             child.wait().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_command_line_names_a_directory() {
+        let of = |words: &[&str]| directory_of(words.join("\0").as_bytes());
+        assert_eq!(of(&["/bin/xray", "run", "-c", "/var/x/config.json"]), Some("/var/x".into()));
+        for other in [
+            &["/bin/xray", "run", "-test", "-c", "/var/x/config.json"][..],
+            &["/bin/xray", "run", "-c", "/var/x/other.json"],
+            &["/bin/xray", "-c", "/var/x/config.json"],
+            &["", ""],
+        ] {
+            assert_eq!(of(other), None, "{other:?}");
         }
     }
 }

@@ -54,7 +54,19 @@ impl Shared {
     /// Asks the process that drives a server.
     ///
     /// Errors: `Timeout` when it does not answer; those of the question there.
-    pub(super) async fn ask<T: DeserializeOwned>(
+    pub(super) async fn ask<T: DeserializeOwned + Send + 'static>(
+        self: &Arc<Self>,
+        op: &'static str,
+        server: &ServerId,
+        asked: &Asked,
+    ) -> Result<T> {
+        let (shared, server, asked) = (Arc::clone(self), server.clone(), asked.clone());
+        // In a task: the question is taken back also when the caller waits no longer.
+        let asking = self.tasks.spawn(async move { shared.ask_one(op, &server, &asked).await });
+        asking.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, op, "vpnkit is closed")))
+    }
+
+    async fn ask_one<T: DeserializeOwned>(
         &self,
         op: &'static str,
         server: &ServerId,
@@ -100,8 +112,8 @@ impl Shared {
 
     /// Asks the driver of every server that another process drives, side by side. One that does not answer is passed over, as a
     /// server here would be.
-    pub(super) async fn ask_all<T: DeserializeOwned>(
-        &self,
+    pub(super) async fn ask_all<T: DeserializeOwned + Send + 'static>(
+        self: &Arc<Self>,
         op: &'static str,
         asked: &Asked,
     ) -> Result<Vec<T>> {

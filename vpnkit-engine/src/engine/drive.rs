@@ -19,6 +19,10 @@ use vpnkit_core::store::StoreOp;
 const START: Duration = Duration::from_secs(120);
 /// Between two tries to start a server, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// After so many tries another process may try it.
+const TRIES: u32 = 4;
+/// How long it may.
+const RESTS: Duration = Duration::from_secs(8);
 
 /// One time of driving a server, from getting its lease to losing it.
 #[derive(Clone, Debug)]
@@ -112,7 +116,7 @@ async fn start_and_run(
     run: &Term,
     first: &mut Option<oneshot::Sender<()>>,
 ) {
-    let mut pause = RETRY.0;
+    let (mut pause, mut tries) = (RETRY.0, 0);
     loop {
         let desired = Arc::new(server.desired(shared));
         let start = async {
@@ -131,6 +135,13 @@ async fn start_and_run(
             emit(shared, server, EventKind::ServerDown, reason).await;
         }
         drop(first.take());
+        tries += 1;
+        if tries >= TRIES {
+            // Perhaps another process can: it has the program, the rights, the directory.
+            let rest = spread(RESTS);
+            shared.leases.step_back(shared.store.as_ref(), &server.lease, rest).await;
+            return run.stop.cancelled().await;
+        }
         tokio::select! {
             () = run.stop.cancelled() => return,
             () = tokio::time::sleep(spread(pause)) => {}

@@ -8,9 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::Shared;
 use super::leases::of_server;
 use super::tell::Told;
+use super::{ServerCondition, Shared};
 use vpnkit_core::Result;
 use vpnkit_core::backend::ServerRules;
 use vpnkit_core::model::{Cursor, Key, ServerId};
@@ -70,7 +70,12 @@ impl Shared {
         let wait = async {
             loop {
                 let Ok(leases) = self.elsewhere().await else { return };
-                let behind = |name: &String| leases.get(name).is_some_and(|l| l.progress < committed);
+                // Nor is one that is down, or was stopped: it has the change later.
+                let runs = |lease: &Lease| {
+                    Self::told(lease).is_none_or(|told| told.status.state == ServerCondition::Up)
+                };
+                let behind =
+                    |name: &String| leases.get(name).is_some_and(|l| l.progress < committed && runs(l));
                 if !names.iter().any(behind) {
                     return;
                 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
@@ -56,6 +57,8 @@ pub(super) struct Wanted {
     name: String,
     state: watch::Sender<State>,
     told: Mutex<Told>,
+    /// Until then others may have it first.
+    rests: Mutex<Option<Instant>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -120,7 +123,12 @@ impl Held {
 
 impl Wanted {
     fn new(name: String) -> Self {
-        Self { name, state: watch::channel(State::default()).0, told: Mutex::default() }
+        Self {
+            name,
+            state: watch::channel(State::default()).0,
+            told: Mutex::default(),
+            rests: Mutex::default(),
+        }
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
@@ -140,6 +148,11 @@ impl Wanted {
     /// Who has it otherwise, as it was seen last.
     pub(super) fn other(&self) -> Option<Lease> {
         self.state.borrow().other.clone()
+    }
+
+    fn rests(&self) -> bool {
+        let until = *self.rests.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() < until)
     }
 
     /// Shows that this engine holds it.
@@ -263,6 +276,14 @@ impl Leases {
         }
     }
 
+    /// Ends a lease and does not ask for it again for some time: another process may do what this one cannot.
+    pub(super) async fn step_back(&self, store: &dyn KeyStore, wanted: &Wanted, time: Duration) {
+        *wanted.rests.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + time);
+        if let Some(held) = self.take(wanted) {
+            let _ = store.release(std::slice::from_ref(&held.fence)).await;
+        }
+    }
+
     fn take(&self, wanted: &Wanted) -> Option<Arc<Held>> {
         let mut held = None;
         wanted.state.send_if_modified(|state| {
@@ -297,6 +318,7 @@ impl Leases {
         let mut again = self.time / 3;
         let (held, waiting): (Vec<_>, Vec<_>) =
             self.all().into_iter().partition(|one| one.state.borrow().held.is_some());
+        let waiting: Vec<_> = waiting.into_iter().filter(|one| !one.rests()).collect();
         let mut asked: Vec<_> = held.into_iter().map(|one| (one, None)).collect();
         if !waiting.is_empty() {
             let leases = store.leases().await.unwrap_or_default();
@@ -362,7 +384,7 @@ impl Leases {
         let taken = |one: &Arc<Wanted>| {
             leases.iter().any(|lease| lease.name == one.name && lease.is_held() && !lease.is_orphaned())
         };
-        self.all().iter().any(|one| one.state.borrow().held.is_none() && !taken(one))
+        self.all().iter().any(|one| one.state.borrow().held.is_none() && !one.rests() && !taken(one))
     }
 
     /// Lets everything go: others need not wait.

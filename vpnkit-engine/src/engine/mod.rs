@@ -305,7 +305,7 @@ impl Engine {
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
         let servers = self.shared.servers().to_vec();
-        side_by_side(servers, |server| async move { server.finish(&self.shared).await }).await;
+        side_by_side(servers, |server| async move { server.finish(&self.shared, false).await }).await;
         self.shared.leases.closed.cancel();
         self.shared.keeper.close();
         self.shared.keeper.wait().await;

@@ -148,7 +148,6 @@ impl Server {
     /// This process drives it from now on: what it knew of it from before is old.
     pub(super) async fn begin(&self) {
         *self.baseline.lock().await = None;
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.rejected.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.set_aside.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.cuts.forget();
@@ -161,11 +160,7 @@ impl Server {
     /// Reads the counters a last time and ends the program, until somebody starts it again.
     pub(super) async fn halt(&self, shared: &Shared) {
         self.read_last(shared).await;
-        match tokio::time::timeout(CLOSE, self.backend.stop()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => tracing::warn!(server = %self.id(), error = %e, "stopping failed"),
-            Err(_) => tracing::warn!(server = %self.id(), "stopping took too long"),
-        }
+        self.stop_backend().await;
         self.ready.store(false, Ordering::Release);
         self.begin().await;
         self.halted.store(true, Ordering::Release);
@@ -247,13 +242,17 @@ impl Server {
         self.set_aside.lock().unwrap_or_else(PoisonError::into_inner).retain(|tag, _| tags.contains(tag));
     }
 
-    /// Ends its work: reads the counters a last time and stops what was started.
-    pub(super) async fn finish(&self, shared: &Shared) {
+    /// Ends its work: reads the counters a last time and stops what was started; `ends`: also a program that is to keep running.
+    pub(super) async fn finish(&self, shared: &Shared, ends: bool) {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
         self.read_last(shared).await;
-        self.close_backend().await;
+        if ends && self.is_driven() {
+            self.stop_backend().await;
+        } else {
+            self.close_backend().await;
+        }
         shared.leases.give_up(shared.store.as_ref(), &self.lease).await;
     }
 
@@ -265,6 +264,14 @@ impl Server {
                 Ok(Err(e)) => tracing::warn!(server = %self.id(), error = %e, "the last reading failed"),
                 Err(_) => tracing::warn!(server = %self.id(), "the last reading took too long"),
             }
+        }
+    }
+
+    async fn stop_backend(&self) {
+        match tokio::time::timeout(CLOSE, self.backend.stop()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => tracing::warn!(server = %self.id(), error = %e, "stopping failed"),
+            Err(_) => tracing::warn!(server = %self.id(), "stopping took too long"),
         }
     }
 

@@ -34,6 +34,8 @@ pub enum ServerCondition {
     Up,
     /// It does not answer.
     Down,
+    /// No process drives it. An Xray that keeps running may run on: nobody ends keys on it, or counts what passes.
+    Unattended,
 }
 
 /// How a server does.
@@ -124,7 +126,7 @@ impl Servers {
         shared.open(OP)?;
         let (server, first) = shared.take_server(OP, parts)?;
         if let Err(e) = shared.remember_addresses(OP).await {
-            self.let_go(&server).await;
+            self.let_go(&server, false).await;
             return Err(e);
         }
         tokio::select! {
@@ -138,19 +140,20 @@ impl Servers {
         Ok(server.status().await)
     }
 
-    async fn let_go(&self, server: &Arc<Server>) {
+    async fn let_go(&self, server: &Arc<Server>, ends: bool) {
         let shared = &self.engine.shared;
         {
             let mut servers = shared.servers.write().unwrap_or_else(PoisonError::into_inner);
             Arc::make_mut(&mut servers).retain(|other| !Arc::ptr_eq(other, server));
         }
-        server.finish(shared).await;
+        server.finish(shared, ends).await;
     }
 
-    /// Reads the counters of a server a last time and stops driving it; a managed one ends. Its inbounds stay in the store,
-    /// and nobody is told of them until the server is added again.
+    /// Reads the counters of a server a last time and stops driving it; a managed one ends, also one that is to keep running. Its
+    /// inbounds stay in the store, and nobody is told of them until the server is added again. A process that only stands by for it
+    /// does so no longer. One that no process has any more is forgotten.
     ///
-    /// Errors: `NotFound`.
+    /// Errors: `NotFound`; `InUse` when only another process has it.
     #[operation(change)]
     pub async fn remove(&self, id: &ServerId) -> Result<()> {
         let (servers, id) = (self.clone(), id.clone());
@@ -159,10 +162,27 @@ impl Servers {
 
     async fn take(&self, id: &ServerId) -> Result<()> {
         const OP: &str = "servers.remove";
-        let server = self.server(OP, id)?;
-        // First, so that one that is added again meanwhile is told of.
-        self.engine.shared.forget_address(OP, id).await?;
-        self.let_go(&server).await;
+        let shared = &self.engine.shared;
+        let own = self.server(OP, id);
+        let elsewhere = shared.elsewhere().await.map_err(|e| e.during(OP))?.get(&of_server(id)).cloned();
+        if let (Err(_), Some(lease)) = (&own, &elsewhere) {
+            return Err(Error::new(ErrorKind::InUse, OP, "another process drives the server")
+                .with("server", id)
+                .with("process", lease.holder.process)
+                .with("host", &lease.holder.host)
+                .hint("remove it there"));
+        }
+        let known = shared.fresh_subscriptions().await.map_err(|e| e.during(OP))?.servers.contains_key(id);
+        if !known {
+            own.as_ref().map_err(Clone::clone)?;
+        }
+        // First, so that one that is added again meanwhile is told of. What another process drives stays known.
+        if elsewhere.is_none() {
+            shared.forget_address(OP, id).await?;
+        }
+        if let Ok(server) = own {
+            self.let_go(&server, true).await;
+        }
         Ok(())
     }
 
@@ -214,13 +234,26 @@ impl Servers {
             false => now.state == ServerCondition::Up,
         };
         let waited = async {
-            while !done(&status().await?) {
+            loop {
+                let now = status().await?;
+                if done(&now) {
+                    break;
+                }
+                if let (false, ServerCondition::Down, Some(reason)) = (stopped, now.state, now.reason) {
+                    return Err(Error::new(ErrorKind::Unavailable, op, "the server does not start")
+                        .with("server", id)
+                        .with("reason", reason));
+                }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             Ok(())
         };
         tokio::time::timeout(LIMIT, waited).await.unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::Timeout, op, "the server takes its time").with("server", id))
+            let driver = now.driver.map_or(0, |driver| driver.process);
+            Err(Error::new(ErrorKind::Timeout, op, "the process that drives the server has not done it yet")
+                .with("server", id)
+                .with("process", driver)
+                .hint("it is done once that process goes on"))
         })
     }
 
@@ -293,12 +326,14 @@ impl Shared {
     ) -> Option<ServerStatus> {
         let driver = lease.map(Driver::of);
         if let Some(told) = lease.and_then(Self::told) {
-            return Some(ServerStatus { driver, ..told.status });
+            // How long it runs by now it does not tell.
+            return Some(ServerStatus { driver, uptime: None, ..told.status });
         }
         let known = cache.servers.get(id)?;
-        let reason = match lease {
-            None => "no process drives it",
-            Some(_) => "the process that drives it has not told of it yet",
+        let (state, reason) = match lease {
+            None if cache.stopped.contains(id) => (ServerCondition::Stopped, BY_HAND),
+            None => (ServerCondition::Unattended, "no process drives it"),
+            Some(_) => (ServerCondition::Stopped, "the process that drives it has not told of it yet"),
         };
         Some(ServerStatus {
             id: id.clone(),
@@ -306,7 +341,7 @@ impl Shared {
             program: known.program.clone(),
             address: known.address.clone(),
             driver,
-            state: ServerCondition::Stopped,
+            state,
             reason: Some(reason.to_owned()),
             lifetime: None,
             capabilities: Capabilities::NONE,

@@ -91,7 +91,11 @@ async fn tell(shared: &Shared, server: &Server) {
                 }
                 (health, asked) = (server.health().await, Instant::now());
             }
-            () = server.news.notified() => {}
+            () = server.news.notified() => {
+                if health.is_none() {
+                    (health, asked) = (server.health().await, Instant::now());
+                }
+            }
             () = server.queue.progressed.notified() => {}
             () = tokio::time::sleep_until(asked + EVERY) => {
                 (health, asked) = (server.health().await, Instant::now());
