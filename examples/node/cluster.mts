@@ -8,7 +8,7 @@ import cluster from "node:cluster";
 import { createServer } from "node:http";
 import process from "node:process";
 
-import { open, Reality } from "vpnkit";
+import { ConflictError, open, Reality } from "vpnkit";
 
 const { VPN_DIRECTORY: directory = "/var/lib/vpnkit", VPN_SITE: site = "www.example.com:443", WORKERS = "2" } = process.env;
 
@@ -39,9 +39,17 @@ async function work(): Promise<void> {
         // The same name twice is one key, in whichever worker it arrives.
         return { id: (await kit.keys.create({ name, days: 30, idempotencyKey: name })).id };
       case "renew": {
-        const key = await kit.keys.require(name);
-        const expiresAt = new Date((key.expiresAt ?? new Date()).getTime() + 30 * 86_400_000);
-        return { id: (await kit.keys.update(key, { expiresAt }, { expectedVersion: key.version })).id };
+        // Remember the payment beside the key: this renews twice when it is called twice.
+        for (;;) {
+          const [key, now] = [await kit.keys.require(name), await kit.now()];
+          const from = Math.max(key.expiresAt?.getTime() ?? 0, now.getTime());
+          const expiresAt = new Date(from + 30 * 86_400_000);
+          try {
+            return { id: (await kit.keys.update(key, { expiresAt }, { expectedVersion: key.version })).id };
+          } catch (error) {
+            if (!(error instanceof ConflictError)) throw error; // another worker changed the key meanwhile
+          }
+        }
       }
       case "disable":
         return { id: (await kit.keys.disable(name)).id };
@@ -52,7 +60,9 @@ async function work(): Promise<void> {
     }
   };
   const server = createServer((request, response) => {
-    answer(request.url ?? "").then(
+    // Changes only by POST: a page that is looked at in advance must not sell.
+    const asked = request.method === "POST" ? answer(request.url ?? "") : Promise.resolve(undefined);
+    asked.then(
       (body) => response.writeHead(body === undefined ? 404 : 200).end(JSON.stringify(body)),
       (error: unknown) => response.writeHead(409).end(JSON.stringify(error)),
     );

@@ -14,6 +14,7 @@ from os import environ as settings
 
 import vpnkit
 from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import JSONResponse
 from vpnkit import Inbound, ManagedXray, Reality, Vless
 
 directory = settings.get("VPN_DIRECTORY", "/var/lib/vpnkit")
@@ -40,6 +41,20 @@ async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
 app = FastAPI(lifespan=lifespan)
 
 
+@app.exception_handler(vpnkit.VpnkitError)
+async def refused(request: Request, error: vpnkit.VpnkitError) -> JSONResponse:
+    match error:
+        case vpnkit.errors.NotFoundError():
+            status = 404
+        case vpnkit.errors.AlreadyExistsError() | vpnkit.errors.IdempotencyMismatchError():
+            status = 409
+        case vpnkit.errors.InvalidInputError():
+            status = 422
+        case _:
+            status = 503 if error.retryable else 500
+    return JSONResponse({"error": error.code, "message": str(error)}, status)
+
+
 def the_kit(request: Request) -> vpnkit.Kit:
     kit: vpnkit.Kit = request.app.state.kit
     return kit
@@ -56,6 +71,7 @@ async def create(request: Request, name: str, payment: str) -> dict[str, object]
 @app.post("/keys/{name}/renew")
 async def renew(request: Request, name: str) -> dict[str, object]:
     kit = the_kit(request)
+    # Remember the payment beside the key: this renews twice when it is called twice.
     while True:
         key, now = await kit.keys.require(name), await kit.now()
         expires_at = max(key.expires_at or now, now) + timedelta(days=30)

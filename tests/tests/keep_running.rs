@@ -23,7 +23,7 @@ async fn a_download_outlives_redeploys_and_crashes_and_is_counted_exactly() {
     let bed = Arc::new(SharedBed::new(OWNER).await);
     let mut owner = bed.open().await;
     let (key, client) = bed.add(&owner, json!({ "name": "alice" })).await;
-    let [process] = bed.process()[..] else { panic!("one Xray") };
+    let [process] = bed.process()[..] else { panic!("one Xray: {:?}", bed.process()) };
     let flow = Arc::new(Flow::default());
     let download = tokio::spawn({
         let (bed, flow) = (Arc::clone(&bed), Arc::clone(&flow));

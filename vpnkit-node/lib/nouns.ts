@@ -686,10 +686,11 @@ export class Servers {
   }
 
   /**
-   * Reads the counters of a server a last time and stops driving it; a managed one ends. Its inbounds stay in the
-   * store, and nobody is told of them until the server is added again.
+   * Reads the counters of a server a last time and stops driving it; a managed one ends, also one that is to keep
+   * running. Its inbounds stay in the store, and nobody is told of them until the server is added again. A process
+   * that only stands by for it does so no longer. One that no process has any more is forgotten.
    *
-   * Rejects with NotFoundError.
+   * Rejects with NotFoundError; InUseError when only another process has it.
    */
   async remove(id: string, options?: CallOptions): Promise<void> {
     const operation = "servers.remove";

@@ -1174,7 +1174,8 @@ export const writeRenderOptions = (operation: string, given: RenderOptions): Jso
 export type ServerCondition =
   | "stopped"
   | "up"
-  | "down";
+  | "down"
+  | "unattended";
 
 /** An Xray that vpnkit runs. */
 export interface ManagedXray {

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FileType, Mode, OFlags};
 use tokio::sync::{oneshot, watch};
@@ -171,6 +171,8 @@ impl Process {
     /// not to end it, and nobody has to wait for its end.
     async fn spawn_apart(start: &Start<'_>, log_at: PathBuf, log: Arc<Log>) -> Result<Self> {
         const LIMIT: Duration = Duration::from_secs(5);
+        /// After that it has ended.
+        const APPEARS: Duration = Duration::from_secs(1);
         let directory = start.config.parent().unwrap_or(Path::new("/")).to_owned();
         let there = {
             let directory = directory.clone();
@@ -194,8 +196,17 @@ impl Process {
                 start.fault("the program cannot be started", std::io::Error::other(status.to_string()))
             );
         }
-        let found = tokio::task::spawn_blocking(there).await.unwrap_or_default();
-        match found.into_iter().find(|id| !before.contains(id)) {
+        // In the moment in which it becomes Xray it has no command line.
+        let begun = Instant::now();
+        let found = loop {
+            let now = tokio::task::spawn_blocking(there.clone()).await.unwrap_or_default();
+            let found = now.into_iter().find(|id| !before.contains(id));
+            if found.is_some() || begun.elapsed() > APPEARS {
+                break found;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        match found {
             Some(id) => Self::adopt(id, log_at, log),
             None => {
                 Tail::open(&log_at).read(&log);

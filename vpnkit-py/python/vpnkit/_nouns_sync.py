@@ -669,10 +669,11 @@ class Servers:
         return [ServerStatus._read(one) for one in answer]
 
     def remove(self, id: str) -> None:
-        """Reads the counters of a server a last time and stops driving it; a managed one ends. Its inbounds stay in
-        the store, and nobody is told of them until the server is added again.
+        """Reads the counters of a server a last time and stops driving it; a managed one ends, also one that is to
+        keep running. Its inbounds stay in the store, and nobody is told of them until the server is added again. A
+        process that only stands by for it does so no longer. One that no process has any more is forgotten.
 
-        Raises NotFoundError.
+        Raises NotFoundError; InUseError when only another process has it.
         """
         arguments = {"id": id}
         self._calls.call("servers.remove", _wire.dumps(arguments))

@@ -918,6 +918,7 @@ ServerCondition = Literal[
     "stopped",
     "up",
     "down",
+    "unattended",
 ]
 """Whether a server answers."""
 
