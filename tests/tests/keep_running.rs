@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::json;
-use testbed::{Flow, SharedBed, alive, eventually, traffic, within};
+use testbed::{Flow, Owner, SharedBed, alive, eventually, traffic, within};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const OWNER: &str = env!("CARGO_BIN_EXE_owner");
@@ -139,4 +139,53 @@ async fn another_configuration_replaces_the_process_once_it_was_read() {
     .await;
     owner.close().await;
     assert!(bed.process().is_empty());
+}
+
+/// The kernel does not tell its own user where a program with capabilities works. It is recognised all the same, and nobody takes the
+/// Xray of another directory for a leftover of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_xray_with_capabilities_is_recognised_and_nobody_elses_is_ended() {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+    const NOBODY: u32 = 65_534;
+    if !testbed::is_root("an_xray_with_capabilities_is_recognised_and_nobody_elses_is_ended") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let open_to_all = || std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(directory.path(), open_to_all()).unwrap();
+    std::fs::copy(OWNER, path("owner")).unwrap();
+    std::fs::copy(testbed::xray_binary(), path("xray")).unwrap();
+    let mut capable = std::process::Command::new("setcap");
+    assert!(capable.arg("cap_net_bind_service=ep").arg(path("xray")).status().unwrap().success());
+    let program = path("as-nobody");
+    let words = "exec setpriv --reuid 65534 --regid 65534 --clear-groups --bounding-set +all";
+    std::fs::write(&program, format!("#!/bin/sh\n{words} {} \"$@\"\n", path("owner").display())).unwrap();
+    std::fs::set_permissions(&program, open_to_all()).unwrap();
+    let config = |home: &str| {
+        json!({
+            "store": format!("sqlite:{}", path(home).join("keys.db").display()),
+            "servers": [{
+                "type": "managed_xray", "address": "127.0.0.1", "binary": path("xray"),
+                "directory": path(home).join("xray"), "keep_running": true,
+            }],
+        })
+    };
+    let process = |home: &str| testbed::children_of(path(home).join("xray/config.json").to_str().unwrap());
+    let mut owners = Vec::new();
+    for home in ["one", "two"] {
+        std::fs::create_dir(path(home)).unwrap();
+        chown(path(home), Some(NOBODY), Some(NOBODY)).unwrap();
+        owners.push(Owner::start(program.to_str().unwrap(), &config(home)).await);
+    }
+    let (one, two) = (process("one"), process("two"));
+    assert_eq!((one.len(), two.len()), (1, 1));
+    let log = owners[0].ok("servers.log", json!({ "id": "main/xray" })).await;
+    assert!(log.to_string().contains("started"), "its log is read through the pipe: {log}");
+    owners.remove(0).kill().await;
+    let again = Owner::start(program.to_str().unwrap(), &config("one")).await;
+    assert_eq!((process("one"), process("two")), (one, two), "each has its own");
+    again.ok("servers.stop", json!({ "id": "main/xray" })).await;
+    owners[0].ok("servers.stop", json!({ "id": "main/xray" })).await;
+    assert!(process("one").is_empty() && process("two").is_empty());
 }
