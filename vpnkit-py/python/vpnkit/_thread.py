@@ -52,22 +52,25 @@ class EventStream:
         return self
 
     def __next__(self) -> Event:
-        event = self.next()
+        try:
+            event = self.next()
+        except ClosedError:
+            event = None
         if event is None:
             raise StopIteration
         return event
 
     def next(self, timeout: Length | None = None) -> Event | None:
-        """Waits for the next event, at most so long; None when the time is over or the stream has ended."""
+        """Waits for the next event, at most so long; None when the time is over, or the stream or the kit was closed meanwhile.
+
+        Raises ClosedError when the kit was closed before.
+        """
         if not self._ready and not self._closed:
             try:
                 events: list[Event] = self._native.next(_BATCH).wait(_millis(timeout))
             except OperationTimeoutError:
                 return None
-            except ClosedError:
-                events = []  # Closed between two waits: the end, as when it is closed during one.
             self._ready.extend(events)
-            self._closed = not events
         return self._ready.popleft() if self._ready else None
 
     def close(self) -> None:
