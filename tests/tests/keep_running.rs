@@ -160,7 +160,11 @@ async fn an_xray_with_capabilities_is_recognised_and_nobody_elses_is_ended() {
     assert!(capable.arg("cap_net_bind_service=ep").arg(path("xray")).status().unwrap().success());
     let program = path("as-nobody");
     let words = "exec setpriv --reuid 65534 --regid 65534 --clear-groups --bounding-set +all";
-    std::fs::write(&program, format!("#!/bin/sh\n{words} {} \"$@\"\n", path("owner").display())).unwrap();
+    // A file that the program leaves open for its children, as web servers do with their sockets.
+    std::fs::write(path("shared"), "").unwrap();
+    let (owner, shared) = (path("owner"), path("shared"));
+    let script = format!("#!/bin/sh\nexec 9<{}\n{words} {} \"$@\"\n", shared.display(), owner.display());
+    std::fs::write(&program, script).unwrap();
     std::fs::set_permissions(&program, open_to_all()).unwrap();
     let config = |home: &str| {
         json!({
@@ -180,6 +184,9 @@ async fn an_xray_with_capabilities_is_recognised_and_nobody_elses_is_ended() {
     }
     let (one, two) = (process("one"), process("two"));
     assert_eq!((one.len(), two.len()), (1, 1));
+    let files = std::fs::read_dir(format!("/proc/{}/fd", one[0])).unwrap().flatten();
+    let files: Vec<_> = files.filter_map(|file| std::fs::read_link(file.path()).ok()).collect();
+    assert!(files.len() > 2 && !files.contains(&shared), "what is not Xray's is closed: {files:?}");
     let log = owners[0].ok("servers.log", json!({ "id": "main/xray" })).await;
     assert!(log.to_string().contains("started"), "its log is read through the pipe: {log}");
     owners.remove(0).kill().await;

@@ -422,3 +422,22 @@ async fn everybody_sees_everybodys_events_in_one_order() {
     }
     assert!(seen.iter().all(|one| *one == seen[0] && one.is_sorted()));
 }
+
+/// It has not the program, or not the rights: another process that stands by has.
+#[tokio::test(start_paused = true)]
+async fn a_process_that_cannot_start_a_server_lets_another_one_try() {
+    let bed = Bed { shared: Some(Arc::default()), ..Bed::new() };
+    let (broken, fine) = (server("main/fake"), server("main/fake"));
+    broken.fail(Fault::Start);
+    let one = bed.open(&[&broken]).await;
+    let two = bed.open(&[&fine]).await;
+    let status = two.servers().status().await.unwrap().remove(0);
+    assert_eq!(status.state, ServerCondition::Down, "{status:?}");
+    assert!(status.reason.unwrap().contains("told not to start"));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(fine.is_running() && !broken.is_running());
+    one.inbounds().ensure(inbound("main", 443)).await.unwrap();
+    let key = one.keys().create(CreateKey::named("alice")).await.unwrap().id;
+    assert!(fine.lets_in(key, "main"));
+    assert_eq!(one.servers().status().await.unwrap()[0].state, ServerCondition::Up);
+}
