@@ -123,7 +123,7 @@ async fn a_driver_that_is_killed_again_and_again_loses_nothing() {
 }
 
 /// Freezes a process in the middle of a change: it may have committed it, and not have applied it. Not in the moment in which it
-/// has SQLite's lock: then nobody writes until it is gone, whoever drives.
+/// has SQLite's lock: then nobody writes until it is gone.
 async fn freeze(frozen: &Owner, other: &Owner, key: i64) {
     for round in 0u64.. {
         drop(frozen.call_later("keys.disable", json!({ "key": key })).await);

@@ -21,7 +21,7 @@ use vpnkit_engine::engine::{Engine, EngineOptions, PlacementState, ServerConditi
 use vpnkit_sqlite::{SqliteOptions, SqliteStore};
 use vpnkit_testkit::{FakeRules, FakeServer, Fault};
 
-/// A server program that runs on whoever drives it.
+/// A server as one process sees it.
 fn server(id: &str) -> Arc<FakeServer> {
     Arc::new(FakeServer::named(id.parse().unwrap()))
 }

@@ -32,7 +32,8 @@ pub(crate) fn kill(process: &ProcessMark) -> io::Result<()> {
     }
 }
 
-/// Takes the end of a process in, if it is a child of this one that nobody waits for.
+/// Takes the end of a process in, if it has become a child of this one: a bot that is the first process of a container gets all
+/// that have lost their parent.
 pub(crate) fn reap(process: &ProcessMark) {
     if let Some(number) = number(process) {
         let _ = waitpid(Some(number), WaitOptions::NOHANG);

@@ -98,7 +98,7 @@ pub trait KeyStore: Debug + Send + Sync {
     /// The cursor of the newest event.
     async fn newest_event(&self) -> Result<Cursor>;
 
-    /// Follows what is newest in the store, whoever has committed it: one's own at once, that of other processes within a
+    /// Follows what is newest in the store: this process's own commits at once, those of other processes within a
     /// tenth of a second.
     fn newest(&self) -> watch::Receiver<Newest>;
 
@@ -106,7 +106,7 @@ pub trait KeyStore: Debug + Send + Sync {
     /// of it is gone.
     async fn changes(&self, after: Cursor, max: usize, own: Origin) -> Result<ChangeBatch>;
 
-    /// Returns the questions that were not answered yet, whoever is asked. There are few.
+    /// Returns the questions to all servers that were not answered yet. There are few.
     async fn questions(&self) -> Result<Vec<Question>>;
 
     /// Returns the answer to a question; `None` before there is one.

@@ -221,7 +221,7 @@ impl Servers {
                 "the program is not vpnkit's to start and stop",
             )
             .with("server", id)
-            .hint("whoever runs it ends it; `servers.remove` only stops driving it"));
+            .hint("its operator ends it; `servers.remove` only stops driving it"));
         }
         if now.driver.is_none() {
             return Err(
