@@ -58,7 +58,12 @@ pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>) {
                 }
             }
             Err(e) => {
-                retry.grow();
+                // One that only stands by has not failed: its first failure as the driver is tried again soon.
+                if server.is_ours() {
+                    retry.grow();
+                } else {
+                    retry.reset();
+                }
                 // A refusal is told by itself; after anything else nobody knows what the server has.
                 if !matches!(e.kind(), ErrorKind::Rejected | ErrorKind::PortInUse) {
                     server.behind.store(true, Ordering::Release);
