@@ -170,9 +170,12 @@ async fn four_gunicorn_workers_and_a_cron_job() {
     let master = gunicorn.id().unwrap().to_string();
     let before = drives().await;
     assert!(std::process::Command::new("kill").args(["-HUP", &master]).status().unwrap().success());
-    eventually("new workers", PATIENCE, async || drives().await != before).await;
+    let replaced = eventually("new workers", PATIENCE, async || drives().await != before).await;
     ok(web, "POST", "/keys/k2/disable").await;
-    shop.has(keys[2], false).await;
+    let followed = shop.has(keys[2], false).await;
+    println!(
+        "redeployed: another worker drives after {replaced:?}, a change is on Xray {followed:?} after its answer"
+    );
     assert_eq!(shop.process(), process, "the same Xray all the time");
 
     terminate(gunicorn).await;

@@ -19,12 +19,14 @@ export interface Config {
   readonly collectEvery?: Length;
   /** Between two full comparisons of a server with the store. Default: 5 minutes. */
   readonly reconcileEvery?: Length;
-  /** How long events and idempotency keys are kept. Default: 30 days. */
+  /** How long events are kept, and idempotency keys of calls that grant nothing. Default: 30 days. */
   readonly keepEvents?: Length;
   /** How long a key's traffic is kept by the hour; older traffic is kept by the day. Default: 62 days. */
   readonly keepHourly?: Length;
   /** How long a key's traffic is kept by the day; older traffic is kept by the month, for ever. Default: 800 days. */
   readonly keepDaily?: Length;
+  /** The calendar that resets of usage go by where a key names none: `Europe/Berlin`. Default: UTC. */
+  readonly timeZone?: string;
   /** Whether background work runs. Default: yes. Without it only `kit.tick()` reads counters and ends keys. */
   readonly background?: boolean;
 }
@@ -32,11 +34,12 @@ export interface Config {
 /** @internal */
 export function configJson(config: Config): string {
   if (typeof config !== "object" || config === null) throw invalid("open", "config", "must be an object", 'open({ store: "sqlite:bot.db" })');
-  const { servers = [], collectEvery, reconcileEvery, keepEvents, keepHourly, keepDaily, previousPassphrase, ...rest } = config;
+  const { servers = [], collectEvery, reconcileEvery, keepEvents, keepHourly, keepDaily, timeZone, previousPassphrase, ...rest } = config;
   const json: Record<string, unknown> = { ...rest, servers: list("open", "servers", servers).map((one) => writeServerConfig("open", one)) };
   for (const [name, length] of Object.entries({ collectEvery, reconcileEvery, keepEvents, keepHourly, keepDaily })) {
     if (length !== undefined) json[snake(name)] = lengthText("open", name, length);
   }
+  if (timeZone !== undefined) json["time_zone"] = timeZone;
   if (previousPassphrase !== undefined) json["previous_passphrase"] = previousPassphrase;
   return JSON.stringify(json);
 }

@@ -3,22 +3,23 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::convert_error::{convert, damaged, violates};
+use crate::life::Life;
 use crate::row::{HeldInbound, INBOUND_COLUMNS, number, selection_text};
 use crate::vault::Vault;
-use crate::{lease, query};
+use crate::{label, lease, query};
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::model::Cursor;
 use vpnkit_core::model::{
-    ClientDevice, EventKind, EventSubject, Inbound, InboundId, InboundTag, Key, KeyId, KeyPatch, KeyRef,
-    NewEvent, NewKey, NodeId, ServerId, Traffic,
+    ClientDevice, EventKind, EventSubject, Grant, Inbound, InboundId, InboundTag, Key, KeyId, KeyPatch,
+    KeyRef, KeyStatus, Labels, NewEvent, NewKey, NodeId, ServerId, Traffic,
 };
 use vpnkit_core::store::errors as answer;
 use vpnkit_core::store::{
-    DeviceOp, InboundOp, KeyOp, Made, Origin, Receipt, RecordOp, Request, StoreOp, StoreTxn, TrafficBatch,
-    consequence,
+    DeviceOp, InboundOp, KeyOp, Made, Origin, Receipt, RecordOp, Request, SETTLE_AGAIN, StoreOp, StoreTxn,
+    TrafficBatch, consequence,
 };
 use vpnkit_core::traffic::Series;
-use vpnkit_core::{Error, Result, Timestamp, lifecycle};
+use vpnkit_core::{Error, ErrorKind, Result, Timestamp, lifecycle};
 
 const OP: &str = "store.commit";
 
@@ -41,7 +42,9 @@ pub(crate) fn apply(connection: &Connection, vault: &Vault, txn: StoreTxn) -> Re
         }
     }
     let (at, origin) = (txn.at, txn.origin);
-    let mut batch = Batch { connection, vault, at, origin, receipt: Receipt::default(), cursor: None };
+    let payment = txn.request.as_ref().map(|request| request.key.clone());
+    let mut batch =
+        Batch { connection, vault, at, origin, payment, receipt: Receipt::default(), cursor: None };
     let several = txn.ops.len() > 1;
     for (index, op) in txn.ops.into_iter().enumerate() {
         batch.step(op).map_err(|e| if several { e.with("index", index) } else { e })?;
@@ -52,12 +55,12 @@ pub(crate) fn apply(connection: &Connection, vault: &Vault, txn: StoreTxn) -> Re
     };
     let mut receipt = batch.receipt;
     receipt.cursor = cursor;
-    if let Some(Request { id, fingerprint }) = txn.request {
+    if let Some(Request { id, fingerprint, for_good, .. }) = txn.request {
         let made: Vec<(&str, &str)> =
             receipt.made.iter().map(|made| (made.kind.as_str(), made.id.as_str())).collect();
         connection
             .prepare_cached(
-                "INSERT INTO requests (id, at, made, cursor, fingerprint) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO requests (id, at, made, cursor, fingerprint, kept) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )
             .and_then(|mut s| {
                 s.execute(params![
@@ -66,6 +69,7 @@ pub(crate) fn apply(connection: &Connection, vault: &Vault, txn: StoreTxn) -> Re
                     serde_json::to_string(&made).unwrap_or_default(),
                     cursor.0,
                     fingerprint.0.cast_signed(),
+                    for_good,
                 ])
             })
             .map_err(sql)?;
@@ -96,6 +100,8 @@ pub(crate) struct Batch<'c> {
     pub(crate) vault: &'c Vault,
     pub(crate) at: Timestamp,
     origin: Origin,
+    /// The idempotency key of the call.
+    pub(crate) payment: Option<String>,
     pub(crate) receipt: Receipt,
     cursor: Option<Cursor>,
 }
@@ -106,7 +112,11 @@ impl Batch<'_> {
             StoreOp::Key(KeyOp::Create(new)) => self.create(*new),
             StoreOp::Key(KeyOp::Patch { key, expected, patch }) => self.patch(key, expected, &patch),
             StoreOp::Key(KeyOp::Delete { key, expected }) => self.delete(key, expected),
-            StoreOp::Key(KeyOp::RefreshStatus(key)) => self.refresh_status(key),
+            StoreOp::Key(KeyOp::Extend { key, expected, extension }) => {
+                self.extend(key, expected, &extension)
+            }
+            StoreOp::Key(KeyOp::Undo { grant, reason }) => self.undo(grant, reason.as_deref()),
+            StoreOp::Key(KeyOp::Settle(key)) => self.settle(key),
             StoreOp::Inbound(InboundOp::Put(inbound)) => self.put_inbound(&inbound),
             StoreOp::Inbound(InboundOp::Remove(node, tag)) => self.remove_inbound(&node, &tag),
             StoreOp::TakeSerials { inbound, count } => self.take_serials(&inbound, count),
@@ -126,7 +136,7 @@ impl Batch<'_> {
         self.connection.prepare_cached(text)?.execute(values)
     }
 
-    fn key(&self, id: KeyId, expected: Option<u64>) -> Result<Key> {
+    pub(crate) fn key(&self, id: KeyId, expected: Option<u64>) -> Result<Key> {
         let key =
             query::key(self.connection, self.vault, &KeyRef::Id(id))?.ok_or_else(|| answer::no_key(id))?;
         match expected {
@@ -139,8 +149,8 @@ impl Batch<'_> {
         let mut key = new.into_key(KeyId(0), self.at);
         self.run(
             "INSERT INTO keys (uid, version, name, label, note, owner, status, expires_at, inbounds, created_at,
-                               updated_at, device_limit)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                               updated_at, device_limit, life, labels, due_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
             params![
                 key.uid.as_bytes(),
                 number(key.version),
@@ -154,35 +164,34 @@ impl Batch<'_> {
                 key.created_at.as_millis(),
                 key.updated_at.as_millis(),
                 key.device_limit,
+                Life::text(&key),
+                label::text(&key.labels),
+                lifecycle::due_at(&key).map(Timestamp::as_millis),
             ],
         )
         .map_err(|e| taken(&key, e))?;
         key.id = KeyId(self.connection.last_insert_rowid());
         self.run(
-            "INSERT INTO meters (key_id, data_limit) VALUES (?1, ?2)",
-            params![key.id.0, key.data_limit.map(|l| number(l.bytes()))],
+            "INSERT INTO meters (key_id, data_limit, on_hold) VALUES (?1, ?2, ?3)",
+            params![key.id.0, key.data_limit.map(|l| number(l.bytes())), key.status == KeyStatus::OnHold],
         )
         .map_err(sql)?;
+        self.put_labels(key.id, &Labels::new(), &key.labels)?;
         self.put_credentials(&[], &mut key)?;
         self.emit(NewEvent { kind: EventKind::KeyCreated, subject: key.subject(), detail: String::new() })?;
         self.receipt.made.push(Made::key(key.id));
+        self.grant(&Grant::created(&key, self.payment.clone()))?;
         self.receipt.keys.push(key);
         Ok(())
     }
 
     fn patch(&mut self, id: KeyId, expected: Option<u64>, patch: &KeyPatch) -> Result<()> {
         let before = self.key(id, expected)?;
+        patch.check(answer::COMMIT, &before)?;
         let mut after = before.clone();
-        if patch.apply(&mut after, self.at) {
+        if let Some(happened) = patch.apply(&mut after, self.at) {
             self.leave_inbounds(&before, &mut after)?;
-            self.replace(&before, &after)?;
-            if before.data_limit != after.data_limit || before.used != after.used {
-                self.run(
-                    "UPDATE meters SET data_limit = ?2, used = ?3 WHERE key_id = ?1",
-                    params![id.0, after.data_limit.map(|l| number(l.bytes())), number(after.used)],
-                )
-                .map_err(sql)?;
-            }
+            self.replace(&before, &after, &happened)?;
             self.put_credentials(&before.credentials, &mut after)?;
         }
         self.receipt.made.push(Made::key(after.id));
@@ -190,21 +199,62 @@ impl Batch<'_> {
         Ok(())
     }
 
-    fn refresh_status(&mut self, id: KeyId) -> Result<()> {
-        let Some(before) = query::key(self.connection, self.vault, &KeyRef::Id(id))? else { return Ok(()) };
+    /// Does what is due of a key. Its credentials have nothing to do with it and are not read.
+    fn settle(&mut self, id: KeyId) -> Result<()> {
+        let before = match query::bare_key(self.connection, id) {
+            Ok(Some(key)) => key,
+            Ok(None) => return Ok(()),
+            // The others go on; this one is looked at again.
+            Err(e) if e.kind() == ErrorKind::StoreCorrupt => {
+                tracing::warn!(key = id.0, error = %e, "a key cannot be read; it is settled when it can");
+                let again = self.at.plus(SETTLE_AGAIN).as_millis();
+                return self
+                    .run("UPDATE keys SET due_at = ?2 WHERE id = ?1", [id.0, again])
+                    .map(drop)
+                    .map_err(sql);
+            }
+            Err(e) => return Err(e),
+        };
         let mut after = before.clone();
-        match lifecycle::refresh_status(&mut after, self.at) {
-            Some(_) => self.replace(&before, &after),
-            None => Ok(()),
+        let happened = lifecycle::settle(&mut after, self.at);
+        if lifecycle::is_over(&after, self.at) {
+            self.receipt.over.push(id);
+        }
+        if lifecycle::stamp(&before, &mut after, self.at) {
+            return self.replace(&before, &after, &happened);
+        }
+        // Settled by somebody else meanwhile, or by a program that did not know when it is due.
+        let due_at = lifecycle::due_at(&after).map(Timestamp::as_millis);
+        self.run("UPDATE keys SET due_at = ?2 WHERE id = ?1 AND due_at IS NOT ?2", params![id.0, due_at])
+            .map(drop)
+            .map_err(sql)
+    }
+
+    /// Does what follows when bytes of a key were counted.
+    fn connect(&mut self, id: KeyId) -> Result<()> {
+        let before = match query::bare_key(self.connection, id) {
+            Ok(Some(key)) => key,
+            Ok(None) => return Ok(()),
+            Err(e) if e.kind() == ErrorKind::StoreCorrupt => {
+                tracing::warn!(key = id.0, error = %e, "a key cannot be read; what follows of its traffic is left out");
+                return Ok(());
+            }
+            Err(e) => return Err(e),
+        };
+        let mut after = before.clone();
+        let happened = lifecycle::connect(&mut after, self.at);
+        match lifecycle::stamp(&before, &mut after, self.at) {
+            true => self.replace(&before, &after, &happened),
+            false => Ok(()),
         }
     }
 
-    /// Writes what differs in `keys`, with the events that follow.
-    fn replace(&mut self, before: &Key, after: &Key) -> Result<()> {
+    /// Writes what differs in `keys` and `meters`, with the events that follow.
+    pub(crate) fn replace(&mut self, before: &Key, after: &Key, happened: &[EventKind]) -> Result<()> {
         self.run(
             "UPDATE keys SET version = ?2, name = ?3, label = ?4, note = ?5, owner = ?6, status = ?7,
                              expires_at = ?8, inbounds = ?9, updated_at = ?10, device_limit = ?11,
-                             link_revision = ?12 WHERE id = ?1",
+                             link_revision = ?12, life = ?13, labels = ?14, due_at = ?15 WHERE id = ?1",
             params![
                 after.id.0,
                 number(after.version),
@@ -218,10 +268,25 @@ impl Batch<'_> {
                 after.updated_at.as_millis(),
                 after.device_limit,
                 after.link_revision,
+                Life::text(after),
+                label::text(&after.labels),
+                lifecycle::due_at(after).map(Timestamp::as_millis),
             ],
         )
         .map_err(|e| taken(after, e))?;
-        for event in consequence::of_change(before, after) {
+        let metered = |key: &Key| (key.data_limit, key.used, key.status == KeyStatus::OnHold);
+        if metered(before) != metered(after) {
+            let (limit, used, on_hold) = metered(after);
+            self.run(
+                "UPDATE meters SET data_limit = ?2, used = ?3, on_hold = ?4 WHERE key_id = ?1",
+                params![after.id.0, limit.map(|l| number(l.bytes())), number(used), on_hold],
+            )
+            .map_err(sql)?;
+        }
+        if before.labels != after.labels {
+            self.put_labels(after.id, &before.labels, &after.labels)?;
+        }
+        for event in consequence::of_change(before, after, happened) {
             self.emit(event)?;
         }
         self.receipt.transitions.extend(consequence::transition(before.status, after));
@@ -241,6 +306,7 @@ impl Batch<'_> {
         for (node, tag) in own {
             self.remove_inbound(&NodeId::new(node)?, &InboundTag::new(tag)?)?;
         }
+        self.put_labels(id, &key.labels, &Labels::new())?;
         // Credentials and meter go with it.
         self.run("DELETE FROM keys WHERE id = ?1", [id.0]).map_err(sql)?;
         self.run("DELETE FROM counters WHERE key_id = ?1 AND source IN (SELECT id FROM sources)", [id.0])
@@ -419,14 +485,15 @@ impl Batch<'_> {
         let node = self.node(&batch.node)?;
         let at = self.at.as_millis();
         let hour = at.div_euclid(3_600_000);
-        let (mut over, mut near) = (Vec::new(), Vec::new());
+        let (mut follows, mut near) = (Vec::new(), Vec::new());
         {
             let prepare = |text: &str| self.connection.prepare_cached(text).map_err(sql);
             // Not `UPDATE … RETURNING`: that makes SQLite keep a journal for each statement.
-            let mut meter = prepare("SELECT max(data_limit - used - ?2, 0) FROM meters WHERE key_id = ?1")?;
+            let mut meter =
+                prepare("SELECT max(data_limit - used - ?2, 0), on_hold FROM meters WHERE key_id = ?1")?;
             let mut count = prepare(
-                "UPDATE meters SET used = used + ?2 + ?3, up = up + ?2, down = down + ?3, seen_at = ?4
-                 WHERE key_id = ?1",
+                "UPDATE meters SET used = used + ?2 + ?3, up = up + ?2, down = down + ?3, seen_at = ?4,
+                                   first_seen_at = coalesce(first_seen_at, ?4) WHERE key_id = ?1",
             )?;
             let mut counter = prepare(
                 "INSERT INTO counters (source, key_id, series, up, down, ended) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -441,10 +508,11 @@ impl Batch<'_> {
                 let (key, up, down) = (moved.key.0, number(moved.delta.up), number(moved.delta.down));
                 let counted = moved.delta != Traffic::default();
                 let delta = number(moved.delta.total());
-                // What is left; nothing without a limit.
-                let left: Option<Option<i64>> =
-                    meter.query_row([key, delta], |r| r.get(0)).optional().map_err(sql)?;
-                let Some(left) = left.map(|left| left.map(i64::unsigned_abs)) else { continue };
+                // What is left, nothing without a limit; and whether it has waited for these bytes.
+                let meter: Option<(Option<i64>, bool)> =
+                    meter.query_row([key, delta], |r| Ok((r.get(0)?, r.get(1)?))).optional().map_err(sql)?;
+                let Some((left, on_hold)) = meter else { continue };
+                let left = left.map(i64::unsigned_abs);
                 counter
                     .execute(params![
                         source,
@@ -461,7 +529,8 @@ impl Batch<'_> {
                     through = through.plus(moved.delta);
                 }
                 match left {
-                    Some(0) => over.push(moved.key),
+                    _ if on_hold && counted => follows.push(moved.key),
+                    Some(0) => follows.push(moved.key),
                     Some(left) if left <= batch.near_within => near.push((moved.key, left)),
                     _ => {}
                 }
@@ -482,8 +551,8 @@ impl Batch<'_> {
             )
             .map_err(sql)?;
         }
-        for key in over {
-            self.refresh_status(key)?;
+        for key in follows {
+            self.connect(key)?;
         }
         self.receipt.near.append(&mut near);
         Ok(())

@@ -10,7 +10,10 @@ mod credential;
 mod erase;
 mod file_system;
 pub mod fork;
+mod grant;
+mod label;
 mod lease;
+mod life;
 mod notice;
 mod open;
 mod passphrase;
@@ -33,12 +36,12 @@ use self::notice::Notice;
 use self::worker::{Readers, Writer};
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::model::{
-    ClientDevice, Cursor, EventBatch, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page,
-    Record, RecordQuery, Revocation, ServerId, UsagePoint, UsageQuery,
+    ClientDevice, Cursor, EventBatch, Grant, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef,
+    Page, Record, RecordQuery, Revocation, ServerId, UsagePoint, UsageQuery,
 };
 use vpnkit_core::store::{
-    ChangeBatch, Claim, Claimed, Fence, KeyStore, Lease, Newest, Origin, Pruned, Question, QuestionId,
-    Receipt, Request, Retention, StoreTxn,
+    ChangeBatch, Claim, Claimed, Fence, GrantFilter, KeyStore, Lease, Newest, Origin, Pruned, Question,
+    QuestionId, Receipt, Request, Retention, StoreTxn,
 };
 use vpnkit_core::{Result, Secret, Timestamp};
 
@@ -125,6 +128,11 @@ impl KeyStore for SqliteStore {
     async fn receipt(&self, request: &Request) -> Result<Option<Receipt>> {
         let request = request.clone();
         self.readers.run("store.receipt", move |c, vault| apply::replay(c, vault, &request)).await
+    }
+
+    async fn grants(&self, filter: &GrantFilter) -> Result<Vec<Grant>> {
+        let filter = filter.clone();
+        self.readers.run("store.grants", move |c, _| grant::grants(c, &filter)).await
     }
 
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<KeyId>> {

@@ -21,7 +21,7 @@ use vpnkit_core::{Error, ErrorKind, Result};
 const APPLICATION_ID: i32 = 0x7670_6e6b;
 
 /// Numbered, never edited once released.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("../migrations/0001_initial.sql"),
     include_str!("../migrations/0002_subscriptions.sql"),
     include_str!("../migrations/0003_servers.sql"),
@@ -31,6 +31,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("../migrations/0007_a_million_keys.sql"),
     include_str!("../migrations/0008_passphrases.sql"),
     include_str!("../migrations/0009_processes.sql"),
+    include_str!("../migrations/0010_lifecycle.sql"),
 ];
 
 const OPEN: &str = "store.open";

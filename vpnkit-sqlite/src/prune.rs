@@ -24,8 +24,9 @@ pub(crate) fn prune(
     for (table, column) in [("requests", "at"), ("revocations", "expires_at")] {
         let key = if table == "requests" { "id" } else { "(inbound, serial)" };
         let columns = key.trim_matches(['(', ')']);
+        let kept = if table == "requests" { "AND kept = 0" } else { "" };
         let text = format!(
-            "DELETE FROM {table} WHERE {key} IN (SELECT {columns} FROM {table} WHERE {column} < ?1 LIMIT {STEP})"
+            "DELETE FROM {table} WHERE {key} IN (SELECT {columns} FROM {table} WHERE {column} < ?1 {kept} LIMIT {STEP})"
         );
         pruned.more |= run(&txn, &text, [retention.events.as_millis()])? == full();
     }

@@ -52,6 +52,12 @@ pub(crate) fn key(connection: &Connection, vault: &Vault, key: &KeyRef) -> Resul
     Ok(found)
 }
 
+/// One key without its credentials.
+pub(crate) fn bare_key(connection: &Connection, id: KeyId) -> Result<Option<Key>> {
+    let text = format!("SELECT {KEY_COLUMNS} FROM {KEY_TABLES} WHERE k.id = ?1");
+    Ok(collect(connection, &text, &[id.0.into()])?.pop())
+}
+
 /// The keys that exist among `ids`, by id.
 pub(crate) fn keys(connection: &Connection, vault: &Vault, ids: &[KeyId]) -> Result<Vec<Key>> {
     let list = serde_json::to_string(&ids.iter().map(|id| id.0).collect::<Vec<_>>()).unwrap_or_default();
@@ -146,6 +152,21 @@ fn conditions(query: &KeyQuery) -> (Vec<String>, Vec<Value>) {
     if let Some(owner) = query.owner {
         conditions.push(format!("k.owner = {}", bind(owner.0.into())));
     }
+    for (name, value) in &query.labels {
+        let (name, value) = (bind(name.clone().into()), bind(value.clone().into()));
+        let labelled = format!("SELECT key_id FROM key_labels WHERE name = {name} AND value = {value}");
+        conditions.push(format!("k.id IN ({labelled})"));
+    }
+    if let Some(time) = query.expires_before {
+        // As the index has it.
+        conditions
+            .push(format!("coalesce(k.expires_at, 9223372036854775807) < {}", bind(time.as_millis().into())));
+    }
+    if let Some(percent) = query.used_percent {
+        // In floating point: bytes times 100 do not fit.
+        let share = format!("m.data_limit / 100.0 * {}", bind(i64::from(percent).into()));
+        conditions.push(format!("(m.data_limit IS NOT NULL AND m.used >= {share})"));
+    }
     if let Some(needle) = &query.search {
         let place = bind(needle.to_lowercase().into());
         conditions
@@ -157,8 +178,11 @@ fn conditions(query: &KeyQuery) -> (Vec<String>, Vec<Value>) {
 /// The keys of each status.
 pub(crate) fn count(connection: &Connection, query: &KeyQuery) -> Result<KeyCounts> {
     let (conditions, values) = conditions(query);
-    let text =
-        format!("SELECT k.status, count(*) FROM keys k WHERE {} GROUP BY k.status", conditions.join(" AND "));
+    let tables = if query.used_percent.is_some() { KEY_TABLES } else { "keys k" };
+    let text = format!(
+        "SELECT k.status, count(*) FROM {tables} WHERE {} GROUP BY k.status",
+        conditions.join(" AND ")
+    );
     let mut counts = KeyCounts::default();
     let mut statement = connection.prepare_cached(&text).map_err(sql)?;
     let rows = statement.query_map(params_from_iter(values), |r| Ok((r.get(0)?, r.get(1)?))).map_err(sql)?;
@@ -236,14 +260,11 @@ fn with_credentials(connection: &Connection, vault: &Vault, keys: &mut [Key]) ->
     Ok(())
 }
 
-/// Keys whose time is over.
+/// Keys of which something is due.
 pub(crate) fn due(connection: &Connection, now: Timestamp, limit: usize) -> Result<Vec<KeyId>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     connection
-        .prepare_cached(
-            "SELECT id FROM keys WHERE status IN ('active', 'limited') AND expires_at <= ?1
-             ORDER BY expires_at, id LIMIT ?2",
-        )
+        .prepare_cached("SELECT id FROM keys WHERE due_at <= ?1 ORDER BY due_at, id LIMIT ?2")
         .and_then(|mut s| s.query_map([now.as_millis(), limit], |r| r.get(0).map(KeyId))?.collect())
         .map_err(sql)
 }

@@ -5,20 +5,21 @@ use rusqlite::{Connection, Row};
 use uuid::Uuid;
 
 use crate::convert_error::{convert, damaged};
+use crate::life::Life;
 use crate::vault::Vault;
 use vpnkit_core::model::{
     AdminId, ByteSize, CertificateTerm, Credential, CredentialKind, DeviceName, InboundId, InboundSelection,
-    InboundTag, Key, KeyId, KeyName, KeyStatus, Traffic,
+    InboundTag, Key, KeyId, KeyName, KeyStatus, Labels, Traffic,
 };
 use vpnkit_core::{Result, Timestamp};
 
 /// The columns that [`key`] reads, from `keys k JOIN meters m`.
 pub(crate) const KEY_COLUMNS: &str = "k.id, k.uid, k.version, k.name, k.label, k.note, k.owner, k.status, \
      k.expires_at, k.inbounds, k.created_at, k.updated_at, m.data_limit, m.used, m.up, m.down, m.seen_at, \
-     k.device_limit, k.link_revision";
+     k.device_limit, k.link_revision, k.life, k.labels, m.first_seen_at";
 
 /// How many they are.
-pub(crate) const KEY_WIDTH: usize = 19;
+pub(crate) const KEY_WIDTH: usize = 22;
 
 /// Where they come from.
 pub(crate) const KEY_TABLES: &str = "keys k JOIN meters m ON m.key_id = k.id";
@@ -57,7 +58,8 @@ pub(crate) fn key(row: &Row<'_>) -> rusqlite::Result<Result<Key>> {
     let inbounds: Option<String> = row.get(9)?;
     let time = |i: usize| row.get::<_, Option<i64>>(i).map(|t| t.map(Timestamp::from_millis));
     let (created_at, updated_at) = (time(10)?.unwrap_or_default(), time(11)?.unwrap_or_default());
-    let key = Key {
+    let (life, labels): (Option<String>, Option<String>) = (row.get(19)?, row.get(20)?);
+    let mut key = Key {
         id: KeyId(row.get(0)?),
         uid: match Uuid::from_slice(&uid) {
             Ok(uid) => uid,
@@ -69,6 +71,10 @@ pub(crate) fn key(row: &Row<'_>) -> rusqlite::Result<Result<Key>> {
             Err(_) => return Ok(Err(damaged("keys.name"))),
         },
         label: row.get(4)?,
+        labels: match labels.as_deref().map_or(Ok(Labels::new()), serde_json::from_str) {
+            Ok(labels) => labels,
+            Err(_) => return Ok(Err(damaged("keys.labels"))),
+        },
         note: row.get(5)?,
         owner: row.get::<_, Option<i64>>(6)?.map(AdminId),
         // A status of a newer vpnkit: whatever it means, this one lets nobody in for it.
@@ -77,6 +83,16 @@ pub(crate) fn key(row: &Row<'_>) -> rusqlite::Result<Result<Key>> {
         used: bytes(row.get(13)?),
         traffic: Traffic { up: bytes(row.get(14)?), down: bytes(row.get(15)?) },
         expires_at: time(8)?,
+        hold: None,
+        paused_at: None,
+        reset: None,
+        resets_at: None,
+        reset_at: None,
+        next_plan: None,
+        delete_after: None,
+        ended_at: None,
+        started_at: None,
+        first_seen_at: time(21)?,
         device_limit: row.get(17)?,
         link_revision: row.get(18)?,
         inbounds: match selection(inbounds.as_deref()) {
@@ -89,7 +105,7 @@ pub(crate) fn key(row: &Row<'_>) -> rusqlite::Result<Result<Key>> {
         seen_at: time(16)?,
         replayed: false,
     };
-    Ok(Ok(key))
+    Ok(Life::read(life.as_deref(), &mut key).map(|()| key))
 }
 
 /// The column `inbounds`.

@@ -124,9 +124,9 @@ async fn an_older_schema_is_brought_up_to_date() {
     let events = store.events(Cursor::START, 10).await.unwrap().events;
     assert_eq!(events.iter().map(|event| event.kind).collect::<Vec<_>>(), [EventKind::KeyRejected]);
     // What was asked for then is not known, so nothing of it is refused.
-    let request = Request { id: "keys.create:pay:1".into(), fingerprint: Fingerprint::of(["anything"]) };
+    let request = Request::grant("pay:1", Fingerprint::of(["anything"]));
     assert_eq!(store.receipt(&request).await.unwrap().unwrap().keys, [key]);
-    let many = Request { id: "keys.create_many:pay:2".into(), ..request };
+    let many = Request::grant("pay:2", Fingerprint::of(["anything"]));
     let made = store.receipt(&many).await.unwrap().unwrap().made;
     assert_eq!(made, [Made::key(KeyId(7)), Made::key(KeyId(8))]);
     store.commit(create("bob")).await.unwrap();
@@ -166,7 +166,7 @@ async fn one_unknown_value_does_not_fail_a_page() {
     let newer = Connection::open(&path).unwrap();
     newer
         .execute_batch(
-            "UPDATE keys SET status = 'on_hold' WHERE name = 'bob';
+            "UPDATE keys SET status = 'frozen' WHERE name = 'bob';
              INSERT INTO credentials VALUES (1, 'quantum', 'default', '', 'secret', x'0102', NULL, NULL, NULL);
              INSERT INTO events (at, kind, key_id, uid, detail) VALUES (1, 'key.teleported', 1, zeroblob(16), '');
              UPDATE inbounds SET spec = '{\"protocol\":{\"type\":\"quantum\"}}' WHERE tag = 'a';",

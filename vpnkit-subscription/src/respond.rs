@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::settings::Why;
 use crate::template::{Templates, View};
 use crate::{Format, Language, SubscriptionSettings, Variables, page, sample};
-use vpnkit_core::model::{Endpoint, Key, KeyId, KeyStatus, Proxy, ShadowsocksMethod, UsagePoint};
+use vpnkit_core::model::{Endpoint, Key, KeyId, Proxy, ShadowsocksMethod, UsagePoint};
 use vpnkit_core::{ErrorKind, Result, Secret, Timestamp};
 
 /// What a subscription answers: any web framework can send it.
@@ -135,10 +135,10 @@ impl Subject {
     /// Why there is nothing to connect to.
     fn why(&self) -> Option<Why> {
         match (self.key.status, self.devices) {
-            (KeyStatus::Active, Devices::Full | Devices::Unnamed) => Some(Why::Devices),
-            (KeyStatus::Active, _) if self.endpoints.is_empty() => Some(Why::Empty),
-            (KeyStatus::Active, _) => None,
-            (status, _) => Some(Why::Status(status)),
+            (status, _) if !status.may_connect() => Some(Why::Status(status)),
+            (_, Devices::Full | Devices::Unnamed) => Some(Why::Devices),
+            _ if self.endpoints.is_empty() => Some(Why::Empty),
+            _ => None,
         }
     }
 

@@ -1,8 +1,8 @@
 //! Endpoints that show every protocol: for checking templates, and for tests of formats.
 
 use vpnkit_core::model::{
-    ByteSize, ClientSecurity, Endpoint, InboundSelection, InboundTag, Key, KeyId, KeyName, NewKey, Proxy,
-    ShadowsocksMethod, Transport, WireGuardPeer, XhttpMode,
+    ByteSize, ClientSecurity, Endpoint, InboundTag, Key, KeyId, KeyName, NewKey, Proxy, ShadowsocksMethod,
+    Transport, WireGuardPeer, XhttpMode,
 };
 use vpnkit_core::{Secret, Timestamp};
 
@@ -130,20 +130,7 @@ pub(crate) fn full_key() -> Key {
 
 /// A key without any of them.
 pub(crate) fn bare_key() -> Key {
-    let new = NewKey {
-        uid: uuid::Uuid::nil(),
-        name: None,
-        label: None,
-        note: None,
-        owner: None,
-        data_limit: None,
-        expires_at: None,
-        device_limit: None,
-        inbounds: InboundSelection::All,
-        credentials: Vec::new(),
-        disabled: false,
-    };
-    new.into_key(KeyId(1), Timestamp::default())
+    NewKey::default().into_key(KeyId(1), Timestamp::default())
 }
 
 /// What stands for servers when there are none to show.

@@ -145,6 +145,8 @@ pub struct Notices {
     pub expired: Vec<String>,
     /// Switched off.
     pub disabled: Vec<String>,
+    /// Paused.
+    pub paused: Vec<String>,
     /// On too many devices.
     pub devices: Vec<String>,
     /// No inbound or host yet.
@@ -229,11 +231,12 @@ impl SubscriptionSettings {
         if self.device_limit == Some(0) {
             return fault("device_limit", "0 devices would let nobody in");
         }
-        let Notices { limited, expired, disabled, devices, empty } = &self.notices;
+        let Notices { limited, expired, disabled, paused, devices, empty } = &self.notices;
         for (field, notices) in [
             ("notices.limited", limited),
             ("notices.expired", expired),
             ("notices.disabled", disabled),
+            ("notices.paused", paused),
             ("notices.devices", devices),
             ("notices.empty", empty),
         ] {
@@ -259,8 +262,11 @@ impl SubscriptionSettings {
             Why::Status(KeyStatus::Limited) => (&self.notices.limited, strings.notice_limited),
             Why::Status(KeyStatus::Expired) => (&self.notices.expired, strings.notice_expired),
             Why::Status(KeyStatus::Disabled) => (&self.notices.disabled, strings.notice_disabled),
+            Why::Status(KeyStatus::Paused) => (&self.notices.paused, strings.notice_paused),
             Why::Devices => (&self.notices.devices, strings.notice_devices),
-            Why::Status(KeyStatus::Active) | Why::Empty => (&self.notices.empty, strings.notice_empty),
+            Why::Status(KeyStatus::Active | KeyStatus::OnHold) | Why::Empty => {
+                (&self.notices.empty, strings.notice_empty)
+            }
         };
         if own.is_empty() { vec![known] } else { own.iter().map(String::as_str).collect() }
     }

@@ -1,6 +1,7 @@
 //! The suite of stores.
 
 mod bound_credentials;
+mod lifecycle;
 mod processes;
 
 use std::any::Any;
@@ -15,6 +16,11 @@ pub use bound_credentials::{
     an_address_may_be_asked_for, an_address_rests_before_it_is_given_again,
     concurrent_keys_get_different_addresses, credentials_go_with_their_inbound,
     serial_numbers_are_never_given_twice,
+};
+pub use lifecycle::{
+    a_life_is_changed_by_patches, a_payment_grants_once_and_for_good, grants_are_kept_and_taken_back,
+    keys_are_found_by_how_they_stand, keys_are_found_by_their_labels,
+    the_first_bytes_begin_the_time_of_a_key, what_is_due_is_settled,
 };
 pub use processes::{
     a_batch_from_an_old_revision_is_refused, a_batch_under_an_old_lease_is_refused,
@@ -102,6 +108,13 @@ crate::suite!($ store_conformance, store, "Tests that the stores of an `async fn
     an_address_rests_before_it_is_given_again,
     a_credential_is_only_for_an_inbound_that_takes_it,
     a_certificate_that_is_still_held_is_not_revoked,
+    the_first_bytes_begin_the_time_of_a_key,
+    what_is_due_is_settled,
+    a_life_is_changed_by_patches,
+    grants_are_kept_and_taken_back,
+    a_payment_grants_once_and_for_good,
+    keys_are_found_by_their_labels,
+    keys_are_found_by_how_they_stand,
 ]);
 
 const START: &str = "2026-03-01T10:20:30Z";
@@ -233,7 +246,7 @@ pub async fn a_batch_that_fails_writes_nothing(s: Subject) {
 }
 
 fn request(id: &str, asked: &str) -> Request {
-    Request { id: id.to_owned(), fingerprint: Fingerprint::of([asked]) }
+    Request { for_good: false, ..Request::grant(id, Fingerprint::of([asked])) }
 }
 
 /// The second time nothing is written and the first receipt comes back.
@@ -335,12 +348,8 @@ pub async fn statuses_follow_limit_time_and_hand(s: Subject) {
     let transitions = run(used).await;
     assert_eq!((transitions[0].from, transitions[0].to), (KeyStatus::Active, KeyStatus::Limited));
     clock.advance(Duration::from_secs(10));
-    assert_eq!(run(vec![KeyOp::RefreshStatus(key.id).into()]).await[0].to, KeyStatus::Expired);
-    assert!(
-        run(vec![KeyOp::RefreshStatus(key.id).into(), KeyOp::RefreshStatus(KeyId(999)).into()])
-            .await
-            .is_empty()
-    );
+    assert_eq!(run(vec![KeyOp::Settle(key.id).into()]).await[0].to, KeyStatus::Expired);
+    assert!(run(vec![KeyOp::Settle(key.id).into(), KeyOp::Settle(KeyId(999)).into()]).await.is_empty());
     let longer = KeyPatch { expires_at: Patch::Clear, ..KeyPatch::default() };
     assert_eq!(run(vec![patch(key.id, longer).into()]).await[0].to, KeyStatus::Limited);
     let reset = KeyPatch { reset_usage: true, ..KeyPatch::default() };
@@ -349,9 +358,9 @@ pub async fn statuses_follow_limit_time_and_hand(s: Subject) {
     assert_eq!(run(vec![patch(key.id, KeyPatch::enabled(true)).into()]).await[0].to, KeyStatus::Active);
     let key = get(&s, key.id).await.unwrap();
     assert_eq!((key.used, key.traffic.total()), (0, 100));
-    use EventKind::{KeyActivated, KeyDisabled, KeyExpired, KeyLimited, KeyUpdated};
+    use EventKind::{KeyActivated, KeyDisabled, KeyExpired, KeyLimited, KeyReset, KeyUpdated};
     let expected =
-        [KeyLimited, KeyExpired, KeyUpdated, KeyLimited, KeyUpdated, KeyActivated, KeyDisabled, KeyActivated];
+        [KeyLimited, KeyExpired, KeyUpdated, KeyLimited, KeyReset, KeyActivated, KeyDisabled, KeyActivated];
     assert_eq!(kinds(&s, cursor).await, expected);
 }
 
@@ -538,8 +547,7 @@ pub async fn due_lists_what_is_over_and_only_that(s: Subject) {
     assert_eq!(due(10).await, [ids[1]]);
     assert_eq!(due(50).await, [ids[1], ids[2], ids[0]]);
     assert_eq!(s.store.due(at().plus(Duration::from_secs(50)), 2).await.unwrap(), [ids[1], ids[2]]);
-    let later =
-        StoreTxn::new(at().plus(Duration::from_secs(50)), ids.iter().map(|id| KeyOp::RefreshStatus(*id)));
+    let later = StoreTxn::new(at().plus(Duration::from_secs(50)), ids.iter().map(|id| KeyOp::Settle(*id)));
     assert_eq!(s.store.commit(later).await.unwrap().transitions.len(), 3);
     assert!(due(50).await.is_empty());
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use vpnkit_core::model::{DurationText, duration_text, format_duration};
+use vpnkit_core::model::{DurationText, TimeZoneName, duration_text, format_duration};
 use vpnkit_core::{Error, ErrorKind, Result, Secret};
 use vpnkit_engine::engine::EngineOptions;
 
@@ -161,7 +161,7 @@ pub struct Config {
     #[serde(default = "default_reconcile", with = "duration_text")]
     #[schemars(with = "DurationText")]
     pub reconcile_every: Duration,
-    /// How long events and idempotency keys are kept. Default: 30 days.
+    /// How long events are kept, and idempotency keys of calls that grant nothing. Default: 30 days.
     #[serde(default = "default_keep", with = "duration_text")]
     #[schemars(with = "DurationText")]
     pub keep_events: Duration,
@@ -173,6 +173,9 @@ pub struct Config {
     #[serde(default = "default_daily", with = "duration_text")]
     #[schemars(with = "DurationText")]
     pub keep_daily: Duration,
+    /// The calendar that resets of usage go by where a key names none: `Europe/Berlin`. Default: UTC.
+    #[serde(default)]
+    pub time_zone: TimeZoneName,
     /// Whether background work runs. Default: yes. Without it only [`crate::VpnKit::tick`] reads counters and ends keys:
     /// for tests that move a clock.
     #[serde(default = "default_background")]
@@ -215,6 +218,7 @@ impl Config {
             keep_events: default_keep(),
             keep_hourly: default_hourly(),
             keep_daily: default_daily(),
+            time_zone: TimeZoneName::default(),
             background: default_background(),
         }
     }
@@ -334,6 +338,7 @@ impl Config {
             keep_events: self.keep_events,
             keep_hourly: self.keep_hourly,
             keep_daily: self.keep_daily,
+            time_zone: self.time_zone.clone(),
             background: self.background,
             ..EngineOptions::default()
         }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use vpnkit_core::store::{KeyStore, memory::MemoryStore};
 use vpnkit_core::{Clock, Result, Secret, SystemClock, Timestamp};
-use vpnkit_engine::engine::{Engine, Events, Hosts, Inbounds, Keys, ServerParts, Subscriptions, TrafficView};
+use vpnkit_engine::engine::{
+    Engine, Events, Grants, Hosts, Inbounds, Keys, ServerParts, Subscriptions, TrafficView,
+};
 
 use crate::config::{Config, StoreConfig};
 use crate::servers::{Servers, parts};
@@ -196,6 +198,32 @@ impl VpnKit {
     #[must_use]
     pub fn traffic(&self) -> TrafficView {
         self.engine.traffic()
+    }
+
+    /// Grants: the ledger of what keys were given; takes them back.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> vpnkit::Result<()> {
+    /// use vpnkit::{ByteSize, Config, CreateKey, Extension, GrantQuery, VpnKit};
+    ///
+    /// let kit = VpnKit::open(Config::memory()).await?;
+    /// let key = kit.keys().create(CreateKey::named("alice").data_limit(ByteSize::gib(50))).await?;
+    /// let month = Extension::default().data_limit(ByteSize::gib(50));
+    /// // The provider says it twice: it is given once.
+    /// for _ in 0..2 {
+    ///     kit.keys().extend("alice", month.clone(), Some("stripe:1".into()), None).await?;
+    /// }
+    /// assert_eq!(kit.keys().require("alice").await?.data_limit, Some(ByteSize::gib(100)));
+    /// assert_eq!(kit.grants().find(GrantQuery::of(key.id)).await?.len(), 2);
+    /// let refunded = kit.grants().undo("stripe:1", Some("asked for it".into()), None).await?;
+    /// assert_eq!(refunded.data_limit, Some(ByteSize::gib(50)));
+    /// kit.close().await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn grants(&self) -> Grants {
+        self.engine.grants()
     }
 
     /// Events: from a cursor on. Keep the cursor of the last one that you handled, and go on from there.

@@ -1,6 +1,6 @@
 //! Checks of what callers give a key.
 
-use super::{ByteSize, Credential};
+use super::{ByteSize, Credential, NextPlan};
 use crate::{Error, ErrorKind, Result};
 
 /// The longest label, in characters.
@@ -30,6 +30,16 @@ pub(super) fn check_limit(op: &'static str, limit: Option<ByteSize>) -> Result<(
 pub(super) fn check_devices(op: &'static str, limit: Option<u32>) -> Result<()> {
     if limit == Some(0) {
         return Err(Error::invalid(op, "device_limit", "0 devices would let nobody in"));
+    }
+    Ok(())
+}
+
+/// `ends`: the key can come to an end.
+pub(super) fn check_next_plan(op: &'static str, plan: Option<NextPlan>, ends: bool) -> Result<()> {
+    let Some(plan) = plan else { return Ok(()) };
+    plan.validate(op)?;
+    if !ends {
+        return Err(Error::invalid(op, "next_plan", "the key has neither time nor limit that could end"));
     }
     Ok(())
 }

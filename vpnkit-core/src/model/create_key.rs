@@ -6,9 +6,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::check_key::{LABEL_MAX, NOTE_MAX, check_credentials, check_devices, check_limit, check_text};
+use super::check_key::{
+    LABEL_MAX, NOTE_MAX, check_credentials, check_devices, check_limit, check_next_plan, check_text,
+};
+use super::labels::check_labels;
 use super::{
-    AdminId, ByteSize, Credential, InboundSelection, InboundTag, Key, KeyId, KeyName, KeyStatus, Traffic,
+    AdminId, ByteSize, Credential, DataReset, Hold, InboundSelection, InboundTag, Key, KeyId, KeyName,
+    KeyStatus, Labels, NextPlan, Traffic,
 };
 use crate::{Error, Result, Timestamp};
 
@@ -30,6 +34,8 @@ pub struct CreateKey {
     pub name: Option<String>,
     /// Free text, up to 256 characters.
     pub label: Option<String>,
+    /// What it is found by: up to 16 names (1 to 32 of `a-z 0-9 _ -`) with values of 1 to 128 characters.
+    pub labels: Labels,
     /// Free text, up to 4,000 characters.
     pub note: Option<String>,
     /// The id of the owning admin.
@@ -42,6 +48,18 @@ pub struct CreateKey {
     #[serde(with = "super::span::optional")]
     #[schemars(with = "Option<super::DurationText>")]
     pub expires_in: Option<Duration>,
+    /// Whether its time begins with its first connection: `expires_in` is how long it lasts from then on.
+    pub on_hold: bool,
+    /// When the time of a key on hold begins without a connection; `None` waits for ever.
+    pub hold_until: Option<Timestamp>,
+    /// How often its usage is set to nothing; `None` is never.
+    pub reset: Option<DataReset>,
+    /// What it becomes when its time is over or its limit is used up.
+    pub next_plan: Option<NextPlan>,
+    /// How long after its time or its limit has ended it is deleted; `None` is never.
+    #[serde(with = "super::span::optional")]
+    #[schemars(with = "Option<super::DurationText>")]
+    pub delete_after: Option<Duration>,
     /// On how many devices its subscription may be, at least 1; `None` is as the settings say.
     pub device_limit: Option<u32>,
     /// Tags of inbounds; all shared ones by default, also those that come later.
@@ -50,7 +68,8 @@ pub struct CreateKey {
     pub credentials: Vec<Credential>,
     /// Created switched off.
     pub disabled: bool,
-    /// The same text again returns the first key instead of a second one: a payment id.
+    /// The same text again returns the first key instead of a second one: a payment, scoped by its provider as in
+    /// `yookassa:2d9f`. It is kept for good, and cannot be used for an extension too.
     pub idempotency_key: Option<String>,
 }
 
@@ -95,6 +114,41 @@ impl CreateKey {
         self
     }
 
+    /// Sets a label that it is found by.
+    #[must_use]
+    pub fn labelled(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(name.into(), value.into());
+        self
+    }
+
+    /// Lets its time begin with its first connection.
+    #[must_use]
+    pub fn on_hold(mut self) -> Self {
+        self.on_hold = true;
+        self
+    }
+
+    /// Sets how often its usage is set to nothing.
+    #[must_use]
+    pub fn reset(mut self, reset: DataReset) -> Self {
+        self.reset = Some(reset);
+        self
+    }
+
+    /// Sets what it becomes when its time is over or its limit is used up.
+    #[must_use]
+    pub fn next_plan(mut self, plan: NextPlan) -> Self {
+        self.next_plan = Some(plan);
+        self
+    }
+
+    /// Sets how long after its end it is deleted.
+    #[must_use]
+    pub fn delete_after(mut self, time: Duration) -> Self {
+        self.delete_after = Some(time);
+        self
+    }
+
     /// Sets the note.
     #[must_use]
     pub fn note(mut self, note: impl Into<String>) -> Self {
@@ -119,11 +173,18 @@ impl CreateKey {
     /// Checks everything and gives the key its UUID.
     pub fn validate(self, now: Timestamp) -> Result<NewKey> {
         const OP: &str = "keys.create";
+        let hold = self.hold(OP, now)?;
         let name = self.name.map(KeyName::new).transpose().map_err(|e| e.during(OP))?;
         check_text(OP, "label", self.label.as_deref(), LABEL_MAX)?;
         check_text(OP, "note", self.note.as_deref(), NOTE_MAX)?;
         check_limit(OP, self.data_limit)?;
         check_devices(OP, self.device_limit)?;
+        check_labels(OP, self.labels.iter().map(|(name, value)| (name, Some(value))))?;
+        check_next_plan(
+            OP,
+            self.next_plan,
+            self.data_limit.is_some() || self.expires_at.is_some() || self.expires_in.is_some(),
+        )?;
         check_credentials(OP, &self.credentials)?;
         let expires_at = match (self.expires_at, self.expires_in) {
             (Some(_), Some(_)) => {
@@ -137,26 +198,57 @@ impl CreateKey {
             (None, Some(time)) if time.is_zero() => {
                 return Err(Error::invalid(OP, "expires_in", "must be longer than nothing"));
             }
+            (_, Some(_)) if hold.is_some() => None,
             (at, time) => at.or_else(|| time.map(|t| now.plus(t))),
         };
         Ok(NewKey {
             uid: Uuid::now_v7(),
             name,
             label: self.label,
+            labels: self.labels,
             note: self.note,
             owner: self.owner,
             data_limit: self.data_limit,
             expires_at,
+            hold,
+            reset: self.reset,
+            next_plan: self.next_plan,
+            delete_after: self.delete_after,
             device_limit: self.device_limit,
             inbounds: self.inbounds,
             credentials: self.credentials,
             disabled: self.disabled,
         })
     }
+
+    /// Its hold, if it is to be created on hold.
+    fn hold(&self, op: &'static str, now: Timestamp) -> Result<Option<Hold>> {
+        match (self.on_hold, self.hold_until) {
+            (false, Some(_)) => {
+                Err(Error::invalid(op, "hold_until", "the key is not on hold").hint("set `on_hold`"))
+            }
+            (false, None) => Ok(None),
+            (true, _) if self.expires_at.is_some() => {
+                Err(Error::invalid(op, "expires_at", "a key on hold has no end yet")
+                    .hint("give `expires_in`"))
+            }
+            (true, Some(until)) if until <= now => {
+                Err(Error::invalid(op, "hold_until", "is in the past").with("value", until).with("now", now))
+            }
+            (true, until) => match self.expires_in {
+                Some(expires_in) => Ok(Some(Hold { expires_in, until })),
+                None => Err(Error::invalid(
+                    op,
+                    "expires_in",
+                    "is needed: how long a key on hold lasts from its first connection on",
+                )),
+            },
+        }
+    }
 }
 
 /// A checked key that has no id yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct NewKey {
     /// Globally unique id.
     pub uid: Uuid,
@@ -164,6 +256,8 @@ pub struct NewKey {
     pub name: Option<KeyName>,
     /// Free text.
     pub label: Option<String>,
+    /// What it is found by.
+    pub labels: Labels,
     /// Free text for the operator.
     pub note: Option<String>,
     /// The owning admin.
@@ -172,6 +266,14 @@ pub struct NewKey {
     pub data_limit: Option<ByteSize>,
     /// `None` is never.
     pub expires_at: Option<Timestamp>,
+    /// It waits for its first connection.
+    pub hold: Option<Hold>,
+    /// How often its usage is set to nothing.
+    pub reset: Option<DataReset>,
+    /// What it becomes when it has ended.
+    pub next_plan: Option<NextPlan>,
+    /// How long after its end it is deleted.
+    pub delete_after: Option<Duration>,
     /// `None` is as the settings say.
     pub device_limit: Option<u32>,
     /// Which inbounds.
@@ -192,6 +294,7 @@ impl NewKey {
             version: 1,
             name: self.name,
             label: self.label,
+            labels: self.labels,
             note: self.note,
             owner: self.owner,
             status: if self.disabled { KeyStatus::Disabled } else { KeyStatus::Active },
@@ -199,17 +302,28 @@ impl NewKey {
             used: 0,
             traffic: Traffic::default(),
             expires_at: self.expires_at,
+            hold: self.hold,
+            paused_at: None,
+            reset: self.reset,
+            resets_at: None,
+            reset_at: None,
+            next_plan: self.next_plan,
+            delete_after: self.delete_after,
+            ended_at: None,
             device_limit: self.device_limit,
             link_revision: 0,
             inbounds: self.inbounds,
             credentials: self.credentials,
             created_at: now,
+            started_at: None,
             updated_at: now,
+            first_seen_at: None,
             seen_at: None,
             replayed: false,
         };
         key.credentials.sort_by(|a, b| a.place().cmp(&b.place()));
-        key.status = crate::lifecycle::judge(&key, now);
+        crate::lifecycle::settle(&mut key, now);
+        key.version = 1;
         key
     }
 }

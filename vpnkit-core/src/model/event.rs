@@ -88,6 +88,20 @@ events! {
     KeyLimited = "key.limited",
     /// A key's time is over.
     KeyExpired = "key.expired",
+    /// A key was paused.
+    KeyPaused = "key.paused",
+    /// A key waits for its first connection.
+    KeyOnHold = "key.on_hold",
+    /// The time of a key that was on hold has begun: it has connected for the first time, or has waited for long enough.
+    KeyStarted = "key.started",
+    /// What counts against a key's limit was set to nothing; the detail is how many bytes that were.
+    KeyReset = "key.reset",
+    /// A key's next plan has begun.
+    KeyNextPlan = "key.next_plan",
+    /// A key was extended; the detail is the id of the grant.
+    KeyExtended = "key.extended",
+    /// A grant of a key was undone; the detail is its id.
+    KeyGrantUndone = "key.grant_undone",
     /// An inbound was added or changed.
     InboundChanged = "inbound.changed",
     /// An inbound was removed.

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
-use super::{AdminId, ByteSize, Credential, InboundTag, KeyId, KeyName};
+use super::{AdminId, ByteSize, Credential, DataReset, Hold, InboundTag, KeyId, KeyName, Labels, NextPlan};
 use crate::{Error, Result, Timestamp};
 
 /// Whether a key may connect, and if not, why.
@@ -17,8 +18,12 @@ use crate::{Error, Result, Timestamp};
 pub enum KeyStatus {
     /// May connect.
     Active,
+    /// May connect; its time begins with its first connection.
+    OnHold,
     /// Switched off by hand.
     Disabled,
+    /// Stopped for a while: the time that is left to it is kept.
+    Paused,
     /// The data limit is used up.
     Limited,
     /// Its time is over.
@@ -27,13 +32,25 @@ pub enum KeyStatus {
 
 impl KeyStatus {
     /// Every status.
-    pub const ALL: &'static [Self] = &[Self::Active, Self::Disabled, Self::Limited, Self::Expired];
+    pub const ALL: &'static [Self] =
+        &[Self::Active, Self::OnHold, Self::Disabled, Self::Paused, Self::Limited, Self::Expired];
+
+    /// The statuses of keys that may connect.
+    pub const MAY_CONNECT: [Self; 2] = [Self::Active, Self::OnHold];
+
+    /// Whether servers let such a key in.
+    #[must_use]
+    pub const fn may_connect(self) -> bool {
+        matches!(self, Self::Active | Self::OnHold)
+    }
 
     /// The stable name.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
             Self::Active => "active",
+            Self::OnHold => "on_hold",
+            Self::Paused => "paused",
             Self::Disabled => "disabled",
             Self::Limited => "limited",
             Self::Expired => "expired",
@@ -139,6 +156,9 @@ pub struct Key {
     pub name: Option<KeyName>,
     /// Free text, need not be unique.
     pub label: Option<String>,
+    /// What an application finds it by: a Telegram id, an order.
+    #[serde(default)]
+    pub labels: Labels,
     /// Free text for the operator.
     pub note: Option<String>,
     /// The admin who owns it.
@@ -152,8 +172,33 @@ pub struct Key {
     pub used: u64,
     /// Bytes over the whole life of the key; a reset of `used` leaves them.
     pub traffic: Traffic,
-    /// When it ends; `None` is never.
+    /// When it ends; `None` is never, or not known yet while it is on hold. While it is paused, the end as it was then.
     pub expires_at: Option<Timestamp>,
+    /// Set while it waits for its first connection.
+    #[serde(default)]
+    pub hold: Option<Hold>,
+    /// Since when it is paused.
+    #[serde(default)]
+    pub paused_at: Option<Timestamp>,
+    /// How often `used` is set to nothing.
+    #[serde(default)]
+    pub reset: Option<DataReset>,
+    /// When that happens next.
+    #[serde(default)]
+    pub resets_at: Option<Timestamp>,
+    /// When `used` was last set to nothing.
+    #[serde(default)]
+    pub reset_at: Option<Timestamp>,
+    /// What it becomes when its time is over or its limit is used up.
+    #[serde(default)]
+    pub next_plan: Option<NextPlan>,
+    /// How long after its time or its limit has ended it is deleted; `None` is never.
+    #[serde(default, with = "super::span::optional")]
+    #[schemars(with = "Option<super::DurationText>")]
+    pub delete_after: Option<Duration>,
+    /// Since when it is `expired` or `limited`.
+    #[serde(default)]
+    pub ended_at: Option<Timestamp>,
     /// On how many devices its subscription may be; `None` is as the settings say.
     pub device_limit: Option<u32>,
     /// Grows when its links are revoked.
@@ -165,8 +210,14 @@ pub struct Key {
     pub credentials: Vec<Credential>,
     /// When it was created.
     pub created_at: Timestamp,
+    /// When the time of a key that was on hold began.
+    #[serde(default)]
+    pub started_at: Option<Timestamp>,
     /// When it was last changed, traffic aside.
     pub updated_at: Timestamp,
+    /// When traffic of it was first seen.
+    #[serde(default)]
+    pub first_seen_at: Option<Timestamp>,
     /// When traffic of it was last seen.
     pub seen_at: Option<Timestamp>,
     /// This answer is that of an earlier call with the same idempotency key: nothing was created now.
@@ -201,6 +252,7 @@ impl Serialize for Key {
             version,
             name,
             label,
+            labels,
             note,
             owner,
             status,
@@ -208,21 +260,32 @@ impl Serialize for Key {
             used,
             traffic,
             expires_at,
+            hold,
+            paused_at,
+            reset,
+            resets_at,
+            reset_at,
+            next_plan,
+            delete_after,
+            ended_at,
             device_limit,
             link_revision,
             inbounds,
             credentials,
             created_at,
+            started_at,
             updated_at,
+            first_seen_at,
             seen_at,
             replayed,
         } = self;
-        let mut fields = s.serialize_struct("Key", 21)?;
+        let mut fields = s.serialize_struct("Key", 32)?;
         fields.serialize_field("id", id)?;
         fields.serialize_field("uid", uid)?;
         fields.serialize_field("version", version)?;
         fields.serialize_field("name", name)?;
         fields.serialize_field("label", label)?;
+        fields.serialize_field("labels", labels)?;
         fields.serialize_field("note", note)?;
         fields.serialize_field("owner", owner)?;
         fields.serialize_field("status", status)?;
@@ -231,12 +294,22 @@ impl Serialize for Key {
         fields.serialize_field("remaining", &remaining)?;
         fields.serialize_field("traffic", traffic)?;
         fields.serialize_field("expires_at", expires_at)?;
+        fields.serialize_field("hold", hold)?;
+        fields.serialize_field("paused_at", paused_at)?;
+        fields.serialize_field("reset", reset)?;
+        fields.serialize_field("resets_at", resets_at)?;
+        fields.serialize_field("reset_at", reset_at)?;
+        fields.serialize_field("next_plan", next_plan)?;
+        fields.serialize_field("delete_after", &delete_after.map(super::format_duration))?;
+        fields.serialize_field("ended_at", ended_at)?;
         fields.serialize_field("device_limit", device_limit)?;
         fields.serialize_field("link_revision", link_revision)?;
         fields.serialize_field("inbounds", inbounds)?;
         fields.serialize_field("credentials", credentials)?;
         fields.serialize_field("created_at", created_at)?;
+        fields.serialize_field("started_at", started_at)?;
         fields.serialize_field("updated_at", updated_at)?;
+        fields.serialize_field("first_seen_at", first_seen_at)?;
         fields.serialize_field("seen_at", seen_at)?;
         fields.serialize_field("replayed", replayed)?;
         fields.end()
@@ -251,6 +324,12 @@ impl Key {
     #[must_use]
     pub fn remaining(&self) -> Option<u64> {
         self.data_limit.map(|limit| limit.bytes().saturating_sub(self.used))
+    }
+
+    /// When its time began: its creation, or its first connection when it was on hold.
+    #[must_use]
+    pub fn start(&self) -> Timestamp {
+        self.started_at.unwrap_or(self.created_at)
     }
 
     /// Returns its devices that have credentials, each once.

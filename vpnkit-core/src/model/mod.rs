@@ -7,15 +7,20 @@ mod check_key;
 mod client_device;
 mod create_key;
 mod credential;
+mod data_reset;
 mod egress;
 mod endpoint;
 mod event;
+mod grant;
+mod hold;
 mod host;
 mod id;
 mod inbound;
 mod inbound_id;
 mod key;
+mod labels;
 mod name;
+mod next_plan;
 mod page;
 mod patch;
 mod query;
@@ -30,9 +35,12 @@ pub use certificate::{CertificateTerm, Revocation};
 pub use client_device::ClientDevice;
 pub use create_key::{CreateKey, NewKey};
 pub use credential::{Credential, CredentialKind, CredentialSecret, DeviceName};
+pub use data_reset::{DataReset, ResetPeriod, TimeZoneName};
 pub use egress::{Destination, DestinationHost, Egress};
 pub use endpoint::{ClientSecurity, Endpoint, EndpointRecord, Proxy, WireGuardPeer};
 pub use event::{Cursor, Event, EventBatch, EventKind, EventRecord, EventSubject, NewEvent};
+pub use grant::{Extension, Grant, GrantId, GrantKind, GrantQuery, GrantRef, RenewPolicy, Terms};
+pub use hold::Hold;
 pub use host::{Bounds, Fragment, Host, HostSecurity, Noise};
 pub use id::{AdminId, KeyId, KeyRef, NodeId, ServerId, check_server_name};
 pub use inbound::{
@@ -41,7 +49,9 @@ pub use inbound::{
 };
 pub use inbound_id::InboundId;
 pub use key::{InboundSelection, Key, KeyStatus, Traffic};
+pub use labels::{LABELS_MAX, Labels};
 pub use name::KeyName;
+pub use next_plan::NextPlan;
 pub use page::{Direction, Page, PageToken, Place};
 pub use patch::{KeyPatch, Patch, given};
 pub use query::{KeyCounts, KeyQuery, Sort, SortValue};
@@ -73,6 +83,7 @@ macro_rules! identity_schema {
 identity_schema! {
     KeyId: "integer" "key-id",
     AdminId: "integer" "admin-id",
+    GrantId: "integer" "grant-id",
     Cursor: "integer" "cursor",
     KeyName: "string" "key-name",
     NodeId: "string" "node",

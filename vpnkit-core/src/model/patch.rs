@@ -1,11 +1,18 @@
 //! Changes of a key.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::check_key::{LABEL_MAX, NOTE_MAX, check_credentials, check_devices, check_limit, check_text};
-use super::{AdminId, ByteSize, Credential, InboundSelection, Key, KeyName, KeyStatus};
-use crate::{Result, Timestamp};
+use super::labels::{LABELS_MAX, check_labels};
+use super::{
+    AdminId, ByteSize, Credential, DataReset, EventKind, Hold, InboundSelection, Key, KeyName, KeyStatus,
+    NextPlan,
+};
+use crate::{Error, ErrorKind, Result, Timestamp, lifecycle};
 
 /// What to do with one field. In JSON a field that is left out stays, `null` takes its value away.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -96,6 +103,9 @@ pub struct KeyPatch {
     /// Free text.
     #[serde(skip_serializing_if = "Patch::is_keep")]
     pub label: Patch<String>,
+    /// Labels to set; those whose value is `null` go, the others stay.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, Option<String>>,
     /// Free text for the operator.
     #[serde(skip_serializing_if = "Patch::is_keep")]
     pub note: Patch<String>,
@@ -108,6 +118,22 @@ pub struct KeyPatch {
     /// The expiry; [`Patch::Clear`] is never. A time in the past ends the key at once.
     #[serde(skip_serializing_if = "Patch::is_keep")]
     pub expires_at: Patch<Timestamp>,
+    /// Puts it on hold: its time begins with its next connection. [`Patch::Clear`] begins its time now.
+    #[serde(skip_serializing_if = "Patch::is_keep")]
+    pub hold: Patch<Hold>,
+    /// `true` pauses it and keeps the time that is left to it, `false` resumes it.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub paused: Option<bool>,
+    /// How often its usage is set to nothing; [`Patch::Clear`] is never.
+    #[serde(skip_serializing_if = "Patch::is_keep")]
+    pub reset: Patch<DataReset>,
+    /// What it becomes when its time is over or its limit is used up; [`Patch::Clear`] is nothing else.
+    #[serde(skip_serializing_if = "Patch::is_keep")]
+    pub next_plan: Patch<NextPlan>,
+    /// How long after its time or its limit has ended it is deleted; [`Patch::Clear`] is never.
+    #[serde(skip_serializing_if = "Patch::is_keep", with = "super::span::patch")]
+    #[schemars(with = "Option<super::DurationText>", extend("x-patch" = true))]
+    pub delete_after: Patch<Duration>,
     /// On how many devices its subscription may be; [`Patch::Clear`] is as the settings say.
     #[serde(skip_serializing_if = "Patch::is_keep")]
     pub device_limit: Patch<u32>,
@@ -120,6 +146,8 @@ pub struct KeyPatch {
     pub enabled: Option<bool>,
     /// Sets `used` to nothing.
     pub reset_usage: bool,
+    /// Begins its next plan now.
+    pub begin_next_plan: bool,
     /// Makes every token and URL of its subscription that was given out worthless.
     pub revoke_links: bool,
     /// Replaces the credentials of the same protocol, device and inbound, adds the others.
@@ -182,27 +210,105 @@ impl KeyPatch {
         check_text(OP, "note", self.note.value().map(String::as_str), NOTE_MAX)?;
         check_limit(OP, self.data_limit.value().copied())?;
         check_devices(OP, self.device_limit.value().copied())?;
+        check_labels(OP, self.labels.iter().map(|(name, value)| (name, value.as_ref())))?;
+        if let Some(plan) = self.next_plan.value() {
+            plan.validate(OP)?;
+        }
+        if let Some(hold) = self.hold.value() {
+            if hold.expires_in.is_zero() {
+                return Err(Error::invalid(OP, "hold", "`expires_in` must be longer than nothing"));
+            }
+            if !self.expires_at.is_keep() {
+                return Err(Error::invalid(
+                    OP,
+                    "expires_at",
+                    "a key on hold has no end yet: give `hold` or `expires_at`",
+                ));
+            }
+        }
         check_credentials(OP, &self.credentials)
     }
 
-    /// Changes `key` and judges its status again; `false` when nothing is different.
+    /// Checks what depends on the key itself.
+    ///
+    /// Errors: `NotFound` when its next plan is to begin and it has none; `InvalidInput` about `labels` when it would have too many.
+    pub fn check(&self, operation: &'static str, key: &Key) -> Result<()> {
+        if self.begin_next_plan && key.next_plan.is_none() && self.next_plan.value().is_none() {
+            return Err(Error::new(ErrorKind::NotFound, operation, "the key has no next plan")
+                .with("field", "next_plan")
+                .with("key", key.id));
+        }
+        let new = self
+            .labels
+            .iter()
+            .filter(|(name, value)| value.is_some() && !key.labels.contains_key(*name))
+            .count();
+        let gone = self
+            .labels
+            .iter()
+            .filter(|(name, value)| value.is_none() && key.labels.contains_key(*name))
+            .count();
+        if key.labels.len() + new > LABELS_MAX + gone {
+            return Err(Error::invalid(
+                operation,
+                "labels",
+                format!("the key would have more than {LABELS_MAX}"),
+            )
+            .with("key", key.id));
+        }
+        Ok(())
+    }
+
+    /// Changes `key` and settles it; returns what happened, its status aside, or `None` when nothing is different.
     ///
     /// Pure; the version and `updated_at` move only with a difference.
-    pub fn apply(&self, key: &mut Key, now: Timestamp) -> bool {
+    pub fn apply(&self, key: &mut Key, now: Timestamp) -> Option<Vec<EventKind>> {
+        let before = key.clone();
+        let mut updated = self.apply_fields(key);
+        let mut happened = Vec::new();
+        updated |= self.apply_end(key, now, &mut happened);
+        if self.reset_usage && (key.used != 0 || key.status == KeyStatus::Limited) {
+            lifecycle::reset_usage(key, now);
+            happened.push(EventKind::KeyReset);
+        }
+        if self.begin_next_plan {
+            happened.extend(lifecycle::begin_next_plan(key, now));
+        }
+        match self.enabled {
+            Some(false) => key.status = KeyStatus::Disabled,
+            Some(true) if key.status == KeyStatus::Disabled => key.status = KeyStatus::Active,
+            _ => {}
+        }
+        match self.paused {
+            Some(true) => lifecycle::pause(key, now),
+            Some(false) => lifecycle::resume(key, now),
+            None => {}
+        }
+        happened.extend(lifecycle::settle(key, now));
+        if updated {
+            happened.insert(0, EventKind::KeyUpdated);
+        }
+        lifecycle::stamp(&before, key, now).then_some(happened)
+    }
+
+    /// Changes what has nothing to do with when the key ends.
+    fn apply_fields(&self, key: &mut Key) -> bool {
         let mut changed = self.name.apply(&mut key.name);
         changed |= self.label.apply(&mut key.label);
         changed |= self.note.apply(&mut key.note);
         changed |= self.owner.apply(&mut key.owner);
-        changed |= self.data_limit.apply(&mut key.data_limit);
-        changed |= self.expires_at.apply(&mut key.expires_at);
         changed |= self.device_limit.apply(&mut key.device_limit);
+        changed |= self.delete_after.apply(&mut key.delete_after);
+        changed |= self.next_plan.apply(&mut key.next_plan);
+        for (name, value) in &self.labels {
+            changed |= match value {
+                Some(value) => key.labels.insert(name.clone(), value.clone()).as_ref() != Some(value),
+                None => key.labels.remove(name).is_some(),
+            };
+        }
         if let Some(inbounds) = &self.inbounds {
             changed |= key.inbounds != *inbounds;
             key.inbounds = inbounds.clone();
-        }
-        if self.reset_usage {
-            changed |= key.used != 0;
-            key.used = 0;
         }
         if self.revoke_links {
             changed = true;
@@ -223,17 +329,32 @@ impl KeyPatch {
             }
         }
         key.credentials.sort_by(|a, b| a.place().cmp(&b.place()));
-        let before = key.status;
-        match self.enabled {
-            Some(false) => key.status = KeyStatus::Disabled,
-            Some(true) if key.status == KeyStatus::Disabled => key.status = KeyStatus::Active,
+        changed
+    }
+
+    /// Changes when it ends.
+    fn apply_end(&self, key: &mut Key, now: Timestamp, happened: &mut Vec<EventKind>) -> bool {
+        let mut changed = self.data_limit.apply(&mut key.data_limit);
+        if !self.expires_at.is_keep() {
+            changed |= self.expires_at.apply(&mut key.expires_at);
+            // An end that is known is not waited for.
+            changed |= key.hold.take().is_some();
+        }
+        match &self.hold {
+            Patch::Set(hold) if key.hold != Some(*hold) => {
+                key.hold = Some(*hold);
+                (key.expires_at, key.started_at, key.resets_at) = (None, None, None);
+                changed = true;
+            }
+            Patch::Clear if key.hold.is_some() => {
+                lifecycle::start(key, now);
+                happened.push(EventKind::KeyStarted);
+            }
             _ => {}
         }
-        key.status = crate::lifecycle::judge(key, now);
-        changed |= key.status != before;
-        if changed {
-            key.version += 1;
-            key.updated_at = now;
+        if self.reset.apply(&mut key.reset) {
+            key.resets_at = None;
+            changed = true;
         }
         changed
     }

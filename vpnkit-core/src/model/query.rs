@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{AdminId, Direction, Key, KeyStatus, Page, PageToken, Place};
-use crate::{Error, Result};
+use super::{AdminId, ByteSize, Direction, Key, KeyStatus, Labels, Page, PageToken, Place};
+use crate::{Error, Result, Timestamp};
 
 /// By what keys are sorted. Ties are broken by id; keys without the value come last in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -33,6 +33,12 @@ pub struct KeyQuery {
     pub search: Option<String>,
     /// Only of this owner.
     pub owner: Option<AdminId>,
+    /// Only with all of these labels, exactly.
+    pub labels: Labels,
+    /// Only those that end before this time, or have ended.
+    pub expires_before: Option<Timestamp>,
+    /// Only those that have used at least so many percent of their limit: 1 to 100. All keys are looked at.
+    pub used_percent: Option<u32>,
     /// Sorted by.
     pub sort: Sort,
     /// From the largest to the smallest.
@@ -49,6 +55,9 @@ impl Default for KeyQuery {
             status: Vec::new(),
             search: None,
             owner: None,
+            labels: Labels::new(),
+            expires_before: None,
+            used_percent: None,
             sort: Sort::Id,
             descending: false,
             limit: 100,
@@ -75,6 +84,13 @@ impl KeyQuery {
         self
     }
 
+    /// Only with this label.
+    #[must_use]
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(name.into(), value.into());
+        self
+    }
+
     /// At most so many keys a page.
     #[must_use]
     pub fn limit(mut self, limit: u32) -> Self {
@@ -88,6 +104,9 @@ impl KeyQuery {
     pub fn resume(&self) -> Result<Option<Place>> {
         if self.limit == 0 || self.limit > Self::MAX_LIMIT {
             return Err(Error::invalid("keys.find", "limit", "must be 1 to 10000").with("value", self.limit));
+        }
+        if self.used_percent.is_some_and(|percent| !(1..=100).contains(&percent)) {
+            return Err(Error::invalid("keys.find", "used_percent", "must be 1 to 100"));
         }
         let Some(token) = &self.page else { return Ok(None) };
         let place = token.decode()?;
@@ -122,6 +141,12 @@ impl KeyQuery {
             |text: Option<&str>, needle: &str| text.is_some_and(|t| t.to_lowercase().contains(needle));
         (self.status.is_empty() || self.status.contains(&key.status))
             && self.owner.is_none_or(|owner| key.owner == Some(owner))
+            && self.labels.iter().all(|(name, value)| key.labels.get(name) == Some(value))
+            && self.expires_before.is_none_or(|time| key.expires_at.is_some_and(|end| end < time))
+            && self.used_percent.is_none_or(|percent| {
+                let share = |limit: ByteSize| u128::from(limit.bytes()) * u128::from(percent);
+                key.data_limit.is_some_and(|limit| u128::from(key.used) * 100 >= share(limit))
+            })
             && self.search.as_deref().is_none_or(|needle| {
                 let needle = needle.to_lowercase();
                 holds(key.name.as_ref().map(|n| n.as_str()), &needle)
@@ -136,8 +161,14 @@ impl KeyQuery {
 pub struct KeyCounts {
     /// All of them.
     pub total: u64,
-    /// Those that may connect.
+    /// Those that may connect, and whose time runs.
     pub active: u64,
+    /// Those that may connect, and whose time begins with their first connection.
+    #[serde(default)]
+    pub on_hold: u64,
+    /// Those that were paused.
+    #[serde(default)]
+    pub paused: u64,
     /// Those that were switched off by hand.
     pub disabled: u64,
     /// Those that have used up their data limit.
@@ -151,6 +182,8 @@ impl KeyCounts {
     pub fn add(&mut self, status: KeyStatus, keys: u64) {
         let count = match status {
             KeyStatus::Active => &mut self.active,
+            KeyStatus::OnHold => &mut self.on_hold,
+            KeyStatus::Paused => &mut self.paused,
             KeyStatus::Disabled => &mut self.disabled,
             KeyStatus::Limited => &mut self.limited,
             KeyStatus::Expired => &mut self.expired,

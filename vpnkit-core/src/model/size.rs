@@ -57,6 +57,18 @@ impl ByteSize {
         Self::from_bytes(n.saturating_mul(1 << 20))
     }
 
+    /// Returns the size, and so many bytes more; at most [`Self::MAX`].
+    #[must_use]
+    pub const fn plus(self, bytes: u64) -> Self {
+        Self::from_bytes(self.0.saturating_add(bytes))
+    }
+
+    /// Returns the size, and so many bytes less; at least none.
+    #[must_use]
+    pub const fn minus(self, bytes: u64) -> Self {
+        Self(self.0.saturating_sub(bytes))
+    }
+
     /// In bytes.
     #[must_use]
     pub const fn bytes(self) -> u64 {

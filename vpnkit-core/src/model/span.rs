@@ -103,6 +103,26 @@ pub mod optional {
     }
 }
 
+/// serde for a change of a length of time as text.
+pub(super) mod patch {
+    use super::{Deserializer, Duration, Serializer, optional};
+    use crate::model::Patch;
+
+    /// Writes the text.
+    pub(crate) fn serialize<S: Serializer>(time: &Patch<Duration>, s: S) -> Result<S::Ok, S::Error> {
+        let time = match time {
+            Patch::Set(time) => Some(*time),
+            Patch::Keep | Patch::Clear => None,
+        };
+        optional::serialize(&time, s)
+    }
+
+    /// Reads a length of time with its unit; `null` takes it away.
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Patch<Duration>, D::Error> {
+        optional::deserialize(d).map(Patch::from)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,19 +3,17 @@
 use super::Transition;
 use crate::model::{EventKind, Key, KeyStatus, NewEvent};
 
-/// Returns the events that follow when `before` became `after`.
+/// Returns the events that follow when `before` became `after` by what `happened`.
 #[must_use]
-pub fn of_change(before: &Key, after: &Key) -> Vec<NewEvent> {
-    let mut events = Vec::new();
-    let same_but_status =
-        Key { status: after.status, version: after.version, updated_at: after.updated_at, ..before.clone() };
-    if same_but_status != *after {
-        events.push(NewEvent {
-            kind: EventKind::KeyUpdated,
-            subject: after.subject(),
-            detail: String::new(),
-        });
-    }
+pub fn of_change(before: &Key, after: &Key, happened: &[EventKind]) -> Vec<NewEvent> {
+    let event = |kind: EventKind| {
+        let detail = match kind {
+            EventKind::KeyReset => format!("{} bytes", before.used),
+            _ => String::new(),
+        };
+        NewEvent { kind, subject: after.subject(), detail }
+    };
+    let mut events: Vec<NewEvent> = happened.iter().copied().map(event).collect();
     if before.status != after.status {
         events.push(of_status(after));
     }
@@ -27,6 +25,8 @@ pub fn of_change(before: &Key, after: &Key) -> Vec<NewEvent> {
 pub fn of_status(key: &Key) -> NewEvent {
     let kind = match key.status {
         KeyStatus::Active => EventKind::KeyActivated,
+        KeyStatus::OnHold => EventKind::KeyOnHold,
+        KeyStatus::Paused => EventKind::KeyPaused,
         KeyStatus::Disabled => EventKind::KeyDisabled,
         KeyStatus::Limited => EventKind::KeyLimited,
         KeyStatus::Expired => EventKind::KeyExpired,

@@ -1,8 +1,8 @@
 //! The errors that every store answers in the same words.
 
 use super::Fence;
-use crate::model::{CredentialKind, Cursor, InboundId, InboundTag, KeyId};
-use crate::{Error, ErrorKind};
+use crate::model::{CredentialKind, Cursor, GrantId, InboundId, InboundTag, KeyId};
+use crate::{Error, ErrorKind, Timestamp};
 
 /// The operation that errors of a commit name.
 pub const COMMIT: &str = "store.commit";
@@ -33,6 +33,21 @@ pub fn version(id: KeyId, expected: u64, found: u64) -> Error {
 #[must_use]
 pub fn name_taken(name: &str) -> Error {
     Error::new(ErrorKind::AlreadyExists, COMMIT, "the name is taken").with("field", "name").with("name", name)
+}
+
+/// Returns `NotFound`: there is no grant with this id.
+#[must_use]
+pub fn no_grant(id: GrantId) -> Error {
+    Error::new(ErrorKind::NotFound, COMMIT, "no such grant").with("field", "grant").with("grant", id.0)
+}
+
+/// Returns `Conflict`: the grant was undone before.
+#[must_use]
+pub fn undone_before(id: GrantId, at: Timestamp) -> Error {
+    Error::new(ErrorKind::Conflict, COMMIT, "the grant was undone before")
+        .with("field", "grant")
+        .with("grant", id.0)
+        .with("undone_at", at)
 }
 
 /// Returns `Conflict`: the record has another version than the caller expects.

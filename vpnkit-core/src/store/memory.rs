@@ -9,18 +9,18 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    ChangeBatch, Claim, Claimed, DeviceOp, Fence, InboundOp, KeyOp, KeyStore, Lease, Made, Newest, Origin,
-    Pruned, Question, QuestionId, QuestionOp, Receipt, RecordOp, Request, Retention, StoreChange, StoreOp,
-    StoreTxn, TrafficBatch, consequence, errors, last_before,
+    ChangeBatch, Claim, Claimed, DeviceOp, Fence, GrantFilter, InboundOp, KeyOp, KeyStore, Lease, Made,
+    Newest, Origin, Pruned, Question, QuestionId, QuestionOp, Receipt, RecordOp, Request, Retention,
+    StoreChange, StoreOp, StoreTxn, TrafficBatch, consequence, errors, last_before,
 };
 use crate::accounting::{Baseline, Moved};
 use crate::backend::Fingerprint;
 use crate::machine::since_boot;
 use crate::model::{
     ClientDevice, Credential, CredentialKind, Cursor, DeviceName, Event, EventBatch, EventKind, EventSubject,
-    Inbound, InboundId, InboundTag, Key, KeyCounts, KeyId, KeyName, KeyQuery, KeyRef, KeyStatus, NewEvent,
-    NewKey, NodeId, Page, Place, Record, RecordQuery, Revocation, ServerId, Traffic, UsagePoint, UsageQuery,
-    UsageStep,
+    Grant, GrantId, Inbound, InboundId, InboundTag, Key, KeyCounts, KeyId, KeyName, KeyQuery, KeyRef,
+    NewEvent, NewKey, NodeId, Page, Place, Record, RecordQuery, Revocation, ServerId, Traffic, UsagePoint,
+    UsageQuery, UsageStep,
 };
 use crate::traffic::{Counter, Series};
 use crate::{Result, Secret, Timestamp, lifecycle};
@@ -56,13 +56,27 @@ struct State {
     events: VecDeque<Logged>,
     leases: BTreeMap<String, Held>,
     questions: BTreeMap<QuestionId, (Secret, Option<Secret>)>,
-    requests: HashMap<String, (Timestamp, Vec<Made>, Cursor, Fingerprint)>,
+    requests: HashMap<String, Done>,
+    grants: BTreeMap<GrantId, Grant>,
+    newest_grant: i64,
+    /// The idempotency key of the batch that is being carried out.
+    payment: Option<String>,
     newest_key: i64,
     newest_event: i64,
     pruned: Cursor,
     closed: bool,
     /// Of the batch that is being carried out.
     origin: Origin,
+}
+
+/// A request that was carried out.
+#[derive(Clone, Debug)]
+struct Done {
+    at: Timestamp,
+    made: Vec<Made>,
+    cursor: Cursor,
+    fingerprint: Fingerprint,
+    for_good: bool,
 }
 
 /// An event with what only those see who follow changes.
@@ -111,6 +125,7 @@ impl State {
             return Err(errors::revision_outdated(seen, self.revision));
         }
         self.origin = txn.origin;
+        self.payment = txn.request.as_ref().map(|request| request.key.clone());
         let mut receipt = Receipt::default();
         let several = txn.ops.len() > 1;
         for (index, op) in txn.ops.into_iter().enumerate() {
@@ -118,8 +133,9 @@ impl State {
             step.map_err(|e| if several { e.with("index", index) } else { e })?;
         }
         receipt.cursor = Cursor(self.newest_event);
-        if let Some(Request { id, fingerprint }) = txn.request {
-            self.requests.insert(id, (txn.at, receipt.made.clone(), receipt.cursor, fingerprint));
+        if let Some(Request { id, fingerprint, for_good, .. }) = txn.request {
+            let (made, cursor) = (receipt.made.clone(), receipt.cursor);
+            self.requests.insert(id, Done { at: txn.at, made, cursor, fingerprint, for_good });
         }
         Ok(receipt)
     }
@@ -200,8 +216,10 @@ impl State {
     }
 
     fn receipt(&self, request: &Request) -> Result<Option<Receipt>> {
-        let Some((_, made, cursor, first)) = self.requests.get(&request.id) else { return Ok(None) };
-        if *first != request.fingerprint {
+        let Some(Done { made, cursor, fingerprint, .. }) = self.requests.get(&request.id) else {
+            return Ok(None);
+        };
+        if *fingerprint != request.fingerprint {
             return Err(errors::another_request(&request.id));
         }
         let keys = made.iter().filter_map(|made| self.keys.get(&made.as_key()?).cloned()).collect();
@@ -213,28 +231,87 @@ impl State {
             KeyOp::Create(new) => {
                 let key = self.create(*new, at, receipt)?;
                 receipt.made.push(Made::key(key.id));
+                self.grant(Grant::created(&key, self.payment.clone()), receipt);
                 receipt.keys.push(key);
             }
             KeyOp::Patch { key, expected, patch } => {
                 let before = self.key(key, expected)?.clone();
+                patch.check(errors::COMMIT, &before)?;
                 let mut after = before.clone();
-                patch.apply(&mut after, at);
+                let happened = patch.apply(&mut after, at).unwrap_or_default();
                 self.rename(&before, &after)?;
                 self.put_credentials(&before.credentials, &mut after, at, receipt)?;
-                self.replace(&before, after.clone(), at, receipt);
+                self.replace(&before, after.clone(), &happened, at, receipt);
                 receipt.made.push(Made::key(key));
                 receipt.keys.push(after);
             }
+            KeyOp::Extend { key, expected, extension } => {
+                let before = self.key(key, expected)?.clone();
+                let mut after = before.clone();
+                let (grant, kind) = lifecycle::extend_key(&mut after, &extension, self.payment.clone(), at);
+                self.grant(grant, receipt);
+                self.change_end(&before, after, kind, at, receipt);
+            }
+            KeyOp::Undo { grant: id, reason } => {
+                let undone = self.grants.get(&id).ok_or_else(|| errors::no_grant(id))?;
+                if let Some(at) = undone.undone_at {
+                    return Err(errors::undone_before(id, at));
+                }
+                let before = self.key(undone.key, None)?.clone();
+                let mut after = before.clone();
+                let mut grants: Vec<Grant> = self
+                    .grants
+                    .range(id..)
+                    .map(|(_, grant)| grant)
+                    .filter(|g| g.key == before.id)
+                    .cloned()
+                    .collect();
+                let kind = lifecycle::undo(&mut grants, &mut after, at);
+                if let Some(undone) = grants.first_mut() {
+                    undone.undone_because = reason;
+                }
+                self.grants.extend(grants.into_iter().map(|grant| (grant.id, grant)));
+                self.change_end(&before, after, kind, at, receipt);
+            }
             KeyOp::Delete { key, expected } => self.delete(key, expected, at, receipt)?,
-            KeyOp::RefreshStatus(id) => {
+            KeyOp::Settle(id) => {
                 if let Some(before) = self.keys.get(&id).cloned() {
                     let mut after = before.clone();
-                    lifecycle::refresh_status(&mut after, at);
-                    self.replace(&before, after, at, receipt);
+                    let happened = lifecycle::settle(&mut after, at);
+                    lifecycle::stamp(&before, &mut after, at);
+                    if lifecycle::is_over(&after, at) {
+                        receipt.over.push(id);
+                    }
+                    self.replace(&before, after, &happened, at, receipt);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Writes an entry of the ledger.
+    fn grant(&mut self, grant: Grant, receipt: &mut Receipt) {
+        self.newest_grant += 1;
+        let id = GrantId(self.newest_grant);
+        receipt.made.push(Made::grant(id));
+        self.grants.insert(id, Grant { id, ..grant });
+    }
+
+    /// Settles a key whose end was changed, and writes it.
+    fn change_end(
+        &mut self,
+        before: &Key,
+        mut after: Key,
+        kind: EventKind,
+        at: Timestamp,
+        receipt: &mut Receipt,
+    ) {
+        let mut happened = vec![kind];
+        happened.extend(lifecycle::settle(&mut after, at));
+        lifecycle::stamp(before, &mut after, at);
+        self.replace(before, after.clone(), &happened, at, receipt);
+        receipt.made.push(Made::key(after.id));
+        receipt.keys.push(after);
     }
 
     fn key(&self, id: KeyId, expected: Option<u64>) -> Result<&Key> {
@@ -428,8 +505,15 @@ impl State {
         Ok(())
     }
 
-    fn replace(&mut self, before: &Key, after: Key, at: Timestamp, receipt: &mut Receipt) {
-        for event in consequence::of_change(before, &after) {
+    fn replace(
+        &mut self,
+        before: &Key,
+        after: Key,
+        happened: &[EventKind],
+        at: Timestamp,
+        receipt: &mut Receipt,
+    ) {
+        for event in consequence::of_change(before, &after, happened) {
             self.emit(event, at);
         }
         receipt.transitions.extend(consequence::transition(before.status, &after));
@@ -523,17 +607,18 @@ impl State {
             counted.traffic = counted.traffic.plus(moved.delta);
             counted.used = counted.used.saturating_add(moved.delta.total());
             counted.seen_at = Some(at);
+            counted.first_seen_at.get_or_insert(at);
             let hour = self.hours.entry((at.hour(), batch.node.clone(), moved.key)).or_default();
             *hour = hour.plus(moved.delta);
             let all = self.node_hours.entry((at.hour(), batch.node.clone())).or_default();
             *all = all.plus(moved.delta);
             let mut after = counted.clone();
-            match after.remaining() {
-                Some(0) => drop(lifecycle::refresh_status(&mut after, at)),
-                Some(left) if left <= batch.near_within => receipt.near.push((key, left)),
-                _ => {}
+            let happened = lifecycle::connect(&mut after, at);
+            lifecycle::stamp(&counted, &mut after, at);
+            if let Some(left) = counted.remaining().filter(|left| (1..=batch.near_within).contains(left)) {
+                receipt.near.push((key, left));
             }
-            self.replace(&counted, after, at, receipt);
+            self.replace(&counted, after, &happened, at, receipt);
         }
         let counters = counters.into_values().collect();
         let known = self.baselines.entry(batch.server).or_default();
@@ -709,13 +794,16 @@ impl KeyStore for MemoryStore {
 
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<KeyId>> {
         let state = self.state("store.due")?;
-        let due = |key: &&Key| {
-            matches!(key.status, KeyStatus::Active | KeyStatus::Limited)
-                && lifecycle::judge(key, now) == KeyStatus::Expired
-        };
-        let mut keys: Vec<&Key> = state.keys.values().filter(due).collect();
-        keys.sort_by_key(|key| (key.expires_at, key.id));
-        Ok(keys.into_iter().take(limit).map(|key| key.id).collect())
+        let due = |key: &Key| lifecycle::due_at(key).filter(|at| *at <= now).map(|at| (at, key.id));
+        let mut keys: Vec<(Timestamp, KeyId)> = state.keys.values().filter_map(due).collect();
+        keys.sort_unstable();
+        Ok(keys.into_iter().take(limit).map(|(_, key)| key).collect())
+    }
+
+    async fn grants(&self, filter: &GrantFilter) -> Result<Vec<Grant>> {
+        let state = self.state("store.grants")?;
+        let found = state.grants.values().filter(|grant| filter.matches(grant));
+        Ok(found.take(filter.limit).cloned().collect())
     }
 
     async fn inbounds(&self) -> Result<Vec<Inbound>> {
@@ -881,7 +969,7 @@ impl KeyStore for MemoryStore {
         let gone = state.events.partition_point(|logged| logged.event.cursor.0 <= old);
         state.events.drain(..gone);
         state.pruned = Cursor(old.max(state.pruned.0));
-        state.requests.retain(|_, (at, ..)| *at >= before);
+        state.requests.retain(|_, done| done.for_good || done.at >= before);
         state.revocations.retain(|_, one| one.certificate.expires_at >= before);
         let State { hours: all_hours, days: all_days, months: all_months, .. } = &mut *state;
         sum_up(all_hours, all_days, hours.day(), Timestamp::day);

@@ -4,6 +4,7 @@
 pub mod consequence;
 pub mod errors;
 mod follow;
+mod grant_filter;
 mod lease;
 pub mod memory;
 mod question;
@@ -16,18 +17,19 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 pub use follow::{ChangeBatch, Newest, StoreChange};
+pub use grant_filter::GrantFilter;
 pub use lease::{Claim, Claimed, Fence, Holder, Lease, Origin};
 pub use question::{Question, QuestionId};
 pub use retention::{Pruned, Retention, last_before};
 pub use txn::{
-    DeviceOp, InboundOp, KeyOp, Made, QuestionOp, Receipt, RecordOp, Request, StoreOp, StoreTxn,
-    TrafficBatch, Transition,
+    DeviceOp, InboundOp, KeyOp, Made, QuestionOp, Receipt, RecordOp, Request, SETTLE_AGAIN, StoreOp,
+    StoreTxn, TrafficBatch, Transition,
 };
 
 use crate::accounting::Baseline;
 use crate::model::{
-    ClientDevice, Cursor, EventBatch, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page,
-    Record, RecordQuery, Revocation, ServerId, UsagePoint, UsageQuery,
+    ClientDevice, Cursor, EventBatch, Grant, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef,
+    Page, Record, RecordQuery, Revocation, ServerId, UsagePoint, UsageQuery,
 };
 use crate::{Result, Secret, Timestamp};
 
@@ -58,7 +60,10 @@ pub trait KeyStore: Debug + Send + Sync {
     /// The receipt of a request that was carried out before, as [`Self::commit`] answers it. `IdempotencyMismatch`.
     async fn receipt(&self, request: &Request) -> Result<Option<Receipt>>;
 
-    /// Keys whose time is over at `now` but whose status does not say so yet: by an index, at most `limit`.
+    /// Entries of the ledger, oldest first.
+    async fn grants(&self, filter: &GrantFilter) -> Result<Vec<Grant>>;
+
+    /// Keys of which something is due at `now` ([`crate::lifecycle::due_at`]): by an index, at most `limit`.
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<KeyId>>;
 
     /// All inbounds, sorted by node and tag.

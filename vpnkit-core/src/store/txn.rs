@@ -1,13 +1,15 @@
 //! One atomic batch.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Fence, Origin, Question, QuestionId};
 use crate::accounting::Moved;
 use crate::backend::Fingerprint;
 use crate::model::{
-    ClientDevice, Cursor, Inbound, InboundId, InboundTag, Key, KeyId, KeyPatch, KeyStatus, NewEvent, NewKey,
-    NodeId, Revocation, ServerId,
+    ClientDevice, Cursor, Extension, GrantId, Inbound, InboundId, InboundTag, Key, KeyId, KeyPatch,
+    KeyStatus, NewEvent, NewKey, NodeId, Revocation, ServerId,
 };
 use crate::traffic::{Epoch, Series};
 use crate::{Secret, Timestamp};
@@ -67,9 +69,29 @@ pub enum KeyOp {
         /// The version that the caller has seen.
         expected: Option<u64>,
     },
-    /// Judge the status of a key at the time of the batch. A key that is gone is fine.
-    RefreshStatus(KeyId),
+    /// Extend a key, with an entry in the ledger. `NotFound`, or `Conflict` when `expected` is not its version.
+    Extend {
+        /// Which key.
+        key: KeyId,
+        /// The version that the caller has seen.
+        expected: Option<u64>,
+        /// What it is given.
+        extension: Box<Extension>,
+    },
+    /// Take a grant back ([`crate::lifecycle::undo`]). `NotFound` without it or its key, `Conflict` when it was undone.
+    Undo {
+        /// Which grant.
+        grant: GrantId,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Do what is due of a key at the time of the batch ([`crate::lifecycle::settle`]). A key that is gone is fine; one that is to be
+    /// deleted by now is told in [`Receipt::over`]. One that cannot be read is set aside for [`SETTLE_AGAIN`].
+    Settle(KeyId),
 }
+
+/// How long a key that cannot be read is left alone when it is due.
+pub const SETTLE_AGAIN: Duration = Duration::from_secs(3_600);
 
 /// A step of an inbound.
 #[derive(Clone, Debug)]
@@ -197,10 +219,28 @@ pub struct TrafficBatch {
 /// Makes a batch idempotent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// The operation and the caller's idempotency key: `keys.create:pay:1`.
+    /// What it is for, and the caller's idempotency key: `grant:pay:1`.
     pub id: String,
+    /// The caller's idempotency key: it stands in the ledger.
+    pub key: String,
+    /// Whether it is kept for good; otherwise for as long as events are.
+    pub for_good: bool,
     /// Of what is asked for. `IdempotencyMismatch` when the first request under this id asked for something else.
     pub fingerprint: Fingerprint,
+}
+
+impl Request {
+    /// A request that grants something. All of them share one space of ids: a payment grants once, by whichever call.
+    #[must_use]
+    pub fn grant(key: &str, fingerprint: Fingerprint) -> Self {
+        Self { id: format!("grant:{key}"), key: key.to_owned(), for_good: true, fingerprint }
+    }
+
+    /// A request of some other kind that is remembered for good.
+    #[must_use]
+    pub fn of(kind: &str, key: &str, fingerprint: Fingerprint) -> Self {
+        Self { id: format!("{kind}:{key}"), ..Self::grant(key, fingerprint) }
+    }
 }
 
 /// A batch.
@@ -287,6 +327,8 @@ pub struct Made {
 impl Made {
     /// The kind of keys.
     pub const KEY: &'static str = "key";
+    /// The kind of grants.
+    pub const GRANT: &'static str = "grant";
     /// The kind of serial numbers.
     pub const SERIAL: &'static str = "serial";
 
@@ -308,6 +350,18 @@ impl Made {
         Self { kind: Self::KEY.to_owned(), id: id.to_string() }
     }
 
+    /// Names a grant.
+    #[must_use]
+    pub fn grant(id: GrantId) -> Self {
+        Self { kind: Self::GRANT.to_owned(), id: id.0.to_string() }
+    }
+
+    /// Returns the grant that was made; `None` when it is something else.
+    #[must_use]
+    pub fn as_grant(&self) -> Option<GrantId> {
+        (self.kind == Self::GRANT).then(|| self.id.parse().ok().map(GrantId)).flatten()
+    }
+
     /// Returns the key that was made; `None` when it is something else.
     #[must_use]
     pub fn as_key(&self) -> Option<KeyId> {
@@ -318,15 +372,17 @@ impl Made {
 /// What a batch did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Receipt {
-    /// The key of every [`KeyOp::Create`] and [`KeyOp::Patch`], in the order of the steps, as it stands after the batch.
+    /// The key of every step that creates, changes, extends or undoes, in the order of the steps, as it stands after the batch.
     pub keys: Vec<Key>,
-    /// Every key that was created or changed, every record that was put and every serial number that was taken, in the
+    /// Every key that was created or changed, every grant that was given or undone, every record that was put and every serial number that was taken, in the
     /// order of the steps.
     pub made: Vec<Made>,
     /// Every change of status, `Create` aside.
     pub transitions: Vec<Transition>,
     /// Keys of a reading that are near their limit, and the bytes that are left to them.
     pub near: Vec<(KeyId, u64)>,
+    /// Keys that were settled and are to be deleted by now.
+    pub over: Vec<KeyId>,
     /// Every certificate that was revoked.
     pub revoked: Vec<Revocation>,
     /// The newest event of the batch; the batch before it when it made none.

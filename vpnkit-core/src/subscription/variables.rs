@@ -17,6 +17,8 @@ const DAY_MS: i64 = 86_400_000;
 const UNIX_EPOCH: i64 = 719_163;
 /// What stands for no limit and no end.
 const ENDLESS: &str = "∞";
+/// What shows in place of an end that depends on the first connection.
+const UNKNOWN: &str = "—";
 
 /// Every variable with what it stands for. One that is not listed is left as it stands.
 pub const VARIABLES: &[(&str, &str)] = &[
@@ -128,6 +130,8 @@ impl Variables<'_> {
             "JALALI_EXPIRE_DATE" => self.date(to, |day| fast_persian_from_fixed(day).ok()),
             "STATUS_EMOJI" => to.write_str(match key.status {
                 KeyStatus::Active => "✅",
+                KeyStatus::OnHold => "🔌",
+                KeyStatus::Paused => "⏸",
                 KeyStatus::Limited => "🪫",
                 KeyStatus::Expired => "⌛️",
                 KeyStatus::Disabled => "❌",
@@ -144,13 +148,20 @@ impl Variables<'_> {
         true
     }
 
-    /// Milliseconds up to the end; `None` without one.
+    /// Milliseconds up to the end; `None` without one. Of a key that is on hold or paused, what it will have then.
     pub fn left_ms(&self) -> Option<u64> {
+        if let Some(hold) = self.key.hold {
+            return u64::try_from(hold.expires_in.as_millis()).ok();
+        }
+        let now = self.key.paused_at.unwrap_or(self.now);
         let end = self.key.expires_at?;
-        Some(u64::try_from(end.as_millis() - self.now.as_millis()).unwrap_or(0))
+        Some(u64::try_from(end.as_millis() - now.as_millis()).unwrap_or(0))
     }
 
     fn date(&self, to: &mut String, calendar: impl Fn(RataDie) -> Option<(i32, u8, u8)>) -> std::fmt::Result {
+        if self.key.hold.is_some() {
+            return to.write_str(UNKNOWN);
+        }
         let Some(end) = self.key.expires_at else { return to.write_str(ENDLESS) };
         let local = end.as_millis() + i64::from(self.utc_offset_minutes) * MINUTE_MS;
         match calendar(RataDie::new(local.div_euclid(DAY_MS) + UNIX_EPOCH)) {

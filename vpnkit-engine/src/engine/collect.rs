@@ -11,8 +11,8 @@ use super::{Shared, near_limits, side_by_side};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vpnkit_core::accounting::{self, Baseline};
-use vpnkit_core::model::{ServerId, Traffic};
-use vpnkit_core::store::{StoreOp, TrafficBatch};
+use vpnkit_core::model::{KeyStatus, ServerId, Traffic};
+use vpnkit_core::store::{StoreOp, TrafficBatch, Transition};
 use vpnkit_core::{ErrorKind, Result};
 
 /// What one reading added.
@@ -116,8 +116,9 @@ impl Shared {
             match self.store.commit(txn).await {
                 Ok(receipt) => {
                     *last = Some(Some(Baseline { epoch, sequence: after + 1, counters: tally.counters }));
-                    collected.limited = receipt.transitions.len();
-                    self.queue_keys(receipt.transitions.iter().map(|t| t.key));
+                    let limited = |t: &&Transition| t.to == KeyStatus::Limited;
+                    collected.limited = receipt.transitions.iter().filter(limited).count();
+                    self.queue_transitions(&receipt.transitions);
                     drop(last);
                     self.look_at_near(server, &receipt.near).await?;
                     return Ok(collected);

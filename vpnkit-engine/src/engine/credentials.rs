@@ -44,6 +44,9 @@ impl Shared {
     pub(super) async fn complete(&self, mut key: NewKey) -> Result<NewKey> {
         let missing = self.missing("keys.create", &key.inbounds, key.credentials.iter()).await?;
         key.credentials.extend(missing);
+        if let Some(reset) = &mut key.reset {
+            self.with_time_zone(reset);
+        }
         Ok(key)
     }
 

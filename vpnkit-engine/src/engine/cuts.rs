@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Shared;
 use super::server::Server;
 use vpnkit_core::Result;
-use vpnkit_core::model::{Inbound, InboundTag, KeyId, KeyStatus};
+use vpnkit_core::model::{Inbound, InboundTag, KeyId};
 
 /// How long cutting may take.
 const CUT: Duration = Duration::from_secs(30);
@@ -128,8 +128,7 @@ impl Server {
         }
         // One that was created or enabled after the comparison may be here by right.
         let inbounds = shared.inbounds();
-        let right =
-            |key: &vpnkit_core::model::Key| key.status == KeyStatus::Active && self.serves(key, &inbounds);
+        let right = |key: &vpnkit_core::model::Key| key.status.may_connect() && self.serves(key, &inbounds);
         let rightful: HashSet<KeyId> =
             shared.store.keys(&strays).await?.iter().filter(|key| right(key)).map(|key| key.id).collect();
         strays.retain(|key| !rightful.contains(key));

@@ -1,4 +1,4 @@
-//! Ends keys whose time is over, and forgets old events.
+//! Does what is due of keys, and forgets old events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +7,14 @@ use tokio::time::MissedTickBehavior;
 
 use super::Shared;
 use super::leases::Wanted;
-use vpnkit_core::Result;
+use vpnkit_core::model::{Key, KeyId};
 use vpnkit_core::store::{Fence, KeyOp, Retention, StoreTxn};
+use vpnkit_core::{ErrorKind, Result, lifecycle};
 
 /// Keys that are judged in one transaction.
 const BATCH: usize = 1_000;
+/// Keys that are deleted in one transaction.
+const DELETED_AT_ONCE: usize = 100;
 /// Between two steps of a pruning.
 const BETWEEN_STEPS: Duration = Duration::from_millis(5);
 /// Between two prunings.
@@ -69,7 +72,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Ends every key whose time is over; returns how many. As background work it is fenced.
+    /// Does what is due of keys: ends those whose time is over, sets usage to nothing, begins plans, deletes what has ended for
+    /// long enough. Returns how many have come to another status. As background work it is fenced.
     pub(super) async fn check_expiry(&self, fence: Option<Fence>) -> Result<usize> {
         let mut ended = 0;
         loop {
@@ -79,14 +83,40 @@ impl Shared {
                 return Ok(ended);
             }
             let full = due.len() == BATCH;
-            let ops = due.into_iter().map(KeyOp::RefreshStatus);
+            let ops = due.into_iter().map(KeyOp::Settle);
             let txn = StoreTxn { at: now, ..self.txn(ops) }.under(fence.clone());
             let receipt = self.store.commit(txn).await?;
             ended += receipt.transitions.len();
-            self.queue_keys(receipt.transitions.iter().map(|t| t.key));
-            if !full || receipt.transitions.is_empty() {
+            self.queue_transitions(&receipt.transitions);
+            self.delete_over(&receipt.over, fence.as_ref()).await?;
+            if !full || self.stop.is_cancelled() {
                 return Ok(ended);
             }
         }
+    }
+
+    /// Deletes keys that have ended for as long as they are kept. One that was renewed meanwhile stays.
+    async fn delete_over(&self, over: &[KeyId], fence: Option<&Fence>) -> Result<()> {
+        const OP: &str = "expiry";
+        for some in over.chunks(DELETED_AT_ONCE) {
+            let keys = self.store.keys(some).await?;
+            let now = self.clock.now();
+            let keys: Vec<Key> = keys.into_iter().filter(|key| lifecycle::is_over(key, now)).collect();
+            let version = |key: &Key| Some(key.version);
+            match self.delete(OP, keys.clone(), version, fence.cloned()).await {
+                Err(e) if matches!(e.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
+                    for key in keys {
+                        match self.delete(OP, vec![key], version, fence.cloned()).await {
+                            Err(e) if !matches!(e.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
+                                return Err(e);
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+                deleted => deleted?,
+            }
+        }
+        Ok(())
     }
 }

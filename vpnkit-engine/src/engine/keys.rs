@@ -10,9 +10,10 @@ use super::server::Server;
 use super::{Engine, Placement, Shared};
 use vpnkit_core::backend::Fingerprint;
 use vpnkit_core::model::{
-    CreateKey, Cursor, Endpoint, Inbound, Key, KeyCounts, KeyId, KeyPatch, KeyQuery, KeyRef, Page,
+    CreateKey, Cursor, Endpoint, Extension, Inbound, Key, KeyCounts, KeyId, KeyPatch, KeyQuery, KeyRef, Page,
+    Patch,
 };
-use vpnkit_core::store::{KeyOp, Receipt, Request, StoreOp, StoreTxn};
+use vpnkit_core::store::{Fence, KeyOp, Receipt, Request, StoreOp, StoreTxn};
 use vpnkit_core::{Error, ErrorKind, Result, Secret};
 
 /// Creates, finds, changes and deletes keys. Every change is committed before it is applied to a server; a server that
@@ -41,7 +42,7 @@ impl Keys {
         let shared = self.shared(OP)?;
         let now = shared.clock.now();
         let id = request.idempotency_key.clone();
-        let made = id.as_ref().map(|id| request_of(OP, id, std::slice::from_ref(&request)));
+        let made = id.as_ref().map(|id| request_of(OP, id, std::slice::from_ref(&request))).transpose()?;
         if let Some(replay) = shared.replay(OP, made.as_ref()).await? {
             return only_key(OP, id.as_deref(), replay);
         }
@@ -84,7 +85,7 @@ impl Keys {
         let shared = self.shared(OP)?;
         let now = shared.clock.now();
         let (id, count) = (idempotency_key, requests.len());
-        let made = id.as_ref().map(|id| request_of(OP, id, &requests));
+        let made = id.as_ref().map(|id| request_of(OP, id, &requests)).transpose()?;
         if let Some(replay) = shared.replay(OP, made.as_ref()).await? {
             return keys_of(OP, id.as_deref(), replay, count);
         }
@@ -177,6 +178,78 @@ impl Keys {
         self.patch(OP, key, patch, expected_version).await
     }
 
+    /// Gives a key time and volume, computed in the store from what it has then. What the key still has is treated as the policy says.
+    ///
+    /// A payment grants once: the same idempotency key again, in whichever process, returns the key and gives nothing. It is kept
+    /// for good and may not be that of another call. Each extension is an entry of the ledger, which [`super::Grants::undo`]
+    /// takes back.
+    ///
+    /// Errors: `NotFound`; `InvalidInput` with the `field`; `Conflict`; `IdempotencyMismatch` when the idempotency key was used
+    /// for something else.
+    #[operation(change)]
+    pub async fn extend(
+        &self,
+        key: impl Into<KeyRef>,
+        #[arg(spread)] extension: Extension,
+        idempotency_key: Option<String>,
+        expected_version: Option<u64>,
+    ) -> Result<Key> {
+        const OP: &str = "keys.extend";
+        let (keys, key) = (self.clone(), key.into());
+        let extend =
+            async move { keys.extend_one(OP, key, extension, idempotency_key, expected_version).await };
+        self.engine.run_to_completion(OP, extend).await
+    }
+
+    async fn extend_one(
+        &self,
+        op: &'static str,
+        key: KeyRef,
+        extension: Extension,
+        idempotency_key: Option<String>,
+        expected: Option<u64>,
+    ) -> Result<Key> {
+        let shared = self.shared(op)?;
+        extension.validate(op)?;
+        let id = match &key {
+            KeyRef::Id(id) => *id,
+            _ => shared.resolve(op, &key).await?.id,
+        };
+        // However the key was named, and whatever is said of it.
+        let asked = Extension { reason: None, ..extension.clone() };
+        let asked = [id.to_string(), serde_json::to_string(&asked).unwrap_or_default()];
+        let request = idempotency_key.as_deref().map(|id| grant_request(op, id, asked)).transpose()?;
+        if let Some(replay) = shared.replay(op, request.as_ref()).await? {
+            return only_key(op, idempotency_key.as_deref(), replay);
+        }
+        let step = KeyOp::Extend { key: id, expected, extension: Box::new(extension) };
+        let receipt = shared.change_end(op, step, request).await?;
+        only_key(op, idempotency_key.as_deref(), receipt)
+    }
+
+    /// Pauses a key: it may not connect, and the time that is left to it is kept until it is resumed.
+    #[operation(change)]
+    pub async fn pause(&self, key: impl Into<KeyRef>) -> Result<Key> {
+        let patch = KeyPatch { paused: Some(true), ..KeyPatch::default() };
+        self.patch("keys.pause", key.into(), patch, None).await
+    }
+
+    /// Resumes a key that was paused: its end moves by the length of the pause.
+    #[operation(change)]
+    pub async fn resume(&self, key: impl Into<KeyRef>) -> Result<Key> {
+        let patch = KeyPatch { paused: Some(false), ..KeyPatch::default() };
+        self.patch("keys.resume", key.into(), patch, None).await
+    }
+
+    /// Begins the next plan of a key now, whatever is left of what it has.
+    ///
+    /// Errors: `NotFound` for the key, and when it has no next plan.
+    #[operation(change)]
+    pub async fn begin_next_plan(&self, key: impl Into<KeyRef>) -> Result<Key> {
+        let patch = KeyPatch { begin_next_plan: true, ..KeyPatch::default() };
+        self.patch("keys.begin_next_plan", key.into(), patch, None).await
+    }
+
     /// Lets a key that was disabled connect again, unless its time or limit is over.
     #[operation(change)]
     pub async fn enable(&self, key: impl Into<KeyRef>) -> Result<Key> {
@@ -189,7 +262,7 @@ impl Keys {
         self.patch("keys.disable", key.into(), KeyPatch::enabled(false), None).await
     }
 
-    /// Sets what counts against the limit to nothing; the key's total traffic stays.
+    /// Sets what counts against the limit to nothing; the key's total traffic stays. A limited key may connect again.
     #[operation(change)]
     pub async fn reset_usage(&self, key: impl Into<KeyRef>) -> Result<Key> {
         let patch = KeyPatch { reset_usage: true, ..KeyPatch::default() };
@@ -206,10 +279,9 @@ impl Keys {
         let key = shared.resolve(OP, &key.into()).await?;
         let keys = self.clone();
         self.engine
-            .run_to_completion(
-                OP,
-                async move { keys.shared(OP)?.delete(OP, vec![key], expected_version).await },
-            )
+            .run_to_completion(OP, async move {
+                keys.shared(OP)?.delete(OP, vec![key], |_| expected_version, None).await
+            })
             .await
     }
 
@@ -227,7 +299,7 @@ impl Keys {
         let count = keys.len();
         let handle = self.clone();
         self.engine
-            .run_to_completion(OP, async move { handle.shared(OP)?.delete(OP, keys, None).await })
+            .run_to_completion(OP, async move { handle.shared(OP)?.delete(OP, keys, |_| None, None).await })
             .await?;
         Ok(count)
     }
@@ -291,6 +363,9 @@ impl Keys {
         let mut from = FromInbounds::new(shared, op);
         let receipt = loop {
             let mut patch = patch.clone();
+            if let Patch::Set(reset) = &mut patch.reset {
+                shared.with_time_zone(reset);
+            }
             let key = match (&patch.inbounds, &key) {
                 // Only a change of inbounds needs the key itself: it may lack a credential for a new one.
                 (None, KeyRef::Id(id)) => *id,
@@ -321,13 +396,31 @@ impl Keys {
 
 /// What makes a creation idempotent. The expiry is left out: a caller that computes it from the time of the call asks for
 /// another one each time it tries again.
-fn request_of(op: &'static str, id: &str, requests: &[CreateKey]) -> Request {
+fn request_of(op: &'static str, id: &str, requests: &[CreateKey]) -> Result<Request> {
     let asked: Vec<CreateKey> = requests
         .iter()
         .map(|request| CreateKey { idempotency_key: None, expires_at: None, ..request.clone() })
         .collect();
     let asked = Secret::reveal(|| serde_json::to_string(&asked)).unwrap_or_default();
-    Request { id: format!("{op}:{id}"), fingerprint: Fingerprint::of([asked]) }
+    grant_request(op, id, [asked])
+}
+
+/// What makes a grant idempotent.
+fn grant_request(op: &'static str, id: &str, asked: impl IntoIterator<Item = String>) -> Result<Request> {
+    check_idempotency_key(op, id)?;
+    Ok(Request::grant(id, Fingerprint::of(asked)))
+}
+
+/// Errors: `InvalidInput` about `idempotency_key`.
+pub(super) fn check_idempotency_key(op: &'static str, id: &str) -> Result<()> {
+    if id.is_empty() || id.len() > 255 || id.chars().any(char::is_control) {
+        return Err(Error::invalid(
+            op,
+            "idempotency_key",
+            "must have 1 to 255 bytes without control characters",
+        ));
+    }
+    Ok(())
 }
 
 /// The keys of a receipt, marked when they are those of an earlier call.
@@ -345,7 +438,7 @@ fn keys_of(op: &'static str, id: Option<&str>, receipt: Receipt, count: usize) -
     Ok(keys)
 }
 
-fn only_key(op: &'static str, id: Option<&str>, receipt: Receipt) -> Result<Key> {
+pub(super) fn only_key(op: &'static str, id: Option<&str>, receipt: Receipt) -> Result<Key> {
     let keys = keys_of(op, id, receipt, 1)?;
     keys.into_iter().next().ok_or_else(|| Error::new(ErrorKind::Unexpected, op, "the store lost the key"))
 }
@@ -434,18 +527,49 @@ fn not_found(op: &'static str, key: &KeyRef) -> Error {
 
 impl Shared {
     /// The receipt of an earlier call, before anything of this one is looked at: what was right then may have expired.
-    async fn replay(&self, op: &'static str, request: Option<&Request>) -> Result<Option<Receipt>> {
+    pub(super) async fn replay(
+        &self,
+        op: &'static str,
+        request: Option<&Request>,
+    ) -> Result<Option<Receipt>> {
         match request {
             Some(request) => self.store.receipt(request).await.map_err(|e| e.during(op)),
             None => Ok(None),
         }
     }
 
+    /// Commits a step that changes when a key ends, and lets servers follow.
+    pub(super) async fn change_end(
+        &self,
+        op: &'static str,
+        step: KeyOp,
+        request: Option<Request>,
+    ) -> Result<Receipt> {
+        let txn = self.txn([step]).for_request(request);
+        let receipt = self.store.commit(txn).await.map_err(|e| e.during(op))?;
+        if receipt.replayed {
+            return Ok(receipt);
+        }
+        if receipt.transitions.is_empty() {
+            self.look_at_limits(&receipt.keys);
+        } else {
+            self.applied(&receipt.keys, false, receipt.cursor).await;
+        }
+        Ok(receipt)
+    }
+
     pub(super) async fn resolve(&self, op: &'static str, key: &KeyRef) -> Result<Key> {
         self.store.key(key).await.map_err(|e| e.during(op))?.ok_or_else(|| not_found(op, key))
     }
 
-    async fn delete(&self, op: &'static str, keys: Vec<Key>, expected: Option<u64>) -> Result<()> {
+    /// Deletes keys in one transaction; as background work it is fenced.
+    pub(super) async fn delete(
+        &self,
+        op: &'static str,
+        keys: Vec<Key>,
+        expected: impl Fn(&Key) -> Option<u64>,
+        fence: Option<Fence>,
+    ) -> Result<()> {
         let owners: HashSet<KeyId> = keys.iter().map(|key| key.id).collect();
         let dedicated = || -> Vec<Arc<Inbound>> {
             let of_them = |inbound: &&Arc<Inbound>| inbound.dedicated_to.is_some_and(|o| owners.contains(&o));
@@ -454,10 +578,10 @@ impl Shared {
         let mut from = FromInbounds::new(self, op);
         let (receipt, own_inbounds) = loop {
             let own_inbounds = dedicated();
-            let delete = |key: &Key| KeyOp::Delete { key: key.id, expected }.into();
+            let delete = |key: &Key| KeyOp::Delete { key: key.id, expected: expected(key) }.into();
             let mut ops: Vec<StoreOp> = keys.iter().map(delete).collect();
             ops.extend(own_inbounds.iter().map(|inbound| forget_hosts(&inbound.node, &inbound.tag)));
-            if let Some(receipt) = from.commit(self.txn(ops)).await? {
+            if let Some(receipt) = from.commit(self.txn(ops).under(fence.clone())).await? {
                 break (receipt, own_inbounds);
             }
         };

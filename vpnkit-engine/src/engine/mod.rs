@@ -9,6 +9,7 @@ mod elsewhere;
 mod events;
 mod expiry;
 mod follow;
+mod grants;
 mod hosts;
 mod inbounds;
 mod keys;
@@ -40,6 +41,7 @@ use vpnkit_macros::operations;
 pub use collect::Collected;
 pub use elsewhere::Driver;
 pub use events::{EventStream, Events};
+pub use grants::Grants;
 pub use hosts::{Hosts, InboundHosts};
 pub use inbounds::Inbounds;
 pub use keys::{KeyIterator, Keys};
@@ -53,8 +55,8 @@ use self::leases::Leases;
 use self::server::Server;
 use crate::operation::Operation;
 use vpnkit_core::backend::{ProtocolBackend, ServerRules};
-use vpnkit_core::model::{Inbound, Key};
-use vpnkit_core::store::{KeyStore, Origin, StoreOp, StoreTxn};
+use vpnkit_core::model::{DataReset, Inbound, Key, TimeZoneName};
+use vpnkit_core::store::{KeyStore, Origin, StoreOp, StoreTxn, Transition};
 use vpnkit_core::traffic::TrafficSource;
 use vpnkit_core::{Clock, Error, ErrorKind, Result, Timestamp};
 
@@ -69,12 +71,14 @@ pub struct EngineOptions {
     pub reconcile_every: Duration,
     /// How long a call waits for servers to take over what was committed; the change itself is never undone.
     pub apply_wait: Duration,
-    /// How long events and idempotency keys are kept.
+    /// How long events are kept, and idempotency keys of calls that grant nothing.
     pub keep_events: Duration,
     /// How long a key's traffic is kept by the hour; then by the day.
     pub keep_hourly: Duration,
     /// How long a key's traffic is kept by the day; then by the month, for ever.
     pub keep_daily: Duration,
+    /// The calendar that resets of usage go by where a key names none. It is written to the key when it is created.
+    pub time_zone: TimeZoneName,
     /// How long opening waits for servers to start. Those that need longer go on, those that fail are tried again.
     pub start_wait: Duration,
     /// How long a process that has fallen silent keeps a server from being driven by another one.
@@ -95,6 +99,7 @@ impl Default for EngineOptions {
             keep_events: Duration::from_secs(30 * 86_400),
             keep_hourly: Duration::from_secs(62 * 86_400),
             keep_daily: Duration::from_secs(800 * 86_400),
+            time_zone: TimeZoneName::default(),
             start_wait: Duration::from_secs(30),
             lease_time: Duration::from_secs(5),
             background: true,
@@ -255,6 +260,12 @@ impl Engine {
         Subscriptions { engine: self.clone() }
     }
 
+    /// Grants: the ledger of what keys were given.
+    #[must_use]
+    pub fn grants(&self) -> Grants {
+        Grants { engine: self.clone() }
+    }
+
     /// Traffic: history, who is online.
     #[must_use]
     pub fn traffic(&self) -> TrafficView {
@@ -339,6 +350,7 @@ impl Engine {
 /// The operations of every noun.
 pub(crate) const OPERATIONS: &[&[Operation]] = &[
     Keys::OPERATIONS,
+    Grants::OPERATIONS,
     Inbounds::OPERATIONS,
     Hosts::OPERATIONS,
     Subscriptions::OPERATIONS,
@@ -410,6 +422,17 @@ impl Shared {
             keys.clone().for_each(|key| server.near.forget(key));
             server.queue.keys(keys.clone());
         }
+    }
+
+    /// Names the calendar of resets that name none.
+    fn with_time_zone(&self, reset: &mut DataReset) {
+        reset.time_zone.get_or_insert_with(|| self.options.time_zone.clone());
+    }
+
+    /// Queues the keys that may connect now and could not before, and the other way round.
+    fn queue_transitions(&self, transitions: &[Transition]) {
+        let turned = |t: &&Transition| t.from.may_connect() != t.to.may_connect();
+        self.queue_keys(transitions.iter().filter(turned).map(|t| t.key));
     }
 
     /// Waits until every server's queue is empty, at most [`EngineOptions::apply_wait`].

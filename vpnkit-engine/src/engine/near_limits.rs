@@ -15,7 +15,7 @@ use super::server::Server;
 use vpnkit_core::Result;
 use vpnkit_core::accounting;
 use vpnkit_core::backend::DesiredState;
-use vpnkit_core::model::{DeviceName, Key, KeyId, KeyStatus};
+use vpnkit_core::model::{DeviceName, Key, KeyId};
 use vpnkit_core::store::{StoreOp, TrafficBatch};
 
 /// Bytes a second that a key may pass: 1 Gbit/s.
@@ -101,8 +101,7 @@ impl NearLimits {
 
     /// Remembers a key as it stands now, or forgets it if it is not near its limit.
     fn look_at(&self, key: &Key, interval: Duration) {
-        let near =
-            key.remaining().filter(|left| *left <= within(interval) && key.status == KeyStatus::Active);
+        let near = key.remaining().filter(|left| *left <= within(interval) && key.status.may_connect());
         let mut state = self.state();
         let known = state.remove(key.id);
         let Some(remaining) = near else { return };
@@ -238,7 +237,7 @@ impl Shared {
             Ok(receipt) => {
                 baseline.take(reading.epoch, &moved);
                 drop(last);
-                self.queue_keys(receipt.transitions.iter().map(|t| t.key));
+                self.queue_transitions(&receipt.transitions);
                 self.look_at_near(server, &receipt.near).await
             }
             Err(e) => {

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use vpnkit_core::backend::{Account, Change, DesiredState, Observed, ServerRules};
-use vpnkit_core::model::{DeviceName, Inbound, InboundTag, Key, KeyId, KeyStatus, Revocation};
+use vpnkit_core::model::{DeviceName, Inbound, InboundTag, Key, KeyId, Revocation};
 
 /// The accounts that `key` should have on `inbound`.
 pub(super) fn accounts<'a>(key: &'a Key, inbound: &'a Inbound) -> impl Iterator<Item = Account> + 'a {
-    let wanted = key.status == KeyStatus::Active && inbound.serves(key.id, &key.inbounds);
+    let wanted = key.status.may_connect() && inbound.serves(key.id, &key.inbounds);
     key.credentials.iter().filter(move |c| wanted && c.opens(inbound)).map(|c| Account {
         key: key.id,
         device: c.device.clone(),

@@ -328,8 +328,11 @@ impl Desired for StoreDesired {
                 None => shared.push(place),
             }
         }
-        let mut query =
-            KeyQuery { status: vec![KeyStatus::Active], limit: KeyQuery::MAX_LIMIT, ..KeyQuery::default() };
+        let mut query = KeyQuery {
+            status: KeyStatus::MAY_CONNECT.to_vec(),
+            limit: KeyQuery::MAX_LIMIT,
+            ..KeyQuery::default()
+        };
         loop {
             let page = self.store.find(&query).await?;
             for key in &page.keys {

@@ -10,7 +10,7 @@ use vpnkit_macros::operations;
 
 use super::subscription_cache::SubscriptionCache;
 use super::{Engine, Shared};
-use vpnkit_core::model::{ClientDevice, Key, KeyPatch, KeyRef, KeyStatus, UsageQuery, UsageStep};
+use vpnkit_core::model::{ClientDevice, Key, KeyPatch, KeyRef, UsageQuery, UsageStep};
 use vpnkit_core::store::{DeviceOp, StoreTxn};
 use vpnkit_core::{Error, ErrorKind, Result, Timestamp};
 use vpnkit_subscription::{
@@ -190,12 +190,14 @@ impl Subscriptions {
         };
         let devices = match (key.status, &format) {
             // A browser names no device. Where they are counted its page shows no links of servers.
-            (KeyStatus::Active, Format::Page) => match key.device_limit.or(cache.settings.device_limit) {
-                Some(_) => Devices::Bound,
-                None => Devices::Free,
-            },
-            (KeyStatus::Disabled | KeyStatus::Limited | KeyStatus::Expired, _) => Devices::Free,
-            (KeyStatus::Active, _) => {
+            (status, Format::Page) if status.may_connect() => {
+                match key.device_limit.or(cache.settings.device_limit) {
+                    Some(_) => Devices::Bound,
+                    None => Devices::Free,
+                }
+            }
+            (status, _) if !status.may_connect() => Devices::Free,
+            _ => {
                 let limit = key.device_limit.or(cache.settings.device_limit);
                 let device = device(&key, &header, now);
                 shared.seen(device, limit, cache.settings.require_device).await.map_err(|e| e.during(OP))?

@@ -12,7 +12,7 @@ use super::queue::{KeyWork, Queue, Taken};
 use super::server::Server;
 use super::{Shared, plan};
 use vpnkit_core::backend::{Change, Desired as _, ServerState};
-use vpnkit_core::model::{EventKind, EventSubject, Inbound, InboundTag, Key, KeyId, KeyStatus, NewEvent};
+use vpnkit_core::model::{EventKind, EventSubject, Inbound, InboundTag, Key, KeyId, NewEvent};
 use vpnkit_core::store::StoreOp;
 use vpnkit_core::{Error, ErrorKind, Result};
 
@@ -208,7 +208,7 @@ async fn sync(
     changes.sort_by_key(|change| matches!(change, Change::PutAccount(..)));
     // Remembered first: the steps may fail half way. A key that was enabled again keeps its connections.
     let (active, ended): (Vec<KeyId>, Vec<KeyId>) =
-        ids.iter().partition(|id| keys.get(id).is_some_and(|k| k.status == KeyStatus::Active));
+        ids.iter().partition(|id| keys.get(id).is_some_and(|k| k.status.may_connect()));
     server.cuts.spare(&active);
     ended.iter().for_each(|key| server.near.forget(*key));
     server.cuts.keys(ended);

@@ -90,6 +90,7 @@ def open(
     keep_events: Length | None = None,
     keep_hourly: Length | None = None,
     keep_daily: Length | None = None,
+    time_zone: str | None = None,
     background: bool = True,
 ) -> Opening[Kit]:
     """Opens the store, starts the servers and the background work: ``async with vpnkit.open(...) as kit``, or
@@ -98,9 +99,9 @@ def open(
     ``store`` is ``"sqlite:PATH"``, a path, or ``"memory:"``. ``passphrase`` encrypts credentials and private keys in it; a
     store that still has ``previous_passphrase`` gets the new one, and may be given both from then on.
     ``collect_every`` (10 seconds) is the time between two readings of a server's counters, ``reconcile_every`` (5
-    minutes) that between two full comparisons of a server with the store, ``keep_events`` (30 days) how long events and
-    idempotency keys are kept. A key's traffic is kept by the hour for ``keep_hourly`` (62 days), by the day for ``keep_daily``
-    (800 days), then by the month. Without ``background`` only ``kit.tick()`` reads counters and ends keys.
+    minutes) that between two full comparisons of a server with the store, ``keep_events`` (30 days) how long events are
+    kept. A key's traffic is kept by the hour for ``keep_hourly`` (62 days), by the day for ``keep_daily``
+    (800 days), then by the month. ``time_zone`` (UTC) is the calendar that resets of usage go by: ``"Europe/Berlin"``. Without ``background`` only ``kit.tick()`` reads counters and ends keys.
 
     A server that does not start is no error: it is ``down``, ``kit.servers.status()`` and an event tell why, and it is tried
     again.
@@ -117,6 +118,7 @@ def open(
         keep_events=keep_events,
         keep_hourly=keep_hourly,
         keep_daily=keep_daily,
+        time_zone=time_zone,
         background=background,
     )
     return Opening(config, Kit)

@@ -22,6 +22,7 @@ def to_json(
     keep_events: Length | None = None,
     keep_hourly: Length | None = None,
     keep_daily: Length | None = None,
+    time_zone: str | None = None,
     background: bool = True,
 ) -> str:
     """The JSON that the native half reads."""
@@ -31,6 +32,8 @@ def to_json(
         "servers": _wire.many(_wire.record)("open", "servers", servers),
         "background": background,
     }
+    if time_zone is not None:
+        given["time_zone"] = time_zone
     for field, secret in (("passphrase", passphrase), ("previous_passphrase", previous_passphrase)):
         if secret is not None:
             given[field] = secret

@@ -39,6 +39,7 @@ def open(
     keep_events: Length | None = None,
     keep_hourly: Length | None = None,
     keep_daily: Length | None = None,
+    time_zone: str | None = None,
     background: bool = True,
 ) -> Kit:
     """Opens the store, starts the servers and the background work. The arguments are those of :func:`vpnkit.open`."""
@@ -52,6 +53,7 @@ def open(
         keep_events=keep_events,
         keep_hourly=keep_hourly,
         keep_daily=keep_daily,
+        time_zone=time_zone,
         background=background,
     )
     return Kit(_native.open(config).wait())

@@ -1,0 +1,179 @@
+//! What is due of a key, and when.
+
+use super::judge;
+use super::period::next_reset;
+use crate::Timestamp;
+use crate::model::{EventKind, Key, KeyStatus, NextPlan};
+
+/// Does everything that is due at `now`: begins the time of a key that has been on hold for long enough, sets usage to nothing at the
+/// end of a period, begins the next plan, and judges the status. Returns what happened, the status aside.
+///
+/// Settling twice at one time does nothing the second time. Version and `updated_at` are for [`stamp`].
+pub fn settle(key: &mut Key, now: Timestamp) -> Vec<EventKind> {
+    let before = key.status;
+    let mut happened = Vec::new();
+    if let Some(until) = key.hold.and_then(|hold| hold.until)
+        && until <= now
+        && judge(key, now) == KeyStatus::OnHold
+    {
+        // As if somebody had looked just then: a process that was down takes no time from the key, and gives none.
+        start(key, until);
+        happened.push(EventKind::KeyStarted);
+    }
+    schedule(key, now);
+    key.status = judge(key, now);
+    if matches!(key.status, KeyStatus::Active | KeyStatus::Limited)
+        && key.resets_at.is_some_and(|at| at <= now)
+    {
+        // After a while without anybody who looked it is one reset, not many.
+        key.resets_at = key.reset.as_ref().and_then(|reset| next_reset(reset, key.start(), now));
+        reset_usage(key, now);
+        happened.push(EventKind::KeyReset);
+        key.status = judge(key, now);
+    }
+    if let Some(plan) = key.next_plan
+        && fires(key, plan, now)
+    {
+        begin(key, plan, now);
+        happened.push(EventKind::KeyNextPlan);
+        key.status = judge(key, now);
+    }
+    match key.status {
+        KeyStatus::Expired => key.ended_at = key.expires_at,
+        KeyStatus::Limited if before != KeyStatus::Limited || key.ended_at.is_none() => {
+            key.ended_at = Some(now)
+        }
+        KeyStatus::Limited | KeyStatus::Disabled => {}
+        KeyStatus::Active | KeyStatus::OnHold | KeyStatus::Paused => key.ended_at = None,
+    }
+    happened
+}
+
+/// Begins the next plan of a key now, whatever is left to it.
+pub fn begin_next_plan(key: &mut Key, now: Timestamp) -> Vec<EventKind> {
+    let Some(plan) = key.next_plan else { return Vec::new() };
+    if key.hold.is_some() {
+        start(key, now);
+    }
+    begin(key, plan, now);
+    vec![EventKind::KeyNextPlan]
+}
+
+/// Pauses a key: the time that is left to it is kept.
+pub fn pause(key: &mut Key, now: Timestamp) {
+    key.paused_at.get_or_insert(now);
+}
+
+/// Ends a pause: what was left of its time is left again.
+pub fn resume(key: &mut Key, now: Timestamp) {
+    let Some(paused_at) = key.paused_at.take() else { return };
+    let pause = now.since(paused_at);
+    key.expires_at = key.expires_at.map(|end| end.plus(pause));
+    if let Some(hold) = &mut key.hold {
+        hold.until = hold.until.map(|until| until.plus(pause));
+    }
+}
+
+/// Makes `after` the next version of `before`, if anything but its traffic is different; says whether it is.
+pub fn stamp(before: &Key, after: &mut Key, now: Timestamp) -> bool {
+    let Key { version, updated_at, used, traffic, first_seen_at, seen_at, .. } = *after;
+    let same = Key { version, updated_at, used, traffic, first_seen_at, seen_at, ..before.clone() };
+    let changed = same != *after;
+    if changed {
+        after.version = before.version + 1;
+        after.updated_at = now;
+    }
+    changed
+}
+
+/// Sets when usage is set to nothing next, where that is not known yet.
+fn schedule(key: &mut Key, now: Timestamp) {
+    match &key.reset {
+        None => key.resets_at = None,
+        Some(_) if key.hold.is_some() || key.resets_at.is_some() => {}
+        Some(reset) => key.resets_at = next_reset(reset, key.start(), now),
+    }
+}
+
+/// Begins the time of a key that is on hold.
+pub fn start(key: &mut Key, at: Timestamp) {
+    if let Some(hold) = key.hold.take() {
+        key.expires_at = Some(at.plus(hold.expires_in));
+        key.started_at = Some(at);
+        key.resets_at = key.reset.as_ref().and_then(|reset| next_reset(reset, at, at));
+    }
+}
+
+/// Sets what counts against the limit to nothing.
+pub fn reset_usage(key: &mut Key, now: Timestamp) {
+    key.used = 0;
+    key.reset_at = Some(now);
+}
+
+/// Whether the next plan begins.
+fn fires(key: &Key, plan: NextPlan, now: Timestamp) -> bool {
+    if !matches!(key.status, KeyStatus::Expired | KeyStatus::Limited) {
+        return false;
+    }
+    let (over, used_up) = (key.expires_at.is_some_and(|end| end <= now), key.remaining() == Some(0));
+    match plan.fire_on_either {
+        true => over || used_up,
+        // What has no end cannot be waited for.
+        false => (over || key.expires_at.is_none()) && (used_up || key.data_limit.is_none()),
+    }
+}
+
+/// Makes a key what its next plan says.
+fn begin(key: &mut Key, plan: NextPlan, now: Timestamp) {
+    let left = if plan.add_remaining_traffic { key.remaining().unwrap_or(0) } else { 0 };
+    key.data_limit = plan.data_limit.map(|limit| limit.plus(left));
+    key.expires_at = plan.expires_in.map(|time| now.plus(time));
+    key.next_plan = None;
+    reset_usage(key, now);
+}
+
+/// Does what follows when bytes of a key were counted: the first ones begin the time of a key that is on hold, and the last ones of
+/// its limit end it.
+pub fn connect(key: &mut Key, now: Timestamp) -> Vec<EventKind> {
+    let mut happened = Vec::new();
+    if key.status == KeyStatus::OnHold {
+        start(key, now);
+        happened.push(EventKind::KeyStarted);
+    } else if key.remaining() != Some(0) {
+        return happened;
+    }
+    happened.extend(settle(key, now));
+    happened
+}
+
+/// Whether the key is to be deleted by now: it has ended for as long as it is kept.
+#[must_use]
+pub fn is_over(key: &Key, now: Timestamp) -> bool {
+    deletion(key).is_some_and(|at| at <= now)
+}
+
+fn deletion(key: &Key) -> Option<Timestamp> {
+    let over = match key.status {
+        KeyStatus::Expired => true,
+        // One whose usage is set to nothing some day is not over.
+        KeyStatus::Limited => key.reset.is_none(),
+        _ => false,
+    };
+    Some(key.ended_at.filter(|_| over)?.plus(key.delete_after?))
+}
+
+/// Returns when there is something to settle of a key that was settled; `None` when nothing is due by itself.
+#[must_use]
+pub fn due_at(key: &Key) -> Option<Timestamp> {
+    match key.status {
+        KeyStatus::Disabled | KeyStatus::Paused => None,
+        KeyStatus::OnHold => key.hold.and_then(|hold| hold.until),
+        KeyStatus::Active => key.expires_at.into_iter().chain(key.resets_at).min(),
+        KeyStatus::Limited => key.expires_at.into_iter().chain(key.resets_at).chain(deletion(key)).min(),
+        KeyStatus::Expired => deletion(key),
+    }
+}
+
+#[cfg(test)]
+#[path = "settle_tests.rs"]
+mod tests;

@@ -1,0 +1,186 @@
+//! The ledger.
+
+use std::time::Duration;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, params, params_from_iter};
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use crate::apply::{Batch, sql};
+use crate::convert_error::{convert, damaged};
+use crate::row::number;
+use vpnkit_core::model::{ByteSize, Extension, Grant, GrantId, Key, KeyId};
+use vpnkit_core::store::errors as answer;
+use vpnkit_core::store::{GrantFilter, Made};
+use vpnkit_core::{Error, Result, Timestamp, lifecycle};
+
+const COLUMNS: &str = "id, key_id, uid, at, kind, payment, expires_in, data_limit, unlimited, policy, reason, \
+     counted_from, before, after, undone_at, undone_because";
+
+/// A word of an enum, as JSON has it without its quotes.
+fn word(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+impl Batch<'_> {
+    /// Writes an entry.
+    pub(crate) fn grant(&mut self, grant: &Grant) -> Result<()> {
+        self.run(
+            "INSERT INTO grants (key_id, uid, at, kind, payment, expires_in, data_limit, unlimited, policy, reason,
+                                 counted_from, before, after)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            params![
+                grant.key.0,
+                grant.key_uid.as_bytes(),
+                grant.at.as_millis(),
+                word(&grant.kind),
+                grant.idempotency_key,
+                grant.expires_in.map(|time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX)),
+                grant.data_limit.map(|limit| number(limit.bytes())),
+                grant.unlimited,
+                word(&grant.policy),
+                grant.reason,
+                grant.counted_from.as_millis(),
+                json(&grant.before),
+                json(&grant.after),
+            ],
+        )
+        .map_err(sql)?;
+        self.receipt.made.push(Made::grant(GrantId(self.connection.last_insert_rowid())));
+        Ok(())
+    }
+
+    /// Extends a key.
+    pub(crate) fn extend(&mut self, id: KeyId, expected: Option<u64>, extension: &Extension) -> Result<()> {
+        let before = self.key(id, expected)?;
+        let mut after = before.clone();
+        let (grant, kind) = lifecycle::extend_key(&mut after, extension, self.payment.clone(), self.at);
+        self.grant(&grant)?;
+        self.change_end(&before, after, kind)
+    }
+
+    /// Takes a grant back.
+    pub(crate) fn undo(&mut self, id: GrantId, reason: Option<&str>) -> Result<()> {
+        let one = GrantFilter { id: Some(id), ..GrantFilter::default() };
+        let undone = grants(self.connection, &one)?.pop().ok_or_else(|| answer::no_grant(id))?;
+        if let Some(at) = undone.undone_at {
+            return Err(answer::undone_before(id, at));
+        }
+        let before = self.key(undone.key, None)?;
+        let later = GrantFilter { key: Some(undone.key), after: id, ..GrantFilter::default() };
+        let mut all = vec![undone];
+        all.extend(grants(self.connection, &later)?);
+        let mut after = before.clone();
+        let kind = lifecycle::undo(&mut all, &mut after, self.at);
+        for grant in &all {
+            self.run(
+                "UPDATE grants SET before = ?2, after = ?3, undone_at = ?4 WHERE id = ?1",
+                params![
+                    grant.id.0,
+                    json(&grant.before),
+                    json(&grant.after),
+                    grant.undone_at.map(Timestamp::as_millis)
+                ],
+            )
+            .map_err(sql)?;
+        }
+        self.run("UPDATE grants SET undone_because = ?2 WHERE id = ?1", params![id.0, reason])
+            .map_err(sql)?;
+        self.change_end(&before, after, kind)
+    }
+
+    /// Settles a key whose end was changed, and writes it.
+    fn change_end(
+        &mut self,
+        before: &Key,
+        mut after: Key,
+        kind: vpnkit_core::model::EventKind,
+    ) -> Result<()> {
+        let mut happened = vec![kind];
+        happened.extend(lifecycle::settle(&mut after, self.at));
+        lifecycle::stamp(before, &mut after, self.at);
+        self.replace(before, &after, &happened)?;
+        self.receipt.made.push(Made::key(after.id));
+        self.receipt.keys.push(after);
+        Ok(())
+    }
+}
+
+/// The entries of a filter, oldest first.
+pub(crate) fn grants(connection: &Connection, filter: &GrantFilter) -> Result<Vec<Grant>> {
+    let mut conditions = vec!["id > ?1".to_owned()];
+    let mut values: Vec<Value> = vec![filter.after.0.into()];
+    let mut add = |condition: &str, value: Value| {
+        values.push(value);
+        conditions.push(format!("{condition} ?{}", values.len()));
+    };
+    if let Some(id) = filter.id {
+        add("id =", id.0.into());
+    }
+    if let Some(key) = filter.key {
+        add("key_id =", key.0.into());
+    }
+    if let Some(payment) = &filter.idempotency_key {
+        add("payment =", payment.clone().into());
+    }
+    if filter.since > Timestamp::default() {
+        add("at >=", filter.since.as_millis().into());
+    }
+    if filter.until < Timestamp::MAX {
+        add("at <", filter.until.as_millis().into());
+    }
+    values.push(i64::try_from(filter.limit).unwrap_or(i64::MAX).into());
+    let text = format!(
+        "SELECT {COLUMNS} FROM grants WHERE {} ORDER BY id LIMIT ?{}",
+        conditions.join(" AND "),
+        values.len()
+    );
+    let sql = |e| convert("store.grants", e);
+    let mut statement = connection.prepare_cached(&text).map_err(sql)?;
+    let mut rows = statement.query(params_from_iter(values)).map_err(sql)?;
+    let mut grants = Vec::new();
+    while let Some(row) = rows.next().map_err(sql)? {
+        grants.push(read(row).map_err(sql)??);
+    }
+    Ok(grants)
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Result<Grant>> {
+    let (uid, kind, policy): (Vec<u8>, String, String) = (row.get(2)?, row.get(4)?, row.get(9)?);
+    let (before, after): (String, String) = (row.get(12)?, row.get(13)?);
+    let time = |i: usize| row.get(i).map(Timestamp::from_millis);
+    let (at, counted_from) = (time(3)?, time(11)?);
+    let (expires_in, data_limit): (Option<i64>, Option<i64>) = (row.get(6)?, row.get(7)?);
+    let (id, key, payment, unlimited) = (row.get(0)?, row.get(1)?, row.get(5)?, row.get(8)?);
+    let (reason, undone_at, undone_because) = (row.get(10)?, row.get::<_, Option<i64>>(14)?, row.get(15)?);
+    let build = || {
+        Ok(Grant {
+            id: GrantId(id),
+            key: KeyId(key),
+            key_uid: Uuid::from_slice(&uid).map_err(|_| damaged("grants.uid"))?,
+            at,
+            kind: parsed(&serde_json::Value::from(kind).to_string(), "grants.kind")?,
+            idempotency_key: payment,
+            expires_in: expires_in.map(|millis| Duration::from_millis(millis.unsigned_abs())),
+            data_limit: data_limit.map(|bytes| ByteSize::from_bytes(bytes.unsigned_abs())),
+            unlimited,
+            policy: parsed(&serde_json::Value::from(policy).to_string(), "grants.policy")?,
+            reason,
+            counted_from,
+            before: parsed(&before, "grants.before")?,
+            after: parsed(&after, "grants.after")?,
+            undone_at: undone_at.map(Timestamp::from_millis),
+            undone_because,
+        })
+    };
+    Ok(build())
+}
+
+fn parsed<T: DeserializeOwned>(text: &str, column: &'static str) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|_| damaged(column))
+}
