@@ -55,7 +55,7 @@ export type { Event, InboundEvent, KeyEvent, ServerEvent } from "./events.js";
 export { KeyBatch } from "./key_batch.js";
 export { type KeyLike, parseKey } from "./key_like.js";
 export { Kit } from "./kit.js";
-export { Events, Hosts, Inbounds, Keys, Servers, Subscriptions, TrafficView } from "./nouns.js";
+export { Events, Grants, Hosts, Inbounds, Keys, Servers, Subscriptions, TrafficView } from "./nouns.js";
 export { Page } from "./page.js";
 export { stopLeftRunning } from "./left_running.js";
 export { qrPng, qrSvg, qrTerminal } from "./qr.js";

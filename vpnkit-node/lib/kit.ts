@@ -1,11 +1,12 @@
 /** The kit. */
 import { type CallOptions, Calls } from "./calls.js";
 import type { NativeKit } from "./native.js";
-import { Events, Hosts, Inbounds, Keys, Servers, Subscriptions, TrafficView } from "./nouns.js";
+import { Events, Grants, Hosts, Inbounds, Keys, Servers, Subscriptions, TrafficView } from "./nouns.js";
 
 /** Keys, limits, traffic and servers in this process: what `open` resolves to. */
 export class Kit implements AsyncDisposable {
   readonly keys: Keys;
+  readonly grants: Grants;
   readonly inbounds: Inbounds;
   readonly hosts: Hosts;
   readonly subscriptions: Subscriptions;
@@ -20,6 +21,7 @@ export class Kit implements AsyncDisposable {
   constructor(native: NativeKit) {
     this.calls = new Calls(native);
     this.keys = new Keys(this.calls);
+    this.grants = new Grants(this.calls);
     this.inbounds = new Inbounds(this.calls);
     this.hosts = new Hosts(this.calls);
     this.subscriptions = new Subscriptions(this.calls);

@@ -14,6 +14,9 @@ import {
   type Collected,
   type CreateKey,
   type EventBatch,
+  type Extension,
+  type Grant,
+  type GrantQuery,
   type HistoryQuery,
   type Host,
   type ImageFormat,
@@ -36,6 +39,7 @@ import {
   readClientDevice,
   readCollected,
   readEventBatch,
+  readGrant,
   readInbound,
   readInboundHosts,
   readKey,
@@ -47,6 +51,8 @@ import {
   readSubscriptionTemplate,
   readUsagePoint,
   writeCreateKey,
+  writeExtension,
+  writeGrantQuery,
   writeHistoryQuery,
   writeHost,
   writeInbound,
@@ -175,6 +181,61 @@ export class Keys {
     return this.#calls.call(operation, args, readKey, options);
   }
 
+  /**
+   * Gives a key time and volume, computed in the store from what it has then. What the key still has is treated as the
+   * policy says.
+   *
+   * A payment grants once: the same idempotency key again, in whichever process, returns the key and gives nothing. It
+   * is kept for good and may not be that of another call. Each extension is an entry of the ledger, which
+   * `Grants.undo` takes back.
+   *
+   * Rejects with NotFoundError; InvalidInputError with the `field`; ConflictError; IdempotencyMismatchError when the
+   * idempotency key was used for something else.
+   */
+  async extend(
+    key: KeyLike,
+    extension: Extension = {},
+    options: CallOptions & { readonly idempotencyKey?: string | null | undefined; readonly expectedVersion?: number | null | undefined } = {},
+  ): Promise<Key> {
+    const operation = "keys.extend";
+    onlyOptions(operation, options, "idempotencyKey", "expectedVersion");
+    const args = {
+      key: keyRef(operation, "key", key),
+      extension: writeExtension(operation, extension),
+      idempotency_key: options.idempotencyKey,
+      expected_version: options.expectedVersion,
+    };
+    return this.#calls.call(operation, args, readKey, options);
+  }
+
+  /** Pauses a key: it may not connect, and the time that is left to it is kept until it is resumed. */
+  async pause(key: KeyLike, options?: CallOptions): Promise<Key> {
+    const operation = "keys.pause";
+    onlyOptions(operation, options);
+    const args = { key: keyRef(operation, "key", key) };
+    return this.#calls.call(operation, args, readKey, options);
+  }
+
+  /** Resumes a key that was paused: its end moves by the length of the pause. */
+  async resume(key: KeyLike, options?: CallOptions): Promise<Key> {
+    const operation = "keys.resume";
+    onlyOptions(operation, options);
+    const args = { key: keyRef(operation, "key", key) };
+    return this.#calls.call(operation, args, readKey, options);
+  }
+
+  /**
+   * Begins the next plan of a key now, whatever is left of what it has.
+   *
+   * Rejects with NotFoundError for the key, and when it has no next plan.
+   */
+  async beginNextPlan(key: KeyLike, options?: CallOptions): Promise<Key> {
+    const operation = "keys.begin_next_plan";
+    onlyOptions(operation, options);
+    const args = { key: keyRef(operation, "key", key) };
+    return this.#calls.call(operation, args, readKey, options);
+  }
+
   /** Lets a key that was disabled connect again, unless its time or limit is over. */
   async enable(key: KeyLike, options?: CallOptions): Promise<Key> {
     const operation = "keys.enable";
@@ -191,7 +252,7 @@ export class Keys {
     return this.#calls.call(operation, args, readKey, options);
   }
 
-  /** Sets what counts against the limit to nothing; the key's total traffic stays. */
+  /** Sets what counts against the limit to nothing; the key's total traffic stays. A limited key may connect again. */
   async resetUsage(key: KeyLike, options?: CallOptions): Promise<Key> {
     const operation = "keys.reset_usage";
     onlyOptions(operation, options);
@@ -256,6 +317,49 @@ export class Keys {
     onlyOptions(operation, options);
     const args = { key: keyRef(operation, "key", key) };
     return this.#calls.call(operation, args, (json: Json): Placement[] => json.map(readPlacement), options);
+  }
+}
+
+/** Shows the ledger of what keys were given, and takes grants back. */
+export class Grants {
+  readonly #calls: Calls;
+
+  /** @internal */
+  constructor(calls: Calls) {
+    this.#calls = calls;
+  }
+
+  /**
+   * Returns entries of the ledger, oldest first: of a key, of a payment, of a time.
+   *
+   * Rejects with NotFoundError for a name or UUID of a key that does not exist; InvalidInputError about `limit`.
+   */
+  async find(query: GrantQuery = {}, options?: CallOptions): Promise<Grant[]> {
+    const operation = "grants.find";
+    onlyOptions(operation, options);
+    const args = { query: writeGrantQuery(operation, query) };
+    return this.#calls.call(operation, args, (json: Json): Grant[] => json.map(readGrant), options);
+  }
+
+  /**
+   * Takes a grant back, as for a refund: the key has what it would have had without it. `grant` is its id, or the
+   * idempotency key of the call that gave it.
+   *
+   * What is left is computed from the ledger: later grants are given again on what there was without this one, and
+   * what happened between them stays: bytes that were used, pauses, changes by hand. A key that was created by the
+   * grant ends.
+   *
+   * Rejects with NotFoundError for the grant, or when its key was deleted; ConflictError when it was undone before,
+   * unless by a call with the same idempotency key; InvalidInputError about `grant` when a payment has given several.
+   */
+  async undo(
+    grant: number | string,
+    options: CallOptions & { readonly reason?: string | null | undefined; readonly idempotencyKey?: string | null | undefined } = {},
+  ): Promise<Key> {
+    const operation = "grants.undo";
+    onlyOptions(operation, options, "reason", "idempotencyKey");
+    const args = { grant, reason: options.reason, idempotency_key: options.idempotencyKey };
+    return this.#calls.call(operation, args, readKey, options);
   }
 }
 

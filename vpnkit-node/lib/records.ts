@@ -235,6 +235,68 @@ export const readCollected = (json: Json): Collected =>
     counterResets: json.counter_resets,
   });
 
+/** How often what counts against the limit is set to nothing. */
+export type ResetPeriod =
+  | "day"
+  | "week"
+  | "month"
+  | "year";
+
+/** When what counts against the limit is set to nothing, again and again. A limited key may connect again then. */
+export interface DataReset {
+  /** How often. */
+  readonly every: ResetPeriod;
+  /**
+   * Whether periods are counted from when the key's time began, at that time of the day; otherwise they are those of
+   * the calendar. A month that is too short ends on its last day: from January 31 to February 28 to March 31.
+   */
+  readonly rolling?: boolean | undefined;
+  /** Whose calendar; `null` is the kit's own time zone. */
+  readonly timeZone?: string | null | undefined;
+}
+
+/** @internal */
+export const readDataReset = (json: Json): Required<DataReset> =>
+  Object.freeze({ every: json.every, rolling: json.rolling, timeZone: json.time_zone ?? null });
+
+/** @internal */
+export const writeDataReset = (operation: string, given: DataReset): Json => ({
+  ...others(operation, given, ["every", "rolling", "timeZone"]),
+  every: given.every,
+  rolling: given.rolling,
+  time_zone: given.timeZone,
+});
+
+/** What a key becomes when its time is over or its limit is used up, once. The form is Marzban's `nextPlan`. */
+export interface NextPlan {
+  /** The new limit; `null` is unlimited. One of this and `duration` is needed. */
+  readonly dataLimit?: number | null | undefined;
+  /** How long the key lasts from then on; `null` is for ever. */
+  readonly duration?: Length | null | undefined;
+  /** Whether what is left of the old limit is added to the new one. */
+  readonly addRemainingTraffic?: boolean | undefined;
+  /** Whether it begins as soon as the time is over or the limit is used up; otherwise when both are. */
+  readonly fireOnEither?: boolean | undefined;
+}
+
+/** @internal */
+export const readNextPlan = (json: Json): Required<NextPlan> =>
+  Object.freeze({
+    dataLimit: json.data_limit ?? null,
+    duration: json.duration ?? null,
+    addRemainingTraffic: json.add_remaining_traffic,
+    fireOnEither: json.fire_on_either,
+  });
+
+/** @internal */
+export const writeNextPlan = (operation: string, given: NextPlan): Json => ({
+  ...others(operation, given, ["dataLimit", "duration", "addRemainingTraffic", "fireOnEither"]),
+  data_limit: put(given.dataLimit, (value) => sizeText(operation, "dataLimit", value)),
+  duration: put(given.duration, (value) => lengthText(operation, "duration", value)),
+  add_remaining_traffic: given.addRemainingTraffic,
+  fire_on_either: given.fireOnEither,
+});
+
 /** A family of credentials. */
 export type CredentialKind =
   | "vless"
@@ -249,6 +311,8 @@ export interface CreateKey {
   readonly name?: string | null | undefined;
   /** Free text, up to 256 characters. */
   readonly label?: string | null | undefined;
+  /** What it is found by: up to 16 names (1 to 32 of `a-z 0-9 _ -`) with values of 1 to 128 characters. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
   /** Free text, up to 4,000 characters. */
   readonly note?: string | null | undefined;
   /** The id of the owning admin. */
@@ -257,10 +321,20 @@ export interface CreateKey {
   readonly dataLimit?: Size | null | undefined;
   /** A time in the future; `null` is never. Not together with `expiresIn`. */
   readonly expiresAt?: Date | null | undefined;
-  /** So many times 24 hours from the creation on. */
+  /** So many times 24 hours. */
   readonly days?: number | undefined;
   /** From the creation on. Not together with `expiresAt`. */
   readonly expiresIn?: Length | null | undefined;
+  /** Whether its time begins with its first connection: `expiresIn` is how long it lasts from then on. */
+  readonly onHold?: boolean | undefined;
+  /** When the time of a key on hold begins without a connection; `null` waits for ever. */
+  readonly holdUntil?: Date | null | undefined;
+  /** How often its usage is set to nothing; `null` is never. */
+  readonly reset?: DataReset | null | undefined;
+  /** What it becomes when its time is over or its limit is used up. */
+  readonly nextPlan?: NextPlan | null | undefined;
+  /** How long after its time or its limit has ended it is deleted; `null` is never. */
+  readonly deleteAfter?: Length | null | undefined;
   /** On how many devices its subscription may be, at least 1; `null` is as the settings say. */
   readonly deviceLimit?: number | null | undefined;
   /** Tags of inbounds; all shared ones by default, also those that come later. */
@@ -269,23 +343,33 @@ export interface CreateKey {
   readonly credentials?: readonly Credential[] | undefined;
   /** Created switched off. */
   readonly disabled?: boolean | undefined;
-  /** The same text again returns the first key instead of a second one: a payment id. */
+  /**
+   * The same text again returns the first key instead of a second one: a payment, scoped by its provider as in
+   * `yookassa:2d9f`. It is kept for good, and cannot be used for an extension too.
+   */
   readonly idempotencyKey?: string | null | undefined;
 }
 
 /** @internal */
 export const writeCreateKey = (operation: string, given: CreateKey): Json => ({
   ...others(operation, given, [
-    "name", "label", "note", "owner", "dataLimit", "expiresAt", "days", "expiresIn", "deviceLimit", "inbounds",
-    "credentials", "disabled", "idempotencyKey",
+    "name", "label", "labels", "note", "owner", "dataLimit", "expiresAt", "days", "expiresIn", "onHold",
+    "holdUntil", "reset", "nextPlan", "deleteAfter", "deviceLimit", "inbounds", "credentials", "disabled",
+    "idempotencyKey",
   ]),
   name: given.name,
   label: given.label,
+  labels: given.labels,
   note: given.note,
   owner: given.owner,
   data_limit: put(given.dataLimit, (value) => sizeText(operation, "dataLimit", value)),
   expires_at: put(given.expiresAt, (value) => timeText(operation, "expiresAt", value)),
   expires_in: lasting(operation, given),
+  on_hold: given.onHold,
+  hold_until: put(given.holdUntil, (value) => timeText(operation, "holdUntil", value)),
+  reset: put(given.reset, (value) => writeDataReset(operation, value)),
+  next_plan: put(given.nextPlan, (value) => writeNextPlan(operation, value)),
+  delete_after: put(given.deleteAfter, (value) => lengthText(operation, "deleteAfter", value)),
   device_limit: given.deviceLimit,
   inbounds: put(given.inbounds, (value) => list(operation, "inbounds", value)),
   credentials: put(given.credentials, (value) => list(operation, "credentials", value).map((value) => writeCredential(operation, value))),
@@ -463,6 +547,13 @@ export type EventKind =
   | "key.disabled"
   | "key.limited"
   | "key.expired"
+  | "key.paused"
+  | "key.on_hold"
+  | "key.started"
+  | "key.reset"
+  | "key.next_plan"
+  | "key.extended"
+  | "key.grant_undone"
   | "inbound.changed"
   | "inbound.removed"
   | "inbound.rejected"
@@ -482,6 +573,153 @@ export interface EventBatch {
 /** @internal */
 export const readEventBatch = (json: Json): EventBatch =>
   Object.freeze({ events: json.events.map(readEvent), next: json.next });
+
+/** What happens to what a key still has when it is extended. These are the five ways in which shops renew. */
+export type RenewPolicy =
+  | "carryOver"
+  | "reset"
+  | "resetTime"
+  | "resetData"
+  | "remainingToTotal";
+
+/** What a key is given. What is left out stays, but for what the policy sets to nothing. */
+export interface Extension {
+  /** So many times 24 hours. */
+  readonly days?: number | undefined;
+  /** The time to give. A key that never ends keeps it so unless the policy counts from now. */
+  readonly expiresIn?: Length | null | undefined;
+  /** The volume to give, at least one byte. An unlimited key stays so when volume is added. */
+  readonly dataLimit?: Size | null | undefined;
+  /** Makes the key unlimited; not together with `dataLimit`. */
+  readonly unlimited?: boolean | undefined;
+  /** What happens to what the key still has. Default: `carryOver`. */
+  readonly policy?: RenewPolicy | undefined;
+  /** Why, for the ledger: up to 4,000 characters. */
+  readonly reason?: string | null | undefined;
+}
+
+/** @internal */
+export const writeExtension = (operation: string, given: Extension): Json => ({
+  ...others(operation, given, ["days", "expiresIn", "dataLimit", "unlimited", "policy", "reason"]),
+  expires_in: lasting(operation, given),
+  data_limit: put(given.dataLimit, (value) => sizeText(operation, "dataLimit", value)),
+  unlimited: given.unlimited,
+  policy: put(given.policy, snake),
+  reason: given.reason,
+});
+
+/** What was done. */
+export type GrantKind =
+  | "created"
+  | "extended";
+
+/** When a key ends and how much it may use, at one instant. */
+export interface Terms {
+  /** When it ends; `null` is never, or not known yet while it is on hold. */
+  readonly expiresAt: Date | null;
+  /** How long it lasts from its first connection on, while it waits for that. */
+  readonly holdSeconds: number | null;
+  /** How much it may use; `null` is unlimited. */
+  readonly dataLimit: number | null;
+  /** Bytes that count against the limit. */
+  readonly used: number;
+  /** When `used` was last set to nothing. */
+  readonly resetAt: Date | null;
+}
+
+/** @internal */
+export const readTerms = (json: Json): Terms =>
+  Object.freeze({
+    expiresAt: maybe(json.expires_at, (text: string) => new Date(text)),
+    holdSeconds: maybe(json.hold, lengthSeconds),
+    dataLimit: json.data_limit ?? null,
+    used: json.used,
+    resetAt: maybe(json.reset_at, (text: string) => new Date(text)),
+  });
+
+/** An entry of the ledger: what a key was given, and what it had before and after. */
+export interface Grant {
+  /** Integer id, never used again. */
+  readonly id: number;
+  /** The key. The entry stays when it is deleted. */
+  readonly key: number;
+  /** The UUID of the key. */
+  readonly keyUid: string;
+  /** When it was given. */
+  readonly at: Date;
+  /** What was done. */
+  readonly kind: GrantKind;
+  /** The idempotency key of the call: the payment. */
+  readonly idempotencyKey: string | null;
+  /** The time that was given. */
+  readonly expiresInSeconds: number | null;
+  /** The volume that was given. */
+  readonly dataLimit: number | null;
+  /** It made the key unlimited. */
+  readonly unlimited: boolean;
+  /** What happened to what the key had. */
+  readonly policy: RenewPolicy;
+  /** Why. */
+  readonly reason: string | null;
+  /** Since when its time counts: `at`, or when the key was paused. */
+  readonly countedFrom: Date;
+  /** What the key had before. An undone grant is taken out of those of later entries. */
+  readonly before: Terms;
+  /** What it had afterwards. */
+  readonly after: Terms;
+  /** When it was undone. */
+  readonly undoneAt: Date | null;
+  /** Why it was undone. */
+  readonly undoneBecause: string | null;
+}
+
+/** @internal */
+export const readGrant = (json: Json): Grant =>
+  Object.freeze({
+    id: json.id,
+    key: json.key,
+    keyUid: json.key_uid,
+    at: new Date(json.at),
+    kind: json.kind,
+    idempotencyKey: json.idempotency_key ?? null,
+    expiresInSeconds: maybe(json.expires_in, lengthSeconds),
+    dataLimit: json.data_limit ?? null,
+    unlimited: json.unlimited,
+    policy: camel<RenewPolicy>(json.policy),
+    reason: json.reason ?? null,
+    countedFrom: new Date(json.counted_from),
+    before: readTerms(json.before),
+    after: readTerms(json.after),
+    undoneAt: maybe(json.undone_at, (text: string) => new Date(text)),
+    undoneBecause: json.undone_because ?? null,
+  });
+
+/** Which entries of the ledger, oldest first. The default is the first 100 of all. */
+export interface GrantQuery {
+  /** Only of this key, by id also when it was deleted. */
+  readonly key?: KeyLike | null | undefined;
+  /** Only of this idempotency key: of a payment. */
+  readonly idempotencyKey?: string | null | undefined;
+  /** Only from this time on. */
+  readonly since?: Date | null | undefined;
+  /** Only before this time. */
+  readonly until?: Date | null | undefined;
+  /** Only those behind this entry: the last one of the answer before. */
+  readonly after?: number | null | undefined;
+  /** At most so many: 1 to 1,000. Default: 100. */
+  readonly limit?: number | undefined;
+}
+
+/** @internal */
+export const writeGrantQuery = (operation: string, given: GrantQuery): Json => ({
+  ...others(operation, given, ["key", "idempotencyKey", "since", "until", "after", "limit"]),
+  key: put(given.key, (value) => keyRef(operation, "key", value)),
+  idempotency_key: given.idempotencyKey,
+  since: put(given.since, (value) => timeText(operation, "since", value)),
+  until: put(given.until, (value) => timeText(operation, "until", value)),
+  after: given.after,
+  limit: given.limit,
+});
 
 /** The width of one point. */
 export type UsageStep =
@@ -510,6 +748,28 @@ export const writeHistoryQuery = (operation: string, given: HistoryQuery): Json 
   since: put(given.since, (value) => timeText(operation, "since", value)),
   until: put(given.until, (value) => timeText(operation, "until", value)),
   step: given.step,
+});
+
+/** A key on hold may connect; its time begins with its first bytes. */
+export interface Hold {
+  /** How long the key lasts from its first connection on. */
+  readonly duration: Length;
+  /** When its time begins without a connection; `null` waits for ever. */
+  readonly until?: Date | null | undefined;
+}
+
+/** @internal */
+export const readHold = (json: Json): Required<Hold> =>
+  Object.freeze({
+    duration: json.duration ?? null,
+    until: maybe(json.until, (text: string) => new Date(text)),
+  });
+
+/** @internal */
+export const writeHold = (operation: string, given: Hold): Json => ({
+  ...others(operation, given, ["duration", "until"]),
+  duration: ((value) => lengthText(operation, "duration", value))(given.duration),
+  until: put(given.until, (value) => timeText(operation, "until", value)),
 });
 
 /** What protects the connection to a host. */
@@ -859,7 +1119,9 @@ export const readInboundHosts = (json: Json): InboundHosts =>
 /** Whether a key may connect, and if not, why. */
 export type KeyStatus =
   | "active"
+  | "onHold"
   | "disabled"
+  | "paused"
   | "limited"
   | "expired";
 
@@ -878,6 +1140,8 @@ export interface Key {
   readonly name: string | null;
   /** Free text, need not be unique. */
   readonly label: string | null;
+  /** What an application finds it by: a Telegram id, an order. */
+  readonly labels: Readonly<Record<string, string>>;
   /** Free text for the operator. */
   readonly note: string | null;
   /** The admin who owns it. */
@@ -892,8 +1156,26 @@ export interface Key {
   readonly remaining: number | null;
   /** Bytes over the whole life of the key; a reset of `used` leaves them. */
   readonly traffic: Traffic;
-  /** When it ends; `null` is never. */
+  /**
+   * When it ends; `null` is never, or not known yet while it is on hold. While it is paused, the end as it was then.
+   */
   readonly expiresAt: Date | null;
+  /** Set while it waits for its first connection. */
+  readonly hold: Required<Hold> | null;
+  /** Since when it is paused. */
+  readonly pausedAt: Date | null;
+  /** How often `used` is set to nothing. */
+  readonly reset: Required<DataReset> | null;
+  /** When that happens next. */
+  readonly resetsAt: Date | null;
+  /** When `used` was last set to nothing. */
+  readonly resetAt: Date | null;
+  /** What it becomes when its time is over or its limit is used up. */
+  readonly nextPlan: Required<NextPlan> | null;
+  /** How long after its time or its limit has ended it is deleted; `null` is never. */
+  readonly deleteAfterSeconds: number | null;
+  /** Since when it is `expired` or `limited`. */
+  readonly endedAt: Date | null;
   /** On how many devices its subscription may be; `null` is as the settings say. */
   readonly deviceLimit: number | null;
   /** Grows when its links are revoked. */
@@ -904,8 +1186,12 @@ export interface Key {
   readonly credentials: readonly Required<Credential>[];
   /** When it was created. */
   readonly createdAt: Date;
+  /** When the time of a key that was on hold began. */
+  readonly startedAt: Date | null;
   /** When it was last changed, traffic aside. */
   readonly updatedAt: Date;
+  /** When traffic of it was first seen. */
+  readonly firstSeenAt: Date | null;
   /** When traffic of it was last seen. */
   readonly seenAt: Date | null;
   /** This answer is that of an earlier call with the same idempotency key: nothing was created now. */
@@ -920,20 +1206,31 @@ export const readKey = (json: Json): Key =>
     version: json.version,
     name: json.name ?? null,
     label: json.label ?? null,
+    labels: json.labels,
     note: json.note ?? null,
     owner: json.owner ?? null,
-    status: json.status,
+    status: camel<KeyStatus>(json.status),
     dataLimit: json.data_limit ?? null,
     used: json.used,
     remaining: json.remaining ?? null,
     traffic: readTraffic(json.traffic),
     expiresAt: maybe(json.expires_at, (text: string) => new Date(text)),
+    hold: maybe(json.hold, readHold),
+    pausedAt: maybe(json.paused_at, (text: string) => new Date(text)),
+    reset: maybe(json.reset, readDataReset),
+    resetsAt: maybe(json.resets_at, (text: string) => new Date(text)),
+    resetAt: maybe(json.reset_at, (text: string) => new Date(text)),
+    nextPlan: maybe(json.next_plan, readNextPlan),
+    deleteAfterSeconds: maybe(json.delete_after, lengthSeconds),
+    endedAt: maybe(json.ended_at, (text: string) => new Date(text)),
     deviceLimit: json.device_limit ?? null,
     linkRevision: json.link_revision,
     inbounds: json.inbounds ?? null,
     credentials: json.credentials.map(readCredential),
     createdAt: new Date(json.created_at),
+    startedAt: maybe(json.started_at, (text: string) => new Date(text)),
     updatedAt: new Date(json.updated_at),
+    firstSeenAt: maybe(json.first_seen_at, (text: string) => new Date(text)),
     seenAt: maybe(json.seen_at, (text: string) => new Date(text)),
     replayed: json.replayed,
   });
@@ -942,8 +1239,12 @@ export const readKey = (json: Json): Key =>
 export interface KeyCounts {
   /** All of them. */
   readonly total: number;
-  /** Those that may connect. */
+  /** Those that may connect, and whose time runs. */
   readonly active: number;
+  /** Those that may connect, and whose time begins with their first connection. */
+  readonly onHold: number;
+  /** Those that were paused. */
+  readonly paused: number;
   /** Those that were switched off by hand. */
   readonly disabled: number;
   /** Those that have used up their data limit. */
@@ -957,6 +1258,8 @@ export const readKeyCounts = (json: Json): KeyCounts =>
   Object.freeze({
     total: json.total,
     active: json.active,
+    onHold: json.on_hold,
+    paused: json.paused,
     disabled: json.disabled,
     limited: json.limited,
     expired: json.expired,
@@ -968,6 +1271,8 @@ export interface KeyPatch {
   readonly name?: string | null | undefined;
   /** Free text. */
   readonly label?: string | null | undefined;
+  /** Labels to set; those whose value is `null` go, the others stay. */
+  readonly labels?: Readonly<Record<string, string | null>> | undefined;
   /** Free text for the operator. */
   readonly note?: string | null | undefined;
   /** The id of the owning admin. */
@@ -976,6 +1281,16 @@ export interface KeyPatch {
   readonly dataLimit?: Size | null | undefined;
   /** The expiry; `null` is never. A time in the past ends the key at once. */
   readonly expiresAt?: Date | null | undefined;
+  /** Puts it on hold: its time begins with its next connection. `null` begins its time now. */
+  readonly hold?: Hold | null | undefined;
+  /** `true` pauses it and keeps the time that is left to it, `false` resumes it. */
+  readonly paused?: boolean | undefined;
+  /** How often its usage is set to nothing; `null` is never. */
+  readonly reset?: DataReset | null | undefined;
+  /** What it becomes when its time is over or its limit is used up; `null` is nothing else. */
+  readonly nextPlan?: NextPlan | null | undefined;
+  /** How long after its time or its limit has ended it is deleted; `null` is never. */
+  readonly deleteAfter?: Length | null | undefined;
   /** On how many devices its subscription may be; `null` is as the settings say. */
   readonly deviceLimit?: number | null | undefined;
   /** Tags of inbounds; `null` is all shared ones. */
@@ -984,6 +1299,8 @@ export interface KeyPatch {
   readonly enabled?: boolean | undefined;
   /** Sets `used` to nothing. */
   readonly resetUsage?: boolean | undefined;
+  /** Begins its next plan now. */
+  readonly beginNextPlan?: boolean | undefined;
   /** Makes every token and URL of its subscription that was given out worthless. */
   readonly revokeLinks?: boolean | undefined;
   /** Replaces the credentials of the same protocol, device and inbound, adds the others. */
@@ -993,19 +1310,26 @@ export interface KeyPatch {
 /** @internal */
 export const writeKeyPatch = (operation: string, given: KeyPatch): Json => ({
   ...others(operation, given, [
-    "name", "label", "note", "owner", "dataLimit", "expiresAt", "deviceLimit", "inbounds", "enabled", "resetUsage",
-    "revokeLinks", "credentials",
+    "name", "label", "labels", "note", "owner", "dataLimit", "expiresAt", "hold", "paused", "reset", "nextPlan",
+    "deleteAfter", "deviceLimit", "inbounds", "enabled", "resetUsage", "beginNextPlan", "revokeLinks", "credentials",
   ]),
   name: given.name,
   label: given.label,
+  labels: given.labels,
   note: given.note,
   owner: given.owner,
   data_limit: put(given.dataLimit, (value) => sizeText(operation, "dataLimit", value)),
   expires_at: put(given.expiresAt, (value) => timeText(operation, "expiresAt", value)),
+  hold: put(given.hold, (value) => writeHold(operation, value)),
+  paused: given.paused,
+  reset: put(given.reset, (value) => writeDataReset(operation, value)),
+  next_plan: put(given.nextPlan, (value) => writeNextPlan(operation, value)),
+  delete_after: put(given.deleteAfter, (value) => lengthText(operation, "deleteAfter", value)),
   device_limit: given.deviceLimit,
   inbounds: put(given.inbounds, (value) => list(operation, "inbounds", value)),
   enabled: given.enabled,
   reset_usage: given.resetUsage,
+  begin_next_plan: given.beginNextPlan,
   revoke_links: given.revokeLinks,
   credentials: put(given.credentials, (value) => list(operation, "credentials", value).map((value) => writeCredential(operation, value))),
 });
@@ -1025,6 +1349,12 @@ export interface KeyQuery {
   readonly search?: string | null | undefined;
   /** Only of this owner. */
   readonly owner?: number | null | undefined;
+  /** Only with all of these labels, exactly. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+  /** Only those that end before this time, or have ended. */
+  readonly expiresBefore?: Date | null | undefined;
+  /** Only those that have used at least so many percent of their limit: 1 to 100. All keys are looked at. */
+  readonly usedPercent?: number | null | undefined;
   /** Sorted by. Default: `id`. */
   readonly sort?: Sort | undefined;
   /** From the largest to the smallest. */
@@ -1037,10 +1367,15 @@ export interface KeyQuery {
 
 /** @internal */
 export const writeKeyQuery = (operation: string, given: KeyQuery): Json => ({
-  ...others(operation, given, ["status", "search", "owner", "sort", "descending", "limit", "page"]),
+  ...others(operation, given, [
+    "status", "search", "owner", "labels", "expiresBefore", "usedPercent", "sort", "descending", "limit", "page",
+  ]),
   status: put(given.status, (value) => oneOrMany(operation, "status", value)),
   search: given.search,
   owner: given.owner,
+  labels: given.labels,
+  expires_before: put(given.expiresBefore, (value) => timeText(operation, "expiresBefore", value)),
+  used_percent: given.usedPercent,
   sort: put(given.sort, snake),
   descending: given.descending,
   limit: given.limit,
@@ -1071,6 +1406,8 @@ export interface Notices {
   readonly expired?: readonly string[] | undefined;
   /** Switched off. */
   readonly disabled?: readonly string[] | undefined;
+  /** Paused. */
+  readonly paused?: readonly string[] | undefined;
   /** On too many devices. */
   readonly devices?: readonly string[] | undefined;
   /** No inbound or host yet. */
@@ -1083,16 +1420,18 @@ export const readNotices = (json: Json): Required<Notices> =>
     limited: json.limited,
     expired: json.expired,
     disabled: json.disabled,
+    paused: json.paused,
     devices: json.devices,
     empty: json.empty,
   });
 
 /** @internal */
 export const writeNotices = (operation: string, given: Notices): Json => ({
-  ...others(operation, given, ["limited", "expired", "disabled", "devices", "empty"]),
+  ...others(operation, given, ["limited", "expired", "disabled", "paused", "devices", "empty"]),
   limited: put(given.limited, (value) => list(operation, "limited", value)),
   expired: put(given.expired, (value) => list(operation, "expired", value)),
   disabled: put(given.disabled, (value) => list(operation, "disabled", value)),
+  paused: put(given.paused, (value) => list(operation, "paused", value)),
   devices: put(given.devices, (value) => list(operation, "devices", value)),
   empty: put(given.empty, (value) => list(operation, "empty", value)),
 });

@@ -9,7 +9,7 @@ import { openSandbox } from "vpnkit/testing";
 
 import { readJson, repository, temporary } from "./shared.mjs";
 
-const EXTRA = new Set(["as", "expect", "error", "field", "patch", "expected_version", "up", "down", "headers", "format", "id"]);
+const EXTRA = new Set(["as", "expect", "error", "field", "patch", "with", "expected_version", "up", "down", "headers", "format", "id"]);
 const camel = (name) => name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
 const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
@@ -17,6 +17,12 @@ const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCas
 const shapes = {
   data_limit: (value) => (typeof value === "number" ? `${value} B` : value),
   expires_at: (value) => new Date(value),
+  hold_until: (value) => new Date(value),
+  expires_before: (value) => new Date(value),
+  reset: (value) => friendly(value),
+  next_plan: (value) => friendly(value),
+  hold: (value) => friendly(value),
+  policy: (value) => camel(value),
 };
 const friendly = (given) =>
   Object.fromEntries(
@@ -26,7 +32,7 @@ const shown = (key) => ({
   name: key.name,
   label: key.label,
   note: key.note,
-  status: key.status,
+  status: snake(key.status),
   version: key.version,
   data_limit: key.dataLimit,
   used: key.used,
@@ -36,6 +42,9 @@ const shown = (key) => ({
   expires_at: key.expiresAt?.toISOString().replace(".000Z", "Z") ?? null,
   credentials: key.credentials.length,
   replayed: key.replayed,
+  labels: { ...key.labels },
+  resets_at: key.resetsAt?.toISOString().replace(".000Z", "Z") ?? null,
+  has_next_plan: key.nextPlan !== null,
 });
 const holds = (answer, expected) =>
   expected !== null && typeof expected === "object" && !Array.isArray(expected)
@@ -80,6 +89,22 @@ class Run {
       }
       case "update":
         return shown(await kit.keys.update(key(), friendly(step.patch ?? {}), options));
+      case "extend": {
+        const { idempotency_key: idempotencyKey, ...extension } = step.with ?? {};
+        return shown(await kit.keys.extend(key(), friendly(extension), { ...options, idempotencyKey }));
+      }
+      case "undo":
+        return shown(await kit.grants.undo(argument, friendly(step.with ?? {})));
+      case "grants":
+        return (await kit.grants.find({ key: key() })).map((grant) => ({
+          kind: grant.kind,
+          policy: snake(grant.policy),
+          payment: grant.idempotencyKey,
+          undone: grant.undoneAt !== null,
+        }));
+      case "pause":
+      case "resume":
+      case "begin_next_plan":
       case "enable":
       case "disable":
       case "reset_usage":
@@ -89,7 +114,7 @@ class Run {
       case "delete":
         return kit.keys.delete(key(), options);
       case "find":
-        return (await kit.keys.find(argument)).keys.map((one) => one.name);
+        return (await kit.keys.find(friendly(argument))).keys.map((one) => one.name);
       case "pass":
         return kit.passTraffic(key(), { up: `${step.up ?? 0} B`, down: `${step.down ?? 0} B` });
       case "advance_secs":

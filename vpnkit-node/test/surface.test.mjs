@@ -30,7 +30,8 @@ test("the kit", async () => {
 test("the fields of a key, a server, an inbound", async () => {
   const kit = await testing.openSandbox();
   const key = await kit.keys.create();
-  assert.deepEqual(Object.keys(key).sort(), surface.data.Key.map(camel).sort());
+  const inSeconds = { deleteAfter: "deleteAfterSeconds" };
+  assert.deepEqual(Object.keys(key).sort(), surface.data.Key.map((name) => inSeconds[camel(name)] ?? camel(name)).sort());
   const inbound = { tag: "a", port: 1, protocol: { type: "vless" }, dedicatedTo: key.id };
   assert.deepEqual(Object.keys(await kit.inbounds.ensure(inbound)).sort(), surface.data.Inbound.map(camel).sort());
   const [endpoint] = await kit.keys.endpoints(key);
@@ -52,11 +53,15 @@ test("every field of a request is taken", async () => {
     name: "a", label: "b", note: "c", owner: 1, dataLimit: 5_000, expiresAt: new Date("2030-01-01"), expiresIn: "1 day", days: 1, inbounds: [],
     credentials: [], disabled: true, idempotencyKey: "p", enabled: true, resetUsage: true, revokeLinks: true, deviceLimit: 2, search: "a", status: "active",
     sort: "expiresAt", descending: true, limit: 1, page: null,
+    labels: { tg: "1" }, onHold: true, holdUntil: new Date("2999-01-01"), reset: { every: "month" }, nextPlan: { duration: "1 day" },
+    deleteAfter: "1 day", hold: { duration: "1 day" }, paused: true, beginNextPlan: true, expiresBefore: new Date(0), usedPercent: 80,
   };
+  const needs = { onHold: ["expiresIn"], holdUntil: ["onHold", "expiresIn"], nextPlan: ["dataLimit"] };
   const kit = await vpnkit.open({ store: "memory:" });
   const key = await kit.keys.create();
   for (const field of [...surface.data.CreateKey.map(camel), "days"]) {
-    await kit.keys.create({ [field]: samples[field] ?? assert.fail(field), ...(field !== "name" && { name: `n-${field}` }) });
+    const others = Object.fromEntries((needs[field] ?? []).map((name) => [name, samples[name]]));
+    await kit.keys.create({ [field]: samples[field] ?? assert.fail(field), ...others, ...(field !== "name" && { name: `n-${field}` }) });
   }
   for (const field of surface.data.KeyPatch.map(camel)) await kit.keys.update(key, { [field]: field === "name" ? "other" : samples[field] });
   for (const field of surface.data.KeyQuery.map(camel)) await kit.keys.find({ [field]: samples[field] });

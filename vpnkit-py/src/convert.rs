@@ -45,6 +45,12 @@ pub(crate) fn traffic(py: Python<'_>, traffic: vpnkit::Traffic) -> PyResult<Py<P
     class.call1(py, (size(py, up)?, size(py, down)?))
 }
 
+/// A record of `vpnkit.records`.
+pub(crate) fn record(py: Python<'_>, class: &str, value: &impl serde::Serialize) -> PyResult<Py<PyAny>> {
+    let json = dict(py, value, false)?;
+    py.import("vpnkit.records")?.getattr(class)?.call_method1("_read", (json,)).map(Bound::unbind)
+}
+
 /// A certificate's serial number and end as `vpnkit.CertificateTerm`.
 pub(crate) fn certificate_term(py: Python<'_>, term: vpnkit::CertificateTerm) -> PyResult<Py<PyAny>> {
     let class = py.import("vpnkit.records")?.getattr("CertificateTerm")?;

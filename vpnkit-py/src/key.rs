@@ -3,10 +3,10 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 use vpnkit::InboundSelection;
 
-use crate::convert::{datetime, dict, maybe_datetime, size, traffic};
+use crate::convert::{datetime, dict, maybe_datetime, record, size, traffic};
 use crate::credential::Credential;
 
 /// A customer's key as it stands in the store.
@@ -52,6 +52,16 @@ impl Key {
         self.0.label.as_deref()
     }
 
+    /// What an application finds it by.
+    #[getter]
+    fn labels<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let labels = PyDict::new(py);
+        for (name, value) in &self.0.labels {
+            labels.set_item(name, value)?;
+        }
+        Ok(labels)
+    }
+
     /// Free text for the operator.
     #[getter]
     fn note(&self) -> Option<&str> {
@@ -64,7 +74,7 @@ impl Key {
         self.0.owner.map(|owner| owner.0)
     }
 
-    /// `active`, `disabled`, `limited` or `expired`.
+    /// `active`, `on_hold`, `disabled`, `paused`, `limited` or `expired`.
     #[getter]
     fn status(&self) -> &'static str {
         self.0.status.code()
@@ -94,10 +104,58 @@ impl Key {
         traffic(py, self.0.traffic)
     }
 
-    /// When it ends; None is never.
+    /// When it ends; None is never, or not known yet while it is on hold.
     #[getter]
     fn expires_at(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         maybe_datetime(py, self.0.expires_at)
+    }
+
+    /// Set while it waits for its first connection.
+    #[getter]
+    fn hold(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        self.0.hold.as_ref().map(|one| record(py, "Hold", one)).transpose()
+    }
+
+    /// Since when it is paused.
+    #[getter]
+    fn paused_at(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        maybe_datetime(py, self.0.paused_at)
+    }
+
+    /// How often `used` is set to nothing.
+    #[getter]
+    fn reset(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        self.0.reset.as_ref().map(|one| record(py, "DataReset", one)).transpose()
+    }
+
+    /// When that happens next.
+    #[getter]
+    fn resets_at(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        maybe_datetime(py, self.0.resets_at)
+    }
+
+    /// When `used` was last set to nothing.
+    #[getter]
+    fn reset_at(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        maybe_datetime(py, self.0.reset_at)
+    }
+
+    /// What it becomes when its time is over or its limit is used up.
+    #[getter]
+    fn next_plan(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        self.0.next_plan.as_ref().map(|one| record(py, "NextPlan", one)).transpose()
+    }
+
+    /// How long after its time or its limit has ended it is deleted; None is never.
+    #[getter]
+    fn delete_after(&self) -> PyResult<Option<std::time::Duration>> {
+        Ok(self.0.delete_after)
+    }
+
+    /// Since when it is `expired` or `limited`.
+    #[getter]
+    fn ended_at(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        maybe_datetime(py, self.0.ended_at)
     }
 
     /// On how many devices its subscription may be; None is as the settings say.
@@ -135,10 +193,22 @@ impl Key {
         datetime(py, self.0.created_at)
     }
 
+    /// When the time of a key that was on hold began.
+    #[getter]
+    fn started_at(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        maybe_datetime(py, self.0.started_at)
+    }
+
     /// When it was last changed, traffic aside.
     #[getter]
     fn updated_at(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         datetime(py, self.0.updated_at)
+    }
+
+    /// When traffic of it was first seen.
+    #[getter]
+    fn first_seen_at(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        maybe_datetime(py, self.0.first_seen_at)
     }
 
     /// When traffic of it was last seen.

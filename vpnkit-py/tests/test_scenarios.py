@@ -14,7 +14,7 @@ import vpnkit
 from vpnkit import ByteSize, CreateKey, Inbound, Key, Vless, errors, testing
 
 FILES = sorted((REPOSITORY / "tests" / "scenarios").glob("*.json"))
-EXTRA = {"as", "expect", "error", "field", "patch", "expected_version", "up", "down", "headers", "format", "id"}
+EXTRA = {"as", "expect", "error", "field", "patch", "with", "expected_version", "up", "down", "headers", "format", "id"}
 
 
 def request(given: dict[str, Any]) -> dict[str, Any]:
@@ -22,8 +22,18 @@ def request(given: dict[str, Any]) -> dict[str, Any]:
     arguments = dict(given)
     if isinstance(arguments.get("data_limit"), int):
         arguments["data_limit"] = ByteSize(arguments["data_limit"])
-    if arguments.get("expires_at") is not None:
-        arguments["expires_at"] = moment(arguments["expires_at"])
+    for name in ("expires_at", "hold_until", "expires_before"):
+        if arguments.get(name) is not None:
+            arguments[name] = moment(arguments[name])
+    if arguments.get("reset") is not None:
+        arguments["reset"] = vpnkit.DataReset(**arguments["reset"])
+    if arguments.get("next_plan") is not None:
+        plan = arguments["next_plan"]
+        if isinstance(plan.get("data_limit"), int):
+            plan = {**plan, "data_limit": ByteSize(plan["data_limit"])}
+        arguments["next_plan"] = vpnkit.NextPlan(**plan)
+    if arguments.get("hold") is not None:
+        arguments["hold"] = vpnkit.Hold(**arguments["hold"])
     return arguments
 
 
@@ -52,6 +62,9 @@ def shown(key: Key) -> dict[str, Any]:
         "expires_at": ends and ends.isoformat().replace("+00:00", "Z"),
         "credentials": len(key.credentials),
         "replayed": key.replayed,
+        "labels": key.labels,
+        "resets_at": key.resets_at and key.resets_at.isoformat().replace("+00:00", "Z"),
+        "has_next_plan": key.next_plan is not None,
     }
 
 
@@ -83,14 +96,29 @@ class Run:
             case "update":
                 changed = patch(step.get("patch", {}))
                 return shown(await keys.update(self.key(argument), expected_version=version, **changed))
-            case "enable" | "disable" | "reset_usage":
+            case "extend":
+                given = request(step.get("with", {}))
+                return shown(await keys.extend(self.key(argument), expected_version=version, **given))
+            case "undo":
+                return shown(await self.kit.grants.undo(argument, **step.get("with", {})))
+            case "grants":
+                return [
+                    {
+                        "kind": grant.kind,
+                        "policy": grant.policy,
+                        "payment": grant.idempotency_key,
+                        "undone": grant.undone_at is not None,
+                    }
+                    for grant in await self.kit.grants.find(self.key(argument))
+                ]
+            case "enable" | "disable" | "reset_usage" | "pause" | "resume" | "begin_next_plan":
                 return shown(await getattr(keys, verb)(self.key(argument)))
             case "get":
                 return shown(await keys.require(self.key(argument)))
             case "delete":
                 return await keys.delete(self.key(argument), expected_version=version)
             case "find":
-                return [key.name for key in await keys.find(**argument)]
+                return [key.name for key in await keys.find(**request(argument))]
             case "pass":
                 sizes = {way: ByteSize(step.get(way, 0)) for way in ("up", "down")}
                 return await self.kit.pass_traffic(self.key(argument), **sizes)

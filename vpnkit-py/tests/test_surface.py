@@ -63,6 +63,7 @@ def test_data() -> None:
     data = {name: set(fields) for name, fields in SURFACE["data"].items()}
     config = data.pop("Config")
     data["CreateKey"].add("days")
+    data["Extension"].add("days")
     for name, fields in data.items():
         assert names(getattr(vpnkit, name)) == fields, name
     assert parameters(vpnkit.Keys.create) == data["CreateKey"]

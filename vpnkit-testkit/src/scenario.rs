@@ -8,6 +8,10 @@
 //! | `{"create": {…}, "as": "k"}` | creates a key; later steps call it `$k` |
 //! | `{"update": "$k", "patch": {…}}` | changes a key; `"expected_version"` may stand beside |
 //! | `{"enable": "$k"}`, `{"disable": "$k"}`, `{"reset_usage": "$k"}`, `{"delete": "$k"}`, `{"get": "$k"}` | as they say |
+//! | `{"pause": "$k"}`, `{"resume": "$k"}`, `{"begin_next_plan": "$k"}` | as they say |
+//! | `{"extend": "$k", "with": {…}}` | extends a key; `with` may have `idempotency_key` |
+//! | `{"grants": "$k"}` | the ledger of a key: `kind`, `policy`, `payment` and whether each is `undone` |
+//! | `{"undo": "pay:1", "with": {…}}` | takes the grant of a payment back; `with` may have `reason` and `idempotency_key` |
 //! | `{"find": {…}}` | finds keys; the answer is the list of their names |
 //! | `{"pass": "$k", "up": 1, "down": 2}` | bytes pass on the server |
 //! | `{"advance_secs": 60}` | the clock moves |
@@ -32,8 +36,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use vpnkit_core::model::{
-    CreateKey, Cursor, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyQuery, KeyRef, NodeId, Protocol,
-    Traffic, parse_duration,
+    CreateKey, Cursor, Extension, Grant, GrantQuery, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyQuery,
+    KeyRef, NodeId, Protocol, Traffic, parse_duration,
 };
 use vpnkit_core::store::KeyStore;
 use vpnkit_core::{ManualClock, Result};
@@ -111,12 +115,13 @@ impl Run {
         let (verb, argument) = step
             .iter()
             .find(|(name, _)| {
-                const EXTRA: [&str; 11] = [
+                const EXTRA: [&str; 12] = [
                     "as",
                     "expect",
                     "error",
                     "field",
                     "patch",
+                    "with",
                     "expected_version",
                     "up",
                     "down",
@@ -144,6 +149,34 @@ impl Run {
             "enable" => Ok(shown(&keys.enable(self.key(argument)).await?)),
             "disable" => Ok(shown(&keys.disable(self.key(argument)).await?)),
             "reset_usage" => Ok(shown(&keys.reset_usage(self.key(argument)).await?)),
+            "pause" => Ok(shown(&keys.pause(self.key(argument)).await?)),
+            "resume" => Ok(shown(&keys.resume(self.key(argument)).await?)),
+            "begin_next_plan" => Ok(shown(&keys.begin_next_plan(self.key(argument)).await?)),
+            "extend" => {
+                let mut given = step.get("with").and_then(Value::as_object).cloned().unwrap_or_default();
+                let payment = take_text(&mut given, "idempotency_key");
+                let extension: Extension =
+                    serde_json::from_value(Value::Object(given)).expect("an extension");
+                Ok(shown(&keys.extend(self.key(argument), extension, payment, version).await?))
+            }
+            "undo" => {
+                let mut given = step.get("with").and_then(Value::as_object).cloned().unwrap_or_default();
+                let (reason, refund) =
+                    (take_text(&mut given, "reason"), take_text(&mut given, "idempotency_key"));
+                let payment = argument.as_str().expect("an idempotency key");
+                Ok(shown(&self.engine.grants().undo(payment, reason, refund).await?))
+            }
+            "grants" => {
+                let KeyRef::Id(id) = self.key(argument) else { panic!("an alias") };
+                let grants = self.engine.grants().find(GrantQuery::of(id)).await?;
+                let entry = |grant: &Grant| {
+                    json!({
+                        "kind": grant.kind, "policy": grant.policy, "payment": grant.idempotency_key,
+                        "undone": grant.undone_at.is_some(),
+                    })
+                };
+                Ok(grants.iter().map(entry).collect())
+            }
             "delete" => keys.delete(self.key(argument), version).await.map(|()| Value::Null),
             "get" => Ok(shown(&keys.require(self.key(argument)).await?)),
             "find" => {
@@ -258,12 +291,17 @@ impl Run {
     }
 }
 
+fn take_text(given: &mut Map<String, Value>, name: &str) -> Option<String> {
+    given.remove(name).and_then(|value| value.as_str().map(str::to_owned))
+}
+
 /// A key as scenarios see it: what differs between runs is left out.
 fn shown(key: &Key) -> Value {
     json!({
         "name": key.name, "label": key.label, "note": key.note, "status": key.status, "version": key.version,
         "data_limit": key.data_limit, "used": key.used, "remaining": key.remaining(),
         "up": key.traffic.up, "down": key.traffic.down, "expires_at": key.expires_at, "replayed": key.replayed,
-        "credentials": key.credentials.len(),
+        "credentials": key.credentials.len(), "labels": key.labels, "resets_at": key.resets_at,
+        "has_next_plan": key.next_plan.is_some(),
     })
 }

@@ -27,6 +27,7 @@ const NOUNS: &[(&str, &str, &str)] = &[
         "Creates, finds, changes and deletes keys. Every change is committed before it is applied to a server; a server that is \
          down delays a key, it never loses one.",
     ),
+    ("grants", "Grants", "Shows the ledger of what keys were given, and takes grants back."),
     ("inbounds", "Inbounds", "Adds, changes and removes inbounds."),
     (
         "hosts",
@@ -54,6 +55,7 @@ const BY_HAND: &[(&str, &str)] = &[
     ("kit", "open"),
     ("kit", "close"),
     ("kit", "keys"),
+    ("kit", "grants"),
     ("kit", "inbounds"),
     ("kit", "hosts"),
     ("kit", "subscriptions"),

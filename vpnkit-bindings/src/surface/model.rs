@@ -11,6 +11,8 @@ pub(super) enum Type {
     Anything,
     Bool,
     Int,
+    /// An id, or a text that names the same.
+    IntOrText,
     Text,
     /// A number of bytes.
     Size,
@@ -313,6 +315,7 @@ fn read_type(schema: &Value) -> Type {
         ("headers", _) => Type::Headers,
         ("key-ref", _) => Type::KeyRef,
         ("key-id", _) => Type::KeyId,
+        (_, "integer") if kinds.contains(&"string") => Type::IntOrText,
         (_, "boolean") => Type::Bool,
         (_, "integer" | "number") => Type::Int,
         (_, "string") => Type::Text,

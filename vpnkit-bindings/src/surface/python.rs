@@ -11,6 +11,7 @@ pub(super) const NATIVE: &[&str] = &["Credential", "Event", "Key"];
 /// What a person adds to a record: a base class of `vpnkit/_sugar.py`.
 const SUGAR: &[(&str, &str)] = &[
     ("CreateKey", "Expiry"),
+    ("Extension", "Expiry"),
     ("Page", "Keys"),
     ("Reality", "NewKeys"),
     ("SubscriptionResponse", "Body"),
@@ -138,7 +139,7 @@ fn class(
     for field in last {
         if field.name == "expires_in" {
             lines.push("    days: float | None = None".to_owned());
-            lines.push("    \"\"\"So many times 24 hours from the creation on.\"\"\"".to_owned());
+            lines.push("    \"\"\"So many times 24 hours.\"\"\"".to_owned());
         }
         entry(surface, record, field, patch, &mut lines);
     }
@@ -175,7 +176,7 @@ fn class(
 fn entry(surface: &Surface, record: &Record, field: &Field, patch: bool, lines: &mut Vec<String>) {
     let mut ty = hint(surface, &field.ty, record.given && !record.returned, !record.given);
     let mut default = record.given.then(|| default(surface, field)).flatten();
-    if patch && matches!(field.ty, Type::Optional(_)) {
+    if patch && matches!(field.ty, Type::Optional(_) | Type::Map(_)) {
         let value = hint(surface, field.ty.present(), true, false);
         ty = if field.patch { format!("{value} | None | Keep") } else { format!("{value} | Keep") };
         default = Some("KEEP".to_owned());
@@ -183,6 +184,10 @@ fn entry(surface: &Surface, record: &Record, field: &Field, patch: bool, lines: 
     let value = match (field.secret, default) {
         (true, Some(default)) => format!(" = field(default={default}, repr=False)"),
         (true, None) => " = field(repr=False)".to_owned(),
+        // What can be changed is no default of a dataclass.
+        (false, Some(default)) if default == "EMPTY" => {
+            format!(" = field(default_factory={}, hash=False)", ty.replacen("Mapping", "dict", 1))
+        }
         (false, Some(default)) => format!(" = {default}"),
         (false, None) => String::new(),
     };
@@ -200,6 +205,7 @@ pub(super) fn hint(surface: &Surface, ty: &Type, given: bool, made: bool) -> Str
         Type::Anything => "Any".to_owned(),
         Type::Bool => "bool".to_owned(),
         Type::Int => "int".to_owned(),
+        Type::IntOrText => "int | str".to_owned(),
         Type::Text => "str".to_owned(),
         Type::Size => if given { "Size" } else { "ByteSize" }.to_owned(),
         Type::Length => if given { "Length" } else { "timedelta" }.to_owned(),
@@ -226,6 +232,8 @@ pub(super) fn default(surface: &Surface, field: &Field) -> Option<String> {
         return None;
     }
     let value = match (&field.default, field.ty.present()) {
+        (Some(Value::Null), _) if matches!(field.ty, Type::Optional(_)) => "None".to_owned(),
+        (_, Type::Map(_)) if !matches!(field.ty, Type::Optional(_)) => "EMPTY".to_owned(),
         (Some(default), Type::Named(name)) if !surface.is_text(name) => made(surface, name, default),
         (Some(default), _) => literal(default),
         (None, Type::Text) if !matches!(field.ty, Type::Optional(_)) => "\"\"".to_owned(),
@@ -308,6 +316,7 @@ pub(super) fn writer(surface: &Surface, ty: &Type) -> Option<String> {
         Type::Named(name) if name == "Credential" => "_wire.credential".to_owned(),
         Type::Named(name) if surface.is_text(name) => return None,
         Type::Named(_) => "_wire.record".to_owned(),
+        Type::Map(_) => "_wire.mapping".to_owned(),
         Type::List(inner) => match &**inner {
             Type::Named(name) if surface.is_text(name) => "_wire.one_or_many".to_owned(),
             inner => {

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from . import _wire
 from ._native import Credential, Key
 from .{LOOP} import Calls, EventStream
-from ._wire import KEEP, Headers, Keep, KeyLike, Length, Size
+from ._wire import EMPTY, KEEP, Headers, Keep, KeyLike, Length, Size
 from .sizes import ByteSize
 "#;
 
@@ -137,7 +137,7 @@ fn arguments(surface: &Surface, method: &Method) -> Vec<Argument> {
 fn argument(surface: &Surface, field: &Field, patch: bool, own: bool) -> Argument {
     let mut ty = hint(surface, &field.ty, true, false);
     let mut default = default(surface, field);
-    if patch && matches!(field.ty, Type::Optional(_)) {
+    if patch && matches!(field.ty, Type::Optional(_) | Type::Map(_)) {
         let value = hint(surface, field.ty.present(), true, false);
         ty = if field.patch { format!("{value} | None | Keep") } else { format!("{value} | Keep") };
         default = Some("KEEP".to_owned());

@@ -56,7 +56,7 @@ fn body(surface: &Surface, record: &Record) -> String {
     match &record.shape {
         Shape::Strings(strings) => {
             let all: Vec<String> =
-                strings.iter().map(|(text, _)| format!("\n  | \"{}\"", camel(text))).collect();
+                strings.iter().map(|(text, _)| format!("\n  | \"{}\"", spelled(text))).collect();
             format!("{}export type {} ={};\n", comment(&record.docs, 0), record.name, all.concat())
         }
         Shape::Record(fields) => {
@@ -136,8 +136,8 @@ fn interface(
     }
     let patch = fields.iter().any(|field| field.patch);
     for field in fields {
-        if field.name == "expires_in" {
-            text += "  /** So many times 24 hours from the creation on. */\n  readonly days?: number | undefined;\n";
+        if field.name == "expires_in" && record.given {
+            text += "  /** So many times 24 hours. */\n  readonly days?: number | undefined;\n";
         }
         text += &comment(&with_default(field, record.given), 2);
         // A patch has `null` only where it takes something away: elsewhere what is left out stays.
@@ -181,6 +181,7 @@ pub(super) fn hint(surface: &Surface, ty: &Type, given: bool, made: bool) -> Str
         Type::Anything => "unknown".to_owned(),
         Type::Bool => "boolean".to_owned(),
         Type::Int => "number".to_owned(),
+        Type::IntOrText => "number | string".to_owned(),
         Type::Text | Type::Path | Type::Ip | Type::Utf8 => "string".to_owned(),
         Type::Size => if given { "Size" } else { "number" }.to_owned(),
         Type::Length => if made { "number" } else { "Length" }.to_owned(),
@@ -271,7 +272,7 @@ pub(super) fn reader(surface: &Surface, ty: &Type) -> Option<String> {
         Type::Base64 => "(text: string) => Buffer.from(text, \"base64\")".to_owned(),
         Type::Named(name) => match surface.records.get(name).map(|record| &record.shape) {
             Some(Shape::Strings(strings)) => {
-                strings.iter().any(|(text, _)| text.contains('_')).then(|| format!("camel<{name}>"))?
+                strings.iter().any(|(text, _)| spelled(text) != *text).then(|| format!("camel<{name}>"))?
             }
             _ => format!("read{name}"),
         },
@@ -342,7 +343,7 @@ fn writer(surface: &Surface, ty: &Type, name: &str) -> Option<String> {
         Type::KeyRef => of("keyRef"),
         Type::Named(record) => match surface.records.get(record).map(|record| &record.shape) {
             Some(Shape::Strings(strings)) => {
-                strings.iter().any(|(text, _)| text.contains('_')).then(|| "snake".to_owned())?
+                strings.iter().any(|(text, _)| spelled(text) != *text).then(|| "snake".to_owned())?
             }
             _ if record == "Credential" => "(value) => writeCredential(operation, value)".to_owned(),
             _ => format!("(value) => write{record}(operation, value)"),
@@ -356,6 +357,11 @@ fn writer(surface: &Surface, ty: &Type, name: &str) -> Option<String> {
         },
         _ => return None,
     })
+}
+
+/// One of an enum's strings as TypeScript has it: a word in camel case, a code such as `key.on_hold` as it stands.
+fn spelled(text: &str) -> String {
+    if text.contains('.') { text.to_owned() } else { camel(text) }
 }
 
 /// A comment, indented, with a line break at its end; nothing without text.

@@ -86,7 +86,7 @@ pub fn extend_key(
 /// Gives a key these terms.
 fn take(key: &mut Key, terms: &Terms) {
     key.expires_at = terms.expires_at;
-    key.hold = terms.hold.map(|expires_in| Hold { expires_in, until: key.hold.and_then(|hold| hold.until) });
+    key.hold = terms.hold.map(|duration| Hold { duration, until: key.hold.and_then(|hold| hold.until) });
     key.data_limit = terms.data_limit;
     key.used = terms.used;
     key.reset_at = terms.reset_at;

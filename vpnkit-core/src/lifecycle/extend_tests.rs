@@ -93,7 +93,7 @@ fn a_key_on_hold_lasts_longer_and_a_paused_one_counts_from_its_pause() {
     let request = CreateKey::default().expires_in(30 * DAY).on_hold();
     let mut held = request.validate(at(0)).unwrap().into_key(KeyId(1), at(0));
     extended(&mut held, &Extension::days(10), at(5));
-    assert_eq!(held.hold.unwrap().expires_in, 40 * DAY);
+    assert_eq!(held.hold.unwrap().duration, 40 * DAY);
     let mut paused = key();
     KeyPatch { paused: Some(true), ..KeyPatch::default() }.apply(&mut paused, at(10));
     extended(&mut paused, &Extension::days(30).policy(RenewPolicy::Reset), at(25));

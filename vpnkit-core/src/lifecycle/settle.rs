@@ -98,7 +98,7 @@ fn schedule(key: &mut Key, now: Timestamp) {
 /// Begins the time of a key that is on hold.
 pub fn start(key: &mut Key, at: Timestamp) {
     if let Some(hold) = key.hold.take() {
-        key.expires_at = Some(at.plus(hold.expires_in));
+        key.expires_at = Some(at.plus(hold.duration));
         key.started_at = Some(at);
         key.resets_at = key.reset.as_ref().and_then(|reset| next_reset(reset, at, at));
     }
@@ -127,7 +127,7 @@ fn fires(key: &Key, plan: NextPlan, now: Timestamp) -> bool {
 fn begin(key: &mut Key, plan: NextPlan, now: Timestamp) {
     let left = if plan.add_remaining_traffic { key.remaining().unwrap_or(0) } else { 0 };
     key.data_limit = plan.data_limit.map(|limit| limit.plus(left));
-    key.expires_at = plan.expires_in.map(|time| now.plus(time));
+    key.expires_at = plan.duration.map(|time| now.plus(time));
     key.next_plan = None;
     reset_usage(key, now);
 }

@@ -42,13 +42,13 @@ fn any_key() -> impl Strategy<Value = Key> {
     )
         .prop_map(|((limit, used, expires), status, hold, paused, (reset, plan, either, delete))| {
             let mut key = key(limit, used, expires, status);
-            key.hold = hold
-                .map(|(secs, until)| Hold { expires_in: Duration::from_secs(secs), until: until.map(at) });
+            key.hold =
+                hold.map(|(secs, until)| Hold { duration: Duration::from_secs(secs), until: until.map(at) });
             key.paused_at = paused.map(at);
             key.reset = reset.then(|| DataReset::each(ResetPeriod::Day));
             key.next_plan = plan.then(|| NextPlan {
                 data_limit: Some(ByteSize::from_bytes(500)),
-                expires_in: Some(Duration::from_secs(300)),
+                duration: Some(Duration::from_secs(300)),
                 fire_on_either: either,
                 ..NextPlan::default()
             });
@@ -201,7 +201,7 @@ fn resets_of_a_key_on_hold_count_from_its_first_connection() {
 fn the_next_plan_begins_once() {
     let plan = NextPlan {
         data_limit: Some(ByteSize::from_bytes(1_000)),
-        expires_in: Some(DAY),
+        duration: Some(DAY),
         add_remaining_traffic: true,
         ..NextPlan::default()
     };
@@ -252,7 +252,7 @@ fn an_end_that_is_set_is_not_waited_for() {
     let mut key = created(CreateKey::default().expires_in(DAY).on_hold());
     KeyPatch::default().expires_at(at(90_000)).apply(&mut key, at(10));
     assert_eq!((key.status, key.hold, key.expires_at), (KeyStatus::Active, None, Some(at(90_000))));
-    let hold = Hold { expires_in: DAY, until: None };
+    let hold = Hold { duration: DAY, until: None };
     KeyPatch { hold: Patch::Set(hold), ..KeyPatch::default() }.apply(&mut key, at(20));
     assert_eq!((key.status, key.expires_at), (KeyStatus::OnHold, None));
     let happened = KeyPatch { hold: Patch::Clear, ..KeyPatch::default() }.apply(&mut key, at(30));

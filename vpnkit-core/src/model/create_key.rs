@@ -236,7 +236,7 @@ impl CreateKey {
                 Err(Error::invalid(op, "hold_until", "is in the past").with("value", until).with("now", now))
             }
             (true, until) => match self.expires_in {
-                Some(expires_in) => Ok(Some(Hold { expires_in, until })),
+                Some(duration) => Ok(Some(Hold { duration, until })),
                 None => Err(Error::invalid(
                     op,
                     "expires_in",

@@ -164,7 +164,7 @@ impl Terms {
     pub fn of(key: &Key) -> Self {
         Self {
             expires_at: key.expires_at,
-            hold: key.hold.map(|hold| hold.expires_in),
+            hold: key.hold.map(|hold| hold.duration),
             data_limit: key.data_limit,
             used: key.used,
             reset_at: key.reset_at,

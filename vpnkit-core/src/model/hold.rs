@@ -12,7 +12,7 @@ use crate::Timestamp;
 /// ```
 /// use std::time::Duration;
 /// use vpnkit_core::model::Hold;
-/// let hold = Hold { expires_in: Duration::from_secs(30 * 86_400), until: None };
+/// let hold = Hold { duration: Duration::from_secs(30 * 86_400), until: None };
 /// # let _ = hold;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -21,7 +21,7 @@ pub struct Hold {
     /// How long the key lasts from its first connection on.
     #[serde(with = "super::duration_text")]
     #[schemars(with = "super::DurationText", extend("x-required" = true))]
-    pub expires_in: Duration,
+    pub duration: Duration,
     /// When its time begins without a connection; `None` waits for ever.
     #[serde(default)]
     pub until: Option<Timestamp>,

@@ -15,7 +15,7 @@ use crate::{Error, Result};
 /// use vpnkit_core::model::{ByteSize, NextPlan};
 /// let plan = NextPlan {
 ///     data_limit: Some(ByteSize::gib(50)),
-///     expires_in: Some(Duration::from_secs(30 * 86_400)),
+///     duration: Some(Duration::from_secs(30 * 86_400)),
 ///     ..NextPlan::default()
 /// };
 /// plan.validate("keys.update")?;
@@ -24,12 +24,12 @@ use crate::{Error, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NextPlan {
-    /// The new limit; `None` is unlimited. One of this and `expires_in` is needed.
+    /// The new limit; `None` is unlimited. One of this and `duration` is needed.
     pub data_limit: Option<ByteSize>,
     /// How long the key lasts from then on; `None` is for ever.
     #[serde(with = "super::span::optional")]
     #[schemars(with = "Option<super::DurationText>")]
-    pub expires_in: Option<Duration>,
+    pub duration: Option<Duration>,
     /// Whether what is left of the old limit is added to the new one.
     pub add_remaining_traffic: bool,
     /// Whether it begins as soon as the time is over or the limit is used up; otherwise when both are.
@@ -38,7 +38,7 @@ pub struct NextPlan {
 
 impl Default for NextPlan {
     fn default() -> Self {
-        Self { data_limit: None, expires_in: None, add_remaining_traffic: false, fire_on_either: true }
+        Self { data_limit: None, duration: None, add_remaining_traffic: false, fire_on_either: true }
     }
 }
 
@@ -48,10 +48,10 @@ impl NextPlan {
     /// Errors: `InvalidInput` about `next_plan`.
     pub fn validate(&self, operation: &'static str) -> Result<()> {
         let fault = |message| Err(Error::invalid(operation, "next_plan", message));
-        match (self.data_limit, self.expires_in) {
-            (None, None) => fault("the plan grants nothing: give it `data_limit` or `expires_in`"),
+        match (self.data_limit, self.duration) {
+            (None, None) => fault("the plan grants nothing: give it `data_limit` or `duration`"),
             (Some(limit), _) if limit.bytes() == 0 => fault("a `data_limit` of 0 would let nobody through"),
-            (_, Some(time)) if time.is_zero() => fault("`expires_in` must be longer than nothing"),
+            (_, Some(time)) if time.is_zero() => fault("`duration` must be longer than nothing"),
             _ => Ok(()),
         }
     }

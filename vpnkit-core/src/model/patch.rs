@@ -103,7 +103,7 @@ pub struct KeyPatch {
     /// Free text.
     #[serde(skip_serializing_if = "Patch::is_keep")]
     pub label: Patch<String>,
-    /// Labels to set; those whose value is `null` go, the others stay.
+    /// Labels to set; those whose value is `None` go, the others stay.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, Option<String>>,
     /// Free text for the operator.
@@ -215,8 +215,8 @@ impl KeyPatch {
             plan.validate(OP)?;
         }
         if let Some(hold) = self.hold.value() {
-            if hold.expires_in.is_zero() {
-                return Err(Error::invalid(OP, "hold", "`expires_in` must be longer than nothing"));
+            if hold.duration.is_zero() {
+                return Err(Error::invalid(OP, "hold", "`duration` must be longer than nothing"));
             }
             if !self.expires_at.is_keep() {
                 return Err(Error::invalid(

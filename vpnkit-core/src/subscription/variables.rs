@@ -151,7 +151,7 @@ impl Variables<'_> {
     /// Milliseconds up to the end; `None` without one. Of a key that is on hold or paused, what it will have then.
     pub fn left_ms(&self) -> Option<u64> {
         if let Some(hold) = self.key.hold {
-            return u64::try_from(hold.expires_in.as_millis()).ok();
+            return u64::try_from(hold.duration.as_millis()).ok();
         }
         let now = self.key.paused_at.unwrap_or(self.now);
         let end = self.key.expires_at?;

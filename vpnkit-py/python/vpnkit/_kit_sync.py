@@ -9,7 +9,7 @@ from typing import Any
 
 from . import _lifetime, _native, _wire
 from ._thread import Calls
-from ._nouns_sync import Events, Hosts, Inbounds, Keys, Servers, Subscriptions, TrafficView
+from ._nouns_sync import Events, Grants, Hosts, Inbounds, Keys, Servers, Subscriptions, TrafficView
 from ._wire import KeyLike, Length, Size
 
 
@@ -17,6 +17,7 @@ class Kit:
     """Keys, limits, traffic and servers in this process: what :func:`open` returns."""
 
     keys: Keys
+    grants: Grants
     inbounds: Inbounds
     hosts: Hosts
     subscriptions: Subscriptions
@@ -28,6 +29,7 @@ class Kit:
         self._calls = Calls(native)
         self._closed = False
         self.keys = Keys(self._calls)
+        self.grants = Grants(self._calls)
         self.inbounds = Inbounds(self._calls)
         self.hosts = Hosts(self._calls)
         self.subscriptions = Subscriptions(self._calls)

@@ -1,10 +1,10 @@
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from os import PathLike
 from typing import Any, Literal, final
 from uuid import UUID
 
-from .records import CertificateTerm, EventKind, KeyStatus, Traffic
+from .records import CertificateTerm, DataReset, EventKind, Hold, KeyStatus, NextPlan, Traffic
 from .sizes import ByteSize
 
 __all__ = [
@@ -53,6 +53,9 @@ class Key:
     def label(self) -> str | None:
         """Free text, need not be unique."""
     @property
+    def labels(self) -> dict[str, str]:
+        """What an application finds it by."""
+    @property
     def note(self) -> str | None:
         """Free text for the operator."""
     @property
@@ -75,7 +78,31 @@ class Key:
         """Bytes over the whole life of the key; a reset of `used` leaves them."""
     @property
     def expires_at(self) -> datetime | None:
-        """When it ends, in UTC; None is never."""
+        """When it ends, in UTC; None is never, or not known yet while it is on hold."""
+    @property
+    def hold(self) -> Hold | None:
+        """Set while it waits for its first connection."""
+    @property
+    def paused_at(self) -> datetime | None:
+        """Since when it is paused."""
+    @property
+    def reset(self) -> DataReset | None:
+        """How often `used` is set to nothing."""
+    @property
+    def resets_at(self) -> datetime | None:
+        """When that happens next."""
+    @property
+    def reset_at(self) -> datetime | None:
+        """When `used` was last set to nothing."""
+    @property
+    def next_plan(self) -> NextPlan | None:
+        """What it becomes when its time is over or its limit is used up."""
+    @property
+    def delete_after(self) -> timedelta | None:
+        """How long after its time or its limit has ended it is deleted; None is never."""
+    @property
+    def ended_at(self) -> datetime | None:
+        """Since when it is `expired` or `limited`."""
     @property
     def device_limit(self) -> int | None:
         """On how many devices its subscription may be; None is as the settings say."""
@@ -92,8 +119,14 @@ class Key:
     def created_at(self) -> datetime:
         """When it was created."""
     @property
+    def started_at(self) -> datetime | None:
+        """When the time of a key that was on hold began."""
+    @property
     def updated_at(self) -> datetime:
         """When it was last changed, traffic aside."""
+    @property
+    def first_seen_at(self) -> datetime | None:
+        """When traffic of it was first seen."""
     @property
     def seen_at(self) -> datetime | None:
         """When traffic of it was last seen."""

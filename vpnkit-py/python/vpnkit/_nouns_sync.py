@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import builtins
 from base64 import b64decode
-from collections.abc import Iterator, Iterable, Sequence
+from collections.abc import Iterator, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from . import _wire
 from ._native import Credential, Key
 from ._thread import Calls, EventStream
-from ._wire import KEEP, Headers, Keep, KeyLike, Length, Size
+from ._wire import EMPTY, KEEP, Headers, Keep, KeyLike, Length, Size
 from .records import (
     ClientDevice,
     ClientRule,
     Collected,
     CreateKey,
+    DataReset,
     Endpoint,
     EventBatch,
+    Extension,
+    Grant,
+    GrantQuery,
     HistoryQuery,
+    Hold,
     Host,
     ImageFormat,
     Inbound,
@@ -28,11 +33,13 @@ from .records import (
     KeyQuery,
     KeyStatus,
     Language,
+    NextPlan,
     Notices,
     OnlineKey,
     Page,
     Placement,
     RenderOptions,
+    RenewPolicy,
     ServerConfig,
     ServerStatus,
     SettingsPatch,
@@ -58,12 +65,18 @@ class Keys:
         name: str | None = None,
         *,
         label: str | None = None,
+        labels: Mapping[str, str] = EMPTY,
         note: str | None = None,
         owner: int | None = None,
         data_limit: Size | None = None,
         expires_at: datetime | None = None,
         days: float | None = None,
         expires_in: Length | None = None,
+        on_hold: bool = False,
+        hold_until: datetime | None = None,
+        reset: DataReset | None = None,
+        next_plan: NextPlan | None = None,
+        delete_after: Length | None = None,
         device_limit: int | None = None,
         inbounds: Sequence[str] | None = None,
         credentials: Sequence[Credential] = (),
@@ -82,12 +95,18 @@ class Keys:
         request = CreateKey(
             name=name,
             label=label,
+            labels=labels,
             note=note,
             owner=owner,
             data_limit=data_limit,
             expires_at=expires_at,
             days=days,
             expires_in=expires_in,
+            on_hold=on_hold,
+            hold_until=hold_until,
+            reset=reset,
+            next_plan=next_plan,
+            delete_after=delete_after,
             device_limit=device_limit,
             inbounds=inbounds,
             credentials=credentials,
@@ -130,6 +149,9 @@ class Keys:
         *,
         status: KeyStatus | Sequence[KeyStatus] = (),
         owner: int | None = None,
+        labels: Mapping[str, str] = EMPTY,
+        expires_before: datetime | None = None,
+        used_percent: int | None = None,
         sort: Sort = "id",
         descending: bool = False,
         limit: int = 100,
@@ -146,6 +168,9 @@ class Keys:
             status=status,
             search=search,
             owner=owner,
+            labels=labels,
+            expires_before=expires_before,
+            used_percent=used_percent,
             sort=sort,
             descending=descending,
             limit=limit,
@@ -160,6 +185,9 @@ class Keys:
         *,
         status: KeyStatus | Sequence[KeyStatus] = (),
         owner: int | None = None,
+        labels: Mapping[str, str] = EMPTY,
+        expires_before: datetime | None = None,
+        used_percent: int | None = None,
         sort: Sort = "id",
         descending: bool = False,
         limit: int = 1_000,
@@ -171,6 +199,9 @@ class Keys:
                 search=search,
                 status=status,
                 owner=owner,
+                labels=labels,
+                expires_before=expires_before,
+                used_percent=used_percent,
                 sort=sort,
                 descending=descending,
                 limit=limit,
@@ -188,6 +219,9 @@ class Keys:
         *,
         status: KeyStatus | Sequence[KeyStatus] = (),
         owner: int | None = None,
+        labels: Mapping[str, str] = EMPTY,
+        expires_before: datetime | None = None,
+        used_percent: int | None = None,
         sort: Sort = "id",
         descending: bool = False,
         limit: int = 100,
@@ -201,6 +235,9 @@ class Keys:
             status=status,
             search=search,
             owner=owner,
+            labels=labels,
+            expires_before=expires_before,
+            used_percent=used_percent,
             sort=sort,
             descending=descending,
             limit=limit,
@@ -215,14 +252,21 @@ class Keys:
         *,
         name: str | None | Keep = KEEP,
         label: str | None | Keep = KEEP,
+        labels: Mapping[str, str | None] | Keep = KEEP,
         note: str | None | Keep = KEEP,
         owner: int | None | Keep = KEEP,
         data_limit: Size | None | Keep = KEEP,
         expires_at: datetime | None | Keep = KEEP,
+        hold: Hold | None | Keep = KEEP,
+        paused: bool | Keep = KEEP,
+        reset: DataReset | None | Keep = KEEP,
+        next_plan: NextPlan | None | Keep = KEEP,
+        delete_after: Length | None | Keep = KEEP,
         device_limit: int | None | Keep = KEEP,
         inbounds: Sequence[str] | None | Keep = KEEP,
         enabled: bool | Keep = KEEP,
         reset_usage: bool = False,
+        begin_next_plan: bool = False,
         revoke_links: bool = False,
         credentials: Sequence[Credential] = (),
         expected_version: int | None = None,
@@ -236,14 +280,21 @@ class Keys:
         patch = KeyPatch(
             name=name,
             label=label,
+            labels=labels,
             note=note,
             owner=owner,
             data_limit=data_limit,
             expires_at=expires_at,
+            hold=hold,
+            paused=paused,
+            reset=reset,
+            next_plan=next_plan,
+            delete_after=delete_after,
             device_limit=device_limit,
             inbounds=inbounds,
             enabled=enabled,
             reset_usage=reset_usage,
+            begin_next_plan=begin_next_plan,
             revoke_links=revoke_links,
             credentials=credentials,
         )
@@ -253,6 +304,66 @@ class Keys:
             "expected_version": expected_version,
         }
         answer: Key = self._calls.call("keys.update", _wire.dumps(arguments))
+        return answer
+
+    def extend(
+        self,
+        key: KeyLike,
+        *,
+        days: float | None = None,
+        expires_in: Length | None = None,
+        data_limit: Size | None = None,
+        unlimited: bool = False,
+        policy: RenewPolicy = "carry_over",
+        reason: str | None = None,
+        idempotency_key: str | None = None,
+        expected_version: int | None = None,
+    ) -> Key:
+        """Gives a key time and volume, computed in the store from what it has then. What the key still has is treated
+        as the policy says.
+
+        A payment grants once: the same idempotency key again, in whichever process, returns the key and gives
+        nothing. It is kept for good and may not be that of another call. Each extension is an entry of the ledger,
+        which ``Grants.undo`` takes back.
+
+        The arguments are the fields of ``Extension``.
+
+        Raises NotFoundError; InvalidInputError with the ``field``; ConflictError; IdempotencyMismatchError when the
+        idempotency key was used for something else.
+        """
+        extension = Extension(
+            days=days,
+            expires_in=expires_in,
+            data_limit=data_limit,
+            unlimited=unlimited,
+            policy=policy,
+            reason=reason,
+        )
+        arguments = {
+            "key": _wire.key_ref("keys.extend", "key", key),
+            "extension": extension._json("keys.extend"),
+            "idempotency_key": idempotency_key,
+            "expected_version": expected_version,
+        }
+        answer: Key = self._calls.call("keys.extend", _wire.dumps(arguments))
+        return answer
+
+    def pause(self, key: KeyLike) -> Key:
+        """Pauses a key: it may not connect, and the time that is left to it is kept until it is resumed."""
+        answer: Key = self._calls.call("keys.pause", _wire.of_key("keys.pause", key))
+        return answer
+
+    def resume(self, key: KeyLike) -> Key:
+        """Resumes a key that was paused: its end moves by the length of the pause."""
+        answer: Key = self._calls.call("keys.resume", _wire.of_key("keys.resume", key))
+        return answer
+
+    def begin_next_plan(self, key: KeyLike) -> Key:
+        """Begins the next plan of a key now, whatever is left of what it has.
+
+        Raises NotFoundError for the key, and when it has no next plan.
+        """
+        answer: Key = self._calls.call("keys.begin_next_plan", _wire.of_key("keys.begin_next_plan", key))
         return answer
 
     def enable(self, key: KeyLike) -> Key:
@@ -266,7 +377,8 @@ class Keys:
         return answer
 
     def reset_usage(self, key: KeyLike) -> Key:
-        """Sets what counts against the limit to nothing; the key's total traffic stays."""
+        """Sets what counts against the limit to nothing; the key's total traffic stays. A limited key may connect
+        again."""
         answer: Key = self._calls.call("keys.reset_usage", _wire.of_key("keys.reset_usage", key))
         return answer
 
@@ -306,6 +418,57 @@ class Keys:
         """
         answer = self._calls.json("keys.placement", _wire.of_key("keys.placement", key))
         return [Placement._read(one) for one in answer]
+
+
+class Grants:
+    """Shows the ledger of what keys were given, and takes grants back."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def find(
+        self,
+        key: KeyLike | None = None,
+        *,
+        idempotency_key: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        after: int | None = None,
+        limit: int = 100,
+    ) -> list[Grant]:
+        """Returns entries of the ledger, oldest first: of a key, of a payment, of a time.
+
+        The arguments are the fields of ``GrantQuery``.
+
+        Raises NotFoundError for a name or UUID of a key that does not exist; InvalidInputError about ``limit``.
+        """
+        query = GrantQuery(
+            key=key,
+            idempotency_key=idempotency_key,
+            since=since,
+            until=until,
+            after=after,
+            limit=limit,
+        )
+        arguments = {"query": query._json("grants.find")}
+        answer = self._calls.json("grants.find", _wire.dumps(arguments))
+        return [Grant._read(one) for one in answer]
+
+    def undo(self, grant: int | str, reason: str | None = None, *, idempotency_key: str | None = None) -> Key:
+        """Takes a grant back, as for a refund: the key has what it would have had without it. ``grant`` is its id, or
+        the idempotency key of the call that gave it.
+
+        What is left is computed from the ledger: later grants are given again on what there was without this one,
+        and what happened between them stays: bytes that were used, pauses, changes by hand. A key that was created
+        by the grant ends.
+
+        Raises NotFoundError for the grant, or when its key was deleted; ConflictError when it was undone before,
+        unless by a call with the same idempotency key; InvalidInputError about ``grant`` when a payment has given
+        several.
+        """
+        arguments = {"grant": grant, "reason": reason, "idempotency_key": idempotency_key}
+        answer: Key = self._calls.call("grants.undo", _wire.dumps(arguments))
+        return answer
 
 
 class Inbounds:

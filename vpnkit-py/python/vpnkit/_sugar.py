@@ -15,14 +15,14 @@ T = TypeVar("T")
 
 
 class Expiry(_wire.Record):
-    """One of ``days``, ``expires_in`` and ``expires_at``."""
+    """One of ``days``, ``expires_in`` and, where there is one, ``expires_at``."""
 
     __slots__ = ()
 
     def _json(self, operation: str) -> dict[str, Any]:
         given = super()._json(operation)
         days = given.pop("days")
-        times = {"days": days, "expires_in": given["expires_in"], "expires_at": given["expires_at"]}
+        times = {"days": days, "expires_in": given["expires_in"], "expires_at": given.get("expires_at")}
         several = [name for name, time in times.items() if time is not None]
         if len(several) > 1:
             raise invalid(operation, several[1], f"give `{several[0]}` or `{several[1]}`, not both")

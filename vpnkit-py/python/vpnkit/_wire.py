@@ -9,6 +9,7 @@ from dataclasses import MISSING, fields
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 from os import PathLike, fspath
+from types import MappingProxyType
 from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar, cast
 from uuid import UUID
 
@@ -45,6 +46,8 @@ class Keep(Enum):
 
 
 KEEP: Final[Literal[Keep.KEEP]] = Keep.KEEP
+
+EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 
 dumps = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -116,6 +119,12 @@ def of_key(operation: str, key: KeyLike) -> str:
 
 def same(operation: str, field: str, value: Any) -> Any:
     return value
+
+
+def mapping(operation: str, field: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(value, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise invalid(operation, field, f"cannot be {type(value).__name__}", 'give a dict: {"telegram": "42"}')
+    return dict(value)
 
 
 def key_ref(operation: str, field: str, key: KeyLike) -> int | str:

@@ -27,13 +27,19 @@ __all__ = [
     "Collected",
     "CreateKey",
     "CredentialKind",
+    "DataReset",
     "Driver",
     "Egress",
     "Endpoint",
     "EventBatch",
     "EventKind",
+    "Extension",
+    "Grant",
+    "GrantKind",
+    "GrantQuery",
     "Grpc",
     "HistoryQuery",
+    "Hold",
     "Host",
     "HostSecurity",
     "HttpUpgrade",
@@ -47,6 +53,7 @@ __all__ = [
     "Language",
     "LogLevel",
     "ManagedXray",
+    "NextPlan",
     "NoClientSecurity",
     "NoSecurity",
     "Notices",
@@ -58,6 +65,8 @@ __all__ = [
     "Protocol",
     "Reality",
     "RenderOptions",
+    "RenewPolicy",
+    "ResetPeriod",
     "Security",
     "ServerCondition",
     "ServerConfig",
@@ -70,6 +79,7 @@ __all__ = [
     "SubscriptionSettings",
     "SubscriptionTemplate",
     "Tcp",
+    "Terms",
     "Theme",
     "Tls",
     "Traffic",
@@ -240,6 +250,46 @@ class Collected(Record):
     _reads = {"traffic": Traffic._read}
 
 
+ResetPeriod = Literal[
+    "day",
+    "week",
+    "month",
+    "year",
+]
+"""How often what counts against the limit is set to nothing."""
+
+
+@dataclass(frozen=True)
+class DataReset(Record):
+    """When what counts against the limit is set to nothing, again and again. A limited key may connect again then."""
+
+    every: ResetPeriod
+    """How often."""
+    _: KW_ONLY
+    rolling: bool = False
+    """Whether periods are counted from when the key's time began, at that time of the day; otherwise they are those of
+    the calendar. A month that is too short ends on its last day: from January 31 to February 28 to March 31."""
+    time_zone: str | None = None
+    """Whose calendar; None is the kit's own time zone."""
+
+
+@dataclass(frozen=True)
+class NextPlan(Record):
+    """What a key becomes when its time is over or its limit is used up, once. The form is Marzban's ``next_plan``."""
+
+    _: KW_ONLY
+    data_limit: ByteSize | None = None
+    """The new limit; None is unlimited. One of this and ``duration`` is needed."""
+    duration: timedelta | None = None
+    """How long the key lasts from then on; None is for ever."""
+    add_remaining_traffic: bool = False
+    """Whether what is left of the old limit is added to the new one."""
+    fire_on_either: bool = True
+    """Whether it begins as soon as the time is over or the limit is used up; otherwise when both are."""
+    _reads = {"data_limit": ByteSize, "duration": _wire.length_of}
+    _writes = {"data_limit": _wire.size, "duration": _wire.length}
+
+
 CredentialKind = Literal[
     "vless",
     "vmess",
@@ -259,6 +309,8 @@ class CreateKey(_sugar.Expiry, Record):
     _: KW_ONLY
     label: str | None = None
     """Free text, up to 256 characters."""
+    labels: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
+    """What it is found by: up to 16 names (1 to 32 of ``a-z 0-9 _ -``) with values of 1 to 128 characters."""
     note: str | None = None
     """Free text, up to 4,000 characters."""
     owner: int | None = None
@@ -268,9 +320,19 @@ class CreateKey(_sugar.Expiry, Record):
     expires_at: datetime | None = None
     """A time in the future; None is never. Not together with ``expires_in``."""
     days: float | None = None
-    """So many times 24 hours from the creation on."""
+    """So many times 24 hours."""
     expires_in: Length | None = None
     """From the creation on. Not together with ``expires_at``."""
+    on_hold: bool = False
+    """Whether its time begins with its first connection: ``expires_in`` is how long it lasts from then on."""
+    hold_until: datetime | None = None
+    """When the time of a key on hold begins without a connection; None waits for ever."""
+    reset: DataReset | None = None
+    """How often its usage is set to nothing; None is never."""
+    next_plan: NextPlan | None = None
+    """What it becomes when its time is over or its limit is used up."""
+    delete_after: Length | None = None
+    """How long after its time or its limit has ended it is deleted; None is never."""
     device_limit: int | None = None
     """On how many devices its subscription may be, at least 1; None is as the settings say."""
     inbounds: Sequence[str] | None = None
@@ -280,11 +342,17 @@ class CreateKey(_sugar.Expiry, Record):
     disabled: bool = False
     """Created switched off."""
     idempotency_key: str | None = None
-    """The same text again returns the first key instead of a second one: a payment id."""
+    """The same text again returns the first key instead of a second one: a payment, scoped by its provider as in
+    ``yookassa:2d9f``. It is kept for good, and cannot be used for an extension too."""
     _writes = {
+        "labels": _wire.mapping,
         "data_limit": _wire.size,
         "expires_at": _wire.time,
         "expires_in": _wire.length,
+        "hold_until": _wire.time,
+        "reset": _wire.record,
+        "next_plan": _wire.record,
+        "delete_after": _wire.length,
         "inbounds": _wire.many(_wire.same),
         "credentials": _wire.many(_wire.credential),
     }
@@ -428,6 +496,13 @@ EventKind = Literal[
     "key.disabled",
     "key.limited",
     "key.expired",
+    "key.paused",
+    "key.on_hold",
+    "key.started",
+    "key.reset",
+    "key.next_plan",
+    "key.extended",
+    "key.grant_undone",
     "inbound.changed",
     "inbound.removed",
     "inbound.rejected",
@@ -448,6 +523,133 @@ class EventBatch(Record):
     next: int
     """Where to go on: the cursor of the last event, or the one that was asked for."""
     _reads = {"events": tuple}
+
+
+RenewPolicy = Literal[
+    "carry_over",
+    "reset",
+    "reset_time",
+    "reset_data",
+    "remaining_to_total",
+]
+"""What happens to what a key still has when it is extended. These are the five ways in which shops renew."""
+
+
+@dataclass(frozen=True)
+class Extension(_sugar.Expiry, Record):
+    """What a key is given. What is left out stays, but for what the policy sets to nothing."""
+
+    _: KW_ONLY
+    days: float | None = None
+    """So many times 24 hours."""
+    expires_in: Length | None = None
+    """The time to give. A key that never ends keeps it so unless the policy counts from now."""
+    data_limit: Size | None = None
+    """The volume to give, at least one byte. An unlimited key stays so when volume is added."""
+    unlimited: bool = False
+    """Makes the key unlimited; not together with ``data_limit``."""
+    policy: RenewPolicy = "carry_over"
+    """What happens to what the key still has."""
+    reason: str | None = None
+    """Why, for the ledger: up to 4,000 characters."""
+    _writes = {"expires_in": _wire.length, "data_limit": _wire.size}
+
+
+GrantKind = Literal[
+    "created",
+    "extended",
+]
+"""What was done."""
+
+
+@dataclass(frozen=True)
+class Terms(Record):
+    """When a key ends and how much it may use, at one instant."""
+
+    expires_at: datetime | None
+    """When it ends; None is never, or not known yet while it is on hold."""
+    hold: timedelta | None
+    """How long it lasts from its first connection on, while it waits for that."""
+    data_limit: ByteSize | None
+    """How much it may use; None is unlimited."""
+    used: ByteSize
+    """Bytes that count against the limit."""
+    reset_at: datetime | None
+    """When ``used`` was last set to nothing."""
+    _reads = {
+        "expires_at": _wire.time_of,
+        "hold": _wire.length_of,
+        "data_limit": ByteSize,
+        "used": ByteSize,
+        "reset_at": _wire.time_of,
+    }
+
+
+@dataclass(frozen=True)
+class Grant(Record):
+    """An entry of the ledger: what a key was given, and what it had before and after."""
+
+    id: int
+    """Integer id, never used again."""
+    key: int
+    """The key. The entry stays when it is deleted."""
+    key_uid: str
+    """The UUID of the key."""
+    at: datetime
+    """When it was given."""
+    kind: GrantKind
+    """What was done."""
+    idempotency_key: str | None
+    """The idempotency key of the call: the payment."""
+    expires_in: timedelta | None
+    """The time that was given."""
+    data_limit: ByteSize | None
+    """The volume that was given."""
+    unlimited: bool
+    """It made the key unlimited."""
+    policy: RenewPolicy
+    """What happened to what the key had."""
+    reason: str | None
+    """Why."""
+    counted_from: datetime
+    """Since when its time counts: ``at``, or when the key was paused."""
+    before: Terms
+    """What the key had before. An undone grant is taken out of those of later entries."""
+    after: Terms
+    """What it had afterwards."""
+    undone_at: datetime | None
+    """When it was undone."""
+    undone_because: str | None
+    """Why it was undone."""
+    _reads = {
+        "at": _wire.time_of,
+        "expires_in": _wire.length_of,
+        "data_limit": ByteSize,
+        "counted_from": _wire.time_of,
+        "before": Terms._read,
+        "after": Terms._read,
+        "undone_at": _wire.time_of,
+    }
+
+
+@dataclass(frozen=True)
+class GrantQuery(Record):
+    """Which entries of the ledger, oldest first. The default is the first 100 of all."""
+
+    key: KeyLike | None = None
+    """Only of this key, by id also when it was deleted."""
+    _: KW_ONLY
+    idempotency_key: str | None = None
+    """Only of this idempotency key: of a payment."""
+    since: datetime | None = None
+    """Only from this time on."""
+    until: datetime | None = None
+    """Only before this time."""
+    after: int | None = None
+    """Only those behind this entry: the last one of the answer before."""
+    limit: int = 100
+    """At most so many: 1 to 1,000."""
+    _writes = {"key": _wire.key_ref, "since": _wire.time, "until": _wire.time}
 
 
 UsageStep = Literal[
@@ -473,6 +675,19 @@ class HistoryQuery(Record):
     step: UsageStep = "day"
     """The width of a point."""
     _writes = {"key": _wire.key_ref, "since": _wire.time, "until": _wire.time}
+
+
+@dataclass(frozen=True)
+class Hold(Record):
+    """A key on hold may connect; its time begins with its first bytes."""
+
+    duration: timedelta
+    """How long the key lasts from its first connection on."""
+    _: KW_ONLY
+    until: datetime | None = None
+    """When its time begins without a connection; None waits for ever."""
+    _reads = {"duration": _wire.length_of, "until": _wire.time_of}
+    _writes = {"duration": _wire.length, "until": _wire.time}
 
 
 HostSecurity = Literal[
@@ -706,7 +921,9 @@ class InboundHosts(Record):
 
 KeyStatus = Literal[
     "active",
+    "on_hold",
     "disabled",
+    "paused",
     "limited",
     "expired",
 ]
@@ -720,7 +937,11 @@ class KeyCounts(Record):
     total: int
     """All of them."""
     active: int
-    """Those that may connect."""
+    """Those that may connect, and whose time runs."""
+    on_hold: int
+    """Those that may connect, and whose time begins with their first connection."""
+    paused: int
+    """Those that were paused."""
     disabled: int
     """Those that were switched off by hand."""
     limited: int
@@ -738,6 +959,8 @@ class KeyPatch(Record):
     """The handle."""
     label: str | None | Keep = KEEP
     """Free text."""
+    labels: Mapping[str, str | None] | Keep = KEEP
+    """Labels to set; those whose value is None go, the others stay."""
     note: str | None | Keep = KEEP
     """Free text for the operator."""
     owner: int | None | Keep = KEEP
@@ -746,6 +969,16 @@ class KeyPatch(Record):
     """The data limit; None is unlimited."""
     expires_at: datetime | None | Keep = KEEP
     """The expiry; None is never. A time in the past ends the key at once."""
+    hold: Hold | None | Keep = KEEP
+    """Puts it on hold: its time begins with its next connection. None begins its time now."""
+    paused: bool | Keep = KEEP
+    """True pauses it and keeps the time that is left to it, False resumes it."""
+    reset: DataReset | None | Keep = KEEP
+    """How often its usage is set to nothing; None is never."""
+    next_plan: NextPlan | None | Keep = KEEP
+    """What it becomes when its time is over or its limit is used up; None is nothing else."""
+    delete_after: Length | None | Keep = KEEP
+    """How long after its time or its limit has ended it is deleted; None is never."""
     device_limit: int | None | Keep = KEEP
     """On how many devices its subscription may be; None is as the settings say."""
     inbounds: Sequence[str] | None | Keep = KEEP
@@ -754,13 +987,20 @@ class KeyPatch(Record):
     """False switches it off by hand, True takes that back."""
     reset_usage: bool = False
     """Sets ``used`` to nothing."""
+    begin_next_plan: bool = False
+    """Begins its next plan now."""
     revoke_links: bool = False
     """Makes every token and URL of its subscription that was given out worthless."""
     credentials: Sequence[Credential] = ()
     """Replaces the credentials of the same protocol, device and inbound, adds the others."""
     _writes = {
+        "labels": _wire.mapping,
         "data_limit": _wire.size,
         "expires_at": _wire.time,
+        "hold": _wire.record,
+        "reset": _wire.record,
+        "next_plan": _wire.record,
+        "delete_after": _wire.length,
         "inbounds": _wire.many(_wire.same),
         "credentials": _wire.many(_wire.credential),
     }
@@ -786,6 +1026,12 @@ class KeyQuery(Record):
     """Only with one of these statuses; empty is any."""
     owner: int | None = None
     """Only of this owner."""
+    labels: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
+    """Only with all of these labels, exactly."""
+    expires_before: datetime | None = None
+    """Only those that end before this time, or have ended."""
+    used_percent: int | None = None
+    """Only those that have used at least so many percent of their limit: 1 to 100. All keys are looked at."""
     sort: Sort = "id"
     """Sorted by."""
     descending: bool = False
@@ -794,7 +1040,7 @@ class KeyQuery(Record):
     """At most so many keys a page: 1 to 10,000."""
     page: str | None = None
     """The ``next`` or ``previous`` of another page; without it the first page."""
-    _writes = {"status": _wire.one_or_many}
+    _writes = {"status": _wire.one_or_many, "labels": _wire.mapping, "expires_before": _wire.time}
 
 
 Language = Literal[
@@ -827,15 +1073,18 @@ class Notices(Record):
     """Its time is over."""
     disabled: Sequence[str] = ()
     """Switched off."""
+    paused: Sequence[str] = ()
+    """Paused."""
     devices: Sequence[str] = ()
     """On too many devices."""
     empty: Sequence[str] = ()
     """No inbound or host yet."""
-    _reads = {"limited": tuple, "expired": tuple, "disabled": tuple, "devices": tuple, "empty": tuple}
+    _reads = {"limited": tuple, "expired": tuple, "disabled": tuple, "paused": tuple, "devices": tuple, "empty": tuple}
     _writes = {
         "limited": _wire.many(_wire.same),
         "expired": _wire.many(_wire.same),
         "disabled": _wire.many(_wire.same),
+        "paused": _wire.many(_wire.same),
         "devices": _wire.many(_wire.same),
         "empty": _wire.many(_wire.same),
     }

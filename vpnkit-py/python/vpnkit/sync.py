@@ -8,7 +8,7 @@ from os import PathLike
 
 from . import _native
 from ._kit_sync import Kit
-from ._nouns_sync import Events, Hosts, Inbounds, Keys, Servers, Subscriptions, TrafficView
+from ._nouns_sync import Events, Grants, Hosts, Inbounds, Keys, Servers, Subscriptions, TrafficView
 from ._thread import EventStream
 from ._wire import Length
 from .config import to_json
@@ -17,6 +17,7 @@ from .records import ServerConfig
 __all__ = [
     "EventStream",
     "Events",
+    "Grants",
     "Hosts",
     "Inbounds",
     "Keys",

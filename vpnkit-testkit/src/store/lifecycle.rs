@@ -70,7 +70,7 @@ pub async fn what_is_due_is_settled(s: Subject) {
     let reset = CreateKey::named("reset").data_limit(ByteSize::from_bytes(10));
     let reset =
         created(&s, reset.reset(DataReset { rolling: true, ..DataReset::each(ResetPeriod::Day) })).await;
-    let plan = NextPlan { expires_in: Some(30 * DAY), ..NextPlan::default() };
+    let plan = NextPlan { duration: Some(30 * DAY), ..NextPlan::default() };
     let plan = created(&s, CreateKey::named("plan").expires_in(DAY).next_plan(plan)).await;
     let gone = created(&s, CreateKey::named("gone").expires_in(DAY).delete_after(DAY)).await;
     let none = created(&s, CreateKey::named("none")).await;
@@ -123,7 +123,7 @@ pub async fn a_life_is_changed_by_patches(s: Subject) {
     let none = KeyPatch { begin_next_plan: true, ..KeyPatch::default() };
     let missing = commit(&s, [patch(key.id, none.clone())]).await.unwrap_err();
     assert_eq!((missing.kind(), missing.get("field")), (ErrorKind::NotFound, Some("next_plan")));
-    let plan = NextPlan { data_limit: Some(ByteSize::gib(5)), expires_in: Some(DAY), ..NextPlan::default() };
+    let plan = NextPlan { data_limit: Some(ByteSize::gib(5)), duration: Some(DAY), ..NextPlan::default() };
     change(
         51,
         KeyPatch { next_plan: Patch::Set(plan), delete_after: Patch::Set(DAY), ..KeyPatch::default() },
