@@ -19,6 +19,9 @@ impl Store {
             include_str!("../../vpnkit-sqlite/migrations/0005_bound_credentials.sql"),
             include_str!("../../vpnkit-sqlite/migrations/0006_epochs.sql"),
             include_str!("../../vpnkit-sqlite/migrations/0007_a_million_keys.sql"),
+            include_str!("../../vpnkit-sqlite/migrations/0008_passphrases.sql"),
+            include_str!("../../vpnkit-sqlite/migrations/0009_processes.sql"),
+            include_str!("../../vpnkit-sqlite/migrations/0010_lifecycle.sql"),
         ] {
             store.0.execute_batch(step).unwrap();
         }
@@ -57,6 +60,14 @@ impl Store {
                      VALUES (1767225600000, 'key.created', ?1, ?2, '')",
                 )
                 .unwrap();
+            let mut grant = txn
+                .prepare_cached(
+                    "INSERT INTO grants (key_id, uid, at, kind, unlimited, policy, counted_from, before, after)
+                     VALUES (?1, ?2, 1767225600000, 'created', 1, 'reset', 1767225600000,
+                             '{\"expires_at\":\"2026-01-01T00:00:00.000Z\",\"hold\":null,\"data_limit\":0,\"used\":0,\"reset_at\":null}',
+                             '{\"expires_at\":null,\"hold\":null,\"data_limit\":null,\"used\":0,\"reset_at\":null}')",
+                )
+                .unwrap();
             for i in range {
                 let uid = Uuid::now_v7();
                 key.execute(params![uid.as_bytes(), format!("{prefix}{i}")]).unwrap();
@@ -66,6 +77,7 @@ impl Store {
                     .execute(params![id, Uuid::new_v4().to_string(), Uuid::new_v4().as_bytes()])
                     .unwrap();
                 event.execute(params![id, uid.as_bytes()]).unwrap();
+                grant.execute(params![id, uid.as_bytes()]).unwrap();
             }
         }
         txn.commit().unwrap();

@@ -15,6 +15,7 @@
 
 mod bare;
 mod languages;
+mod lifecycle;
 mod processes;
 mod source;
 mod subscriptions;
@@ -44,6 +45,9 @@ fn main() {
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn all(arguments: &[String]) {
+    if arguments.get(1).is_some_and(|only| only == "lifecycle") {
+        return lifecycle::measure().await;
+    }
     if let [_, role, path] = arguments
         && role == "memory"
     {
@@ -78,6 +82,7 @@ async fn all(arguments: &[String]) {
         tick(keys).await;
     }
     memory().await;
+    lifecycle::measure().await;
     processes::compare();
     languages::compare();
     subscriptions::compare();

@@ -57,7 +57,10 @@ impl Shop {
 
     fn gunicorn(&self, workers: &str, web: u16) -> Child {
         let bind = format!("127.0.0.1:{web}");
+        // A worker that is told to end while it boots does not hear it, and gunicorn waits for it: half a minute unless told less.
+        let soon = ["--graceful-timeout", "5"];
         let arguments = ["-k", "asgi", "-w", workers, "-b", &bind, "--no-control-socket", "shop_app:app"];
+        let arguments: Vec<&str> = soon.into_iter().chain(arguments).collect();
         self.run(&installed("venv/bin/gunicorn"), &arguments, web)
     }
 

@@ -243,53 +243,92 @@ impl Batch<'_> {
         };
         let mut after = before.clone();
         let happened = lifecycle::connect(&mut after, self.at);
-        match lifecycle::stamp(&before, &mut after, self.at) {
-            true => self.replace(&before, &after, &happened),
-            false => Ok(()),
+        if !lifecycle::stamp(&before, &mut after, self.at) {
+            return Ok(());
         }
+        self.write_key(&before, &after)?;
+        // That it no longer waits was written with what was counted.
+        if (before.used, before.data_limit) != (after.used, after.data_limit) {
+            self.write_meter(&before, &after)?;
+        }
+        self.tell(&before, &after, &happened)
     }
 
     /// Writes what differs in `keys` and `meters`, with the events that follow.
     pub(crate) fn replace(&mut self, before: &Key, after: &Key, happened: &[EventKind]) -> Result<()> {
-        self.run(
-            "UPDATE keys SET version = ?2, name = ?3, label = ?4, note = ?5, owner = ?6, status = ?7,
-                             expires_at = ?8, inbounds = ?9, updated_at = ?10, device_limit = ?11,
-                             link_revision = ?12, life = ?13, labels = ?14, due_at = ?15 WHERE id = ?1",
-            params![
-                after.id.0,
-                number(after.version),
-                after.name.as_ref().map(|n| n.as_str()),
-                after.label,
-                after.note,
-                after.owner.map(|o| o.0),
-                after.status.code(),
-                after.expires_at.map(Timestamp::as_millis),
-                selection_text(&after.inbounds),
-                after.updated_at.as_millis(),
-                after.device_limit,
-                after.link_revision,
-                Life::text(after),
-                label::text(&after.labels),
-                lifecycle::due_at(after).map(Timestamp::as_millis),
-            ],
-        )
-        .map_err(|e| taken(after, e))?;
-        let metered = |key: &Key| (key.data_limit, key.used, key.status == KeyStatus::OnHold);
-        if metered(before) != metered(after) {
-            let (limit, used, on_hold) = metered(after);
-            self.run(
-                "UPDATE meters SET data_limit = ?2, used = ?3, on_hold = ?4 WHERE key_id = ?1",
-                params![after.id.0, limit.map(|l| number(l.bytes())), number(used), on_hold],
-            )
-            .map_err(sql)?;
-        }
+        self.write_key(before, after)?;
+        self.write_meter(before, after)?;
         if before.labels != after.labels {
             self.put_labels(after.id, &before.labels, &after.labels)?;
         }
+        self.tell(before, after, happened)
+    }
+
+    /// Writes the events that follow from a change.
+    fn tell(&mut self, before: &Key, after: &Key, happened: &[EventKind]) -> Result<()> {
         for event in consequence::of_change(before, after, happened) {
             self.emit(event)?;
         }
         self.receipt.transitions.extend(consequence::transition(before.status, after));
+        Ok(())
+    }
+
+    /// SQLite writes the indexes of every column that a statement names, changed or not: so each names what has changed.
+    fn write_key(&self, before: &Key, after: &Key) -> Result<()> {
+        if !before.is_called_as(after) {
+            self.run(
+                "UPDATE keys SET name = ?2, label = ?3, note = ?4, owner = ?5, inbounds = ?6, device_limit = ?7,
+                                 link_revision = ?8, labels = ?9 WHERE id = ?1",
+                params![
+                    after.id.0,
+                    after.name.as_ref().map(|n| n.as_str()),
+                    after.label,
+                    after.note,
+                    after.owner.map(|o| o.0),
+                    selection_text(&after.inbounds),
+                    after.device_limit,
+                    after.link_revision,
+                    label::text(&after.labels),
+                ],
+            )
+            .map_err(|e| taken(after, e))?;
+        }
+        let (id, version, updated_at) = (after.id.0, number(after.version), after.updated_at.as_millis());
+        let (life, due_at) = (Life::text(after), lifecycle::due_at(after).map(Timestamp::as_millis));
+        let ends = |key: &Key| (key.status, key.expires_at);
+        match ends(before) == ends(after) {
+            true => self.run(
+                "UPDATE keys SET version = ?2, updated_at = ?3, life = ?4, due_at = ?5 WHERE id = ?1",
+                params![id, version, updated_at, life, due_at],
+            ),
+            false => {
+                let (status, expires_at) = (after.status.code(), after.expires_at.map(Timestamp::as_millis));
+                self.run(
+                    "UPDATE keys SET version = ?2, updated_at = ?3, life = ?4, due_at = ?5, status = ?6,
+                                     expires_at = ?7 WHERE id = ?1",
+                    params![id, version, updated_at, life, due_at, status, expires_at],
+                )
+            }
+        }
+        .map(drop)
+        .map_err(sql)
+    }
+
+    fn write_meter(&self, before: &Key, after: &Key) -> Result<()> {
+        let id = after.id.0;
+        if (before.data_limit, before.used) != (after.data_limit, after.used) {
+            let limit = after.data_limit.map(|limit| number(limit.bytes()));
+            self.run(
+                "UPDATE meters SET data_limit = ?2, used = ?3 WHERE key_id = ?1",
+                params![id, limit, number(after.used)],
+            )
+            .map_err(sql)?;
+        }
+        let on_hold = |key: &Key| key.status == KeyStatus::OnHold;
+        if on_hold(before) != on_hold(after) {
+            self.run("UPDATE meters SET on_hold = ?2 WHERE key_id = ?1", params![id, on_hold(after)])
+                .map_err(sql)?;
+        }
         Ok(())
     }
 
@@ -493,7 +532,7 @@ impl Batch<'_> {
                 prepare("SELECT max(data_limit - used - ?2, 0), on_hold FROM meters WHERE key_id = ?1")?;
             let mut count = prepare(
                 "UPDATE meters SET used = used + ?2 + ?3, up = up + ?2, down = down + ?3, seen_at = ?4,
-                                   first_seen_at = coalesce(first_seen_at, ?4) WHERE key_id = ?1",
+                                   first_seen_at = coalesce(first_seen_at, ?4), on_hold = 0 WHERE key_id = ?1",
             )?;
             let mut counter = prepare(
                 "INSERT INTO counters (source, key_id, series, up, down, ended) VALUES (?1, ?2, ?3, ?4, ?5, ?6)

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
@@ -55,12 +56,19 @@ pub(crate) fn writer(path: &Path, options: &SqliteOptions) -> Result<(Connection
              PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY;",
         )
         .map_err(|e| at(path, e))?;
+    keep_plans(&connection).map_err(|e| at(path, e))?;
     migrate(&mut connection, path)?;
     let (passphrase, previous) = (options.passphrase.as_ref(), options.previous_passphrase.as_ref());
     let vault =
         Vault::open(&mut connection, passphrase, previous).map_err(|e| e.with("path", path.display()))?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok((connection, Arc::new(vault)))
+}
+
+/// Lets a prepared statement stay prepared. Otherwise SQLite compares values with what indexes are partial to, and prepares a statement
+/// again each time that another value is bound: that costs more than most statements here.
+fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 /// Switches the write-ahead log on. SQLite does not wait for others who do the same.
@@ -85,6 +93,7 @@ pub(crate) fn reader(path: &Path, busy: Duration) -> Result<Connection> {
     connection
         .execute_batch("PRAGMA query_only = ON; PRAGMA temp_store = MEMORY;")
         .map_err(|e| at(path, e))?;
+    keep_plans(&connection).map_err(|e| at(path, e))?;
     connection
         .create_scalar_function(
             "holds",

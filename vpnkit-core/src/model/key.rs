@@ -326,6 +326,19 @@ impl Key {
         self.data_limit.map(|limit| limit.bytes().saturating_sub(self.used))
     }
 
+    /// Whether it has the same name, labels, owner and place as another version of it: all but its credentials and what follows from
+    /// time and traffic.
+    #[must_use]
+    pub fn is_called_as(&self, other: &Self) -> bool {
+        let said = |key: &Self| (key.owner, key.device_limit, key.link_revision);
+        said(self) == said(other)
+            && self.name == other.name
+            && self.label == other.label
+            && self.note == other.note
+            && self.inbounds == other.inbounds
+            && self.labels == other.labels
+    }
+
     /// When its time began: its creation, or its first connection when it was on hold.
     #[must_use]
     pub fn start(&self) -> Timestamp {

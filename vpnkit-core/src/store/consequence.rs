@@ -14,7 +14,9 @@ pub fn of_change(before: &Key, after: &Key, happened: &[EventKind]) -> Vec<NewEv
         NewEvent { kind, subject: after.subject(), detail }
     };
     let mut events: Vec<NewEvent> = happened.iter().copied().map(event).collect();
-    if before.status != after.status {
+    // One that begins its time could connect before.
+    let started = happened.contains(&EventKind::KeyStarted) && after.status == KeyStatus::Active;
+    if before.status != after.status && !started {
         events.push(of_status(after));
     }
     events
