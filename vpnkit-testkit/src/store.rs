@@ -1,6 +1,7 @@
 //! The suite of stores.
 
 mod bound_credentials;
+mod histories;
 mod lifecycle;
 mod processes;
 
@@ -17,6 +18,7 @@ pub use bound_credentials::{
     concurrent_keys_get_different_addresses, credentials_go_with_their_inbound,
     serial_numbers_are_never_given_twice,
 };
+pub use histories::random_histories_follow_a_plain_model;
 pub use lifecycle::{
     a_life_is_changed_by_patches, a_payment_grants_once_and_for_good, grants_are_kept_and_taken_back,
     keys_are_found_by_how_they_stand, keys_are_found_by_their_labels,
@@ -115,6 +117,7 @@ crate::suite!($ store_conformance, store, "Tests that the stores of an `async fn
     a_payment_grants_once_and_for_good,
     keys_are_found_by_their_labels,
     keys_are_found_by_how_they_stand,
+    random_histories_follow_a_plain_model,
 ]);
 
 const START: &str = "2026-03-01T10:20:30Z";

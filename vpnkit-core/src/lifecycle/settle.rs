@@ -74,11 +74,10 @@ pub fn resume(key: &mut Key, now: Timestamp) {
     }
 }
 
-/// Makes `after` the next version of `before`, if anything but its traffic is different; says whether it is.
+/// Makes `after` the next version of `before`, if anything is different; says whether it is. Bytes that a reading has counted are in
+/// both.
 pub fn stamp(before: &Key, after: &mut Key, now: Timestamp) -> bool {
-    let Key { version, updated_at, used, traffic, first_seen_at, seen_at, .. } = *after;
-    let same = Key { version, updated_at, used, traffic, first_seen_at, seen_at, ..before.clone() };
-    let changed = same != *after;
+    let changed = *before != *after;
     if changed {
         after.version = before.version + 1;
         after.updated_at = now;

@@ -1,0 +1,269 @@
+//! Payments, ends and beginnings: over several processes, over several servers, beside what is broken.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking"
+)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use vpnkit_core::model::{
+    ByteSize, CreateKey, DataReset, EventKind, Extension, GrantQuery, Host, Inbound, InboundTag, Key,
+    KeyPatch, KeyQuery, KeyStatus, NodeId, Patch, Protocol, RenewPolicy, ResetPeriod, Traffic,
+};
+use vpnkit_core::{ErrorKind, ManualClock};
+use vpnkit_engine::engine::{Engine, EngineOptions, ServerParts};
+use vpnkit_sqlite::{SqliteOptions, SqliteStore};
+use vpnkit_testkit::{FakeRules, FakeServer, Fault};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+struct Bed {
+    directory: tempfile::TempDir,
+    clock: ManualClock,
+}
+
+impl Bed {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap(), clock: ManualClock::default() }
+    }
+
+    /// A process of its own, as far as the store can tell.
+    async fn open(&self, servers: &[&Arc<FakeServer>]) -> Engine {
+        let store =
+            SqliteStore::open(self.directory.path().join("keys.db"), SqliteOptions::default()).await.unwrap();
+        let options = EngineOptions {
+            background: false,
+            programs: vec![Arc::new(FakeRules)],
+            time_zone: "Asia/Tehran".parse().unwrap(),
+            ..EngineOptions::default()
+        };
+        let parts = servers.iter().map(|server| ServerParts {
+            backend: (*server).clone(),
+            source: (*server).clone(),
+            address: "192.0.2.1".into(),
+        });
+        Engine::open(Arc::new(store), Arc::new(self.clock.clone()), options, parts.collect()).await.unwrap()
+    }
+}
+
+fn server(id: &str) -> Arc<FakeServer> {
+    Arc::new(FakeServer::named(id.parse().unwrap()))
+}
+
+fn inbound(tag: &str, port: u16) -> Inbound {
+    Inbound::new(InboundTag::new(tag).unwrap(), port, Protocol::Vless { vision: false })
+}
+
+async fn get(engine: &Engine, key: &Key) -> Key {
+    engine.keys().require(key.id).await.unwrap()
+}
+
+/// Each of a hundred payments arrives at both processes at once, and once more at one of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_that_get_one_payment_extend_once() {
+    let bed = Bed::new();
+    let (one, two) = (bed.open(&[]).await, bed.open(&[]).await);
+    let key = one.keys().create(CreateKey::named("alice").expires_in(DAY)).await.unwrap();
+    let extend = async |engine: &Engine, payment: usize| {
+        let month = Extension::days(1).data_limit(ByteSize::gib(1));
+        engine.keys().extend("alice", month, Some(format!("stars:{payment}")), None).await.unwrap().replayed
+    };
+    for payment in 0..100 {
+        let (first, second) = tokio::join!(extend(&one, payment), extend(&two, payment));
+        assert!(first != second, "one of them has given it");
+        assert!(extend(&two, payment).await);
+    }
+    let end = key.expires_at.unwrap().plus(100 * DAY);
+    assert_eq!(get(&one, &key).await.expires_at, Some(end));
+    let ledger = two.grants().find(GrantQuery { limit: 1_000, ..GrantQuery::of(key.id) }).await.unwrap();
+    assert_eq!(ledger.len(), 101);
+    // Under the payment that created a key nothing else is given, whichever of them it is told.
+    let made = CreateKey::named("bob").idempotency_key("stars:1");
+    let twice = two.keys().create(made).await.unwrap_err();
+    assert_eq!((twice.kind(), twice.get("field")), (ErrorKind::IdempotencyMismatch, Some("idempotency_key")));
+    assert!(two.keys().get("bob").await.unwrap().is_none());
+    // A refund is one, too.
+    let undo = async |engine: &Engine| engine.grants().undo("stars:7", None, Some("refund:7".into())).await;
+    let (first, second) = tokio::join!(undo(&one), undo(&two));
+    assert!(first.unwrap().replayed != second.unwrap().replayed);
+    assert_eq!(get(&two, &key).await.expires_at, Some(end.minus(DAY)));
+    let again = one.grants().undo("stars:7", None, None).await.unwrap_err();
+    assert_eq!((again.kind(), again.get("field")), (ErrorKind::Conflict, Some("grant")));
+    one.close().await.unwrap();
+    two.close().await.unwrap();
+}
+
+/// Bytes that pass while a key is sold more are kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn extensions_and_readings_of_two_processes_lose_nothing() {
+    let bed = Bed::new();
+    let fake = server("main/fake");
+    let (driver, shop) = (bed.open(&[&fake]).await, bed.open(&[]).await);
+    driver.inbounds().ensure(inbound("main", 443)).await.unwrap();
+    let key = shop.keys().create(CreateKey::named("alice").data_limit(ByteSize::gib(1))).await.unwrap();
+    let reads = async {
+        for _ in 0..100 {
+            fake.pass(key.id, Traffic { up: 1, down: 10 });
+            driver.traffic().collect().await.unwrap();
+        }
+    };
+    let sells = async {
+        for _ in 0..100 {
+            let more = Extension::default().data_limit(ByteSize::from_bytes(5));
+            shop.keys().extend(key.id, more, None, None).await.unwrap();
+        }
+    };
+    tokio::join!(reads, sells);
+    let sold = get(&shop, &key).await;
+    assert_eq!((sold.used, sold.data_limit), (1_100, Some(ByteSize::gib(1).plus(500))));
+    driver.close().await.unwrap();
+    shop.close().await.unwrap();
+}
+
+/// On every server of the key, also on one that another process drives, and later on one that was down.
+#[tokio::test]
+async fn a_renewal_lets_a_key_in_everywhere() {
+    let bed = Bed::new();
+    let (here, second, there) = (server("main/fake"), server("main/second"), server("other/fake"));
+    let (engine, neighbour) = (bed.open(&[&here, &second]).await, bed.open(&[&there]).await);
+    engine.inbounds().ensure(inbound("a", 443)).await.unwrap();
+    engine.inbounds().ensure(inbound("b", 444).on("main/second".parse().unwrap())).await.unwrap();
+    let other = Inbound { node: NodeId::new("other").unwrap(), ..inbound("c", 443) };
+    neighbour.inbounds().ensure(other).await.unwrap();
+    let key = engine.keys().create(CreateKey::named("alice").expires_in(DAY)).await.unwrap();
+    let lets_in = || [here.lets_in(key.id, "a"), second.lets_in(key.id, "b"), there.lets_in(key.id, "c")];
+    assert_eq!(lets_in(), [true; 3]);
+    bed.clock.advance(DAY);
+    engine.tick().await.unwrap();
+    assert_eq!(get(&engine, &key).await.status, KeyStatus::Expired);
+    for _ in 0..100 {
+        if lets_in() == [false; 3] {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(lets_in(), [false; 3]);
+    second.fail(Fault::Down);
+    let renewed = engine.keys().extend("alice", Extension::days(30), None, None).await.unwrap();
+    assert_eq!(renewed.status, KeyStatus::Active);
+    assert_eq!(lets_in(), [true, false, true]);
+    second.heal();
+    engine.servers().reconcile(&"main/second".parse().unwrap()).await.unwrap();
+    assert_eq!(lets_in(), [true; 3]);
+    // Paused and resumed, it follows too.
+    engine.keys().pause("alice").await.unwrap();
+    assert_eq!(lets_in(), [false; 3]);
+    neighbour.keys().resume("alice").await.unwrap();
+    assert_eq!(lets_in(), [true; 3]);
+    engine.close().await.unwrap();
+    neighbour.close().await.unwrap();
+}
+
+/// With the inbounds that are its own, and their hosts; what was renewed meanwhile stays.
+#[tokio::test]
+async fn what_has_ended_for_long_enough_is_deleted() {
+    let bed = Bed::new();
+    let fake = server("main/fake");
+    let engine = bed.open(&[&fake]).await;
+    engine.inbounds().ensure(inbound("main", 443)).await.unwrap();
+    let short = |name: &str| CreateKey::named(name).expires_in(DAY).delete_after(2 * DAY);
+    let (gone, kept) = (short("gone"), short("kept"));
+    let (gone, kept) = (engine.keys().create(gone).await.unwrap(), engine.keys().create(kept).await.unwrap());
+    engine.inbounds().ensure(inbound("own", 500).dedicated_to(gone.id)).await.unwrap();
+    let tag = InboundTag::new("own").unwrap();
+    engine.hosts().set(&NodeId::main(), &tag, vec![Host::new("own", "a.example")]).await.unwrap();
+    let many = (0..250).map(|i| short(&format!("m{i}"))).collect();
+    engine.keys().create_many(many, None).await.unwrap();
+    bed.clock.advance(DAY);
+    engine.tick().await.unwrap();
+    assert_eq!(engine.keys().count(KeyQuery::default()).await.unwrap().expired, 252);
+    engine.keys().extend("kept", Extension::days(30), None, None).await.unwrap();
+    bed.clock.advance(2 * DAY);
+    engine.tick().await.unwrap();
+    let left = engine.keys().find(KeyQuery::default()).await.unwrap().keys;
+    assert_eq!(left.iter().map(|key| key.id).collect::<Vec<_>>(), [kept.id]);
+    let tags: Vec<_> =
+        engine.inbounds().list().await.unwrap().into_iter().map(|inbound| inbound.tag).collect();
+    assert_eq!(tags, [InboundTag::new("main").unwrap()]);
+    assert_eq!(fake.port("own"), None);
+    assert!(engine.hosts().list().await.unwrap().iter().all(|hosts| hosts.tag != tag));
+    // The ledger knows what they had.
+    assert_eq!(engine.grants().find(GrantQuery::of(gone.id)).await.unwrap().len(), 1);
+    engine.close().await.unwrap();
+}
+
+/// It is set aside, and the others are settled.
+#[tokio::test]
+async fn a_key_that_cannot_be_read_keeps_no_other_from_its_end() {
+    let bed = Bed::new();
+    let engine = bed.open(&[]).await;
+    let request = |name: &str| CreateKey::named(name).expires_in(DAY);
+    let broken = engine.keys().create(request("broken")).await.unwrap();
+    let sound = engine.keys().create(request("sound")).await.unwrap();
+    let file = rusqlite::Connection::open(bed.directory.path().join("keys.db")).unwrap();
+    file.execute("UPDATE keys SET life = '{\"hold\":7}' WHERE id = ?1", [broken.id.0]).unwrap();
+    bed.clock.advance(DAY);
+    engine.tick().await.unwrap();
+    assert_eq!(get(&engine, &sound).await.status, KeyStatus::Expired);
+    assert_eq!(engine.keys().get(broken.id).await.unwrap_err().kind(), ErrorKind::StoreCorrupt);
+    file.execute("UPDATE keys SET life = NULL WHERE id = ?1", [broken.id.0]).unwrap();
+    bed.clock.advance(Duration::from_secs(3_600));
+    engine.tick().await.unwrap();
+    assert_eq!(get(&engine, &broken).await.status, KeyStatus::Expired);
+    engine.close().await.unwrap();
+}
+
+/// In the kit's time zone where none is named, which stands with the key from then on.
+#[tokio::test]
+async fn usage_is_reset_by_the_calendar_of_the_kit() {
+    let bed = Bed::new();
+    let fake = server("main/fake");
+    let engine = bed.open(&[&fake]).await;
+    engine.inbounds().ensure(inbound("main", 443)).await.unwrap();
+    let request = CreateKey::named("alice").data_limit(ByteSize::from_bytes(100));
+    let key = engine.keys().create(request.reset(DataReset::each(ResetPeriod::Month))).await.unwrap();
+    assert_eq!(key.reset.as_ref().unwrap().time_zone.as_ref().unwrap().as_str(), "Asia/Tehran");
+    // The clock begins on January 1, 2026; Tehran is three and a half hours ahead.
+    assert_eq!(key.resets_at, Some("2026-01-31T20:30:00Z".parse().unwrap()));
+    fake.pass(key.id, Traffic { up: 0, down: 100 });
+    engine.tick().await.unwrap();
+    assert!(!fake.lets_in(key.id, "main"));
+    bed.clock.set("2026-01-31T20:30:00Z".parse().unwrap());
+    engine.tick().await.unwrap();
+    let reset = get(&engine, &key).await;
+    assert_eq!((reset.status, reset.used, reset.traffic.total()), (KeyStatus::Active, 0, 100));
+    assert!(fake.lets_in(key.id, "main"), "a limited key connects again");
+    assert_eq!(reset.resets_at, Some("2026-02-28T20:30:00Z".parse().unwrap()));
+    let weekly = KeyPatch { reset: Patch::Set(DataReset::each(ResetPeriod::Week)), ..KeyPatch::default() };
+    let weekly = engine.keys().update("alice", weekly, None).await.unwrap();
+    assert_eq!(weekly.reset.unwrap().time_zone.unwrap().as_str(), "Asia/Tehran");
+    engine.close().await.unwrap();
+}
+
+/// Neither twice by one idempotency key, nor by a caller who has seen an older version.
+#[tokio::test]
+async fn what_is_sold_is_told_and_checked() {
+    let bed = Bed::new();
+    let engine = bed.open(&[]).await;
+    let key = engine.keys().create(CreateKey::named("alice").expires_in(DAY)).await.unwrap();
+    let cursor = engine.events().newest().await.unwrap();
+    let month = Extension::days(30).policy(RenewPolicy::Reset).reason("sold");
+    engine.keys().extend("alice", month.clone(), None, Some(key.version)).await.unwrap();
+    let old = engine.keys().extend("alice", month.clone(), None, Some(key.version)).await.unwrap_err();
+    assert_eq!(old.kind(), ErrorKind::Conflict);
+    let kinds = engine.events().read(cursor, 10).await.unwrap().events;
+    assert_eq!(kinds.iter().map(|event| event.kind).collect::<Vec<_>>(), [EventKind::KeyExtended]);
+    let unknown = engine.keys().extend("bob", month, None, None).await.unwrap_err();
+    assert_eq!((unknown.kind(), unknown.operation()), (ErrorKind::NotFound, "keys.extend"));
+    let several = vec![CreateKey::named("x"), CreateKey::named("y")];
+    engine.keys().create_many(several, Some("batch:1".into())).await.unwrap();
+    let which = engine.grants().undo("batch:1", None, None).await.unwrap_err();
+    assert_eq!((which.kind(), which.get("field")), (ErrorKind::InvalidInput, Some("grant")));
+    let limit = engine.grants().find(GrantQuery { limit: 0, ..GrantQuery::default() }).await.unwrap_err();
+    assert_eq!(limit.get("field"), Some("limit"));
+    engine.close().await.unwrap();
+}
