@@ -35,8 +35,8 @@ test-rust: deps xray sing-box judges python node ## the Rust crates, and the qui
 
 test-python: python xray ## the wheel, in a virtual environment of its own
 	cd vpnkit-py && $(PYTHON) -m pytest -q
-	cd vpnkit-py && $(PYTHON) -m mypy --strict python/vpnkit tests ../examples/python
-	cd vpnkit-py && $(PYTHON) -m pyright -p . --pythonpath $(PYTHON) python ../examples/python
+	cd vpnkit-py && $(PYTHON) -m mypy --strict python/vpnkit tests ../examples/python ../examples/shop
+	cd vpnkit-py && $(PYTHON) -m pyright -p . --pythonpath $(PYTHON) python ../examples/python ../examples/shop
 	cd target && $(PYTHON) -m mypy.stubtest vpnkit._native
 
 test-node: node xray chromium ## the packed package, installed beside its tests

@@ -46,13 +46,12 @@ test("the event loop and the sandbox", async (t) => {
 test("renewing", async (t) => {
   const [, , , text] = blocks("docs", "node.md");
   const done = await run(t, `
-    import { ConflictError } from "vpnkit";
     import { openSandbox } from "vpnkit/testing";
     const kit = await openSandbox();
     const made = await kit.keys.create({ name: "alice", days: 1, dataLimit: "1 GiB" });
     ${text}
-    // Two payments at the same time are two months.
-    await Promise.all([renew(kit, "alice", 30, 2 ** 30), renew(kit, "alice", 30, 2 ** 30)]);
+    // Two payments at the same time are two months, and one that comes twice is one.
+    await Promise.all(["a:1", "a:2", "a:2"].map((payment) => renew(kit, "alice", 30, "1 GiB", payment)));
     const { expiresAt, dataLimit } = await kit.keys.require("alice");
     console.log((expiresAt - made.expiresAt) / 86_400_000, dataLimit / 2 ** 30);
     await kit.close();`);

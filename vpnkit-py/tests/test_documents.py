@@ -62,13 +62,38 @@ def test_renewing(program: Callable[..., subprocess.CompletedProcess[str]]) -> N
         "from datetime import timedelta\n" + body + "async def main():\n"
         "    async with vpnkit.testing.open() as kit:\n"
         "        made = await kit.keys.create('alice', days=1, data_limit='1 GiB')\n"
-        "        # Two payments at the same time are two months.\n"
-        "        await asyncio.gather(*(renew(kit, 'alice', 30, vpnkit.GiB(1)) for _ in range(2)))\n"
+        "        # Two payments at the same time are two months, and one that comes twice is one.\n"
+        "        await asyncio.gather(*(renew(kit, 'alice', 30, '1 GiB', payment) for payment in ('a:1', 'a:2', 'a:2')))\n"
         "        key = await kit.keys.require('alice')\n"
         "        print((key.expires_at - made.expires_at).days, key.data_limit)\n"
         "asyncio.run(main())\n"
     )
     assert (done.stdout, done.stderr) == ("60 3 GiB\n", ""), done.stderr
+
+
+def test_the_guide_to_selling(program: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    """All of it, one block after the other; what it defines is used as it says."""
+    body = "".join(f"        {line}\n" for text in blocks("docs/selling.md") for line in text.splitlines())
+    done = program(
+        "import asyncio, vpnkit\n"
+        "from datetime import timedelta\n"
+        "async def main():\n"
+        "    async with vpnkit.testing.open() as kit:\n"
+        + body
+        + "        assert not mine.keys and not low.keys and [key.name for key in soon] == []\n"
+        "        for payment in ('stars:1', 'stars:1'):\n"
+        "            key = await bought(kit, 42, payment)\n"
+        "        for payment in ('stars:2', 'stars:2'):\n"
+        "            key = await renewed(kit, key.name, payment)\n"
+        "        print(key.data_limit, key.replayed, (key.expires_at - await kit.now()).days)\n"
+        "        for _ in range(2):\n"
+        "            key = await refunded(kit, 'stars:2')\n"
+        "        print(key.data_limit, key.replayed, len(await kit.grants.find(key)))\n"
+        "        [mine] = await kit.keys.find(labels={'telegram': '42'})\n"
+        "        assert mine.id == key.id\n"
+        "asyncio.run(main())\n"
+    )
+    assert (done.stdout, done.stderr) == ("100 GiB True 60\n50 GiB True 2\n", ""), done.stderr
 
 
 def test_the_guide_to_subscriptions(program: Callable[..., subprocess.CompletedProcess[str]]) -> None:
