@@ -127,7 +127,7 @@ async def status(message: Message, kit: vpnkit.Kit, bot: Bot, event_from_user: U
 
 @shop.message(Command("find"), F.from_user.id.in_(ADMINS))
 async def find(message: Message, command: CommandObject, kit: vpnkit.Kit) -> None:
-    lines = []
+    lines: list[str] = []
     for key in await kit.keys.find(labels={"telegram": (command.args or "").strip()}):
         lines.append(f"{key.name}: {key.status}, {key.used} of {key.data_limit}, until {key.expires_at}")
         for grant in await kit.grants.find(key):

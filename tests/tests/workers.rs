@@ -140,7 +140,7 @@ async fn four_gunicorn_workers_and_a_cron_job() {
         slowest = slowest.max(shop.has(key, false).await);
         ok(web, "POST", &format!("/keys/k{i}/enable")).await;
         slowest = slowest.max(shop.has(key, true).await);
-        ok(web, "POST", &format!("/keys/k{i}/renew")).await;
+        ok(web, "POST", &format!("/keys/k{i}/renew?payment=r{i}")).await;
         keys.push(key);
     }
     println!("every change was on Xray {slowest:?} after its answer at the latest");
@@ -212,7 +212,7 @@ async fn two_workers_in_python_and_two_in_node() {
         slowest = slowest.max(shop.has(key, false).await);
         ok(other, "POST", &format!("/keys/p{i}/enable")).await;
         slowest = slowest.max(shop.has(key, true).await);
-        ok(other, "POST", &format!("/keys/p{i}/renew")).await;
+        ok(other, "POST", &format!("/keys/p{i}/renew?payment=r{i}")).await;
     }
     println!("every change was on Xray {slowest:?} after its answer at the latest");
     assert!(slowest < Duration::from_secs(2), "{slowest:?}");

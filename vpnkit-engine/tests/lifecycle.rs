@@ -217,6 +217,82 @@ async fn a_key_that_cannot_be_read_keeps_no_other_from_its_end() {
     engine.close().await.unwrap();
 }
 
+/// Neither a page nor a reading nor the deletion of others fails for one row.
+#[tokio::test]
+async fn damage_of_a_row_stays_with_its_key() {
+    let bed = Bed::new();
+    let fake = server("main/fake");
+    let engine = bed.open(&[&fake]).await;
+    engine.inbounds().ensure(inbound("main", 443)).await.unwrap();
+    let request = |name: &str| CreateKey::named(name).data_limit(ByteSize::from_bytes(100));
+    let names = ["zone", "label", "credential", "sound"];
+    let mut keys = Vec::new();
+    for name in names {
+        let request = request(name).reset(DataReset::each(ResetPeriod::Year)).expires_in(DAY);
+        keys.push(engine.keys().create(request.delete_after(DAY)).await.unwrap());
+    }
+    let file = rusqlite::Connection::open(bed.directory.path().join("keys.db")).unwrap();
+    let damage = |text: &str, key: &Key| assert_eq!(file.execute(text, [key.id.0]).unwrap(), 1);
+    // Of a machine that knows more time zones, which is no damage.
+    damage(
+        "UPDATE keys SET life = json_set(life, '$.reset.time_zone', 'America/Newtown') WHERE id = ?1",
+        &keys[0],
+    );
+    damage("UPDATE keys SET label = CAST(x'ff' AS TEXT) WHERE id = ?1", &keys[1]);
+    damage("UPDATE credentials SET device = ' ' WHERE key_id = ?1", &keys[2]);
+    assert_eq!(get(&engine, &keys[0]).await.reset.unwrap().time_zone.unwrap().as_str(), "America/Newtown");
+    for key in &keys {
+        fake.pass(key.id, Traffic { up: 0, down: 100 });
+    }
+    engine.traffic().collect().await.unwrap();
+    assert_eq!(get(&engine, &keys[3]).await.status, KeyStatus::Limited, "the reading is counted");
+    bed.clock.advance(DAY);
+    engine.tick().await.unwrap();
+    bed.clock.advance(DAY);
+    engine.tick().await.unwrap();
+    assert!(engine.keys().get("sound").await.unwrap().is_none());
+    assert!(engine.keys().get("zone").await.unwrap().is_none());
+    // What is repaired follows within the hour.
+    damage("UPDATE credentials SET device = 'default' WHERE key_id = ?1", &keys[2]);
+    damage("UPDATE keys SET label = NULL WHERE id = ?1", &keys[1]);
+    bed.clock.advance(Duration::from_secs(3_600));
+    engine.tick().await.unwrap();
+    engine.tick().await.unwrap();
+    bed.clock.advance(DAY);
+    engine.tick().await.unwrap();
+    assert_eq!(engine.keys().count(KeyQuery::default()).await.unwrap().total, 0);
+    engine.close().await.unwrap();
+}
+
+/// Lengths that nobody could read again, and payments that look like others.
+#[tokio::test]
+async fn what_would_not_be_read_again_is_refused() {
+    let bed = Bed::new();
+    let engine = bed.open(&[]).await;
+    let long = Duration::from_secs(3_650_001 * 86_400);
+    let most = Duration::from_secs(3_650_000 * 86_400);
+    let field = |e: vpnkit_core::Error| e.get("field").unwrap_or_default().to_owned();
+    let refused = engine.keys().create(CreateKey::named("a").expires_in(long).on_hold()).await.unwrap_err();
+    assert_eq!(field(refused), "expires_in");
+    engine.keys().create(CreateKey::named("a").expires_in(most).on_hold()).await.unwrap();
+    for _ in 0..5 {
+        engine.keys().extend("a", Extension::default().expires_in(most), None, None).await.unwrap();
+    }
+    assert_eq!(engine.keys().require("a").await.unwrap().hold.unwrap().duration, most);
+    assert_eq!(engine.keys().find(KeyQuery::default()).await.unwrap().keys.len(), 1);
+    let refused =
+        engine.keys().extend("a", Extension::default().expires_in(long), None, None).await.unwrap_err();
+    assert_eq!(field(refused), "expires_in");
+    for payment in ["", " ", "pay:1 ", "раy:1", "pay:\u{200b}1"] {
+        let refused =
+            engine.keys().extend("a", Extension::days(1), Some(payment.into()), None).await.unwrap_err();
+        assert_eq!(field(refused), "idempotency_key", "{payment:?}");
+    }
+    let reason = Some("\u{1b}[31m".to_owned());
+    assert_eq!(field(engine.grants().undo("pay:1", reason, None).await.unwrap_err()), "reason");
+    engine.close().await.unwrap();
+}
+
 /// In the kit's time zone where none is named, which stands with the key from then on.
 #[tokio::test]
 async fn usage_is_reset_by_the_calendar_of_the_kit() {

@@ -15,8 +15,8 @@ export function lasting(operation: string, given: Times): string | null | undefi
   if (second !== undefined) throw invalid(operation, second, `give \`${first}\` or \`${second}\`, not both`);
   const { days, expiresIn } = given;
   if (days !== undefined && days !== null) {
-    if (typeof days !== "number" || !(days > 0 && days < 3_650_000)) {
-      throw invalid(operation, "days", "must be a number of days, more than 0");
+    if (typeof days !== "number" || !(days > 0 && days <= 3_650_000)) {
+      throw invalid(operation, "days", "must be a number of days, more than 0 and at most 3650000");
     }
     return lengthText(operation, "days", { days });
   }

@@ -251,19 +251,27 @@ export interface DataReset {
    * the calendar. A month that is too short ends on its last day: from January 31 to February 28 to March 31.
    */
   readonly rolling?: boolean | undefined;
+  /** Since when rolling periods are counted; `null` is since the key's time began. A pause moves it. */
+  readonly since?: Date | null | undefined;
   /** Whose calendar; `null` is the kit's own time zone. */
   readonly timeZone?: string | null | undefined;
 }
 
 /** @internal */
 export const readDataReset = (json: Json): Required<DataReset> =>
-  Object.freeze({ every: json.every, rolling: json.rolling, timeZone: json.time_zone ?? null });
+  Object.freeze({
+    every: json.every,
+    rolling: json.rolling,
+    since: maybe(json.since, (text: string) => new Date(text)),
+    timeZone: json.time_zone ?? null,
+  });
 
 /** @internal */
 export const writeDataReset = (operation: string, given: DataReset): Json => ({
-  ...others(operation, given, ["every", "rolling", "timeZone"]),
+  ...others(operation, given, ["every", "rolling", "since", "timeZone"]),
   every: given.every,
   rolling: given.rolling,
+  since: put(given.since, (value) => timeText(operation, "since", value)),
   time_zone: given.timeZone,
 });
 
@@ -305,7 +313,12 @@ export type CredentialKind =
   | "shadowsocks"
   | "shadowsocks-2022";
 
-/** A key to be created. Everything is optional: without a limit it is unlimited, without a time it never ends. */
+/**
+ * A key to be created. Everything is optional: without a limit it is unlimited, without a time it never ends.
+ *
+ * Its JSON leaves out what came with later versions unless it is given: a payment that was told to an earlier version
+ * is known by it.
+ */
 export interface CreateKey {
   /** The handle: 1 to 64 of `A-Z a-z 0-9 . _ @ + -`, unique without regard to case. */
   readonly name?: string | null | undefined;
@@ -611,7 +624,8 @@ export const writeExtension = (operation: string, given: Extension): Json => ({
 /** What was done. */
 export type GrantKind =
   | "created"
-  | "extended";
+  | "extended"
+  | "nextPlan";
 
 /** When a key ends and how much it may use, at one instant. */
 export interface Terms {
@@ -680,7 +694,7 @@ export const readGrant = (json: Json): Grant =>
     key: json.key,
     keyUid: json.key_uid,
     at: new Date(json.at),
-    kind: json.kind,
+    kind: camel<GrantKind>(json.kind),
     idempotencyKey: json.idempotency_key ?? null,
     expiresInSeconds: maybe(json.expires_in, lengthSeconds),
     dataLimit: json.data_limit ?? null,

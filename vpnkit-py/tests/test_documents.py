@@ -89,11 +89,18 @@ def test_the_guide_to_selling(program: Callable[..., subprocess.CompletedProcess
         "        for _ in range(2):\n"
         "            key = await refunded(kit, 'stars:2')\n"
         "        print(key.data_limit, key.replayed, len(await kit.grants.find(key)))\n"
+        "        for _ in range(2):\n"
+        "            await delivered(kit, 42, 'stars:1')\n"
+        "            key = await delivered(kit, 42, 'stars:3')\n"
+        "        print(key.data_limit, (await time_left(kit, key)).days, await time_left(kit, trial))\n"
         "        [mine] = await kit.keys.find(labels={'telegram': '42'})\n"
         "        assert mine.id == key.id\n"
         "asyncio.run(main())\n"
     )
-    assert (done.stdout, done.stderr) == ("100 GiB True 60\n50 GiB True 2\n", ""), done.stderr
+    assert (done.stdout, done.stderr) == (
+        "100 GiB True 60\n50 GiB True 2\n100 GiB 60 3 days, 0:00:00\n",
+        "",
+    ), done.stderr
 
 
 def test_the_guide_to_subscriptions(program: Callable[..., subprocess.CompletedProcess[str]]) -> None:

@@ -86,7 +86,9 @@ pub(crate) fn replay(connection: &Connection, vault: &Vault, request: &Request) 
     let Some((made, cursor, first)) = found else { return Ok(None) };
     // Rows of the first schemas have no fingerprint.
     if first != 0 && first != request.fingerprint.0.cast_signed() {
-        return Err(answer::another_request(&request.id));
+        let made: Vec<(String, String)> = serde_json::from_str(&made).unwrap_or_default();
+        let made = made.into_iter().map(|(kind, id)| Made { kind, id }).collect::<Vec<_>>();
+        return Err(answer::another_request(&request.key, &made));
     }
     let made: Vec<(String, String)> = serde_json::from_str(&made).map_err(|_| damaged("requests.made"))?;
     let made: Vec<Made> = made.into_iter().map(|(kind, id)| Made { kind, id }).collect();
@@ -117,6 +119,7 @@ impl Batch<'_> {
             }
             StoreOp::Key(KeyOp::Undo { grant, reason }) => self.undo(grant, reason.as_deref()),
             StoreOp::Key(KeyOp::Settle(key)) => self.settle(key),
+            StoreOp::Key(KeyOp::SetAside(key)) => self.set_aside(key),
             StoreOp::Inbound(InboundOp::Put(inbound)) => self.put_inbound(&inbound),
             StoreOp::Inbound(InboundOp::Remove(node, tag)) => self.remove_inbound(&node, &tag),
             StoreOp::TakeSerials { inbound, count } => self.take_serials(&inbound, count),
@@ -180,14 +183,14 @@ impl Batch<'_> {
         self.put_credentials(&[], &mut key)?;
         self.emit(NewEvent { kind: EventKind::KeyCreated, subject: key.subject(), detail: String::new() })?;
         self.receipt.made.push(Made::key(key.id));
-        self.grant(&Grant::created(&key, self.payment.clone()))?;
+        self.grant(&Grant::created(&key, self.payment.clone())).map(drop)?;
         self.receipt.keys.push(key);
         Ok(())
     }
 
     fn patch(&mut self, id: KeyId, expected: Option<u64>, patch: &KeyPatch) -> Result<()> {
         let before = self.key(id, expected)?;
-        patch.check(answer::COMMIT, &before)?;
+        patch.check(answer::COMMIT, &before, self.at)?;
         let mut after = before.clone();
         if let Some(happened) = patch.apply(&mut after, self.at) {
             self.leave_inbounds(&before, &mut after)?;
@@ -207,11 +210,7 @@ impl Batch<'_> {
             // The others go on; this one is looked at again.
             Err(e) if e.kind() == ErrorKind::StoreCorrupt => {
                 tracing::warn!(key = id.0, error = %e, "a key cannot be read; it is settled when it can");
-                let again = self.at.plus(SETTLE_AGAIN).as_millis();
-                return self
-                    .run("UPDATE keys SET due_at = ?2 WHERE id = ?1", [id.0, again])
-                    .map(drop)
-                    .map_err(sql);
+                return self.set_aside(id);
             }
             Err(e) => return Err(e),
         };
@@ -230,14 +229,23 @@ impl Batch<'_> {
             .map_err(sql)
     }
 
+    fn set_aside(&self, id: KeyId) -> Result<()> {
+        let again = self.at.plus(SETTLE_AGAIN).as_millis();
+        self.run("UPDATE keys SET due_at = ?2 WHERE id = ?1", [id.0, again]).map(drop).map_err(sql)
+    }
+
     /// Does what follows when bytes of a key were counted.
     fn connect(&mut self, id: KeyId) -> Result<()> {
         let before = match query::bare_key(self.connection, id) {
             Ok(Some(key)) => key,
             Ok(None) => return Ok(()),
             Err(e) if e.kind() == ErrorKind::StoreCorrupt => {
-                tracing::warn!(key = id.0, error = %e, "a key cannot be read; what follows of its traffic is left out");
-                return Ok(());
+                tracing::warn!(key = id.0, error = %e, "a key cannot be read; what follows of its traffic waits for its next bytes");
+                // With its next bytes it is looked at again.
+                return self
+                    .run("UPDATE meters SET on_hold = 1 WHERE key_id = ?1", [id.0])
+                    .map(drop)
+                    .map_err(sql);
             }
             Err(e) => return Err(e),
         };
@@ -264,8 +272,11 @@ impl Batch<'_> {
         self.tell(before, after, happened)
     }
 
-    /// Writes the events that follow from a change.
+    /// Writes the events that follow from a change, and the entry of a plan that has begun.
     fn tell(&mut self, before: &Key, after: &Key, happened: &[EventKind]) -> Result<()> {
+        if let Some(grant) = consequence::grant_of(before, after, happened, self.at) {
+            self.write_grant(&grant)?;
+        }
         for event in consequence::of_change(before, after, happened) {
             self.emit(event)?;
         }
@@ -324,7 +335,7 @@ impl Batch<'_> {
             )
             .map_err(sql)?;
         }
-        let on_hold = |key: &Key| key.status == KeyStatus::OnHold;
+        let on_hold = |key: &Key| key.hold.is_some();
         if on_hold(before) != on_hold(after) {
             self.run("UPDATE meters SET on_hold = ?2 WHERE key_id = ?1", params![id, on_hold(after)])
                 .map_err(sql)?;
@@ -655,7 +666,7 @@ impl Batch<'_> {
         self.emit(NewEvent { kind, subject: EventSubject::Inbound(tag.to_owned()), detail: String::new() })
     }
 
-    fn emit(&mut self, event: NewEvent) -> Result<()> {
+    pub(crate) fn emit(&mut self, event: NewEvent) -> Result<()> {
         let (key, subject, uid) = match &event.subject {
             EventSubject::Key { id, uid } => (Some(id.0), None, Some(uid.as_bytes().to_vec())),
             EventSubject::Inbound(tag) => (None, Some(format!("inbound:{tag}")), None),

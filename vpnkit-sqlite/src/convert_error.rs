@@ -36,10 +36,23 @@ pub(crate) fn convert(operation: &'static str, error: rusqlite::Error) -> Error 
         Some(ErrorCode::SystemIoFailure) => {
             (ErrorKind::StoreCorrupt, "reading or writing the store failed", "")
         }
+        None if unreadable(&error) => (ErrorKind::StoreCorrupt, "a row cannot be understood", ""),
         _ => (ErrorKind::Unexpected, "the store failed", ""),
     };
     let converted = Error::new(kind, operation, message).caused_by(error);
     if hint.is_empty() { converted } else { converted.hint(hint) }
+}
+
+/// Whether a column holds what no vpnkit can have written.
+fn unreadable(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error as E;
+    matches!(
+        error,
+        E::FromSqlConversionFailure(..)
+            | E::InvalidColumnType(..)
+            | E::IntegralValueOutOfRange(..)
+            | E::Utf8Error(..)
+    )
 }
 
 /// Whether a uniqueness rule on `column` (`keys.name`) refused a row.

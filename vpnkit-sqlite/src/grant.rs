@@ -10,10 +10,10 @@ use uuid::Uuid;
 use crate::apply::{Batch, sql};
 use crate::convert_error::{convert, damaged};
 use crate::row::number;
-use vpnkit_core::model::{ByteSize, Extension, Grant, GrantId, Key, KeyId};
+use vpnkit_core::model::{ByteSize, EventKind, Extension, Grant, GrantId, Key, KeyId};
 use vpnkit_core::store::errors as answer;
-use vpnkit_core::store::{GrantFilter, Made};
-use vpnkit_core::{Error, Result, Timestamp, lifecycle};
+use vpnkit_core::store::{GrantFilter, Made, consequence};
+use vpnkit_core::{Error, ErrorKind, Result, Timestamp, lifecycle};
 
 const COLUMNS: &str = "id, key_id, uid, at, kind, payment, expires_in, data_limit, unlimited, policy, reason, \
      counted_from, before, after, undone_at, undone_because";
@@ -28,8 +28,14 @@ fn json(value: &impl serde::Serialize) -> String {
 }
 
 impl Batch<'_> {
-    /// Writes an entry.
-    pub(crate) fn grant(&mut self, grant: &Grant) -> Result<()> {
+    /// Writes an entry of what was asked for.
+    pub(crate) fn grant(&mut self, grant: &Grant) -> Result<GrantId> {
+        let id = self.write_grant(grant)?;
+        self.receipt.made.push(Made::grant(id));
+        Ok(id)
+    }
+
+    pub(crate) fn write_grant(&self, grant: &Grant) -> Result<GrantId> {
         self.run(
             "INSERT INTO grants (key_id, uid, at, kind, payment, expires_in, data_limit, unlimited, policy, reason,
                                  counted_from, before, after)
@@ -51,17 +57,17 @@ impl Batch<'_> {
             ],
         )
         .map_err(sql)?;
-        self.receipt.made.push(Made::grant(GrantId(self.connection.last_insert_rowid())));
-        Ok(())
+        Ok(GrantId(self.connection.last_insert_rowid()))
     }
 
     /// Extends a key.
     pub(crate) fn extend(&mut self, id: KeyId, expected: Option<u64>, extension: &Extension) -> Result<()> {
         let before = self.key(id, expected)?;
+        extension.check(answer::COMMIT, &before)?;
         let mut after = before.clone();
         let (grant, kind) = lifecycle::extend_key(&mut after, extension, self.payment.clone(), self.at);
-        self.grant(&grant)?;
-        self.change_end(&before, after, kind)
+        let grant = self.grant(&grant)?;
+        self.change_end(&before, after, kind, grant)
     }
 
     /// Takes a grant back.
@@ -91,18 +97,16 @@ impl Batch<'_> {
         }
         self.run("UPDATE grants SET undone_because = ?2 WHERE id = ?1", params![id.0, reason])
             .map_err(sql)?;
-        self.change_end(&before, after, kind)
+        self.receipt.made.push(Made::grant(id));
+        self.change_end(&before, after, kind, id)
     }
 
-    /// Settles a key whose end was changed, and writes it.
-    fn change_end(
-        &mut self,
-        before: &Key,
-        mut after: Key,
-        kind: vpnkit_core::model::EventKind,
-    ) -> Result<()> {
-        let mut happened = vec![kind];
+    /// Settles a key whose end a grant has changed, and writes it.
+    fn change_end(&mut self, before: &Key, mut after: Key, kind: EventKind, grant: GrantId) -> Result<()> {
+        self.emit(consequence::of_grant(kind, before, grant))?;
+        let mut happened = Vec::new();
         happened.extend(lifecycle::settle(&mut after, self.at));
+        lifecycle::ended_by_hand(before, &mut after, self.at);
         lifecycle::stamp(before, &mut after, self.at);
         self.replace(before, &after, &happened)?;
         self.receipt.made.push(Made::key(after.id));
@@ -117,7 +121,8 @@ pub(crate) fn grants(connection: &Connection, filter: &GrantFilter) -> Result<Ve
     let mut values: Vec<Value> = vec![filter.after.0.into()];
     let mut add = |condition: &str, value: Value| {
         values.push(value);
-        conditions.push(format!("{condition} ?{}", values.len()));
+        let end = if condition.contains('(') { ")" } else { "" };
+        conditions.push(format!("{condition} ?{}{end}", values.len()));
     };
     if let Some(id) = filter.id {
         add("id =", id.0.into());
@@ -130,6 +135,8 @@ pub(crate) fn grants(connection: &Connection, filter: &GrantFilter) -> Result<Ve
     }
     if filter.since > Timestamp::default() {
         add("at >=", filter.since.as_millis().into());
+        // Not all entries from before that are read on the way: their times have an index.
+        add("id >= (SELECT min(id) FROM grants WHERE at >=", filter.since.as_millis().into());
     }
     if filter.until < Timestamp::MAX {
         add("at <", filter.until.as_millis().into());
@@ -145,7 +152,13 @@ pub(crate) fn grants(connection: &Connection, filter: &GrantFilter) -> Result<Ve
     let mut rows = statement.query(params_from_iter(values)).map_err(sql)?;
     let mut grants = Vec::new();
     while let Some(row) = rows.next().map_err(sql)? {
-        grants.push(read(row).map_err(sql)??);
+        match read(row).map_err(sql)? {
+            // The others go on.
+            Err(e) if e.kind() == ErrorKind::StoreCorrupt && filter.id.is_none() => {
+                tracing::warn!(error = %e, "an entry of the ledger cannot be read");
+            }
+            grant => grants.push(grant?),
+        }
     }
     Ok(grants)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use vpnkit_core::model::{DataReset, Hold, Key, NextPlan};
+use vpnkit_core::model::{DataReset, Hold, Key, NextPlan, ResetPeriod, TimeZoneName};
 use vpnkit_core::{Result, Timestamp};
 
 use crate::convert_error::damaged;
@@ -19,7 +19,7 @@ pub(crate) struct Life {
     #[serde(skip_serializing_if = "Option::is_none")]
     paused_at: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reset: Option<DataReset>,
+    reset: Option<Reset>,
     #[serde(skip_serializing_if = "Option::is_none")]
     resets_at: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,6 +33,34 @@ pub(crate) struct Life {
     ended_at: Option<i64>,
 }
 
+/// A [`DataReset`] whose time zone is not looked up when it is read: another machine may know it.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Reset {
+    every: ResetPeriod,
+    #[serde(default)]
+    rolling: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<i64>,
+    time_zone: Option<String>,
+}
+
+impl Reset {
+    fn of(reset: &DataReset) -> Self {
+        let DataReset { every, rolling, since, time_zone } = reset;
+        let time_zone = time_zone.as_ref().map(|zone| zone.as_str().to_owned());
+        Self { every: *every, rolling: *rolling, since: since.map(Timestamp::as_millis), time_zone }
+    }
+
+    fn read(self) -> DataReset {
+        DataReset {
+            every: self.every,
+            rolling: self.rolling,
+            since: self.since.map(Timestamp::from_millis),
+            time_zone: self.time_zone.map(TimeZoneName::stored),
+        }
+    }
+}
+
 impl Life {
     /// Returns what stands there of a key; `None` when it has none of it.
     pub(crate) fn text(key: &Key) -> Option<String> {
@@ -41,7 +69,7 @@ impl Life {
             hold: key.hold,
             started_at: millis(key.started_at),
             paused_at: millis(key.paused_at),
-            reset: key.reset.clone(),
+            reset: key.reset.as_ref().map(Reset::of),
             resets_at: millis(key.resets_at),
             reset_at: millis(key.reset_at),
             next_plan: key.next_plan,
@@ -59,7 +87,7 @@ impl Life {
         key.hold = life.hold;
         key.started_at = time(life.started_at);
         key.paused_at = time(life.paused_at);
-        key.reset = life.reset;
+        key.reset = life.reset.map(Reset::read);
         key.resets_at = time(life.resets_at);
         key.reset_at = time(life.reset_at);
         key.next_plan = life.next_plan;

@@ -55,7 +55,8 @@ pub(crate) fn key(connection: &Connection, vault: &Vault, key: &KeyRef) -> Resul
 /// One key without its credentials.
 pub(crate) fn bare_key(connection: &Connection, id: KeyId) -> Result<Option<Key>> {
     let text = format!("SELECT {KEY_COLUMNS} FROM {KEY_TABLES} WHERE k.id = ?1");
-    Ok(collect(connection, &text, &[id.0.into()])?.pop())
+    let mut statement = connection.prepare_cached(&text).map_err(sql)?;
+    statement.query_row([id.0], row::key).optional().map_err(sql)?.transpose()
 }
 
 /// The keys that exist among `ids`, by id.
@@ -71,7 +72,7 @@ pub(crate) fn keys(connection: &Connection, vault: &Vault, ids: &[KeyId]) -> Res
 
 fn collect(connection: &Connection, text: &str, values: &[Value]) -> Result<Vec<Key>> {
     let mut statement = connection.prepare_cached(text).map_err(sql)?;
-    let rows = statement.query_map(params_from_iter(values), row::key).map_err(sql)?;
+    let rows = statement.query_map(params_from_iter(values), row::key_of_many).map_err(sql)?;
     rows.map(|row| row.map_err(sql)?).collect()
 }
 
@@ -147,15 +148,21 @@ fn conditions(query: &KeyQuery) -> (Vec<String>, Vec<Value>) {
     };
     if !query.status.is_empty() {
         let places: Vec<String> = query.status.iter().map(|s| bind(s.code().to_owned().into())).collect();
-        conditions.push(format!("k.status IN ({})", places.join(", ")));
+        // Several statuses are read in the order of the page: their index has another one, and each page would sort all of them.
+        let column = if places.len() > 1 { "+k.status" } else { "k.status" };
+        conditions.push(format!("{column} IN ({})", places.join(", ")));
     }
     if let Some(owner) = query.owner {
         conditions.push(format!("k.owner = {}", bind(owner.0.into())));
     }
-    for (name, value) in &query.labels {
+    for (i, (name, value)) in query.labels.iter().enumerate() {
         let (name, value) = (bind(name.clone().into()), bind(value.clone().into()));
         let labelled = format!("SELECT key_id FROM key_labels WHERE name = {name} AND value = {value}");
-        conditions.push(format!("k.id IN ({labelled})"));
+        // The first one finds keys, the others look at those.
+        conditions.push(match i {
+            0 => format!("k.id IN ({labelled})"),
+            _ => format!("EXISTS ({labelled} AND key_id = k.id)"),
+        });
     }
     if let Some(time) = query.expires_before {
         // As the index has it.
@@ -572,7 +579,7 @@ pub(crate) fn newest_event(connection: &Connection) -> Result<Cursor> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
-    use vpnkit_core::model::CreateKey;
+    use vpnkit_core::model::{CreateKey, KeyStatus};
     use vpnkit_core::store::{KeyOp, KeyStore as _, StoreTxn};
 
     use super::*;
@@ -588,9 +595,12 @@ mod tests {
         let txn = StoreTxn::new(now, keys.map(|key| KeyOp::Create(Box::new(key))));
         store.commit(txn).await.unwrap();
         let file = Connection::open(&path).unwrap();
-        for sort in [Sort::Id, Sort::Name, Sort::ExpiresAt, Sort::Used] {
+        let statuses = [vec![], KeyStatus::MAY_CONNECT.to_vec()];
+        let orders = [Sort::Id, Sort::Name, Sort::ExpiresAt, Sort::Used].into_iter();
+        for (sort, status) in orders.flat_map(|sort| statuses.clone().map(|status| (sort, status))) {
             for descending in [false, true] {
-                let first = KeyQuery { sort, descending, limit: 1, ..KeyQuery::default() };
+                let first =
+                    KeyQuery { sort, descending, status: status.clone(), limit: 1, ..KeyQuery::default() };
                 let second = KeyQuery { page: store.find(&first).await.unwrap().next, ..first.clone() };
                 let back = KeyQuery { page: store.find(&second).await.unwrap().previous, ..first.clone() };
                 for query in [first, second, back] {

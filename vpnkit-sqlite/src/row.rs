@@ -11,7 +11,7 @@ use vpnkit_core::model::{
     AdminId, ByteSize, CertificateTerm, Credential, CredentialKind, DeviceName, InboundId, InboundSelection,
     InboundTag, Key, KeyId, KeyName, KeyStatus, Labels, Traffic,
 };
-use vpnkit_core::{Result, Timestamp};
+use vpnkit_core::{Error, Result, Timestamp};
 
 /// The columns that [`key`] reads, from `keys k JOIN meters m`.
 pub(crate) const KEY_COLUMNS: &str = "k.id, k.uid, k.version, k.name, k.label, k.note, k.owner, k.status, \
@@ -50,8 +50,24 @@ fn bytes(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 
+/// One key of many, its credentials still missing. What cannot be read of its life or labels is left out: the others, and what servers let
+/// in, do not depend on it.
+pub(crate) fn key_of_many(row: &Row<'_>) -> rusqlite::Result<Result<Key>> {
+    read_key(row, |what, error| {
+        tracing::warn!(what, %error, "a key of this store cannot be read in whole");
+        Ok(())
+    })
+}
+
 /// One key, its credentials still missing.
 pub(crate) fn key(row: &Row<'_>) -> rusqlite::Result<Result<Key>> {
+    read_key(row, |_, error| Err(error))
+}
+
+fn read_key(
+    row: &Row<'_>,
+    damaged_part: impl Fn(&'static str, Error) -> Result<()>,
+) -> rusqlite::Result<Result<Key>> {
     let uid: Vec<u8> = row.get(1)?;
     let name: Option<String> = row.get(3)?;
     let status: String = row.get(7)?;
@@ -73,7 +89,10 @@ pub(crate) fn key(row: &Row<'_>) -> rusqlite::Result<Result<Key>> {
         label: row.get(4)?,
         labels: match labels.as_deref().map_or(Ok(Labels::new()), serde_json::from_str) {
             Ok(labels) => labels,
-            Err(_) => return Ok(Err(damaged("keys.labels"))),
+            Err(_) => match damaged_part("keys.labels", damaged("keys.labels")) {
+                Ok(()) => Labels::new(),
+                Err(e) => return Ok(Err(e)),
+            },
         },
         note: row.get(5)?,
         owner: row.get::<_, Option<i64>>(6)?.map(AdminId),
@@ -105,7 +124,8 @@ pub(crate) fn key(row: &Row<'_>) -> rusqlite::Result<Result<Key>> {
         seen_at: time(16)?,
         replayed: false,
     };
-    Ok(Life::read(life.as_deref(), &mut key).map(|()| key))
+    let read = Life::read(life.as_deref(), &mut key).or_else(|e| damaged_part("keys.life", e));
+    Ok(read.map(|()| key))
 }
 
 /// The column `inbounds`.

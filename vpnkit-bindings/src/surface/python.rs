@@ -236,6 +236,7 @@ pub(super) fn default(surface: &Surface, field: &Field) -> Option<String> {
         (_, Type::Map(_)) if !matches!(field.ty, Type::Optional(_)) => "EMPTY".to_owned(),
         (Some(default), Type::Named(name)) if !surface.is_text(name) => made(surface, name, default),
         (Some(default), _) => literal(default),
+        (None, Type::Bool) if !matches!(field.ty, Type::Optional(_)) => "False".to_owned(),
         (None, Type::Text) if !matches!(field.ty, Type::Optional(_)) => "\"\"".to_owned(),
         (None, Type::List(_)) if !matches!(field.ty, Type::Optional(_)) => "()".to_owned(),
         (None, _) => "None".to_owned(),

@@ -1,7 +1,10 @@
 //! What an extension gives, and what is left without a grant.
 
 use crate::Timestamp;
-use crate::model::{EventKind, Extension, Grant, GrantId, GrantKind, Hold, Key, RenewPolicy, Terms};
+use crate::model::LONGEST;
+use crate::model::{
+    ByteSize, EventKind, Extension, Grant, GrantId, GrantKind, Hold, Key, RenewPolicy, Terms,
+};
 
 /// Returns the terms of a key that had `before` and is given `extension` at `at`. Time counts from `from`: `at`, or when the key was
 /// paused.
@@ -23,7 +26,7 @@ pub fn extend(before: &Terms, extension: &Extension, from: Timestamp, at: Timest
     if let Some(time) = extension.expires_in {
         match (before.hold, before.expires_at) {
             (Some(_), _) if policy.resets_time() => after.hold = Some(time),
-            (Some(length), _) => after.hold = Some(length.saturating_add(time)),
+            (Some(length), _) => after.hold = Some(length.saturating_add(time).min(LONGEST)),
             (None, _) if policy.resets_time() => after.expires_at = Some(from.plus(time)),
             (None, Some(end)) => after.expires_at = Some(end.max(from).plus(time)),
             (None, None) => {}
@@ -103,12 +106,45 @@ pub fn undo(grants: &mut [Grant], key: &mut Key, now: Timestamp) -> EventKind {
         terms = follow(&terms, &left, &grant.before);
         left = grant.after;
         grant.before = terms;
-        terms = extend(&terms, &grant.extension(), grant.counted_from, grant.at);
+        let nothing = undone.kind == GrantKind::Created && terms.data_limit == Some(ByteSize::default());
+        terms = given(&terms, grant);
+        if nothing && terms.data_limit == Some(ByteSize::default()) {
+            // The limit came with the creation of the key, and this one has gone on with it.
+            terms.data_limit = left.data_limit;
+        }
         grant.after = terms;
     }
     take(key, &follow(&terms, &left, &Terms::of(key)));
+    if key.hold.is_some_and(|hold| hold.duration.is_zero()) {
+        (key.hold, key.expires_at) = (None, Some(key.paused_at.unwrap_or(now)));
+    }
+    if undone.kind == GrantKind::Created {
+        // What it was to become was part of what was bought.
+        key.next_plan = None;
+    }
     undone.undone_at = Some(now);
     EventKind::KeyGrantUndone
+}
+
+/// Returns the terms of a key that had `before` and was given the same again.
+fn given(before: &Terms, grant: &Grant) -> Terms {
+    match grant.kind {
+        GrantKind::Created | GrantKind::Extended => {
+            extend(before, &grant.extension(), grant.counted_from, grant.at)
+        }
+        // Its time counts from when it began, whatever was left.
+        GrantKind::NextPlan => {
+            let after = extend(before, &grant.extension(), grant.counted_from, grant.at);
+            let data_limit = match (grant.data_limit, grant.policy) {
+                (Some(limit), RenewPolicy::RemainingToTotal) => {
+                    Some(limit.plus(before.remaining().unwrap_or(0)))
+                }
+                (limit, _) => limit,
+            };
+            let expires_at = grant.expires_in.map(|time| grant.counted_from.plus(time));
+            Terms { expires_at, hold: None, data_limit, ..after }
+        }
+    }
 }
 
 /// Returns what becomes of `terms` by what has made `to` of `from`.
@@ -127,11 +163,14 @@ fn follow(terms: &Terms, from: &Terms, to: &Terms) -> Terms {
                 after.expires_at = Some(to.minus(from).plus(length));
             }
             ((None, Some(length)), (_, Some(from)), (_, Some(to))) => {
-                after.hold = Some((length + to).saturating_sub(from));
+                after.hold = Some(length.saturating_add(to).saturating_sub(from).min(LONGEST));
             }
             // Nothing was left of it when it was on hold, or it never ended: so it is now.
             ((end, None), (_, Some(_)), _) => (after.expires_at, after.hold) = (end, None),
-            ((None, None), (Some(_), None), (Some(_), None)) => after.expires_at = None,
+            // Put on hold by hand with what was left.
+            ((Some(end), None), (Some(from), None), (None, Some(length))) => {
+                after.hold = Some(length.saturating_sub(from.since(end)));
+            }
             _ => {}
         }
     }
@@ -140,7 +179,6 @@ fn follow(terms: &Terms, from: &Terms, to: &Terms) -> Terms {
         (Some(limit), Some(from), Some(to)) => {
             after.data_limit = Some(limit.plus(to.bytes()).minus(from.bytes()));
         }
-        (None, Some(_), Some(_)) => after.data_limit = None,
         _ => {}
     }
     if from.reset_at == to.reset_at {

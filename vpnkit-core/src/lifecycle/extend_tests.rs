@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::lifecycle;
-use crate::model::{ByteSize, CreateKey, KeyId, KeyPatch};
+use crate::model::{ByteSize, CreateKey, DataReset, KeyId, KeyPatch, KeyStatus, NextPlan, ResetPeriod};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -60,7 +60,7 @@ fn the_five_policies() {
         extended(&mut over, &grant.clone().policy(policy), at(50));
         let (_, limit, used) = stands(&over);
         assert_eq!(stands(&over).0, Some(80), "{policy:?}");
-        assert_eq!(over.status, crate::model::KeyStatus::Active);
+        assert_eq!(over.status, KeyStatus::Active);
         let left = limit.unwrap() - used;
         // What was overrun is not given twice.
         let expected =
@@ -116,7 +116,7 @@ fn a_refund_takes_what_was_given() {
     key.used = 45;
     undo(&mut grants, &mut key, at(12));
     lifecycle::settle(&mut key, at(12));
-    assert_eq!((key.expires_at, key.status), (Some(at(0)), crate::model::KeyStatus::Expired));
+    assert_eq!((key.expires_at, key.status), (Some(at(0)), KeyStatus::Expired));
 }
 
 #[test]
@@ -149,7 +149,81 @@ fn a_key_whose_time_has_begun_since_loses_the_days_of_a_refund() {
     undo(&mut grants, &mut key, at(7));
     assert_eq!(key.hold, None);
     lifecycle::settle(&mut key, at(7));
-    assert_eq!(key.status, crate::model::KeyStatus::Expired);
+    assert_eq!(key.status, KeyStatus::Expired);
+}
+
+#[test]
+fn a_refund_of_the_first_purchase_leaves_what_was_paid_for_later() {
+    // Renewals that name only time go on with the limit of the purchase.
+    for (limit, policy) in [(None, RenewPolicy::CarryOver), (Some(50), RenewPolicy::Reset)] {
+        let request = CreateKey { data_limit: limit.map(size), ..CreateKey::default() }.expires_in(30 * DAY);
+        let mut key = request.validate(at(0)).unwrap().into_key(KeyId(1), at(0));
+        let mut grants = vec![Grant::created(&key, None)];
+        grants.push(extended(&mut key, &Extension::days(30).policy(policy), at(20)));
+        undo(&mut grants, &mut key, at(25));
+        lifecycle::settle(&mut key, at(25));
+        assert_eq!((key.status, stands(&key)), (KeyStatus::Active, (Some(50), limit, 0)), "{policy:?}");
+    }
+    // Of a key that waits for its first connection the second length is left.
+    let request = CreateKey::default().expires_in(3 * DAY).on_hold();
+    let mut key = request.validate(at(0)).unwrap().into_key(KeyId(1), at(0));
+    let mut grants = vec![Grant::created(&key, None), extended(&mut key, &Extension::days(30), at(1))];
+    undo(&mut grants, &mut key, at(31));
+    assert_eq!((key.hold.unwrap().duration, key.expires_at), (30 * DAY, None));
+    undo(&mut grants[1..], &mut key, at(31));
+    lifecycle::settle(&mut key, at(31));
+    assert_eq!((key.status, key.hold), (KeyStatus::Expired, None));
+}
+
+#[test]
+fn a_plan_that_has_begun_is_not_the_refunds_to_take() {
+    let plan = NextPlan { data_limit: Some(size(50)), duration: Some(30 * DAY), ..NextPlan::default() };
+    let request = CreateKey::default().data_limit(size(50)).expires_in(30 * DAY).next_plan(plan);
+    let mut key = request.validate(at(0)).unwrap().into_key(KeyId(1), at(0));
+    let created = Grant::created(&key, None);
+    let extension = extended(&mut key, &Extension::days(30).data_limit(size(100)), at(1));
+    key.used = 150;
+    let before = key.clone();
+    assert_eq!(lifecycle::connect(&mut key, at(20)), [EventKind::KeyNextPlan]);
+    let begun = Grant::begun(&before, &key, plan, at(20));
+    assert_eq!(stands(&key), (Some(50), Some(50), 0));
+    let mut grants = vec![extension, begun];
+    undo(&mut grants, &mut key, at(25));
+    assert_eq!(stands(&key), (Some(50), Some(50), 0), "it has replaced what was extended");
+    grants.insert(0, created);
+    undo(&mut grants, &mut key, at(26));
+    assert_eq!(stands(&key), (Some(50), Some(50), 0));
+    // A plan that has not begun goes with the purchase that it was part of.
+    let mut waiting = CreateKey::default()
+        .expires_in(DAY)
+        .next_plan(plan)
+        .validate(at(0))
+        .unwrap()
+        .into_key(KeyId(1), at(0));
+    let mut grants = vec![Grant::created(&waiting, None)];
+    undo(&mut grants, &mut waiting, at(0));
+    assert_eq!(lifecycle::settle(&mut waiting, at(2)), []);
+    assert_eq!((waiting.status, waiting.next_plan), (KeyStatus::Expired, None));
+}
+
+#[test]
+fn what_would_give_nothing_is_refused() {
+    let field = |key: &Key, extension: Extension| {
+        extension.check("test", key).err().and_then(|e| e.get("field").map(str::to_owned))
+    };
+    let endless = Key { expires_at: None, data_limit: None, ..key() };
+    assert_eq!(field(&endless, Extension::days(30)).as_deref(), Some("expires_in"));
+    assert_eq!(field(&endless, Extension::default().data_limit(size(5))).as_deref(), Some("data_limit"));
+    assert_eq!(field(&endless, Extension::days(30).policy(RenewPolicy::ResetTime)), None);
+    assert_eq!(field(&endless, Extension::default().data_limit(size(5)).policy(RenewPolicy::Reset)), None);
+    let refunded = Key { data_limit: Some(size(0)), ..key() };
+    assert_eq!(field(&refunded, Extension::days(30)).as_deref(), Some("data_limit"));
+    assert_eq!(field(&refunded, Extension::days(30).data_limit(size(5))), None);
+    // What is added to a limit that comes back would come back each time.
+    let monthly = Key { reset: Some(DataReset::each(ResetPeriod::Month)), ..key() };
+    assert_eq!(field(&monthly, Extension::days(30).data_limit(size(5))).as_deref(), Some("data_limit"));
+    assert_eq!(field(&monthly, Extension::days(30)), None);
+    assert_eq!(field(&monthly, Extension::days(30).data_limit(size(5)).policy(RenewPolicy::ResetData)), None);
 }
 
 #[derive(Clone, Debug)]

@@ -28,7 +28,7 @@ pub fn next_reset(reset: &DataReset, start: Timestamp, after: Timestamp) -> Opti
             end.to_zoned(zone).ok()?.timestamp()
         }
         true => {
-            let first = civil(start, &zone)?;
+            let first = civil(reset.since.unwrap_or(start), &zone)?;
             let unit = match reset.every {
                 ResetPeriod::Day | ResetPeriod::Week => Unit::Day,
                 ResetPeriod::Month => Unit::Month,
@@ -81,7 +81,7 @@ mod tests {
     }
 
     fn all(every: ResetPeriod, rolling: bool, zone: &str, start: &str, count: usize) -> Vec<String> {
-        let reset = DataReset { every, rolling, time_zone: Some(zone.parse().unwrap()) };
+        let reset = DataReset { every, rolling, since: None, time_zone: Some(zone.parse().unwrap()) };
         let start = time(start);
         std::iter::successors(Some(start), |at| next_reset(&reset, start, *at))
             .skip(1)
@@ -142,7 +142,7 @@ mod tests {
             zone in prop::sample::select(vec!["UTC", "Europe/Berlin", "Asia/Tehran", "America/Sao_Paulo", "Pacific/Apia", "Asia/Beirut"]),
         ) {
             let every = [ResetPeriod::Day, ResetPeriod::Week, ResetPeriod::Month, ResetPeriod::Year][every];
-            let reset = DataReset { every, rolling, time_zone: Some(zone.parse().unwrap()) };
+            let reset = DataReset { every, rolling, since: None, time_zone: Some(zone.parse().unwrap()) };
             let start = Timestamp::from_secs(start);
             let after = start.plus(Duration::from_secs(later));
             let next = next_reset(&reset, start, after).unwrap();

@@ -34,16 +34,17 @@ pub fn settle(key: &mut Key, now: Timestamp) -> Vec<EventKind> {
     if let Some(plan) = key.next_plan
         && fires(key, plan, now)
     {
-        begin(key, plan, now);
-        happened.push(EventKind::KeyNextPlan);
+        happened.extend(begin(key, plan, now));
         key.status = judge(key, now);
     }
     match key.status {
-        KeyStatus::Expired => key.ended_at = key.expires_at,
+        KeyStatus::Expired if before != KeyStatus::Expired || key.ended_at.is_none() => {
+            key.ended_at = key.expires_at;
+        }
         KeyStatus::Limited if before != KeyStatus::Limited || key.ended_at.is_none() => {
             key.ended_at = Some(now)
         }
-        KeyStatus::Limited | KeyStatus::Disabled => {}
+        KeyStatus::Expired | KeyStatus::Limited | KeyStatus::Disabled => {}
         KeyStatus::Active | KeyStatus::OnHold | KeyStatus::Paused => key.ended_at = None,
     }
     happened
@@ -52,11 +53,7 @@ pub fn settle(key: &mut Key, now: Timestamp) -> Vec<EventKind> {
 /// Begins the next plan of a key now, whatever is left to it.
 pub fn begin_next_plan(key: &mut Key, now: Timestamp) -> Vec<EventKind> {
     let Some(plan) = key.next_plan else { return Vec::new() };
-    if key.hold.is_some() {
-        start(key, now);
-    }
-    begin(key, plan, now);
-    vec![EventKind::KeyNextPlan]
+    begin(key, plan, now)
 }
 
 /// Pauses a key: the time that is left to it is kept.
@@ -69,6 +66,13 @@ pub fn resume(key: &mut Key, now: Timestamp) {
     let Some(paused_at) = key.paused_at.take() else { return };
     let pause = now.since(paused_at);
     key.expires_at = key.expires_at.map(|end| end.plus(pause));
+    if key.reset.as_ref().is_some_and(|reset| reset.rolling) {
+        let start = key.start();
+        if let Some(reset) = &mut key.reset {
+            reset.since = Some(reset.since.unwrap_or(start).plus(pause));
+        }
+        key.resets_at = key.resets_at.map(|at| at.plus(pause));
+    }
     if let Some(hold) = &mut key.hold {
         hold.until = hold.until.map(|until| until.plus(pause));
     }
@@ -90,7 +94,21 @@ fn schedule(key: &mut Key, now: Timestamp) {
     match &key.reset {
         None => key.resets_at = None,
         Some(_) if key.hold.is_some() || key.resets_at.is_some() => {}
-        Some(reset) => key.resets_at = next_reset(reset, key.start(), now),
+        Some(_) => key.resets_at = first_reset(key, now),
+    }
+}
+
+/// Returns when usage is set to nothing next, of a key whose time has begun.
+#[must_use]
+pub fn first_reset(key: &Key, now: Timestamp) -> Option<Timestamp> {
+    let reset = key.reset.as_ref().filter(|_| key.hold.is_none())?;
+    next_reset(reset, key.start(), now)
+}
+
+/// Counts the time up to the deletion of a key from now when it was not time that has ended it.
+pub fn ended_by_hand(before: &Key, after: &mut Key, now: Timestamp) {
+    if after.status == KeyStatus::Expired && before.status != KeyStatus::Expired {
+        after.ended_at = Some(now);
     }
 }
 
@@ -123,20 +141,27 @@ fn fires(key: &Key, plan: NextPlan, now: Timestamp) -> bool {
 }
 
 /// Makes a key what its next plan says.
-fn begin(key: &mut Key, plan: NextPlan, now: Timestamp) {
+fn begin(key: &mut Key, plan: NextPlan, now: Timestamp) -> Vec<EventKind> {
+    let mut happened = vec![EventKind::KeyNextPlan];
+    if key.hold.is_some() {
+        start(key, key.paused_at.unwrap_or(now));
+        happened.insert(0, EventKind::KeyStarted);
+    }
     let left = if plan.add_remaining_traffic { key.remaining().unwrap_or(0) } else { 0 };
     key.data_limit = plan.data_limit.map(|limit| limit.plus(left));
-    key.expires_at = plan.duration.map(|time| now.plus(time));
+    key.expires_at = plan.duration.map(|time| key.paused_at.unwrap_or(now).plus(time));
     key.next_plan = None;
     reset_usage(key, now);
+    happened
 }
 
 /// Does what follows when bytes of a key were counted: the first ones begin the time of a key that is on hold, and the last ones of
 /// its limit end it.
 pub fn connect(key: &mut Key, now: Timestamp) -> Vec<EventKind> {
     let mut happened = Vec::new();
-    if key.status == KeyStatus::OnHold {
-        start(key, now);
+    if key.hold.is_some() {
+        // Also when somebody has paused or disabled it since: it has connected.
+        start(key, key.paused_at.unwrap_or(now));
         happened.push(EventKind::KeyStarted);
     } else if key.remaining() != Some(0) {
         return happened;
@@ -154,8 +179,8 @@ pub fn is_over(key: &Key, now: Timestamp) -> bool {
 fn deletion(key: &Key) -> Option<Timestamp> {
     let over = match key.status {
         KeyStatus::Expired => true,
-        // One whose usage is set to nothing some day is not over.
-        KeyStatus::Limited => key.reset.is_none(),
+        // One whose usage is set to nothing some day, or that waits for its next plan, is not over.
+        KeyStatus::Limited => key.reset.is_none() && key.next_plan.is_none(),
         _ => false,
     };
     Some(key.ended_at.filter(|_| over)?.plus(key.delete_after?))

@@ -44,6 +44,9 @@ fn any_key() -> impl Strategy<Value = Key> {
             let mut key = key(limit, used, expires, status);
             key.hold =
                 hold.map(|(secs, until)| Hold { duration: Duration::from_secs(secs), until: until.map(at) });
+            if key.hold.is_some() {
+                key.expires_at = None;
+            }
             key.paused_at = paused.map(at);
             key.reset = reset.then(|| DataReset::each(ResetPeriod::Day));
             key.next_plan = plan.then(|| NextPlan {
@@ -258,4 +261,76 @@ fn an_end_that_is_set_is_not_waited_for() {
     let happened = KeyPatch { hold: Patch::Clear, ..KeyPatch::default() }.apply(&mut key, at(30));
     assert_eq!(happened, Some(vec![EventKind::KeyStarted]));
     assert_eq!((key.status, key.expires_at), (KeyStatus::Active, Some(at(30).plus(DAY))));
+}
+
+#[test]
+fn a_pause_lengthens_nothing_that_is_set_during_it() {
+    let patch = |patch: KeyPatch, key: &mut Key, now: i64| drop(patch.apply(key, at(now)));
+    let paused = || KeyPatch { paused: Some(true), ..KeyPatch::default() };
+    let resumed = || KeyPatch { paused: Some(false), ..KeyPatch::default() };
+    let plan = NextPlan { duration: Some(DAY), ..NextPlan::default() };
+    let left = |key: &Key, now: i64| key.expires_at.map(|end| end.since(at(now)));
+    // A plan that begins.
+    let mut key = created(CreateKey::default().expires_in(5 * DAY).next_plan(plan));
+    patch(paused(), &mut key, 100);
+    patch(KeyPatch { begin_next_plan: true, ..KeyPatch::default() }, &mut key, 900_000);
+    patch(resumed(), &mut key, 1_000_000);
+    assert_eq!(left(&key, 1_000_000), Some(DAY));
+    // An end, before and with the resumption.
+    for with in [false, true] {
+        let mut key = created(CreateKey::default().expires_in(5 * DAY));
+        patch(paused(), &mut key, 100);
+        let end = KeyPatch { expires_at: Patch::Set(at(2_000_000)), ..KeyPatch::default() };
+        patch(KeyPatch { paused: Some(false).filter(|_| with), ..end }, &mut key, 900_000);
+        patch(resumed(), &mut key, 900_000);
+        assert_eq!(key.expires_at, Some(at(2_000_000)));
+    }
+    // A hold: who connects before a pause is seen has begun his time.
+    let mut held = created(CreateKey::default().expires_in(DAY).on_hold());
+    patch(paused(), &mut held, 100);
+    assert_eq!(connect(&mut held, at(200)), [EventKind::KeyStarted]);
+    patch(resumed(), &mut held, 500_000);
+    assert_eq!((held.hold, left(&held, 500_000)), (None, Some(DAY)));
+    // Rolling resets are as far away as before; those of the calendar are where they are.
+    let rolling = DataReset { rolling: true, ..DataReset::each(ResetPeriod::Day) };
+    let mut key = created(CreateKey::default().reset(rolling));
+    patch(paused(), &mut key, 86_300);
+    patch(resumed(), &mut key, 186_300);
+    assert_eq!(key.resets_at, Some(at(186_401)));
+    assert_eq!(look(&mut key, at(186_401)), [EventKind::KeyReset]);
+    assert_eq!(key.resets_at, Some(at(272_801)));
+    // Nothing is left to keep of a key that is over.
+    let mut over = created(CreateKey { expires_at: Some(at(50)), ..CreateKey::default() });
+    look(&mut over, at(60));
+    assert_eq!(paused().check("test", &over, at(60)).unwrap_err().get("field"), Some("paused"));
+}
+
+#[test]
+fn a_key_that_is_ended_by_hand_is_kept_for_as_long_as_another() {
+    let mut key = created(CreateKey::default().expires_in(30 * DAY).delete_after(DAY));
+    KeyPatch { expires_at: Patch::Set(at(1)), ..KeyPatch::default() }.apply(&mut key, at(1_000_000));
+    assert_eq!((key.status, key.ended_at), (KeyStatus::Expired, Some(at(1_000_000))));
+    assert!(!is_over(&key, at(1_000_000)) && is_over(&key, at(1_000_000).plus(DAY)));
+    // One that waits for its next plan is not over.
+    let plan = NextPlan { data_limit: Some(ByteSize::gib(1)), fire_on_either: false, ..NextPlan::default() };
+    let request = CreateKey::default().expires_in(30 * DAY).data_limit(ByteSize::from_bytes(1));
+    let mut waiting = created(request.next_plan(plan).delete_after(DAY));
+    waiting.used = 1;
+    connect(&mut waiting, at(100));
+    assert!(waiting.status == KeyStatus::Limited && !is_over(&waiting, at(1_000_000)));
+}
+
+#[test]
+fn another_calendar_gives_no_reset_before_its_time() {
+    let reset = |zone: &str| DataReset {
+        time_zone: Some(zone.parse().unwrap()),
+        ..DataReset::each(ResetPeriod::Day)
+    };
+    let mut key = created(CreateKey::default().data_limit(ByteSize::from_bytes(1)).reset(reset("UTC")));
+    let before = key.resets_at;
+    KeyPatch { reset: Patch::Set(reset("Etc/GMT-12")), ..KeyPatch::default() }.apply(&mut key, at(2));
+    assert_eq!(key.resets_at, before);
+    let monthly = DataReset { every: ResetPeriod::Month, ..reset("UTC") };
+    KeyPatch { reset: Patch::Set(monthly), ..KeyPatch::default() }.apply(&mut key, at(3));
+    assert_eq!(key.resets_at, Some(at(31 * 86_400)));
 }

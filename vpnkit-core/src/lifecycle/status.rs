@@ -13,6 +13,7 @@ pub fn judge(key: &Key, now: Timestamp) -> KeyStatus {
     match key.status {
         KeyStatus::Disabled => KeyStatus::Disabled,
         _ if key.paused_at.is_some() => KeyStatus::Paused,
+        _ if key.hold.is_some() && key.remaining() == Some(0) => KeyStatus::Limited,
         _ if key.hold.is_some() => KeyStatus::OnHold,
         _ if key.expires_at.is_some_and(|end| end <= now) => KeyStatus::Expired,
         _ if key.remaining() == Some(0) => KeyStatus::Limited,

@@ -1,5 +1,7 @@
 //! Checks of what callers give a key.
 
+use std::time::Duration;
+
 use super::{ByteSize, Credential, NextPlan};
 use crate::{Error, ErrorKind, Result};
 
@@ -32,6 +34,18 @@ pub(super) fn check_devices(op: &'static str, limit: Option<u32>) -> Result<()> 
         return Err(Error::invalid(op, "device_limit", "0 devices would let nobody in"));
     }
     Ok(())
+}
+
+/// The longest time that a key is given at once, or waits with: it must be read again as it was written.
+pub(crate) const LONGEST: Duration = Duration::from_secs(3_650_000 * 86_400);
+
+/// Checks a length of time of a key: longer than nothing, at most [`LONGEST`].
+pub(super) fn check_length(op: &'static str, field: &str, time: Option<Duration>) -> Result<()> {
+    match time {
+        Some(time) if time.is_zero() => Err(Error::invalid(op, field, "must be longer than nothing")),
+        Some(time) if time > LONGEST => Err(Error::invalid(op, field, "must be at most 3650000 days")),
+        _ => Ok(()),
+    }
 }
 
 /// `ends`: the key can come to an end.

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::check_key::{
-    LABEL_MAX, NOTE_MAX, check_credentials, check_devices, check_limit, check_next_plan, check_text,
+    LABEL_MAX, NOTE_MAX, check_credentials, check_devices, check_length, check_limit, check_next_plan,
+    check_text,
 };
 use super::labels::check_labels;
 use super::{
@@ -17,6 +18,8 @@ use super::{
 use crate::{Error, Result, Timestamp};
 
 /// A key to be created. Everything is optional: without a limit it is unlimited, without a time it never ends.
+///
+/// Its JSON leaves out what came with later versions unless it is given: a payment that was told to an earlier version is known by it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,6 +38,7 @@ pub struct CreateKey {
     /// Free text, up to 256 characters.
     pub label: Option<String>,
     /// What it is found by: up to 16 names (1 to 32 of `a-z 0-9 _ -`) with values of 1 to 128 characters.
+    #[serde(skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
     /// Free text, up to 4,000 characters.
     pub note: Option<String>,
@@ -49,15 +53,19 @@ pub struct CreateKey {
     #[schemars(with = "Option<super::DurationText>")]
     pub expires_in: Option<Duration>,
     /// Whether its time begins with its first connection: `expires_in` is how long it lasts from then on.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub on_hold: bool,
     /// When the time of a key on hold begins without a connection; `None` waits for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_until: Option<Timestamp>,
     /// How often its usage is set to nothing; `None` is never.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub reset: Option<DataReset>,
     /// What it becomes when its time is over or its limit is used up.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub next_plan: Option<NextPlan>,
     /// How long after its time or its limit has ended it is deleted; `None` is never.
-    #[serde(with = "super::span::optional")]
+    #[serde(with = "super::span::optional", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<super::DurationText>")]
     pub delete_after: Option<Duration>,
     /// On how many devices its subscription may be, at least 1; `None` is as the settings say.
@@ -179,6 +187,8 @@ impl CreateKey {
         check_text(OP, "note", self.note.as_deref(), NOTE_MAX)?;
         check_limit(OP, self.data_limit)?;
         check_devices(OP, self.device_limit)?;
+        check_length(OP, "expires_in", self.expires_in)?;
+        check_length(OP, "delete_after", self.delete_after)?;
         check_labels(OP, self.labels.iter().map(|(name, value)| (name, Some(value))))?;
         check_next_plan(
             OP,
@@ -194,9 +204,6 @@ impl CreateKey {
                 return Err(Error::invalid(OP, "expires_at", "is in the past")
                     .with("value", at)
                     .with("now", now));
-            }
-            (None, Some(time)) if time.is_zero() => {
-                return Err(Error::invalid(OP, "expires_in", "must be longer than nothing"));
             }
             (_, Some(_)) if hold.is_some() => None,
             (at, time) => at.or_else(|| time.map(|t| now.plus(t))),

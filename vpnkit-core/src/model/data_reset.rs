@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::{Error, Result};
+use crate::{Error, Result, Timestamp};
 
 /// How often what counts against the limit is set to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -41,6 +41,9 @@ pub struct DataReset {
     /// calendar. A month that is too short ends on its last day: from January 31 to February 28 to March 31.
     #[serde(default)]
     pub rolling: bool,
+    /// Since when rolling periods are counted; `None` is since the key's time began. A pause moves it.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
     /// Whose calendar; `None` is the kit's own time zone.
     #[serde(default)]
     pub time_zone: Option<TimeZoneName>,
@@ -50,7 +53,7 @@ impl DataReset {
     /// By the calendar of the kit's time zone.
     #[must_use]
     pub const fn each(every: ResetPeriod) -> Self {
-        Self { every, rolling: false, time_zone: None }
+        Self { every, rolling: false, since: None, time_zone: None }
     }
 }
 
@@ -64,6 +67,12 @@ impl TimeZoneName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Takes a name that was accepted once, perhaps on a machine that knows more time zones: for stores.
+    #[must_use]
+    pub fn stored(name: String) -> Self {
+        Self(name)
     }
 
     /// Returns its rules; those of UTC where this machine's database has lost the name since it was accepted.
@@ -82,9 +91,13 @@ impl FromStr for TimeZoneName {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        match TimeZone::get(name) {
-            Ok(zone) => Ok(Self(zone.iana_name().unwrap_or(name).to_owned())),
-            Err(_) => Err(Error::invalid("time_zone.parse", "time_zone", "no such time zone")
+        // What these mean is another thing on each machine.
+        let local = ["localtime", "posixrules", "factory", "etc/unknown"]
+            .contains(&name.to_ascii_lowercase().as_str());
+        let known = TimeZone::get(name).ok().filter(|_| !local);
+        match known.as_ref().and_then(TimeZone::iana_name) {
+            Some(name) => Ok(Self(name.to_owned())),
+            None => Err(Error::invalid("time_zone.parse", "time_zone", "no such time zone")
                 .with("value", name)
                 .hint("write it as `UTC` or `Europe/Berlin`")),
         }
@@ -133,7 +146,7 @@ mod tests {
             assert_eq!(name.parse::<TimeZoneName>().unwrap().as_str(), name);
         }
         assert_eq!("europe/berlin".parse::<TimeZoneName>().unwrap().as_str(), "Europe/Berlin");
-        for name in ["", "Mars/Olympus", "../etc/passwd", "+03:00"] {
+        for name in ["", "Mars/Olympus", "../etc/passwd", "+03:00", "localtime", "Factory", "posixrules"] {
             assert_eq!(name.parse::<TimeZoneName>().unwrap_err().get("field"), Some("time_zone"), "{name}");
         }
         let reset = r#"{"every":"month","time_zone":"Nowhere"}"#;

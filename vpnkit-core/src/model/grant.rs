@@ -6,8 +6,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::check_key::{NOTE_MAX, check_limit, check_text};
-use super::{ByteSize, Key, KeyId, KeyRef};
+use super::check_key::{NOTE_MAX, check_length, check_limit, check_text};
+use super::{ByteSize, Key, KeyId, KeyRef, NextPlan};
 use crate::{Error, Result, Timestamp};
 
 /// The integer id of a grant: given by the store, never used again.
@@ -119,15 +119,57 @@ impl Extension {
             return Err(Error::invalid(operation, "expires_in", "nothing is granted")
                 .hint("give `expires_in`, `data_limit` or `unlimited`"));
         }
-        if self.expires_in.is_some_and(|time| time.is_zero()) {
-            return Err(Error::invalid(operation, "expires_in", "must be longer than nothing"));
-        }
+        check_length(operation, "expires_in", self.expires_in)?;
         check_limit(operation, self.data_limit)?;
         if self.unlimited && self.data_limit.is_some() {
             return Err(Error::invalid(operation, "unlimited", "give `data_limit` or `unlimited`, not both"));
         }
-        check_text(operation, "reason", self.reason.as_deref(), NOTE_MAX)
+        check_reason(operation, self.reason.as_deref())
     }
+
+    /// Checks what depends on the key: what is paid for must be given, and only once.
+    ///
+    /// Errors: `InvalidInput` about `expires_in` or `data_limit` when the key never ends or is unlimited and nothing else is given, when
+    /// nothing is left of its limit after a refund, or when volume would be added to a limit that comes back.
+    pub fn check(&self, operation: &'static str, key: &Key) -> Result<()> {
+        let fault = |field, message| Error::invalid(operation, field, message).with("key", key.id);
+        let endless = key.expires_at.is_none() && key.hold.is_none() && !self.policy.resets_time();
+        let gives_time = self.expires_in.is_some() && !endless;
+        let resets_data = matches!(self.policy, RenewPolicy::Reset | RenewPolicy::ResetData);
+        let gives_volume =
+            self.unlimited || (self.data_limit.is_some() && (key.data_limit.is_some() || resets_data));
+        if !gives_time && !gives_volume && !resets_data {
+            return Err(match self.expires_in {
+                Some(_) => fault("expires_in", "the key never ends: nothing would be given"),
+                None => fault("data_limit", "the key is unlimited: nothing would be given"),
+            });
+        }
+        if key.data_limit == Some(ByteSize::default()) && self.data_limit.is_none() && !self.unlimited {
+            let fault = fault("data_limit", "the key has no volume since a refund: it could not be used");
+            return Err(fault.hint("give `data_limit` or `unlimited`"));
+        }
+        let adds = matches!(
+            self.policy,
+            RenewPolicy::CarryOver | RenewPolicy::ResetTime | RenewPolicy::RemainingToTotal
+        );
+        if key.reset.is_some() && self.data_limit.is_some() && key.data_limit.is_some() && adds {
+            return Err(Error::invalid(
+                operation,
+                "data_limit",
+                "the usage of this key is set to nothing again and again: what is added would be given each time",
+            )
+            .with("key", key.id)
+            .hint("extend it without `data_limit`, or set a new limit with the policy `reset` or `reset_data`"));
+        }
+        Ok(())
+    }
+}
+
+/// Checks why something was given or taken back: up to 4,000 characters without control characters.
+///
+/// Errors: `InvalidInput` about `reason`.
+pub fn check_reason(operation: &'static str, reason: Option<&str>) -> Result<()> {
+    check_text(operation, "reason", reason, NOTE_MAX)
 }
 
 /// What was done.
@@ -138,6 +180,8 @@ pub enum GrantKind {
     Created,
     /// The key was extended.
     Extended,
+    /// Its next plan has begun.
+    NextPlan,
 }
 
 /// When a key ends and how much it may use, at one instant.
@@ -222,15 +266,15 @@ impl Grant {
     #[must_use]
     pub fn created(key: &Key, idempotency_key: Option<String>) -> Self {
         let at = key.created_at;
-        // Without it there would be nothing: no time, no bytes.
+        let after = Terms::of(key);
+        // Without it there would be no time. What has no limit has none without it either: its end is enough.
         let before = Terms {
-            expires_at: Some(at),
-            hold: None,
-            data_limit: Some(ByteSize::default()),
+            expires_at: if after.hold.is_some() { None } else { Some(at) },
+            hold: after.hold.map(|_| Duration::ZERO),
+            data_limit: after.data_limit.map(|_| ByteSize::default()),
             used: 0,
             reset_at: None,
         };
-        let after = Terms::of(key);
         Self {
             id: GrantId(0),
             key: key.id,
@@ -246,6 +290,33 @@ impl Grant {
             counted_from: at,
             before,
             after,
+            undone_at: None,
+            undone_because: None,
+        }
+    }
+
+    /// Returns the entry of a next plan that has begun; the store gives it its id.
+    #[must_use]
+    pub fn begun(before: &Key, after: &Key, plan: NextPlan, at: Timestamp) -> Self {
+        Self {
+            id: GrantId(0),
+            key: after.id,
+            key_uid: after.uid,
+            at,
+            kind: GrantKind::NextPlan,
+            idempotency_key: None,
+            expires_in: plan.duration,
+            data_limit: plan.data_limit,
+            unlimited: plan.data_limit.is_none(),
+            policy: if plan.add_remaining_traffic {
+                RenewPolicy::RemainingToTotal
+            } else {
+                RenewPolicy::Reset
+            },
+            reason: None,
+            counted_from: after.paused_at.unwrap_or(at),
+            before: Terms::of(before),
+            after: Terms::of(after),
             undone_at: None,
             undone_because: None,
         }

@@ -22,7 +22,8 @@ pub(super) fn check_labels<'a>(
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
         let field = || if name.chars().all(allowed) { format!("labels.{name}") } else { "labels".to_owned() };
         if name.is_empty() || name.len() > 32 || !name.chars().all(allowed) {
-            return Err(Error::invalid(op, "labels", "a name has 1 to 32 of a-z 0-9 _ -").with("label", name));
+            return Err(Error::invalid(op, "labels", "a name has 1 to 32 of a-z 0-9 _ -")
+                .with("label", name.chars().take(64).collect::<String>()));
         }
         let Some(value) = value else { continue };
         if value.is_empty() || value.chars().count() > 128 || value.chars().any(char::is_control) {

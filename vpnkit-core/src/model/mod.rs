@@ -32,6 +32,7 @@ mod usage;
 pub use address_pool::AddressPool;
 pub use address_range::AddressRange;
 pub use certificate::{CertificateTerm, Revocation};
+pub(crate) use check_key::LONGEST;
 pub use client_device::ClientDevice;
 pub use create_key::{CreateKey, NewKey};
 pub use credential::{Credential, CredentialKind, CredentialSecret, DeviceName};
@@ -39,7 +40,9 @@ pub use data_reset::{DataReset, ResetPeriod, TimeZoneName};
 pub use egress::{Destination, DestinationHost, Egress};
 pub use endpoint::{ClientSecurity, Endpoint, EndpointRecord, Proxy, WireGuardPeer};
 pub use event::{Cursor, Event, EventBatch, EventKind, EventRecord, EventSubject, NewEvent};
-pub use grant::{Extension, Grant, GrantId, GrantKind, GrantQuery, GrantRef, RenewPolicy, Terms};
+pub use grant::{
+    Extension, Grant, GrantId, GrantKind, GrantQuery, GrantRef, RenewPolicy, Terms, check_reason,
+};
 pub use hold::Hold;
 pub use host::{Bounds, Fragment, Host, HostSecurity, Noise};
 pub use id::{AdminId, KeyId, KeyRef, NodeId, ServerId, check_server_name};

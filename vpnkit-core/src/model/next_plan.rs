@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ByteSize;
+use super::check_key::LONGEST;
 use crate::{Error, Result};
 
 /// What a key becomes when its time is over or its limit is used up, once. The form is Marzban's `next_plan`.
@@ -51,7 +52,9 @@ impl NextPlan {
         match (self.data_limit, self.duration) {
             (None, None) => fault("the plan grants nothing: give it `data_limit` or `duration`"),
             (Some(limit), _) if limit.bytes() == 0 => fault("a `data_limit` of 0 would let nobody through"),
-            (_, Some(time)) if time.is_zero() => fault("`duration` must be longer than nothing"),
+            (_, Some(time)) if time.is_zero() || time > LONGEST => {
+                fault("`duration` must be longer than nothing, and at most 3650000 days")
+            }
             _ => Ok(()),
         }
     }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::check_key::{LABEL_MAX, NOTE_MAX, check_credentials, check_devices, check_limit, check_text};
+use super::check_key::{
+    LABEL_MAX, LONGEST, NOTE_MAX, check_credentials, check_devices, check_length, check_limit, check_text,
+};
 use super::labels::{LABELS_MAX, check_labels};
 use super::{
     AdminId, ByteSize, Credential, DataReset, EventKind, Hold, InboundSelection, Key, KeyName, KeyStatus,
@@ -210,13 +212,15 @@ impl KeyPatch {
         check_text(OP, "note", self.note.value().map(String::as_str), NOTE_MAX)?;
         check_limit(OP, self.data_limit.value().copied())?;
         check_devices(OP, self.device_limit.value().copied())?;
+        check_length(OP, "delete_after", self.delete_after.value().copied())?;
         check_labels(OP, self.labels.iter().map(|(name, value)| (name, value.as_ref())))?;
         if let Some(plan) = self.next_plan.value() {
             plan.validate(OP)?;
         }
         if let Some(hold) = self.hold.value() {
-            if hold.duration.is_zero() {
-                return Err(Error::invalid(OP, "hold", "`duration` must be longer than nothing"));
+            if hold.duration.is_zero() || hold.duration > LONGEST {
+                let message = "`duration` must be longer than nothing, and at most 3650000 days";
+                return Err(Error::invalid(OP, "hold", message));
             }
             if !self.expires_at.is_keep() {
                 return Err(Error::invalid(
@@ -231,8 +235,20 @@ impl KeyPatch {
 
     /// Checks what depends on the key itself.
     ///
-    /// Errors: `NotFound` when its next plan is to begin and it has none; `InvalidInput` about `labels` when it would have too many.
-    pub fn check(&self, operation: &'static str, key: &Key) -> Result<()> {
+    /// Errors: `NotFound` when its next plan is to begin and it has none; `InvalidInput` about `labels` when it would have too many, about
+    /// `paused` when its time is over.
+    pub fn check(&self, operation: &'static str, key: &Key, now: Timestamp) -> Result<()> {
+        if self.paused == Some(true)
+            && key.expires_at.is_some_and(|end| end <= now)
+            && key.paused_at.is_none()
+        {
+            return Err(Error::invalid(
+                operation,
+                "paused",
+                "the time of the key is over: nothing is left to keep",
+            )
+            .with("key", key.id));
+        }
         if self.begin_next_plan && key.next_plan.is_none() && self.next_plan.value().is_none() {
             return Err(Error::new(ErrorKind::NotFound, operation, "the key has no next plan")
                 .with("field", "next_plan")
@@ -264,6 +280,10 @@ impl KeyPatch {
     /// Pure; the version and `updated_at` move only with a difference.
     pub fn apply(&self, key: &mut Key, now: Timestamp) -> Option<Vec<EventKind>> {
         let before = key.clone();
+        if self.paused == Some(false) {
+            // First: what is set now is not to be lengthened by a pause that is over.
+            lifecycle::resume(key, now);
+        }
         let mut updated = self.apply_fields(key);
         let mut happened = Vec::new();
         updated |= self.apply_end(key, now, &mut happened);
@@ -279,12 +299,13 @@ impl KeyPatch {
             Some(true) if key.status == KeyStatus::Disabled => key.status = KeyStatus::Active,
             _ => {}
         }
-        match self.paused {
-            Some(true) => lifecycle::pause(key, now),
-            Some(false) => lifecycle::resume(key, now),
-            None => {}
+        if self.paused == Some(true) {
+            lifecycle::pause(key, now);
         }
         happened.extend(lifecycle::settle(key, now));
+        lifecycle::ended_by_hand(&before, key, now);
+        // Of one that is disabled the status does not tell it.
+        updated |= before.paused_at.is_some() != key.paused_at.is_some() && before.status == key.status;
         if updated {
             happened.insert(0, EventKind::KeyUpdated);
         }
@@ -337,8 +358,9 @@ impl KeyPatch {
         let mut changed = self.data_limit.apply(&mut key.data_limit);
         if !self.expires_at.is_keep() {
             changed |= self.expires_at.apply(&mut key.expires_at);
-            // An end that is known is not waited for.
+            // An end that is known is not waited for, and what is left up to it counts from now.
             changed |= key.hold.take().is_some();
+            key.paused_at = key.paused_at.map(|_| now);
         }
         match &self.hold {
             Patch::Set(hold) if key.hold != Some(*hold) => {
@@ -347,14 +369,20 @@ impl KeyPatch {
                 changed = true;
             }
             Patch::Clear if key.hold.is_some() => {
-                lifecycle::start(key, now);
+                lifecycle::start(key, key.paused_at.unwrap_or(now));
                 happened.push(EventKind::KeyStarted);
             }
             _ => {}
         }
+        let period = |reset: &Option<DataReset>| reset.as_ref().map(|reset| reset.every);
+        let (every, resets_at) = (period(&key.reset), key.resets_at);
         if self.reset.apply(&mut key.reset) {
-            key.resets_at = None;
             changed = true;
+            key.resets_at = lifecycle::first_reset(key, now);
+            if every == period(&key.reset) {
+                // Another calendar gives no reset before the one that it was promised.
+                key.resets_at = key.resets_at.max(resets_at);
+            }
         }
         changed
     }

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use super::labels::check_labels;
 use super::{AdminId, ByteSize, Direction, Key, KeyStatus, Labels, Page, PageToken, Place};
 use crate::{Error, Result, Timestamp};
 
@@ -105,6 +106,7 @@ impl KeyQuery {
         if self.limit == 0 || self.limit > Self::MAX_LIMIT {
             return Err(Error::invalid("keys.find", "limit", "must be 1 to 10000").with("value", self.limit));
         }
+        check_labels("keys.find", self.labels.iter().map(|(name, value)| (name, Some(value))))?;
         if self.used_percent.is_some_and(|percent| !(1..=100).contains(&percent)) {
             return Err(Error::invalid("keys.find", "used_percent", "must be 1 to 100"));
         }

@@ -137,6 +137,17 @@ mod tests {
         }
     }
 
+    /// What was asked for is known by its JSON for good: fields of later versions stand in it only when they are given.
+    #[test]
+    fn the_json_of_a_request_is_that_of_earlier_versions() {
+        let text = serde_json::to_string(&CreateKey::named("a")).unwrap();
+        let earlier = r#"{"name":"a","label":null,"note":null,"owner":null,"data_limit":null,"expires_at":null,"expires_in":null,"device_limit":null,"inbounds":null,"credentials":[],"disabled":false,"idempotency_key":null}"#;
+        assert_eq!(text, earlier);
+        let text = serde_json::to_string(&crate::model::Extension::days(1)).unwrap();
+        let earlier = r#"{"expires_in":"1 days","data_limit":null,"unlimited":false,"policy":"carry_over","reason":null}"#;
+        assert_eq!(text, earlier);
+    }
+
     #[test]
     fn only_what_is_clear_is_read() {
         for (text, secs) in

@@ -1,7 +1,8 @@
 //! Pure rules that every store shares: which events follow from a change of a key.
 
 use super::Transition;
-use crate::model::{EventKind, Key, KeyStatus, NewEvent};
+use crate::Timestamp;
+use crate::model::{EventKind, Grant, GrantId, Key, KeyStatus, NewEvent};
 
 /// Returns the events that follow when `before` became `after` by what `happened`.
 #[must_use]
@@ -15,11 +16,25 @@ pub fn of_change(before: &Key, after: &Key, happened: &[EventKind]) -> Vec<NewEv
     };
     let mut events: Vec<NewEvent> = happened.iter().copied().map(event).collect();
     // One that begins its time could connect before.
-    let started = happened.contains(&EventKind::KeyStarted) && after.status == KeyStatus::Active;
+    let started = happened.contains(&EventKind::KeyStarted)
+        && (before.status, after.status) == (KeyStatus::OnHold, KeyStatus::Active);
     if before.status != after.status && !started {
         events.push(of_status(after));
     }
     events
+}
+
+/// Returns the event that tells of a grant that was given to `key`, or undone.
+#[must_use]
+pub fn of_grant(kind: EventKind, key: &Key, grant: GrantId) -> NewEvent {
+    NewEvent { kind, subject: key.subject(), detail: grant.0.to_string() }
+}
+
+/// Returns the entry of the ledger that follows when `before` became `after` by what `happened`: a next plan gives something, too.
+#[must_use]
+pub fn grant_of(before: &Key, after: &Key, happened: &[EventKind], at: Timestamp) -> Option<Grant> {
+    let plan = before.next_plan.filter(|_| happened.contains(&EventKind::KeyNextPlan))?;
+    Some(Grant::begun(before, after, plan, at))
 }
 
 /// Returns the event that tells of the status that `key` has come to.

@@ -1,6 +1,6 @@
 //! The errors that every store answers in the same words.
 
-use super::Fence;
+use super::{Fence, Made};
 use crate::model::{CredentialKind, Cursor, GrantId, InboundId, InboundTag, KeyId};
 use crate::{Error, ErrorKind, Timestamp};
 
@@ -77,15 +77,17 @@ pub fn no_device(key: KeyId) -> Error {
 
 /// Returns `IdempotencyMismatch`: an earlier request under this id asked for something else.
 #[must_use]
-pub fn another_request(id: &str) -> Error {
-    Error::new(
-        ErrorKind::IdempotencyMismatch,
-        COMMIT,
-        "an earlier request under this idempotency key asked for something else",
-    )
-    .with("field", "idempotency_key")
-    .with("request", id)
-    .hint("use one idempotency key for each payment, and ask for the same when you try again")
+pub fn another_request(idempotency_key: &str, made: &[Made]) -> Error {
+    let message = "an earlier call under this idempotency key asked for something else: with other arguments, or by another operation";
+    let error = Error::new(ErrorKind::IdempotencyMismatch, COMMIT, message)
+        .with("field", "idempotency_key")
+        .with("idempotency_key", idempotency_key)
+        .hint("use one idempotency key for each payment, and ask for the same when you try again");
+    // What that call has made: its keys are not a secret to who asks.
+    match made.iter().find_map(Made::as_key) {
+        Some(key) => error.with("key", key),
+        None => error,
+    }
 }
 
 /// Returns `AlreadyExists`: another key has the UUID.

@@ -220,7 +220,7 @@ impl State {
             return Ok(None);
         };
         if *fingerprint != request.fingerprint {
-            return Err(errors::another_request(&request.id));
+            return Err(errors::another_request(&request.key, made));
         }
         let keys = made.iter().filter_map(|made| self.keys.get(&made.as_key()?).cloned()).collect();
         Ok(Some(Receipt { keys, made: made.clone(), cursor: *cursor, replayed: true, ..Receipt::default() }))
@@ -236,7 +236,7 @@ impl State {
             }
             KeyOp::Patch { key, expected, patch } => {
                 let before = self.key(key, expected)?.clone();
-                patch.check(errors::COMMIT, &before)?;
+                patch.check(errors::COMMIT, &before, at)?;
                 let mut after = before.clone();
                 let happened = patch.apply(&mut after, at).unwrap_or_default();
                 self.rename(&before, &after)?;
@@ -247,10 +247,11 @@ impl State {
             }
             KeyOp::Extend { key, expected, extension } => {
                 let before = self.key(key, expected)?.clone();
+                extension.check(errors::COMMIT, &before)?;
                 let mut after = before.clone();
                 let (grant, kind) = lifecycle::extend_key(&mut after, &extension, self.payment.clone(), at);
-                self.grant(grant, receipt);
-                self.change_end(&before, after, kind, at, receipt);
+                let grant = self.grant(grant, receipt);
+                self.change_end(&before, after, (kind, grant), at, receipt);
             }
             KeyOp::Undo { grant: id, reason } => {
                 let undone = self.grants.get(&id).ok_or_else(|| errors::no_grant(id))?;
@@ -271,9 +272,12 @@ impl State {
                     undone.undone_because = reason;
                 }
                 self.grants.extend(grants.into_iter().map(|grant| (grant.id, grant)));
-                self.change_end(&before, after, kind, at, receipt);
+                receipt.made.push(Made::grant(id));
+                self.change_end(&before, after, (kind, id), at, receipt);
             }
             KeyOp::Delete { key, expected } => self.delete(key, expected, at, receipt)?,
+            // Whatever is in memory can be read.
+            KeyOp::SetAside(_) => {}
             KeyOp::Settle(id) => {
                 if let Some(before) = self.keys.get(&id).cloned() {
                     let mut after = before.clone();
@@ -290,24 +294,27 @@ impl State {
     }
 
     /// Writes an entry of the ledger.
-    fn grant(&mut self, grant: Grant, receipt: &mut Receipt) {
+    fn grant(&mut self, grant: Grant, receipt: &mut Receipt) -> GrantId {
         self.newest_grant += 1;
         let id = GrantId(self.newest_grant);
         receipt.made.push(Made::grant(id));
         self.grants.insert(id, Grant { id, ..grant });
+        id
     }
 
-    /// Settles a key whose end was changed, and writes it.
+    /// Settles a key whose end a grant has changed, and writes it.
     fn change_end(
         &mut self,
         before: &Key,
         mut after: Key,
-        kind: EventKind,
+        (kind, grant): (EventKind, GrantId),
         at: Timestamp,
         receipt: &mut Receipt,
     ) {
-        let mut happened = vec![kind];
+        self.emit(consequence::of_grant(kind, before, grant), at);
+        let mut happened = Vec::new();
         happened.extend(lifecycle::settle(&mut after, at));
+        lifecycle::ended_by_hand(before, &mut after, at);
         lifecycle::stamp(before, &mut after, at);
         self.replace(before, after.clone(), &happened, at, receipt);
         receipt.made.push(Made::key(after.id));
@@ -513,6 +520,9 @@ impl State {
         at: Timestamp,
         receipt: &mut Receipt,
     ) {
+        if let Some(grant) = consequence::grant_of(before, &after, happened, at) {
+            self.grant(grant, &mut Receipt::default());
+        }
         for event in consequence::of_change(before, &after, happened) {
             self.emit(event, at);
         }
@@ -596,6 +606,7 @@ impl State {
         for (key, series) in batch.forgotten {
             counters.remove(&(key, Some(series)));
         }
+        let mut connected = BTreeSet::new();
         for moved in batch.moved {
             let Some(before) = self.keys.get(&moved.key).cloned() else { continue };
             let Moved { key, series, counter: traffic, ended, .. } = moved.clone();
@@ -612,13 +623,18 @@ impl State {
             *hour = hour.plus(moved.delta);
             let all = self.node_hours.entry((at.hour(), batch.node.clone())).or_default();
             *all = all.plus(moved.delta);
-            let mut after = counted.clone();
-            let happened = lifecycle::connect(&mut after, at);
-            lifecycle::stamp(&counted, &mut after, at);
+            connected.insert(key);
             if let Some(left) = counted.remaining().filter(|left| (1..=batch.near_within).contains(left)) {
                 receipt.near.push((key, left));
             }
-            self.replace(&counted, after, &happened, at, receipt);
+            self.keys.insert(key, counted);
+        }
+        for id in connected {
+            let Some(before) = self.keys.get(&id).cloned() else { continue };
+            let mut after = before.clone();
+            let happened = lifecycle::connect(&mut after, at);
+            lifecycle::stamp(&before, &mut after, at);
+            self.replace(&before, after, &happened, at, receipt);
         }
         let counters = counters.into_values().collect();
         let known = self.baselines.entry(batch.server).or_default();

@@ -85,6 +85,8 @@ pub enum KeyOp {
         /// Why.
         reason: Option<String>,
     },
+    /// Leave a key that cannot be read alone for [`SETTLE_AGAIN`], whatever is due of it.
+    SetAside(KeyId),
     /// Do what is due of a key at the time of the batch ([`crate::lifecycle::settle`]). A key that is gone is fine; one that is to be
     /// deleted by now is told in [`Receipt::over`]. One that cannot be read is set aside for [`SETTLE_AGAIN`].
     Settle(KeyId),

@@ -75,13 +75,15 @@ impl Shared {
     /// Does what is due of keys: ends those whose time is over, sets usage to nothing, begins plans, deletes what has ended for
     /// long enough. Returns how many have come to another status. As background work it is fenced.
     pub(super) async fn check_expiry(&self, fence: Option<Fence>) -> Result<usize> {
-        let mut ended = 0;
+        let (mut ended, mut last) = (0, Vec::new());
         loop {
             let now = self.clock.now();
             let due = self.store.due(now, BATCH).await?;
-            if due.is_empty() {
+            // What cannot be done now is tried again at the next review.
+            if due.is_empty() || due == last {
                 return Ok(ended);
             }
+            last.clone_from(&due);
             let full = due.len() == BATCH;
             let ops = due.into_iter().map(KeyOp::Settle);
             let txn = StoreTxn { at: now, ..self.txn(ops) }.under(fence.clone());
@@ -95,11 +97,30 @@ impl Shared {
         }
     }
 
+    /// Returns these keys, but for those that cannot be read: they are looked at again later.
+    async fn readable(&self, ids: &[KeyId], fence: Option<&Fence>) -> Result<Vec<Key>> {
+        match self.store.keys(ids).await {
+            Err(e) if e.kind() == ErrorKind::StoreCorrupt => {}
+            keys => return keys,
+        }
+        let mut keys = Vec::new();
+        for id in ids {
+            match self.store.keys(&[*id]).await {
+                Err(e) if e.kind() == ErrorKind::StoreCorrupt => {
+                    tracing::warn!(key = id.0, error = %e, "a key cannot be read; it is deleted when it can");
+                    self.store.commit(self.txn([KeyOp::SetAside(*id)]).under(fence.cloned())).await?;
+                }
+                found => keys.extend(found?),
+            }
+        }
+        Ok(keys)
+    }
+
     /// Deletes keys that have ended for as long as they are kept. One that was renewed meanwhile stays.
     async fn delete_over(&self, over: &[KeyId], fence: Option<&Fence>) -> Result<()> {
         const OP: &str = "expiry";
         for some in over.chunks(DELETED_AT_ONCE) {
-            let keys = self.store.keys(some).await?;
+            let keys = self.readable(some, fence).await?;
             let now = self.clock.now();
             let keys: Vec<Key> = keys.into_iter().filter(|key| lifecycle::is_over(key, now)).collect();
             let version = |key: &Key| Some(key.version);

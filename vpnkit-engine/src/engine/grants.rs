@@ -5,7 +5,7 @@ use vpnkit_macros::operations;
 use super::Engine;
 use super::keys::{check_idempotency_key, only_key};
 use vpnkit_core::backend::Fingerprint;
-use vpnkit_core::model::{Grant, GrantId, GrantQuery, GrantRef, Key, KeyRef};
+use vpnkit_core::model::{Grant, GrantId, GrantQuery, GrantRef, Key, KeyRef, check_reason};
 use vpnkit_core::store::{GrantFilter, KeyOp, Request};
 use vpnkit_core::{Error, ErrorKind, Result, Timestamp};
 
@@ -74,6 +74,7 @@ impl Grants {
     ) -> Result<Key> {
         let shared = &self.engine.shared;
         shared.open(op)?;
+        check_reason(op, reason.as_deref())?;
         let id = self.one(op, &grant).await?;
         let request = match &idempotency_key {
             None => None,

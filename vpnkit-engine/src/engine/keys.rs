@@ -413,12 +413,10 @@ fn grant_request(op: &'static str, id: &str, asked: impl IntoIterator<Item = Str
 
 /// Errors: `InvalidInput` about `idempotency_key`.
 pub(super) fn check_idempotency_key(op: &'static str, id: &str) -> Result<()> {
-    if id.is_empty() || id.len() > 255 || id.chars().any(char::is_control) {
-        return Err(Error::invalid(
-            op,
-            "idempotency_key",
-            "must have 1 to 255 bytes without control characters",
-        ));
+    // Two that look the same are the same.
+    if id.is_empty() || id.len() > 255 || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let message = "must have 1 to 255 visible ASCII characters and no spaces";
+        return Err(Error::invalid(op, "idempotency_key", message));
     }
     Ok(())
 }
@@ -429,8 +427,7 @@ fn keys_of(op: &'static str, id: Option<&str>, receipt: Receipt, count: usize) -
     if keys.len() != count {
         return Err(Error::new(ErrorKind::NotFound, op, "a key of this idempotency key was deleted since")
             .with("field", "idempotency_key")
-            .with("idempotency_key", id.unwrap_or_default())
-            .hint("use a new idempotency key to create it again"));
+            .with("idempotency_key", id.unwrap_or_default()));
     }
     if receipt.replayed {
         keys.iter_mut().for_each(|key| key.replayed = true);
@@ -598,8 +595,11 @@ impl Shared {
                 drop(server.queue.inbound(inbound.tag.clone()));
             }
         }
-        let others = self.others();
-        tokio::join!(self.settled(), self.wait_elsewhere(&others, receipt.cursor));
+        // Nobody waits for background work.
+        if fence.is_none() {
+            let others = self.others();
+            tokio::join!(self.settled(), self.wait_elsewhere(&others, receipt.cursor));
+        }
         Ok(())
     }
 

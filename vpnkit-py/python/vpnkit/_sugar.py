@@ -34,8 +34,8 @@ class Expiry(_wire.Record):
 def length_of_days(operation: str, count: float) -> str:
     if isinstance(count, bool) or not isinstance(count, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise invalid(operation, "days", "must be a number of days")
-    if not 0 < count < 3_650_000:
-        raise invalid(operation, "days", "must be more than 0")
+    if not 0 < count <= 3_650_000:
+        raise invalid(operation, "days", "must be more than 0 and at most 3650000")
     return _wire.length(operation, "days", timedelta(days=count))
 
 

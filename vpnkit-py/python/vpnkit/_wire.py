@@ -124,6 +124,9 @@ def same(operation: str, field: str, value: Any) -> Any:
 def mapping(operation: str, field: str, value: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(value, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise invalid(operation, field, f"cannot be {type(value).__name__}", 'give a dict: {"telegram": "42"}')
+    for name, text in cast("Mapping[Any, Any]", value).items():
+        if not isinstance(name, str) or not (text is None or isinstance(text, str)):
+            raise invalid(operation, f"{field}.{name}", f"cannot be {type(text).__name__}", "give texts: str(42)")
     return dict(value)
 
 

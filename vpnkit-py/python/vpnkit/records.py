@@ -269,8 +269,12 @@ class DataReset(Record):
     rolling: bool = False
     """Whether periods are counted from when the key's time began, at that time of the day; otherwise they are those of
     the calendar. A month that is too short ends on its last day: from January 31 to February 28 to March 31."""
+    since: datetime | None = None
+    """Since when rolling periods are counted; None is since the key's time began. A pause moves it."""
     time_zone: str | None = None
     """Whose calendar; None is the kit's own time zone."""
+    _reads = {"since": _wire.time_of}
+    _writes = {"since": _wire.time}
 
 
 @dataclass(frozen=True)
@@ -302,7 +306,11 @@ CredentialKind = Literal[
 
 @dataclass(frozen=True)
 class CreateKey(_sugar.Expiry, Record):
-    """A key to be created. Everything is optional: without a limit it is unlimited, without a time it never ends."""
+    """A key to be created. Everything is optional: without a limit it is unlimited, without a time it never ends.
+
+    Its JSON leaves out what came with later versions unless it is given: a payment that was told to an earlier
+    version is known by it.
+    """
 
     name: str | None = None
     """The handle: 1 to 64 of ``A-Z a-z 0-9 . _ @ + -``, unique without regard to case."""
@@ -558,6 +566,7 @@ class Extension(_sugar.Expiry, Record):
 GrantKind = Literal[
     "created",
     "extended",
+    "next_plan",
 ]
 """What was done."""
 

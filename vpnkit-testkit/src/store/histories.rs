@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use vpnkit_core::Timestamp;
 use vpnkit_core::model::{
     ByteSize, CreateKey, DataReset, Extension, KeyId, KeyPatch, KeyStatus, NextPlan, RenewPolicy, ResetPeriod,
 };
 use vpnkit_core::store::{KeyOp, StoreOp, StoreTxn};
+use vpnkit_core::{ErrorKind, Timestamp};
 
 use super::{Subject, at, batch, get, moved};
 
@@ -57,7 +57,7 @@ impl Model {
             KeyStatus::Disabled
         } else if self.paused_at.is_some() {
             KeyStatus::Paused
-        } else if self.hold.is_some() {
+        } else if self.hold.is_some() && self.left() != Some(0) {
             KeyStatus::OnHold
         } else if self.end.is_some_and(|end| end <= now) {
             KeyStatus::Expired
@@ -182,6 +182,7 @@ async fn history(s: &Subject, seed: u64, readings: &mut u64) {
     let mut said = Vec::new();
     for step in 0..STEPS {
         now += dice.roll(3) * dice.roll(800) * HOUR / 4;
+        let before = model.clone();
         let op: StoreOp = match dice.roll(8) {
             0 | 1 => {
                 model.look(now);
@@ -192,9 +193,9 @@ async fn history(s: &Subject, seed: u64, readings: &mut u64) {
                 let bytes = 1 + dice.roll(120);
                 said.push(format!("{now} pass {bytes}"));
                 model.used += bytes;
-                let started = model.status(now) == KeyStatus::OnHold;
+                let started = model.hold.is_some();
                 if started {
-                    model.start(now);
+                    model.start(model.paused_at.unwrap_or(now));
                 }
                 if started || model.left() == Some(0) {
                     model.look(now);
@@ -250,7 +251,15 @@ async fn history(s: &Subject, seed: u64, readings: &mut u64) {
             }
         };
         let looked = !matches!(op, StoreOp::Traffic(_));
-        s.store.commit(StoreTxn::new(time(now), [op])).await.unwrap();
+        match s.store.commit(StoreTxn::new(time(now), [op])).await {
+            // It would give nothing, or there is nothing to keep: nothing is done.
+            Err(e) if e.kind() == ErrorKind::InvalidInput => {
+                model = before;
+                said.push(format!("refused: {}", e.message()));
+                continue;
+            }
+            done => drop(done.unwrap()),
+        }
         let key = get(s, key).await.unwrap();
         let stands = (key.expires_at, key.data_limit.map(ByteSize::bytes), key.used, key.hold.is_some());
         let expected = (model.end.map(time), model.limit, model.used, model.hold.is_some());
