@@ -24,6 +24,8 @@ from conftest import REPOSITORY
 import vpnkit
 
 SECRET, BOT_SECRET, ADMIN = b"between the provider and the shop", "between-telegram-and-the-bot", 1
+CUSTOMERS = range(100, 124)
+KILLED = 8
 DAYS = {"month": 30, "fresh": 30, "days": 7, "volume": 1, "year": 365}
 
 
@@ -216,21 +218,23 @@ async def sell(dice: random.Random, telegram: Telegram, provider: Provider, work
     async def customer(number: int) -> None:
         if number % 3 == 0:
             await telegram.write(workers.url, number, "/trial")
-        for _ in range(3):
+        bought = 0
+        while bought < 3 or workers.killed < KILLED:
             await telegram.write(workers.url, number, f"/buy {dice.choice(list(DAYS))}")
-            await asyncio.sleep(dice.random())
-        bought = [payment for payment, order in provider.paid.items() if order["telegram"] == number]
-        if number % 4 == 0:
-            await telegram.write(workers.url, ADMIN, f"/refund {dice.choice(bought)}")
+            await asyncio.sleep(3 * dice.random())
+            bought += 1
+        own = [payment for payment, order in provider.paid.items() if order["telegram"] == number]
+        if number % 2 == 0:
+            await telegram.write(workers.url, ADMIN, f"/refund {dice.choice(own)}")
 
-    customers = asyncio.gather(*(customer(100 + number) for number in range(24)))
+    customers = asyncio.gather(*(customer(number) for number in CUSTOMERS))
     while not customers.done() or provider.telling:
         # Now and then there is time to start up.
         await asyncio.sleep(dice.choice([0.2, 0.5, 2.5]))
-        if workers.killed < 25:
+        if workers.killed < 2 * KILLED:
             workers.kill(dice)
     await customers
-    assert workers.killed >= 5 and provider.told > len(provider.paid)
+    assert provider.told > len(provider.paid) and provider.refunded
 
     # A stranger's callback is refused.
     async with ClientSession() as session:
@@ -262,9 +266,11 @@ async def balance(provider: Provider, store: Path) -> None:
             [key] = await kit.keys.find(labels={"telegram": str(order["telegram"])})
             assert (grant.key, grant.expires_in) == (key.id, timedelta(days=DAYS[order["plan"]])), payment
             assert (grant.undone_at is not None) == (payment in provider.refunded), payment
-        for number in range(24):
-            key = await kit.keys.require(f"tg-{100 + number}")
-            assert (f"trial:{100 + number}" in trials) == (number % 3 == 0)
-            # The newest entry that counts says what the key has.
-            newest = [grant for grant in await kit.grants.find(key) if grant.undone_at is None][-1]
-            assert (key.expires_at, key.data_limit) == (newest.after.expires_at, newest.after.data_limit)
+        for number in CUSTOMERS:
+            key = await kit.keys.require(f"tg-{number}")
+            assert (f"trial:{number}" in trials) == (number % 3 == 0)
+            # The newest entry that counts says what the key has; nobody has connected.
+            counting = [grant for grant in await kit.grants.find(key) if grant.undone_at is None]
+            if counting:
+                last = counting[-1].after
+                assert (key.expires_at, key.data_limit) == (last.expires_at, last.data_limit), number
