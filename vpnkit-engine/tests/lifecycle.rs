@@ -343,3 +343,61 @@ async fn what_is_sold_is_told_and_checked() {
     assert_eq!(limit.get("field"), Some("limit"));
     engine.close().await.unwrap();
 }
+
+/// In steps that each are done once: by two processes at the same time, and by one that begins again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everybody_is_given_days_once() {
+    let bed = Bed::new();
+    let (one, two) = (bed.open(&[]).await, bed.open(&[]).await);
+    let requests = (0..1_203).map(|i| match i % 401 {
+        // They never end: nothing would be given.
+        400 => CreateKey::named(format!("endless{i}")),
+        _ => CreateKey::named(format!("k{i}")).expires_in(DAY),
+    });
+    let keys = one.keys().create_many(requests.collect(), None).await.unwrap();
+    let other = one
+        .keys()
+        .create(CreateKey { disabled: true, ..CreateKey::named("off").expires_in(DAY) })
+        .await
+        .unwrap();
+    let query = || Some(KeyQuery::default().status([KeyStatus::Active]));
+    let three = || Extension::days(3).reason("an outage");
+    let step = async |engine: &Engine, after| {
+        engine.keys().extend_step(three(), "outage:7".into(), query(), after).await.unwrap()
+    };
+    let first = step(&one, None).await;
+    assert_eq!((first.extended, first.skipped, first.replayed), (499, 1, false));
+    // Whoever goes on: each begins at the beginning.
+    let all = async |engine: &Engine| {
+        let (mut after, mut given) = (None, 0);
+        loop {
+            let done = step(engine, after).await;
+            given += if done.replayed { 0 } else { done.extended };
+            match done.next {
+                Some(next) => after = Some(next),
+                None => return given,
+            }
+        }
+    };
+    // Nobody who is gone keeps the others waiting.
+    one.keys().delete(keys[3].id, None).await.unwrap();
+    one.keys().delete(keys[700].id, None).await.unwrap();
+    let (a, b) = tokio::join!(all(&one), all(&two));
+    assert_eq!(a + b, 1_200 - 499 - 1);
+    assert_eq!(all(&two).await, 0);
+    for key in &keys {
+        if let Some(now) = two.keys().get(key.id).await.unwrap() {
+            assert_eq!(now.expires_at, key.expires_at.map(|end| end.plus(3 * DAY)), "{:?}", key.name);
+        }
+    }
+    assert_eq!(get(&two, &other).await.expires_at, other.expires_at);
+    let entries = GrantQuery { limit: 1_000, ..GrantQuery::of_payment("outage:7") };
+    assert_eq!(two.grants().find(entries).await.unwrap().len(), 1_000);
+    let else_ =
+        two.keys().extend_step(Extension::days(4), "outage:7".into(), query(), None).await.unwrap_err();
+    assert_eq!(else_.kind(), ErrorKind::IdempotencyMismatch);
+    let nothing = two.keys().extend_step(Extension::default(), "x".into(), None, None).await.unwrap_err();
+    assert_eq!((nothing.get("field"), nothing.operation()), (Some("expires_in"), "keys.extend_step"));
+    one.close().await.unwrap();
+    two.close().await.unwrap();
+}

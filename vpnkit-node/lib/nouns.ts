@@ -1,6 +1,6 @@
 /** Every call. Written by `make generate`: change the description in Rust. */
 import { type CallOptions, type Calls } from "./calls.js";
-import { type Json, type RequestHeaders, each, headerPairs, list, maybe, onlyOptions } from "./convert.js";
+import { type Json, type RequestHeaders, each, headerPairs, list, maybe, onlyOptions, put } from "./convert.js";
 import { attempt, invalid } from "./errors.js";
 import { KeyBatch } from "./key_batch.js";
 import { type KeyLike, keyId, keyRef } from "./key_like.js";
@@ -14,6 +14,7 @@ import {
   type Collected,
   type CreateKey,
   type EventBatch,
+  type ExtendedStep,
   type Extension,
   type Grant,
   type GrantQuery,
@@ -39,6 +40,7 @@ import {
   readClientDevice,
   readCollected,
   readEventBatch,
+  readExtendedStep,
   readGrant,
   readInbound,
   readInboundHosts,
@@ -206,6 +208,34 @@ export class Keys {
       expected_version: options.expectedVersion,
     };
     return this.#calls.call(operation, args, readKey, options);
+  }
+
+  /**
+   * Extends the next keys that a query finds, at most 500 in one transaction, in the order of their ids; to be called
+   * again with `after` set to `ExtendedStep.next` until that is `null`. For an outage that everybody is given three
+   * days for.
+   *
+   * Each step is done once under its idempotency key: who was interrupted begins again without `after`, in whichever
+   * process, and nothing is given twice. Order and size of pages of the query do not matter. Servers are not waited
+   * for.
+   *
+   * Rejects with InvalidInputError with the `field`; IdempotencyMismatchError when the idempotency key was used for
+   * another extension.
+   */
+  async extendStep(
+    idempotencyKey: string,
+    extension: Extension = {},
+    options: CallOptions & { readonly query?: KeyQuery | null | undefined; readonly after?: number | null | undefined } = {},
+  ): Promise<ExtendedStep> {
+    const operation = "keys.extend_step";
+    onlyOptions(operation, options, "query", "after");
+    const args = {
+      extension: writeExtension(operation, extension),
+      idempotency_key: idempotencyKey,
+      query: put(options.query, (value) => writeKeyQuery(operation, value)),
+      after: options.after,
+    };
+    return this.#calls.call(operation, args, readExtendedStep, options);
   }
 
   /** Pauses a key: it may not connect, and the time that is left to it is kept until it is resumed. */

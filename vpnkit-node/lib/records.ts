@@ -587,6 +587,30 @@ export interface EventBatch {
 export const readEventBatch = (json: Json): EventBatch =>
   Object.freeze({ events: json.events.map(readEvent), next: json.next });
 
+/** What one step of an extension of many keys has done. */
+export interface ExtendedStep {
+  /** How many keys were extended. */
+  readonly extended: number;
+  /**
+   * Keys that the query finds and that would have been given nothing: those that never end, for instance. 0 when
+   * `replayed`.
+   */
+  readonly skipped: number;
+  /** Where to go on; `null` when all is done. */
+  readonly next: number | null;
+  /** The step had been done before under this idempotency key: nothing was given now. */
+  readonly replayed: boolean;
+}
+
+/** @internal */
+export const readExtendedStep = (json: Json): ExtendedStep =>
+  Object.freeze({
+    extended: json.extended,
+    skipped: json.skipped,
+    next: json.next ?? null,
+    replayed: json.replayed,
+  });
+
 /** What happens to what a key still has when it is extended. These are the five ways in which shops renew. */
 export type RenewPolicy =
   | "carryOver"

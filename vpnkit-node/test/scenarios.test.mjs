@@ -93,6 +93,10 @@ class Run {
         const { idempotency_key: idempotencyKey, ...extension } = step.with ?? {};
         return shown(await kit.keys.extend(key(), friendly(extension), { ...options, idempotencyKey }));
       }
+      case "extend_step": {
+        const { extended, skipped, replayed } = await kit.keys.extendStep(argument, friendly(step.with ?? {}));
+        return { extended, skipped, replayed };
+      }
       case "undo":
         return shown(await kit.grants.undo(argument, friendly(step.with ?? {})));
       case "grants":

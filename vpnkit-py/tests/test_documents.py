@@ -93,12 +93,13 @@ def test_the_guide_to_selling(program: Callable[..., subprocess.CompletedProcess
         "            await delivered(kit, 42, 'stars:1')\n"
         "            key = await delivered(kit, 42, 'stars:3')\n"
         "        print(key.data_limit, (await time_left(kit, key)).days, await time_left(kit, trial))\n"
+        "        assert await for_everybody(kit, 7) == await for_everybody(kit, 7) == 2\n"
         "        [mine] = await kit.keys.find(labels={'telegram': '42'})\n"
         "        assert mine.id == key.id\n"
         "asyncio.run(main())\n"
     )
     assert (done.stdout, done.stderr) == (
-        "100 GiB True 60\n50 GiB True 2\n100 GiB 60 3 days, 0:00:00\n",
+        "100 GiB True 60\n50 GiB True 2\n100 GiB 60 3 days, 0:00:00\n" + "2 of 2\n" * 2,
         "",
     ), done.stderr
 

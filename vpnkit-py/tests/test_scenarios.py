@@ -99,6 +99,9 @@ class Run:
             case "extend":
                 given = request(step.get("with", {}))
                 return shown(await keys.extend(self.key(argument), expected_version=version, **given))
+            case "extend_step":
+                done = await keys.extend_step(argument, **request(step.get("with", {})))
+                return {"extended": done.extended, "skipped": done.skipped, "replayed": done.replayed}
             case "undo":
                 return shown(await self.kit.grants.undo(argument, **step.get("with", {})))
             case "grants":

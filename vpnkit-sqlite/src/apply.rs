@@ -130,6 +130,10 @@ impl Batch<'_> {
             StoreOp::Device(DeviceOp::Forget { key, id }) => self.forget_device(key, id.as_deref()),
             StoreOp::Question(op) => self.question(op),
             StoreOp::Traffic(batch) => self.traffic(&batch),
+            StoreOp::Note(made) => {
+                self.receipt.made.push(made);
+                Ok(())
+            }
             StoreOp::Emit(event) => self.emit(event),
             _ => Err(answer::unknown_step()),
         }

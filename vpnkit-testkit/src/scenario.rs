@@ -10,6 +10,7 @@
 //! | `{"enable": "$k"}`, `{"disable": "$k"}`, `{"reset_usage": "$k"}`, `{"delete": "$k"}`, `{"get": "$k"}` | as they say |
 //! | `{"pause": "$k"}`, `{"resume": "$k"}`, `{"begin_next_plan": "$k"}` | as they say |
 //! | `{"extend": "$k", "with": {…}}` | extends a key; `with` may have `idempotency_key` |
+//! | `{"extend_step": "free:1", "with": {…}}` | extends all keys, of which there are few; the answer has `extended`, `skipped`, `replayed` |
 //! | `{"grants": "$k"}` | the ledger of a key: `kind`, `policy`, `payment` and whether each is `undone` |
 //! | `{"undo": "pay:1", "with": {…}}` | takes the grant of a payment back; `with` may have `reason` and `idempotency_key` |
 //! | `{"find": {…}}` | finds keys; the answer is the list of their names |
@@ -158,6 +159,13 @@ impl Run {
                 let extension: Extension =
                     serde_json::from_value(Value::Object(given)).expect("an extension");
                 Ok(shown(&keys.extend(self.key(argument), extension, payment, version).await?))
+            }
+            "extend_step" => {
+                let given = step.get("with").cloned().unwrap_or_else(|| json!({}));
+                let extension: Extension = serde_json::from_value(given).expect("an extension");
+                let payment = argument.as_str().expect("an idempotency key").to_owned();
+                let done = keys.extend_step(extension, payment, None, None).await?;
+                Ok(json!({ "extended": done.extended, "skipped": done.skipped, "replayed": done.replayed }))
             }
             "undo" => {
                 let mut given = step.get("with").and_then(Value::as_object).cloned().unwrap_or_default();

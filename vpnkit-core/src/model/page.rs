@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Key, KeyQuery, Sort, SortValue};
+use super::{Key, KeyId, KeyQuery, Sort, SortValue};
 use crate::{Error, Result};
 
 /// Which way a page goes on from its token.
@@ -136,6 +136,14 @@ fn take(bytes: &mut &[u8]) -> Option<i64> {
 }
 
 impl PageToken {
+    /// Returns the token of the page behind a key, in the order of ids from the smallest on.
+    #[must_use]
+    pub fn behind(key: KeyId) -> Self {
+        let (sort, direction, value) = (Sort::Id, Direction::Forward, SortValue::Number(key.0));
+        let place = Place { sort, descending: false, direction, value, id: key.0, shortened: false };
+        Self(URL_SAFE_NO_PAD.encode(place.encode()))
+    }
+
     pub(super) fn of(query: &KeyQuery, key: &Key, direction: Direction) -> Self {
         let place = Place {
             sort: query.sort,

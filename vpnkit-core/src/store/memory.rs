@@ -192,6 +192,10 @@ impl State {
                 Ok(())
             }
             StoreOp::Traffic(batch) => self.traffic(*batch, at, receipt),
+            StoreOp::Note(made) => {
+                receipt.made.push(made);
+                Ok(())
+            }
             StoreOp::Emit(event) => {
                 self.emit(event, at);
                 Ok(())

@@ -40,6 +40,8 @@ pub enum StoreOp {
         /// How many.
         count: u32,
     },
+    /// Name something in [`Receipt::made`] that the caller wants to find there when the batch is made again.
+    Note(Made),
     /// Add an event that is not a consequence of another step.
     Emit(NewEvent),
 }
@@ -333,6 +335,12 @@ impl Made {
     pub const GRANT: &'static str = "grant";
     /// The kind of serial numbers.
     pub const SERIAL: &'static str = "serial";
+
+    /// Names nothing.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self { kind: String::new(), id: String::new() }
+    }
 
     /// Names a serial number.
     #[must_use]

@@ -7,7 +7,7 @@ use vpnkit_macros::operations;
 
 use super::inbounds::forget_hosts;
 use super::server::Server;
-use super::{Engine, Placement, Shared};
+use super::{Engine, ExtendedStep, Placement, Shared};
 use vpnkit_core::backend::Fingerprint;
 use vpnkit_core::model::{
     CreateKey, Cursor, Endpoint, Extension, Inbound, Key, KeyCounts, KeyId, KeyPatch, KeyQuery, KeyRef, Page,
@@ -225,6 +225,29 @@ impl Keys {
         let step = KeyOp::Extend { key: id, expected, extension: Box::new(extension) };
         let receipt = shared.change_end(op, step, request).await?;
         only_key(op, idempotency_key.as_deref(), receipt)
+    }
+
+    /// Extends the next keys that a query finds, at most 500 in one transaction, in the order of their ids; to be called again with
+    /// `after` set to [`ExtendedStep::next`] until that is `None`. For an outage that everybody is given three days for.
+    ///
+    /// Each step is done once under its idempotency key: who was interrupted begins again without `after`, in whichever process,
+    /// and nothing is given twice. Order and size of pages of the query do not matter. Servers are not waited for.
+    ///
+    /// Errors: `InvalidInput` with the `field`; `IdempotencyMismatch` when the idempotency key was used for another extension.
+    #[operation(change)]
+    pub async fn extend_step(
+        &self,
+        #[arg(spread)] extension: Extension,
+        idempotency_key: String,
+        query: Option<KeyQuery>,
+        after: Option<KeyId>,
+    ) -> Result<ExtendedStep> {
+        const OP: &str = "keys.extend_step";
+        let keys = self.clone();
+        let step = async move {
+            keys.step_of(OP, extension, &idempotency_key, query.unwrap_or_default(), after).await
+        };
+        self.engine.run_to_completion(OP, step).await
     }
 
     /// Pauses a key: it may not connect, and the time that is left to it is kept until it is resumed.

@@ -1,6 +1,7 @@
 //! The only place with side effects: commits to the store, then brings servers to what the store says.
 
 mod ask;
+mod bulk;
 mod collect;
 mod credentials;
 mod cuts;
@@ -38,6 +39,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use vpnkit_macros::operations;
 
+pub use bulk::ExtendedStep;
 pub use collect::Collected;
 pub use elsewhere::Driver;
 pub use events::{EventStream, Events};

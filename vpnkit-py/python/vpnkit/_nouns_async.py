@@ -19,6 +19,7 @@ from .records import (
     DataReset,
     Endpoint,
     EventBatch,
+    ExtendedStep,
     Extension,
     Grant,
     GrantQuery,
@@ -347,6 +348,48 @@ class Keys:
         }
         answer: Key = await self._calls.call("keys.extend", _wire.dumps(arguments))
         return answer
+
+    async def extend_step(
+        self,
+        idempotency_key: str,
+        *,
+        days: float | None = None,
+        expires_in: Length | None = None,
+        data_limit: Size | None = None,
+        unlimited: bool = False,
+        policy: RenewPolicy = "carry_over",
+        reason: str | None = None,
+        query: KeyQuery | None = None,
+        after: int | Key | None = None,
+    ) -> ExtendedStep:
+        """Extends the next keys that a query finds, at most 500 in one transaction, in the order of their ids; to be
+        called again with ``after`` set to ``ExtendedStep.next`` until that is None. For an outage that everybody is
+        given three days for.
+
+        Each step is done once under its idempotency key: who was interrupted begins again without ``after``, in
+        whichever process, and nothing is given twice. Order and size of pages of the query do not matter. Servers
+        are not waited for.
+
+        The arguments are the fields of ``Extension``.
+
+        Raises InvalidInputError with the ``field``; IdempotencyMismatchError when the idempotency key was used for
+        another extension.
+        """
+        extension = Extension(
+            days=days,
+            expires_in=expires_in,
+            data_limit=data_limit,
+            unlimited=unlimited,
+            policy=policy,
+            reason=reason,
+        )
+        arguments = {
+            "extension": extension._json("keys.extend_step"),
+            "idempotency_key": idempotency_key,
+            "query": None if query is None else _wire.record("keys.extend_step", "query", query),
+            "after": None if after is None else _wire.key_id("keys.extend_step", "after", after),
+        }
+        return ExtendedStep._read(await self._calls.json("keys.extend_step", _wire.dumps(arguments)))
 
     async def pause(self, key: KeyLike) -> Key:
         """Pauses a key: it may not connect, and the time that is left to it is kept until it is resumed."""

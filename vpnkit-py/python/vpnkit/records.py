@@ -33,6 +33,7 @@ __all__ = [
     "Endpoint",
     "EventBatch",
     "EventKind",
+    "ExtendedStep",
     "Extension",
     "Grant",
     "GrantKind",
@@ -531,6 +532,21 @@ class EventBatch(Record):
     next: int
     """Where to go on: the cursor of the last event, or the one that was asked for."""
     _reads = {"events": tuple}
+
+
+@dataclass(frozen=True)
+class ExtendedStep(Record):
+    """What one step of an extension of many keys has done."""
+
+    extended: int
+    """How many keys were extended."""
+    skipped: int
+    """Keys that the query finds and that would have been given nothing: those that never end, for instance. 0 when
+    ``replayed``."""
+    next: int | None
+    """Where to go on; None when all is done."""
+    replayed: bool
+    """The step had been done before under this idempotency key: nothing was given now."""
 
 
 RenewPolicy = Literal[

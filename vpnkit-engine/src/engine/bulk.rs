@@ -1,0 +1,116 @@
+//! Extensions of many keys, in bounded steps.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Keys, Shared};
+use vpnkit_core::backend::Fingerprint;
+use vpnkit_core::model::{Extension, Key, KeyId, KeyQuery, PageToken, Sort};
+use vpnkit_core::store::{KeyOp, Made, Receipt, Request, StoreOp};
+use vpnkit_core::{Error, ErrorKind, Result};
+
+/// Keys that are extended in one transaction.
+const STEP: u32 = 500;
+/// What a receipt names the key by behind which the next step begins.
+const NEXT: &str = "next";
+/// Keys of a step that may turn out not to be extendable while it is committed.
+const TRIES: usize = 50;
+
+/// What one step of an extension of many keys has done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExtendedStep {
+    /// How many keys were extended.
+    pub extended: usize,
+    /// Keys that the query finds and that would have been given nothing: those that never end, for instance. 0 when `replayed`.
+    pub skipped: usize,
+    /// Where to go on; `None` when all is done.
+    pub next: Option<KeyId>,
+    /// The step had been done before under this idempotency key: nothing was given now.
+    pub replayed: bool,
+}
+
+impl Keys {
+    pub(super) async fn step_of(
+        &self,
+        op: &'static str,
+        extension: Extension,
+        idempotency_key: &str,
+        query: KeyQuery,
+        after: Option<KeyId>,
+    ) -> Result<ExtendedStep> {
+        let shared = &self.engine.shared;
+        shared.open(op)?;
+        extension.validate(op)?;
+        super::keys::check_idempotency_key(op, idempotency_key)?;
+        let query = KeyQuery { sort: Sort::Id, descending: false, limit: STEP, page: None, ..query };
+        query.resume().map_err(|e| e.during(op))?;
+        let after = after.unwrap_or(KeyId(0));
+        let asked = [
+            serde_json::to_string(&Extension { reason: None, ..extension.clone() }).unwrap_or_default(),
+            serde_json::to_string(&query.status).unwrap_or_default(),
+            format!("{:?} {:?} {:?}", query.search, query.owner, query.labels),
+        ];
+        let step = format!("{idempotency_key}:{}", after.0);
+        let request = Request::of("grants", &step, Fingerprint::of(asked));
+        // In the ledger stands what the caller has named.
+        let request = Request { key: idempotency_key.to_owned(), ..request };
+        if let Some(receipt) = shared.replay(op, Some(&request)).await? {
+            return Ok(done(&receipt, 0));
+        }
+        let (keys, more) = shared.keys_after(op, &query, after).await?;
+        let Some(last) = keys.last().map(|key| key.id) else {
+            return Ok(ExtendedStep { extended: 0, skipped: 0, next: None, replayed: false });
+        };
+        // Where the next step begins stands in the receipt: who goes on later goes on in the same steps.
+        let end = if more { Made { kind: NEXT.to_owned(), id: last.0.to_string() } } else { Made::nothing() };
+        let mut some: Vec<KeyId> =
+            keys.iter().filter(|key| extension.check(op, key).is_ok()).map(|key| key.id).collect();
+        let found = keys.len();
+        for _ in 0..TRIES {
+            let extend = |key: &KeyId| -> StoreOp {
+                KeyOp::Extend { key: *key, expected: None, extension: Box::new(extension.clone()) }.into()
+            };
+            let steps = some.iter().map(extend).chain([StoreOp::Note(end.clone())]);
+            let txn = shared.txn(steps).for_request(Some(request.clone()));
+            match shared.store.commit(txn).await {
+                Ok(receipt) => {
+                    if !receipt.replayed {
+                        shared.look_at_limits(&receipt.keys);
+                        shared.queue_transitions(&receipt.transitions);
+                    }
+                    return Ok(done(&receipt, found));
+                }
+                // One was deleted or changed meanwhile: the others go on.
+                Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => {
+                    let place = e.get("index").and_then(|index| index.parse::<usize>().ok()).unwrap_or(0);
+                    if place >= some.len() {
+                        return Err(e.during(op));
+                    }
+                    some.remove(place);
+                }
+                Err(e) => return Err(e.during(op)),
+            }
+        }
+        Err(Error::new(ErrorKind::Conflict, op, "too many keys were changed meanwhile").hint("try again"))
+    }
+}
+
+/// What a step has done, of so many keys that were found; of a step that was done before it is not known how many that were.
+fn done(receipt: &Receipt, found: usize) -> ExtendedStep {
+    let extended = receipt.made.iter().filter(|made| made.as_key().is_some()).count();
+    let next = receipt.made.iter().find(|made| made.kind == NEXT).and_then(|made| made.id.parse().ok());
+    let skipped = if receipt.replayed { 0 } else { found.saturating_sub(extended) };
+    ExtendedStep { extended, skipped, next: next.map(KeyId), replayed: receipt.replayed }
+}
+
+impl Shared {
+    /// The keys of a query behind one, and whether there are more.
+    async fn keys_after(&self, op: &'static str, query: &KeyQuery, after: KeyId) -> Result<(Vec<Key>, bool)> {
+        let mut query = query.clone();
+        if after > KeyId(0) {
+            query.page = Some(PageToken::behind(after));
+        }
+        let page = self.store.find(&query).await.map_err(|e| e.during(op))?;
+        Ok((page.keys, page.next.is_some()))
+    }
+}
