@@ -367,7 +367,7 @@ async fn everybody_is_given_days_once() {
     };
     let first = step(&one, None).await;
     assert_eq!((first.extended, first.skipped, first.replayed), (499, 1, false));
-    // Whoever goes on: each begins at the beginning.
+    // Each begins at the beginning, and goes on in the same steps.
     let all = async |engine: &Engine| {
         let (mut after, mut given) = (None, 0);
         loop {

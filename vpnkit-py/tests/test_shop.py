@@ -190,7 +190,7 @@ async def serve(*routes: web.RouteDef) -> tuple[web.AppRunner, str]:
     return runner, f"http://127.0.0.1:{port}"
 
 
-async def test_the_books_agree_whoever_dies(tmp_path: Path) -> None:
+async def test_the_books_agree_when_workers_die(tmp_path: Path) -> None:
     seed = int(os.environ.get("VPNKIT_SEED", random.randrange(1 << 30)))
     print(f"VPNKIT_SEED={seed}")
     dice = random.Random(seed)

@@ -104,10 +104,10 @@ impl Model {
     fn extend(&mut self, time: Option<u64>, volume: Option<u64>, policy: RenewPolicy, now: u64) {
         let from = self.paused_at.unwrap_or(now);
         if let Some(time) = time {
-            let anew = matches!(policy, RenewPolicy::Reset | RenewPolicy::ResetTime);
+            let from_now = matches!(policy, RenewPolicy::Reset | RenewPolicy::ResetTime);
             match (&mut self.hold, self.end) {
-                (Some((length, _)), _) => *length = if anew { time } else { *length + time },
-                (None, _) if anew => self.end = Some(from + time),
+                (Some((length, _)), _) => *length = if from_now { time } else { *length + time },
+                (None, _) if from_now => self.end = Some(from + time),
                 (None, Some(end)) => self.end = Some(end.max(from) + time),
                 (None, None) => {}
             }
