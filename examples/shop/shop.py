@@ -161,7 +161,7 @@ async def paid(request: web.Request) -> web.Response:
     else:
         key = await deliver(kit, telegram, plan, payment)
         said = "Thank you!"
-    # A customer who hears it twice is better off than one who never does: a worker may have died here the first time.
+    # Also the second time: a worker may have died here the first time, and the customer was told nothing.
     await send_key(bot, kit, telegram, key, said)
     return web.Response()
 

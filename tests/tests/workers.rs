@@ -57,7 +57,7 @@ impl Shop {
 
     fn gunicorn(&self, workers: &str, web: u16) -> Child {
         let bind = format!("127.0.0.1:{web}");
-        // A worker that is told to end while it boots does not hear it, and gunicorn waits for it: half a minute unless told less.
+        // A SIGTERM that a worker gets while it boots is lost, and gunicorn waits for it: 30 seconds by default.
         let soon = ["--graceful-timeout", "5"];
         let arguments = ["-k", "asgi", "-w", workers, "-b", &bind, "--no-control-socket", "shop_app:app"];
         let arguments: Vec<&str> = soon.into_iter().chain(arguments).collect();

@@ -384,7 +384,13 @@ async fn everybody_is_given_days_once() {
     one.keys().delete(keys[700].id, None).await.unwrap();
     let (a, b) = tokio::join!(all(&one), all(&two));
     assert_eq!(a + b, 1_200 - 499 - 1);
+    // A key that came later is not everybody's any more, nor where there was nobody.
+    let late = two.keys().create(CreateKey::named("late").expires_in(DAY)).await.unwrap();
     assert_eq!(all(&two).await, 0);
+    assert_eq!(get(&two, &late).await.expires_at, late.expires_at);
+    let nobody = || Some(KeyQuery::default().label("telegram", "1"));
+    let few = async || two.keys().extend_step(three(), "few".into(), nobody(), None).await.unwrap();
+    assert_eq!((few().await.extended, few().await.replayed), (0, true));
     for key in &keys {
         if let Some(now) = two.keys().get(key.id).await.unwrap() {
             assert_eq!(now.expires_at, key.expires_at.map(|end| end.plus(3 * DAY)), "{:?}", key.name);

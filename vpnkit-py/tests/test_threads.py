@@ -68,7 +68,7 @@ def test_closing_ends_the_streams_of_other_threads() -> None:
         kit.close()
         assert all(len(stream.result()) <= 1 for stream in streams)
     assert list(untouched) == []
-    # Whoever waits in a loop of its own learns it too, and does not ask for ever.
+    # A caller that waits in a loop of its own gets the error too, and does not ask for ever.
     with pytest.raises(errors.ClosedError):
         while untouched.next("1 ms") is None:
             pass

@@ -193,11 +193,13 @@ impl Batch<'_> {
     }
 
     fn patch(&mut self, id: KeyId, expected: Option<u64>, patch: &KeyPatch) -> Result<()> {
-        let before = self.key(id, expected)?;
+        let mut before = self.key(id, expected)?;
         patch.check(answer::COMMIT, &before, self.at)?;
         let mut after = before.clone();
         if let Some(happened) = patch.apply(&mut after, self.at) {
             self.leave_inbounds(&before, &mut after)?;
+            // A plan that begins as it is set stands in the ledger, too.
+            patch.next_plan.apply(&mut before.next_plan);
             self.replace(&before, &after, &happened)?;
             self.put_credentials(&before.credentials, &mut after)?;
         }

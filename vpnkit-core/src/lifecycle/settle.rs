@@ -26,7 +26,7 @@ pub fn settle(key: &mut Key, now: Timestamp) -> Vec<EventKind> {
         && key.resets_at.is_some_and(|at| at <= now)
     {
         // After a while without anybody who looked it is one reset, not many.
-        key.resets_at = key.reset.as_ref().and_then(|reset| next_reset(reset, key.start(), now));
+        key.resets_at = first_reset(key, now);
         reset_usage(key, now);
         happened.push(EventKind::KeyReset);
         key.status = judge(key, now);
@@ -117,7 +117,7 @@ pub fn start(key: &mut Key, at: Timestamp) {
     if let Some(hold) = key.hold.take() {
         key.expires_at = Some(at.plus(hold.duration));
         key.started_at = Some(at);
-        key.resets_at = key.reset.as_ref().and_then(|reset| next_reset(reset, at, at));
+        key.resets_at = first_reset(key, at);
     }
 }
 

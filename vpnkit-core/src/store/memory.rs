@@ -239,12 +239,14 @@ impl State {
                 receipt.keys.push(key);
             }
             KeyOp::Patch { key, expected, patch } => {
-                let before = self.key(key, expected)?.clone();
+                let mut before = self.key(key, expected)?.clone();
                 patch.check(errors::COMMIT, &before, at)?;
                 let mut after = before.clone();
                 let happened = patch.apply(&mut after, at).unwrap_or_default();
                 self.rename(&before, &after)?;
                 self.put_credentials(&before.credentials, &mut after, at, receipt)?;
+                // A plan that begins as it is set stands in the ledger, too.
+                patch.next_plan.apply(&mut before.next_plan);
                 self.replace(&before, after.clone(), &happened, at, receipt);
                 receipt.made.push(Made::key(key));
                 receipt.keys.push(after);

@@ -45,10 +45,10 @@ impl Keys {
         let query = KeyQuery { sort: Sort::Id, descending: false, limit: STEP, page: None, ..query };
         query.resume().map_err(|e| e.during(op))?;
         let after = after.unwrap_or(KeyId(0));
+        // Without what differs between two tries of one call: why, and a time that is computed from now.
         let asked = [
             serde_json::to_string(&Extension { reason: None, ..extension.clone() }).unwrap_or_default(),
-            serde_json::to_string(&query.status).unwrap_or_default(),
-            format!("{:?} {:?} {:?}", query.search, query.owner, query.labels),
+            serde_json::to_string(&KeyQuery { expires_before: None, ..query.clone() }).unwrap_or_default(),
         ];
         let step = format!("{idempotency_key}:{}", after.0);
         let request = Request::of("grants", &step, Fingerprint::of(asked));
@@ -58,11 +58,12 @@ impl Keys {
             return Ok(done(&receipt, 0));
         }
         let (keys, more) = shared.keys_after(op, &query, after).await?;
-        let Some(last) = keys.last().map(|key| key.id) else {
-            return Ok(ExtendedStep { extended: 0, skipped: 0, next: None, replayed: false });
+        // Where the next step begins stands in the receipt, also that there is none: a later call goes on in the same steps, and gives
+        // nothing to keys that came after the last one.
+        let end = match keys.last().filter(|_| more) {
+            Some(last) => Made { kind: NEXT.to_owned(), id: last.id.0.to_string() },
+            None => Made::nothing(),
         };
-        // Where the next step begins stands in the receipt: who goes on later goes on in the same steps.
-        let end = if more { Made { kind: NEXT.to_owned(), id: last.0.to_string() } } else { Made::nothing() };
         let mut some: Vec<KeyId> =
             keys.iter().filter(|key| extension.check(op, key).is_ok()).map(|key| key.id).collect();
         let found = keys.len();
@@ -82,11 +83,11 @@ impl Keys {
                 }
                 // One was deleted or changed meanwhile: the others go on.
                 Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => {
-                    let place = e.get("index").and_then(|index| index.parse::<usize>().ok()).unwrap_or(0);
-                    if place >= some.len() {
-                        return Err(e.during(op));
+                    let place = e.get("index").and_then(|index| index.parse().ok());
+                    match place.filter(|place: &usize| *place < some.len()) {
+                        Some(place) => drop(some.remove(place)),
+                        None => return Err(e.during(op)),
                     }
-                    some.remove(place);
                 }
                 Err(e) => return Err(e.during(op)),
             }

@@ -116,26 +116,24 @@ impl Shared {
         Ok(keys)
     }
 
+    /// Deletes keys, all of them or none; `false` when one was changed or deleted meanwhile.
+    async fn delete_unchanged(&self, keys: Vec<Key>, fence: Option<&Fence>) -> Result<bool> {
+        match self.delete("expiry", keys, |key| Some(key.version), fence.cloned()).await {
+            Err(e) if matches!(e.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => Ok(false),
+            deleted => deleted.map(|()| true),
+        }
+    }
+
     /// Deletes keys that have ended for as long as they are kept. One that was renewed meanwhile stays.
     async fn delete_over(&self, over: &[KeyId], fence: Option<&Fence>) -> Result<()> {
-        const OP: &str = "expiry";
         for some in over.chunks(DELETED_AT_ONCE) {
             let keys = self.readable(some, fence).await?;
             let now = self.clock.now();
             let keys: Vec<Key> = keys.into_iter().filter(|key| lifecycle::is_over(key, now)).collect();
-            let version = |key: &Key| Some(key.version);
-            match self.delete(OP, keys.clone(), version, fence.cloned()).await {
-                Err(e) if matches!(e.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
-                    for key in keys {
-                        match self.delete(OP, vec![key], version, fence.cloned()).await {
-                            Err(e) if !matches!(e.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
-                                return Err(e);
-                            }
-                            _ => {}
-                        }
-                    }
+            if !self.delete_unchanged(keys.clone(), fence).await? {
+                for key in keys {
+                    self.delete_unchanged(vec![key], fence).await?;
                 }
-                deleted => deleted?,
             }
         }
         Ok(())

@@ -126,7 +126,7 @@ def mapping(operation: str, field: str, value: Mapping[str, Any]) -> dict[str, A
         raise invalid(operation, field, f"cannot be {type(value).__name__}", 'give a dict: {"telegram": "42"}')
     for name, text in cast("Mapping[Any, Any]", value).items():
         if not isinstance(name, str) or not (text is None or isinstance(text, str)):
-            raise invalid(operation, f"{field}.{name}", f"cannot be {type(text).__name__}", "give texts: str(42)")
+            raise invalid(operation, f"{field}.{name}", f"cannot be {type(text).__name__}", "give strings: str(42)")
     return dict(value)
 
 

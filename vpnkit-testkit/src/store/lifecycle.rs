@@ -129,6 +129,13 @@ pub async fn a_life_is_changed_by_patches(s: Subject) {
     let begun = change(52, none).await;
     assert_eq!((begun.next_plan, begun.data_limit), (None, Some(ByteSize::gib(5))));
     assert_eq!((begun.expires_at, begun.delete_after), (Some(at().plus(53 * DAY)), Some(DAY)));
+    // Each plan that has begun is an entry; one that is set for a key that has ended begins at once.
+    let set = KeyPatch { next_plan: Patch::Set(plan), expires_at: Patch::Set(at()), ..KeyPatch::default() };
+    assert_eq!(change(60, set).await.status, KeyStatus::Active);
+    let entries = ledger(&s, key.id).await;
+    let kinds: Vec<GrantKind> = entries.iter().map(|grant| grant.kind).collect();
+    assert_eq!(kinds, [GrantKind::Created, GrantKind::NextPlan, GrantKind::NextPlan]);
+    assert_eq!((entries[2].data_limit, entries[2].expires_in), (plan.data_limit, plan.duration));
     let reset =
         DataReset { time_zone: Some("Asia/Tehran".parse().unwrap()), ..DataReset::each(ResetPeriod::Month) };
     let monthly = change(52, KeyPatch { reset: Patch::Set(reset.clone()), ..KeyPatch::default() }).await;
