@@ -18,7 +18,7 @@ pub use left_running::stop_left_running;
 pub use pump::Pump;
 pub use request::Request;
 pub use runtime::Runtime;
-pub use session::Session;
+pub use session::{Session, narrowed};
 pub use surface::surface;
 pub use uuid::Uuid;
 pub use vpnkit::operation::Answer;

@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use vpnkit::{Config, Cursor, Error, ErrorKind, Result, VpnKit};
+use vpnkit::{CallContext, Config, Cursor, Error, ErrorKind, Result, VpnKit};
 
 use crate::request::Work;
 use crate::sandbox::Sandbox;
@@ -40,13 +40,14 @@ impl Session {
         &self.runtime
     }
 
-    /// Calls the facade. To be run on the session's runtime. A panic is the error `Unexpected`: somebody waits for it.
-    pub async fn call(&self, request: Request) -> Result<Answer> {
+    /// Calls the facade in a context. To be run on the session's runtime. A panic is the error `Unexpected`: somebody waits for it.
+    pub async fn call(&self, request: Request, context: &CallContext) -> Result<Answer> {
         let operation = request.operation();
         let kit = self.kit(operation)?;
         let answer = async {
             match request.work {
-                Work::Facade(call) => call(kit.engine()).await,
+                Work::Facade(call) if *context == CallContext::default() => call(kit.engine()).await,
+                Work::Facade(call) => call(&kit.engine().with_context(context.clone())).await,
                 Work::Sandbox(step) => self.sandbox()?.step(kit, step).await,
             }
         };
@@ -80,6 +81,25 @@ impl Session {
             )
         })
     }
+}
+
+/// Returns a context with what is given; what is not stays.
+///
+/// Errors: `InvalidInput` about `actor` or `reason`.
+pub fn narrowed(
+    context: &CallContext,
+    actor: Option<&str>,
+    reason: Option<&str>,
+    dry_run: bool,
+) -> Result<CallContext> {
+    let mut context = context.clone();
+    if let Some(actor) = actor {
+        context = context.acting_as(actor)?;
+    }
+    if let Some(reason) = reason {
+        context = context.because(reason)?;
+    }
+    Ok(if dry_run { context.dry_run() } else { context })
 }
 
 impl Drop for Session {

@@ -22,7 +22,7 @@ fn open(runtime: &Runtime) -> Arc<Session> {
 
 fn call(session: &Session, operation: &str, arguments: &str) -> vpnkit::Result<Answer> {
     let request = Request::named(operation)?.read(arguments)?;
-    session.runtime().block_on("call", session.call(request))?
+    session.runtime().block_on("call", session.call(request, &vpnkit::CallContext::default()))?
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_session_may_end_in_a_light_call() {
         let handle = runtime.clone();
         runtime.spawn_inline(async move {
             let request = Request::named("keys.get").unwrap().read(r#"{"key": 1}"#).unwrap();
-            let answer = session.call(request).await;
+            let answer = session.call(request, &vpnkit::CallContext::default()).await;
             drop((session, handle));
             tell.send(answer.is_ok()).unwrap();
         });

@@ -24,6 +24,8 @@ pub struct Operation {
     pub changes: bool,
     /// Whether it is short enough to run on the thread that wakes it.
     pub inline: bool,
+    /// Whether it can be tried: [`crate::engine::CallContext::dry_run`].
+    pub dry_run: bool,
     /// Whether somebody has to be named on whose behalf it is done.
     pub needs_actor: bool,
     /// Its parameters, in the order of the method.

@@ -17,6 +17,7 @@ pub(crate) struct Method {
     changes: bool,
     inline: bool,
     actor: bool,
+    dry_run: bool,
     asynchronous: bool,
     parameters: Vec<Parameter>,
     result: Type,
@@ -31,12 +32,14 @@ impl Method {
         let mark = function.attrs.remove(place);
         let method = function.sig.ident.clone();
         let (mut verb, mut changes, mut inline, mut actor) = (method.to_string(), None, false, true);
+        let mut dry_run = false;
         for meta in mark.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)? {
             match &meta {
                 Meta::Path(path) if path.is_ident("read") => changes = Some(false),
                 Meta::Path(path) if path.is_ident("change") => changes = Some(true),
                 Meta::Path(path) if path.is_ident("inline") => inline = true,
                 Meta::Path(path) if path.is_ident("anyone") => actor = false,
+                Meta::Path(path) if path.is_ident("dry_run") => dry_run = true,
                 Meta::NameValue(pair) if pair.path.is_ident("name") => verb = text(&pair.value)?,
                 other => return Err(syn::Error::new_spanned(other, "unknown mark of an operation")),
             }
@@ -55,6 +58,7 @@ impl Method {
             changes,
             inline,
             actor,
+            dry_run,
             asynchronous: function.sig.asyncness.is_some(),
             parameters,
             result: inside_result(&function.sig.output)?,
@@ -83,7 +87,7 @@ impl Method {
 
     /// The entry of `OPERATIONS`.
     pub(crate) fn description(&self, handle: &Expr) -> TokenStream {
-        let Self { name, method, docs, changes, inline, actor, result, .. } = self;
+        let Self { name, method, docs, changes, inline, actor, dry_run, result, .. } = self;
         let record = self.record();
         let parameters = self.parameters.iter().map(Parameter::description);
         let passed = self.parameters.iter().map(Parameter::passed);
@@ -97,6 +101,7 @@ impl Method {
                 docs: #docs,
                 changes: #changes,
                 inline: #inline,
+                dry_run: #dry_run,
                 needs_actor: #actor,
                 parameters: PARAMETERS,
                 arguments: |generator| generator.root_schema_for::<#record>(),

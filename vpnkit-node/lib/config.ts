@@ -21,6 +21,8 @@ export interface Config {
   readonly reconcileEvery?: Length;
   /** How long events are kept, and idempotency keys of calls that grant nothing. Default: 30 days. */
   readonly keepEvents?: Length;
+  /** How long the timelines of keys have events, if that is longer. Default: 180 days. */
+  readonly keepTimelines?: Length;
   /** How long a key's traffic is kept by the hour; older traffic is kept by the day. Default: 62 days. */
   readonly keepHourly?: Length;
   /** How long a key's traffic is kept by the day; older traffic is kept by the month, for ever. Default: 800 days. */
@@ -34,9 +36,9 @@ export interface Config {
 /** @internal */
 export function configJson(config: Config): string {
   if (typeof config !== "object" || config === null) throw invalid("open", "config", "must be an object", 'open({ store: "sqlite:bot.db" })');
-  const { servers = [], collectEvery, reconcileEvery, keepEvents, keepHourly, keepDaily, timeZone, previousPassphrase, ...rest } = config;
+  const { servers = [], collectEvery, reconcileEvery, keepEvents, keepTimelines, keepHourly, keepDaily, timeZone, previousPassphrase, ...rest } = config;
   const json: Record<string, unknown> = { ...rest, servers: list("open", "servers", servers).map((one) => writeServerConfig("open", one)) };
-  for (const [name, length] of Object.entries({ collectEvery, reconcileEvery, keepEvents, keepHourly, keepDaily })) {
+  for (const [name, length] of Object.entries({ collectEvery, reconcileEvery, keepEvents, keepTimelines, keepHourly, keepDaily })) {
     if (length !== undefined) json[snake(name)] = lengthText("open", name, length);
   }
   if (timeZone !== undefined) json["time_zone"] = timeZone;

@@ -54,7 +54,7 @@ export {
 export type { Event, InboundEvent, KeyEvent, ServerEvent } from "./events.js";
 export { KeyBatch } from "./key_batch.js";
 export { type KeyLike, parseKey } from "./key_like.js";
-export { Kit } from "./kit.js";
+export { Kit, KitView } from "./kit.js";
 export { Events, Grants, Hosts, Inbounds, Keys, Servers, Subscriptions, TrafficView } from "./nouns.js";
 export { Page } from "./page.js";
 export { stopLeftRunning } from "./left_running.js";

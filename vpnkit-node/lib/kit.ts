@@ -1,10 +1,11 @@
 /** The kit. */
 import { type CallOptions, Calls } from "./calls.js";
+import { raised } from "./errors.js";
 import type { NativeKit } from "./native.js";
 import { Events, Grants, Hosts, Inbounds, Keys, Servers, Subscriptions, TrafficView } from "./nouns.js";
 
-/** Keys, limits, traffic and servers in this process: what `open` resolves to. */
-export class Kit implements AsyncDisposable {
+/** The calls of an open kit: the kit itself, or what `actingAs` and `dryRun` return. It closes with the kit. */
+export class KitView {
   readonly keys: Keys;
   readonly grants: Grants;
   readonly inbounds: Inbounds;
@@ -15,10 +16,12 @@ export class Kit implements AsyncDisposable {
   readonly servers: Servers;
   /** @internal */
   protected readonly calls: Calls;
-  #closing: Promise<void> | undefined;
+  /** The kit itself: while it is used, nobody collects it. */
+  readonly #of: KitView | undefined;
 
   /** @internal */
-  constructor(native: NativeKit) {
+  constructor(native: NativeKit, of?: KitView) {
+    this.#of = of;
     this.calls = new Calls(native);
     this.keys = new Keys(this.calls);
     this.grants = new Grants(this.calls);
@@ -31,10 +34,44 @@ export class Kit implements AsyncDisposable {
     Object.defineProperty(this, "calls", { enumerable: false });
   }
 
+  /**
+   * The same kit for calls in somebody's name and for a reason, as events, grants and `keys.timeline` tell it:
+   * `kit.actingAs("support:alice", { reason: "asked by phone" }).keys.disable("bob")`. It is not checked who that is.
+   *
+   * Throws `InvalidInputError` about `actor`, 1 to 255 visible characters, or `reason`, up to 4,000 characters.
+   */
+  actingAs(actor: string, options: { readonly reason?: string | undefined } = {}): KitView {
+    return this.#view(actor, options.reason, false);
+  }
+
+  /**
+   * The same kit for changes that are only tried: each is checked and carried out like any other, answers what would be, and
+   * leaves nothing behind. Ids, credentials and links of what would be new are those of nothing.
+   *
+   * Calls whose effect is on servers or other processes cannot be tried: they throw `UnsupportedError`. Those that read do so.
+   */
+  dryRun(): KitView {
+    return this.#view(undefined, undefined, true);
+  }
+
+  #view(actor: string | undefined, reason: string | undefined, dryRun: boolean): KitView {
+    try {
+      return new KitView(this.calls.native.view(actor, reason, dryRun), this.#of ?? this);
+    } catch (error) {
+      throw raised(error);
+    }
+  }
+
   /** The time as vpnkit sees it: in a sandbox that of its own clock. Compute with it, not with the machine's. */
   async now(options?: CallOptions): Promise<Date> {
     return this.calls.call("now", {}, (text: string) => new Date(text), options);
   }
+
+}
+
+/** Keys, limits, traffic and servers in this process: what `open` resolves to. */
+export class Kit extends KitView implements AsyncDisposable {
+  #closing: Promise<void> | undefined;
 
   /**
    * Does at once what background work does in its intervals: reads the counters, ends keys whose time is over, and waits

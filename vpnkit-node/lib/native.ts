@@ -21,6 +21,7 @@ export interface NativeStream {
 export interface NativeKit {
   call(bridge: NativeBridge, call: number, operation: string, args: string): void;
   many(bridge: NativeBridge, call: number, operation: string, args: string): void;
+  view(actor: string | undefined, reason: string | undefined, dryRun: boolean): NativeKit;
   events(after: number): NativeStream;
   close(bridge: NativeBridge, call: number): void;
   shutDown(): void;

@@ -7,6 +7,7 @@ import { type KeyLike, keyId, keyRef } from "./key_like.js";
 import { type Length, lengthText } from "./sizes.js";
 import { EventStream } from "./stream.js";
 import { type Endpoint, readEndpoint } from "./endpoint.js";
+import { type Event, readEvent } from "./events.js";
 import { type Page, readPage } from "./page.js";
 import { type SubscriptionResponse, readSubscriptionResponse } from "./response.js";
 import {
@@ -315,6 +316,25 @@ export class Keys {
     onlyOptions(operation, options);
     const args = { ids: list(operation, "ids", ids).map((one) => keyId(operation, "ids", one)) };
     return this.#calls.call(operation, args, (json: Json): number => json, options);
+  }
+
+  /**
+   * Returns what has happened to a key, the newest first: what, when, by which call, who made it, why, with which
+   * payment. Also of a key that was deleted, by its id.
+   *
+   * `before` is the cursor of the last one of the answer before. What is older than the timelines are kept is gone.
+   *
+   * Rejects with NotFoundError for a name or UUID of a key that does not exist; InvalidInputError about `limit`, 1 to
+   * 1,000.
+   */
+  async timeline(
+    key: KeyLike,
+    options: CallOptions & { readonly before?: number | null | undefined; readonly limit?: number | undefined } = {},
+  ): Promise<Event[]> {
+    const operation = "keys.timeline";
+    onlyOptions(operation, options, "before", "limit");
+    const args = { key: keyRef(operation, "key", key), before: options.before, limit: options.limit };
+    return this.#calls.call(operation, args, (json: Json): Event[] => json.map(readEvent), options);
   }
 
   /**

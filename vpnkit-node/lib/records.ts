@@ -699,6 +699,8 @@ export interface Grant {
   readonly policy: RenewPolicy;
   /** Why. */
   readonly reason: string | null;
+  /** Who gave it, as the application has said. */
+  readonly actor: string | null;
   /** Since when its time counts: `at`, or when the key was paused. */
   readonly countedFrom: Date;
   /** What the key had before. An undone grant is taken out of those of later entries. */
@@ -725,6 +727,7 @@ export const readGrant = (json: Json): Grant =>
     unlimited: json.unlimited,
     policy: camel<RenewPolicy>(json.policy),
     reason: json.reason ?? null,
+    actor: json.actor ?? null,
     countedFrom: new Date(json.counted_from),
     before: readTerms(json.before),
     after: readTerms(json.after),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use napi::{CleanupEnvHook, Env, Result};
 use napi_derive::napi;
-use vpnkit::Cursor;
+use vpnkit::{CallContext, Cursor};
 use vpnkit_bindings::{Pump, Request, Runtime, Session};
 
 use crate::bridge::{NativeBridge, Outcome, failure};
@@ -22,6 +22,8 @@ type Hook = CleanupEnvHook<Weak<Session>>;
 #[napi]
 pub(crate) struct NativeKit {
     session: Arc<Session>,
+    /// Of its calls.
+    context: CallContext,
     hook: Mutex<Option<Hook>>,
 }
 
@@ -46,7 +48,7 @@ impl NativeKit {
     pub(crate) fn of(env: &Env, session: Session) -> Result<Self> {
         let session = Arc::new(session);
         let hook = env.add_env_cleanup_hook(Arc::downgrade(&session), last_moment)?;
-        Ok(Self { session, hook: Mutex::new(Some(hook)) })
+        Ok(Self { session, context: CallContext::default(), hook: Mutex::new(Some(hook)) })
     }
 }
 
@@ -57,24 +59,32 @@ impl NativeKit {
     pub fn call(&self, bridge: &NativeBridge, call: u32, operation: String, arguments: String) -> Result<()> {
         let operation = Request::named(&operation).map_err(|e| failure(&e))?;
         let request = operation.read(&arguments).map_err(|e| failure(&e))?;
-        let session = Arc::clone(&self.session);
+        let (session, context) = (Arc::clone(&self.session), self.context.clone());
         bridge.start(call, self.session.runtime(), operation.is_inline(), async move {
-            session.call(request).await.map(|answer| Outcome::Json(answer.to_json()))
+            session.call(request, &context).await.map(|answer| Outcome::Json(answer.to_json()))
         })
     }
 
     /// An operation that returns many keys, with arguments in JSON; brings a batch.
     #[napi]
     pub fn many(&self, bridge: &NativeBridge, call: u32, operation: String, arguments: String) -> Result<()> {
-        let session = Arc::clone(&self.session);
+        let (session, context) = (Arc::clone(&self.session), self.context.clone());
         bridge.start(call, self.session.runtime(), false, async move {
             // Read by a worker: a hundred thousand requests take a while.
             let request = Request::named(&operation)?.read(&arguments)?;
-            Ok(match session.call(request).await?.downcast() {
+            Ok(match session.call(request, &context).await?.downcast() {
                 Ok(keys) => Outcome::Keys(keys),
                 Err(answer) => Outcome::Json(answer.to_json()),
             })
         })
+    }
+
+    /// The same kit for calls in somebody's name, for a reason, or that are only tried; what is not given stays.
+    #[napi]
+    pub fn view(&self, actor: Option<String>, reason: Option<String>, dry_run: bool) -> Result<Self> {
+        let context = vpnkit_bindings::narrowed(&self.context, actor.as_deref(), reason.as_deref(), dry_run);
+        let context = context.map_err(|e| failure(&e))?;
+        Ok(Self { session: Arc::clone(&self.session), context, hook: Mutex::new(None) })
     }
 
     /// The events after a cursor.

@@ -9,7 +9,7 @@ import { openSandbox } from "vpnkit/testing";
 
 import { readJson, repository, temporary } from "./shared.mjs";
 
-const EXTRA = new Set(["as", "expect", "error", "field", "patch", "with", "expected_version", "up", "down", "headers", "format", "id"]);
+const EXTRA = new Set(["by", "because", "dry_run", "as", "expect", "error", "field", "patch", "with", "expected_version", "up", "down", "headers", "format", "id"]);
 const camel = (name) => name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
 const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
@@ -76,8 +76,14 @@ class Run {
     }
   }
 
+  /** The kit in the name that the step has. */
+  view(step) {
+    const kit = "by" in step ? this.kit.actingAs(step.by, { reason: step.because }) : this.kit;
+    return "dry_run" in step ? kit.dryRun() : kit;
+  }
+
   async step(step) {
-    const { kit } = this;
+    const kit = this.view(step);
     const [verb, argument] = Object.entries(step).find(([name]) => !EXTRA.has(name) || Object.keys(step).length === 1);
     const options = step.expected_version === undefined ? {} : { expectedVersion: step.expected_version };
     const key = () => (argument.startsWith("$") ? this.keys.get(argument) : argument);
@@ -99,6 +105,14 @@ class Run {
       }
       case "undo":
         return shown(await kit.grants.undo(argument, friendly(step.with ?? {})));
+      case "timeline":
+        return (await kit.keys.timeline(key())).map(({ kind, operation, actor, reason, idempotencyKey }) => ({
+          kind,
+          operation,
+          actor,
+          reason,
+          payment: idempotencyKey,
+        }));
       case "grants":
         return (await kit.grants.find({ key: key() })).map((grant) => ({
           kind: grant.kind,
@@ -120,27 +134,27 @@ class Run {
       case "find":
         return (await kit.keys.find(friendly(argument))).keys.map((one) => one.name);
       case "pass":
-        return kit.passTraffic(key(), { up: `${step.up ?? 0} B`, down: `${step.down ?? 0} B` });
+        return this.kit.passTraffic(key(), { up: `${step.up ?? 0} B`, down: `${step.down ?? 0} B` });
       case "advance_secs":
-        return kit.setTime(new Date((await kit.now()).getTime() + argument * 1000));
+        return this.kit.setTime(new Date((await kit.now()).getTime() + argument * 1000));
       case "tick":
-        return kit.tick();
+        return this.kit.tick();
       case "server":
-        return { down: () => kit.fail(), up: () => kit.heal(), restart: () => kit.restart() }[argument]();
+        return { down: () => this.kit.fail(), up: () => this.kit.heal(), restart: () => this.kit.restart() }[argument]();
       case "lets_in":
-        return kit.letsIn(key(), "main");
+        return this.kit.letsIn(key(), "main");
       case "events": {
         const batch = await kit.events.read(this.cursor);
         this.cursor = batch.next;
         return batch.events.map((event) => event.kind);
       }
       default:
-        return this.subscription(verb, argument, step);
+        return this.subscription(kit, verb, argument, step);
     }
   }
 
-  async subscription(verb, argument, step) {
-    const { hosts, subscriptions } = this.kit;
+  async subscription(kit, verb, argument, step) {
+    const { hosts, subscriptions } = kit;
     const key = () => (argument.startsWith("$") ? this.keys.get(argument) : argument);
     switch (verb) {
       case "hosts":

@@ -76,6 +76,30 @@ impl Event {
         &self.0.detail
     }
 
+    /// The operation that it follows from: `keys.extend`; `None` when vpnkit did it by itself.
+    #[getter]
+    fn operation(&self) -> Option<&str> {
+        self.0.cause.as_ref().map(|cause| cause.operation.as_str())
+    }
+
+    /// Who called, as the application has said.
+    #[getter]
+    fn actor(&self) -> Option<&str> {
+        self.0.cause.as_ref().and_then(|cause| cause.actor.as_deref())
+    }
+
+    /// Why, as the application has said.
+    #[getter]
+    fn reason(&self) -> Option<&str> {
+        self.0.cause.as_ref().and_then(|cause| cause.reason.as_deref())
+    }
+
+    /// The idempotency key of the call: the payment.
+    #[getter]
+    fn idempotency_key(&self) -> Option<&str> {
+        self.0.cause.as_ref().and_then(|cause| cause.idempotency_key.as_deref())
+    }
+
     /// The event as a dict that `json.dumps` takes.
     fn to_dict(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         dict(py, &self.0, false)

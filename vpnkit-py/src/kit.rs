@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use vpnkit::Cursor;
+use vpnkit::{CallContext, Cursor};
 use vpnkit_bindings::{Pump, Request, Runtime, Session};
 
 use crate::errors::exception;
@@ -12,11 +12,15 @@ use crate::pending::{Outcome, Pending};
 
 /// An open kit.
 #[pyclass(frozen, weakref)]
-pub(crate) struct Kit(Arc<Session>);
+pub(crate) struct Kit {
+    session: Arc<Session>,
+    /// Of its calls.
+    context: CallContext,
+}
 
 impl From<Session> for Kit {
     fn from(session: Session) -> Self {
-        Self(Arc::new(session))
+        Self { session: Arc::new(session), context: CallContext::default() }
     }
 }
 
@@ -34,36 +38,51 @@ impl Kit {
     /// The call `operation` with arguments in JSON.
     fn call(&self, py: Python<'_>, operation: &str, arguments: String) -> PyResult<Pending> {
         let operation = Request::named(operation).map_err(|e| exception(py, &e))?;
-        let session = Arc::clone(&self.0);
+        let session = Arc::clone(&self.session);
+        let context = self.context.clone();
         let call = async move {
             // Here and not before: a hundred thousand requests take a while to read.
-            session.call(operation.read(&arguments)?).await.map(Outcome::Answer)
+            session.call(operation.read(&arguments)?, &context).await.map(Outcome::Answer)
         };
-        let pending = Pending::new(operation.name(), self.0.runtime().clone(), call);
+        let pending = Pending::new(operation.name(), self.session.runtime().clone(), call);
         Ok(if operation.is_inline() { pending.inline() } else { pending })
+    }
+
+    /// The same kit for calls in somebody's name, for a reason, or that are only tried; what is not given stays.
+    #[pyo3(signature = (actor, reason, dry_run))]
+    fn view(
+        &self,
+        py: Python<'_>,
+        actor: Option<&str>,
+        reason: Option<&str>,
+        dry_run: bool,
+    ) -> PyResult<Self> {
+        let context = vpnkit_bindings::narrowed(&self.context, actor, reason, dry_run);
+        let context = context.map_err(|e| exception(py, &e))?;
+        Ok(Self { session: Arc::clone(&self.session), context })
     }
 
     /// The events after a cursor.
     fn events(&self, py: Python<'_>, after: i64) -> PyResult<Stream> {
-        self.0.events(Cursor(after)).map(|pump| Stream(Arc::new(pump))).map_err(|e| exception(py, &e))
+        self.session.events(Cursor(after)).map(|pump| Stream(Arc::new(pump))).map_err(|e| exception(py, &e))
     }
 
     /// Reads the counters a last time, stops managed servers, releases the store.
     fn close(&self) -> Pending {
-        let session = Arc::clone(&self.0);
-        Pending::new("close", self.0.runtime().clone(), async move {
+        let session = Arc::clone(&self.session);
+        Pending::new("close", self.session.runtime().clone(), async move {
             session.close().await.map(|()| Outcome::Answer(vpnkit_bindings::Answer::new(())))
         })
     }
 
     /// Ends the threads; after `close`. Waits at most so long for those that are at work.
     fn shut_down(&self, py: Python<'_>, grace_ms: u64) {
-        py.detach(|| self.0.runtime().shut_down(Duration::from_millis(grace_ms)));
+        py.detach(|| self.session.runtime().shut_down(Duration::from_millis(grace_ms)));
     }
 
     /// Whether it was opened before this process was forked.
     fn is_forked(&self) -> bool {
-        self.0.runtime().is_forked()
+        self.session.runtime().is_forked()
     }
 }
 

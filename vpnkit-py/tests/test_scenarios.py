@@ -14,7 +14,7 @@ import vpnkit
 from vpnkit import ByteSize, CreateKey, Inbound, Key, Vless, errors, testing
 
 FILES = sorted((REPOSITORY / "tests" / "scenarios").glob("*.json"))
-EXTRA = {"as", "expect", "error", "field", "patch", "with", "expected_version", "up", "down", "headers", "format", "id"}
+EXTRA = {"by", "because", "dry_run", "as", "expect", "error", "field", "patch", "with", "expected_version", "up", "down", "headers", "format", "id"}
 
 
 def request(given: dict[str, Any]) -> dict[str, Any]:
@@ -84,9 +84,17 @@ class Run:
     def key(self, text: str) -> int | str:
         return self.keys[text[1:]] if text.startswith("$") else text
 
+    def view(self, step: dict[str, Any]) -> vpnkit.KitView:
+        """The kit in the name that the step has."""
+        kit: vpnkit.KitView = self.kit
+        if "by" in step:
+            kit = kit.acting_as(step["by"], reason=step.get("because"))
+        return kit.dry_run() if "dry_run" in step else kit
+
     async def step(self, step: dict[str, Any]) -> Any:
         verb = next(name for name in step if name not in EXTRA or len(step) == 1)
-        argument, keys = step[verb], self.kit.keys
+        argument, kit = step[verb], self.view(step)
+        keys = kit.keys
         version = step.get("expected_version")
         match verb:
             case "create":
@@ -103,7 +111,18 @@ class Run:
                 done = await keys.extend_step(argument, **request(step.get("with", {})))
                 return {"extended": done.extended, "skipped": done.skipped, "replayed": done.replayed}
             case "undo":
-                return shown(await self.kit.grants.undo(argument, **step.get("with", {})))
+                return shown(await kit.grants.undo(argument, **step.get("with", {})))
+            case "timeline":
+                return [
+                    {
+                        "kind": event.kind,
+                        "operation": event.operation,
+                        "actor": event.actor,
+                        "reason": event.reason,
+                        "payment": event.idempotency_key,
+                    }
+                    for event in await keys.timeline(self.key(argument))
+                ]
             case "grants":
                 return [
                     {
@@ -138,13 +157,13 @@ class Run:
                 self.cursor = batch.next
                 return [event.kind for event in batch.events]
             case _:
-                return await self.subscription(verb, argument, step)
+                return await self.subscription(kit, verb, argument, step)
 
-    async def subscription(self, verb: str, argument: Any, step: dict[str, Any]) -> Any:
-        subscriptions = self.kit.subscriptions
+    async def subscription(self, kit: vpnkit.KitView, verb: str, argument: Any, step: dict[str, Any]) -> Any:
+        subscriptions = kit.subscriptions
         match verb:
             case "hosts":
-                return await self.kit.hosts.set("main", [vpnkit.Host(**host) for host in argument])
+                return await kit.hosts.set("main", [vpnkit.Host(**host) for host in argument])
             case "configure":
                 notices = vpnkit.Notices(**argument.get("notices", {}))
                 settings = vpnkit.SubscriptionSettings(**{**argument, "notices": notices})
@@ -196,6 +215,8 @@ class Awaited:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._inner, name)
+        if name in ("acting_as", "dry_run"):
+            return lambda *given, **named: Awaited(value(*given, **named))
         if not callable(value):
             return Awaited(value)
 

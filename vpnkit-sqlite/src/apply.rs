@@ -10,8 +10,8 @@ use crate::{label, lease, query};
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::model::Cursor;
 use vpnkit_core::model::{
-    ClientDevice, EventKind, EventSubject, Grant, Inbound, InboundId, InboundTag, Key, KeyId, KeyPatch,
-    KeyRef, KeyStatus, Labels, NewEvent, NewKey, NodeId, ServerId, Traffic,
+    Cause, ClientDevice, EventKind, EventSubject, Grant, Inbound, InboundId, InboundTag, Key, KeyId,
+    KeyPatch, KeyRef, KeyStatus, Labels, NewEvent, NewKey, NodeId, ServerId, Traffic,
 };
 use vpnkit_core::store::errors as answer;
 use vpnkit_core::store::{
@@ -43,8 +43,8 @@ pub(crate) fn apply(connection: &Connection, vault: &Vault, txn: StoreTxn) -> Re
     }
     let (at, origin) = (txn.at, txn.origin);
     let payment = txn.request.as_ref().map(|request| request.key.clone());
-    let mut batch =
-        Batch { connection, vault, at, origin, payment, receipt: Receipt::default(), cursor: None };
+    let (cause, receipt) = (txn.caused_by(), Receipt { dry_run: txn.dry_run, ..Receipt::default() });
+    let mut batch = Batch { connection, vault, at, origin, payment, cause, receipt, cursor: None };
     let several = txn.ops.len() > 1;
     for (index, op) in txn.ops.into_iter().enumerate() {
         batch.step(op).map_err(|e| if several { e.with("index", index) } else { e })?;
@@ -104,6 +104,8 @@ pub(crate) struct Batch<'c> {
     origin: Origin,
     /// The idempotency key of the call.
     pub(crate) payment: Option<String>,
+    /// The call that the batch is made for.
+    pub(crate) cause: Option<Cause>,
     pub(crate) receipt: Receipt,
     cursor: Option<Cursor>,
 }
@@ -198,8 +200,10 @@ impl Batch<'_> {
         let mut after = before.clone();
         if let Some(happened) = patch.apply(&mut after, self.at) {
             self.leave_inbounds(&before, &mut after)?;
-            // A plan that begins as it is set stands in the ledger, too.
-            patch.next_plan.apply(&mut before.next_plan);
+            if happened.contains(&EventKind::KeyNextPlan) {
+                // A plan that begins as it is set stands in the ledger, too.
+                patch.next_plan.apply(&mut before.next_plan);
+            }
             self.replace(&before, &after, &happened)?;
             self.put_credentials(&before.credentials, &mut after)?;
         }
@@ -680,9 +684,21 @@ impl Batch<'_> {
             _ => return Err(answer::unknown_step()),
         };
         self.run(
-            "INSERT INTO events (at, kind, key_id, subject, uid, detail, origin)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            params![self.at.as_millis(), event.kind.code(), key, subject, uid, event.detail, self.origin.0],
+            "INSERT INTO events (at, kind, key_id, subject, uid, detail, origin, operation, actor, reason, payment)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            params![
+                self.at.as_millis(),
+                event.kind.code(),
+                key,
+                subject,
+                uid,
+                event.detail,
+                self.origin.0,
+                self.cause.as_ref().map(|cause| &cause.operation),
+                self.cause.as_ref().and_then(|cause| cause.actor.as_ref()),
+                self.cause.as_ref().and_then(|cause| cause.reason.as_ref()),
+                self.cause.as_ref().and_then(|cause| cause.idempotency_key.as_ref()),
+            ],
         )
         .map_err(sql)?;
         self.cursor = Some(Cursor(self.connection.last_insert_rowid()));

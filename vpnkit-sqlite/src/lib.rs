@@ -36,8 +36,8 @@ use self::notice::Notice;
 use self::worker::{Readers, Writer};
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::model::{
-    ClientDevice, Cursor, EventBatch, Grant, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef,
-    Page, Record, RecordQuery, Revocation, ServerId, UsagePoint, UsageQuery,
+    ClientDevice, Cursor, Event, EventBatch, Grant, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery,
+    KeyRef, Page, Record, RecordQuery, Revocation, ServerId, UsagePoint, UsageQuery,
 };
 use vpnkit_core::store::{
     ChangeBatch, Claim, Claimed, Fence, GrantFilter, KeyStore, Lease, Newest, Origin, Pruned, Question,
@@ -182,6 +182,10 @@ impl KeyStore for SqliteStore {
 
     async fn events(&self, after: Cursor, max: usize) -> Result<EventBatch> {
         self.readers.run("store.events", move |c, _| query::events(c, after, max)).await
+    }
+
+    async fn timeline(&self, key: KeyId, before: Option<Cursor>, max: usize) -> Result<Vec<Event>> {
+        self.readers.run("store.timeline", move |c, _| query::timeline(c, key, before, max)).await
     }
 
     async fn newest_event(&self) -> Result<Cursor> {

@@ -21,6 +21,7 @@ pub(crate) fn prune(
     lease::check(&txn, fence)?;
     question::forget_old(&txn)?;
     let mut pruned = events(&txn, retention.events)?;
+    pruned.more |= timelines(&txn, retention.timelines)?;
     for (table, column) in [("requests", "at"), ("revocations", "expires_at")] {
         let key = if table == "requests" { "id" } else { "(inbound, serial)" };
         let columns = key.trim_matches(['(', ')']);
@@ -44,28 +45,68 @@ fn run(txn: &Transaction<'_>, text: &str, values: impl rusqlite::Params) -> Resu
     txn.prepare_cached(text).and_then(|mut s| s.execute(values)).map_err(sql)
 }
 
+/// What the timelines of keys have for longer: [`Event::is_of_timeline`].
+const OF_TIMELINE: &str = "key_id IS NOT NULL AND (kind <> 'key.reset' OR operation IS NOT NULL)";
+
 /// Forgets events by their cursors: which are old is looked up, not read.
 fn events(txn: &Transaction<'_>, before: Timestamp) -> Result<Pruned> {
-    let bounds: (Option<i64>, Option<i64>) = txn
-        .query_row("SELECT (SELECT min(cursor) FROM events), (SELECT max(cursor) FROM events)", [], |r| {
-            Ok((r.get(0)?, r.get(1)?))
-        })
+    let Some(Old { first, step, last }) = old(txn, "events_pruned", before)? else {
+        return Ok(Pruned::default());
+    };
+    let events: i64 = txn
+        .prepare_cached("SELECT count(*) FROM events WHERE cursor BETWEEN ?1 AND ?2")
+        .and_then(|mut s| s.query_row([first, step], |r| r.get(0)))
         .map_err(sql)?;
-    let (Some(first), Some(newest)) = bounds else { return Ok(Pruned::default()) };
+    let text = format!("DELETE FROM events WHERE cursor BETWEEN ?1 AND ?2 AND NOT ({OF_TIMELINE})");
+    run(txn, &text, [first, step])?;
+    run(txn, "UPDATE meta SET value = ?1 WHERE name = 'events_pruned'", [step])?;
+    Ok(Pruned { events: usize::try_from(events).unwrap_or(0), more: step < last })
+}
+
+/// Forgets what only the timelines still have; says whether there is more.
+fn timelines(txn: &Transaction<'_>, before: Timestamp) -> Result<bool> {
+    let Some(Old { first, step, last }) = old(txn, "timelines_pruned", before)? else { return Ok(false) };
+    let stream: i64 = txn
+        .prepare_cached("SELECT value FROM meta WHERE name = 'events_pruned'")
+        .and_then(|mut s| s.query_row([], |r| r.get(0)))
+        .map_err(sql)?;
+    // What the stream still has stays.
+    let (step, last) = (step.min(stream), last.min(stream));
+    if step < first {
+        return Ok(false);
+    }
+    run(txn, "DELETE FROM events WHERE cursor BETWEEN ?1 AND ?2", [first, step])?;
+    run(txn, "UPDATE meta SET value = ?1 WHERE name = 'timelines_pruned'", [step])?;
+    Ok(step < last)
+}
+
+/// The cursors of old events.
+struct Old {
+    first: i64,
+    /// The last one of this step.
+    step: i64,
+    last: i64,
+}
+
+/// Looks up what is from before a time, behind what was forgotten before.
+fn old(txn: &Transaction<'_>, mark: &str, before: Timestamp) -> Result<Option<Old>> {
+    let bounds: (Option<i64>, Option<i64>) = txn
+        .prepare_cached(
+            "SELECT (SELECT min(cursor) FROM events WHERE cursor > (SELECT value FROM meta WHERE name = ?1)),
+                    (SELECT max(cursor) FROM events)",
+        )
+        .and_then(|mut s| s.query_row([mark], |r| Ok((r.get(0)?, r.get(1)?))))
+        .map_err(sql)?;
+    let (Some(first), Some(newest)) = bounds else { return Ok(None) };
     let mut times = txn
         .prepare_cached("SELECT at FROM events WHERE cursor >= ?1 ORDER BY cursor LIMIT 3")
         .map_err(sql)?;
-    let old = last_before(first, newest, before, |cursor| {
+    let last = last_before(first, newest, before, |cursor| {
         let found = times.query_map([cursor], |r| r.get(0).map(Timestamp::from_millis));
         found.and_then(Iterator::collect).map_err(sql)
     })?;
-    if old < first {
-        return Ok(Pruned::default());
-    }
-    let last = old.min(first.saturating_add(STEP - 1));
-    run(txn, "UPDATE meta SET value = ?1 WHERE name = 'events_pruned'", [last])?;
-    let events = run(txn, "DELETE FROM events WHERE cursor <= ?1", [last])?;
-    Ok(Pruned { events, more: last < old })
+    let step = last.min(first.saturating_add(STEP - 1));
+    Ok((last >= first).then_some(Old { first, step, last }))
 }
 
 /// Sums hours up to days, the oldest first; says whether there is more.

@@ -11,7 +11,7 @@ use crate::row::{
 use crate::vault::Vault;
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::model::{
-    CertificateTerm, ClientDevice, Cursor, Event, EventBatch, EventSubject, Inbound, InboundId, Key,
+    Cause, CertificateTerm, ClientDevice, Cursor, Event, EventBatch, EventSubject, Inbound, InboundId, Key,
     KeyCounts, KeyId, KeyQuery, KeyRef, Page, Place, Record, RecordQuery, Revocation, ServerId, Sort,
     SortValue, Traffic, UsagePoint, UsageQuery, UsageStep,
 };
@@ -480,10 +480,9 @@ fn check_cursor(connection: &Connection, after: Cursor) -> Result<()> {
 pub(crate) fn events(connection: &Connection, after: Cursor, max: usize) -> Result<EventBatch> {
     check_cursor(connection, after)?;
     let mut statement = connection
-        .prepare_cached(
-            "SELECT cursor, at, kind, key_id, uid, subject, detail FROM events
-             WHERE cursor > ?1 ORDER BY cursor LIMIT ?2",
-        )
+        .prepare_cached(&format!(
+            "SELECT {EVENT_COLUMNS} FROM events WHERE cursor > ?1 ORDER BY cursor LIMIT ?2"
+        ))
         .map_err(sql)?;
     let mut rows = statement.query(params![after.0, i64::try_from(max).unwrap_or(i64::MAX)]).map_err(sql)?;
     let mut events = Vec::new();
@@ -500,6 +499,45 @@ pub(crate) fn events(connection: &Connection, after: Cursor, max: usize) -> Resu
         }
     }
     Ok(EventBatch { events, next })
+}
+
+/// The events of a key from before a cursor, the newest first.
+pub(crate) fn timeline(
+    connection: &Connection,
+    key: KeyId,
+    before: Option<Cursor>,
+    max: usize,
+) -> Result<Vec<Event>> {
+    let mut statement = connection
+        .prepare_cached(&format!(
+            "SELECT {EVENT_COLUMNS} FROM events WHERE key_id = ?1 AND cursor < ?2 ORDER BY cursor DESC LIMIT ?3"
+        ))
+        .map_err(sql)?;
+    let before = before.map_or(i64::MAX, |cursor| cursor.0);
+    let values = params![key.0, before, i64::try_from(max).unwrap_or(i64::MAX)];
+    let mut rows = statement.query(values).map_err(sql)?;
+    let mut events = Vec::new();
+    while let Some(row) = rows.next().map_err(sql)? {
+        match event(row) {
+            Ok(event) => events.push(event),
+            // The others are told.
+            Err(e) if e.kind() == ErrorKind::StoreCorrupt => {
+                tracing::warn!(key = key.0, error = %e, "an event of this key cannot be read");
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(events)
+}
+
+/// What [`event`] reads.
+const EVENT_COLUMNS: &str =
+    "cursor, at, kind, key_id, uid, subject, detail, operation, actor, reason, payment";
+
+fn cause(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Cause>> {
+    let Some(operation) = row.get(7)? else { return Ok(None) };
+    let (actor, reason, idempotency_key) = (row.get(8)?, row.get(9)?, row.get(10)?);
+    Ok(Some(Cause { operation, actor, reason, idempotency_key }))
 }
 
 fn event(row: &rusqlite::Row<'_>) -> Result<Event> {
@@ -523,6 +561,7 @@ fn event(row: &rusqlite::Row<'_>) -> Result<Event> {
         kind: row.get::<_, String>(2).map_err(sql)?.parse().map_err(|_| damaged("events.kind"))?,
         subject,
         detail: row.get(6).map_err(sql)?,
+        cause: cause(row).map_err(sql)?,
     })
 }
 
@@ -536,23 +575,22 @@ pub(crate) fn changes(
 ) -> Result<ChangeBatch> {
     check_cursor(connection, after)?;
     let mut statement = connection
-        .prepare_cached(
-            "SELECT cursor, at, kind, key_id, uid, subject, detail, origin, devices FROM events
-             WHERE cursor > ?1 ORDER BY cursor LIMIT ?2",
-        )
+        .prepare_cached(&format!(
+            "SELECT {EVENT_COLUMNS}, origin, devices FROM events WHERE cursor > ?1 ORDER BY cursor LIMIT ?2"
+        ))
         .map_err(sql)?;
     let mut rows = statement.query(params![after.0, i64::try_from(max).unwrap_or(i64::MAX)]).map_err(sql)?;
     let (mut batch, mut seen) = (ChangeBatch { next: after, ..ChangeBatch::default() }, 0);
     while let Some(row) = rows.next().map_err(sql)? {
         seen += 1;
         batch.next = Cursor(row.get(0).map_err(sql)?);
-        let origin: i64 = row.get(7).map_err(sql)?;
+        let origin: i64 = row.get(11).map_err(sql)?;
         if origin != 0 && origin == own.0 {
             continue;
         }
         match event(row) {
             Ok(Event { cursor, kind, subject, .. }) => {
-                let devices: Option<String> = row.get(8).map_err(sql)?;
+                let devices: Option<String> = row.get(12).map_err(sql)?;
                 let devices = match devices {
                     Some(devices) => serde_json::from_str(&devices).map_err(|_| damaged("events.devices"))?,
                     None => Vec::new(),

@@ -146,8 +146,10 @@ impl Writing<'_> {
                 others.into_iter().partition(|job| !matches!(job, Write::Prune(..)));
             leases.into_iter().for_each(|job| self.other(job));
             // Large ones by themselves: under a savepoint SQLite copies every page that they touch.
-            let (large, small) =
-                commits.into_iter().partition(|(txn, _)| txn.ops.len() > 1 || txn.reads_counters());
+            // What is only tried, too: it is taken back as a whole.
+            let (large, small) = commits
+                .into_iter()
+                .partition(|(txn, _)| txn.ops.len() > 1 || txn.reads_counters() || txn.dry_run);
             self.commit(small);
             for txn in large {
                 self.commit(vec![txn]);
@@ -238,14 +240,15 @@ impl Writing<'_> {
             }
             let receipt = if alone {
                 match apply::apply(&txn, vault, *batch) {
-                    Ok(receipt) => Ok(receipt),
-                    Err(e) => {
+                    Ok(receipt) if !receipt.dry_run => Ok(receipt),
+                    // Failed, or only tried.
+                    outcome => {
                         // Dropping the transaction rolls it back.
                         drop(txn);
                         if begun.elapsed() > LONG {
                             let _ = lease::shift(&self.connection, since);
                         }
-                        let _ = reply.send(Err(e));
+                        let _ = reply.send(outcome);
                         return;
                     }
                 }

@@ -11,6 +11,7 @@
 //! | `{"pause": "$k"}`, `{"resume": "$k"}`, `{"begin_next_plan": "$k"}` | as they say |
 //! | `{"extend": "$k", "with": {…}}` | extends a key; `with` may have `idempotency_key` |
 //! | `{"extend_step": "free:1", "with": {…}}` | extends all keys, of which there are few; the answer has `extended`, `skipped`, `replayed` |
+//! | `{"timeline": "$k"}` | what has happened to a key, the newest first: `kind`, `operation`, `actor`, `reason`, `payment` |
 //! | `{"grants": "$k"}` | the ledger of a key: `kind`, `policy`, `payment` and whether each is `undone` |
 //! | `{"undo": "pay:1", "with": {…}}` | takes the grant of a payment back; `with` may have `reason` and `idempotency_key` |
 //! | `{"find": {…}}` | finds keys; the answer is the list of their names |
@@ -27,6 +28,8 @@
 //! | `{"revoke": "$k"}`, `{"rotate_secret": "1 h"}` | as they say |
 //! | `{"devices": "$k"}`, `{"forget_device": "$k", "id": "one"}` | the ids of the devices; forgets one |
 //!
+//! `"by"` beside a step names who makes the call and `"because"` why; with `"dry_run"` it is only tried.
+//!
 //! `"expect"` beside a step holds what the answer must contain (objects are compared by the fields that are
 //! named), `"error"` the code of the error that it must fail with, `"field"` the field that the error names.
 
@@ -37,12 +40,12 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use vpnkit_core::model::{
-    CreateKey, Cursor, Extension, Grant, GrantQuery, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyQuery,
-    KeyRef, NodeId, Protocol, Traffic, parse_duration,
+    CreateKey, Cursor, Event, Extension, Grant, GrantQuery, Inbound, InboundTag, Key, KeyId, KeyPatch,
+    KeyQuery, KeyRef, NodeId, Protocol, Traffic, parse_duration,
 };
 use vpnkit_core::store::KeyStore;
 use vpnkit_core::{ManualClock, Result};
-use vpnkit_engine::engine::{Engine, EngineOptions, ServerParts};
+use vpnkit_engine::engine::{CallContext, Engine, EngineOptions, ServerParts};
 
 use crate::{FakeServer, Fault};
 
@@ -111,12 +114,16 @@ fn holds(answer: &Value, expected: &Value) -> bool {
 
 impl Run {
     async fn step(&mut self, step: &Map<String, Value>) -> Result<Value> {
-        let keys = self.engine.keys();
+        let engine = self.engine.with_context(context(step)?);
+        let keys = engine.keys();
         let version = step.get("expected_version").and_then(Value::as_u64);
         let (verb, argument) = step
             .iter()
             .find(|(name, _)| {
-                const EXTRA: [&str; 12] = [
+                const EXTRA: [&str; 15] = [
+                    "by",
+                    "because",
+                    "dry_run",
                     "as",
                     "expect",
                     "error",
@@ -172,7 +179,7 @@ impl Run {
                 let (reason, refund) =
                     (take_text(&mut given, "reason"), take_text(&mut given, "idempotency_key"));
                 let payment = argument.as_str().expect("an idempotency key");
-                Ok(shown(&self.engine.grants().undo(payment, reason, refund).await?))
+                Ok(shown(&engine.grants().undo(payment, reason, refund).await?))
             }
             "grants" => {
                 let KeyRef::Id(id) = self.key(argument) else { panic!("an alias") };
@@ -184,6 +191,19 @@ impl Run {
                     })
                 };
                 Ok(grants.iter().map(entry).collect())
+            }
+            "timeline" => {
+                let entry = |event: &Event| {
+                    let cause = event.cause.clone();
+                    json!({
+                        "kind": event.kind,
+                        "operation": cause.as_ref().map(|cause| &cause.operation),
+                        "actor": cause.as_ref().and_then(|cause| cause.actor.as_ref()),
+                        "reason": cause.as_ref().and_then(|cause| cause.reason.as_ref()),
+                        "payment": cause.as_ref().and_then(|cause| cause.idempotency_key.as_ref()),
+                    })
+                };
+                Ok(keys.timeline(self.key(argument), None, 100).await?.iter().map(entry).collect())
             }
             "delete" => keys.delete(self.key(argument), version).await.map(|()| Value::Null),
             "get" => Ok(shown(&keys.require(self.key(argument)).await?)),
@@ -202,7 +222,7 @@ impl Run {
                 self.clock.advance(Duration::from_secs(argument.as_u64().expect("seconds")));
                 Ok(Value::Null)
             }
-            "tick" => self.engine.tick().await.map(|()| Value::Null),
+            "tick" => engine.tick().await.map(|()| Value::Null),
             "server" => {
                 match argument.as_str() {
                     Some("down") => self.server.fail(Fault::Down),
@@ -224,23 +244,24 @@ impl Run {
                 self.cursor = batch.next;
                 Ok(batch.events.iter().map(|e| json!(e.kind.code())).collect())
             }
-            other => self.subscription(other, argument, step).await,
+            other => self.subscription(&engine, other, argument, step).await,
         }
     }
 
     async fn subscription(
         &mut self,
+        engine: &Engine,
         verb: &str,
         argument: &Value,
         step: &Map<String, Value>,
     ) -> Result<Value> {
-        let subscriptions = self.engine.subscriptions();
+        let subscriptions = engine.subscriptions();
         let text = |name: &str| step.get(name).and_then(Value::as_str);
         match verb {
             "hosts" => {
                 let hosts = serde_json::from_value(argument.clone()).expect("hosts");
                 let (node, tag) = (NodeId::main(), InboundTag::new("main")?);
-                self.engine.hosts().set(&node, &tag, hosts).await.map(|()| Value::Null)
+                engine.hosts().set(&node, &tag, hosts).await.map(|()| Value::Null)
             }
             "configure" => {
                 let settings = serde_json::from_value(argument.clone()).expect("settings");
@@ -297,6 +318,19 @@ impl Run {
             None => KeyRef::Name(text.to_owned()),
         }
     }
+}
+
+/// In whose name a step is done.
+fn context(step: &Map<String, Value>) -> Result<CallContext> {
+    let text = |name: &str| step.get(name).and_then(Value::as_str);
+    let mut context = CallContext::default();
+    if let Some(actor) = text("by") {
+        context = context.acting_as(actor)?;
+    }
+    if let Some(reason) = text("because") {
+        context = context.because(reason)?;
+    }
+    Ok(if step.get("dry_run").is_some() { context.dry_run() } else { context })
 }
 
 fn take_text(given: &mut Map<String, Value>, name: &str) -> Option<String> {

@@ -22,7 +22,8 @@ pub use histories::random_histories_follow_a_plain_model;
 pub use lifecycle::{
     a_life_is_changed_by_patches, a_payment_grants_once_and_for_good, grants_are_kept_and_taken_back,
     keys_are_found_by_how_they_stand, keys_are_found_by_their_labels,
-    the_first_bytes_begin_the_time_of_a_key, what_is_due_is_settled,
+    the_first_bytes_begin_the_time_of_a_key, timelines_outlive_the_stream_and_the_key,
+    what_is_due_is_settled, what_is_only_tried_leaves_nothing,
 };
 pub use processes::{
     a_batch_from_an_old_revision_is_refused, a_batch_under_an_old_lease_is_refused,
@@ -117,6 +118,8 @@ crate::suite!($ store_conformance, store, "Tests that the stores of an `async fn
     a_payment_grants_once_and_for_good,
     keys_are_found_by_their_labels,
     keys_are_found_by_how_they_stand,
+    timelines_outlive_the_stream_and_the_key,
+    what_is_only_tried_leaves_nothing,
     random_histories_follow_a_plain_model,
 ]);
 
@@ -1011,7 +1014,12 @@ pub async fn summing_up_keeps_every_byte(s: Subject) {
     };
     check(0).await;
     let sum_up = async |hours: u64, days: u64| {
-        let retention = Retention { events: Timestamp::default(), hours: time(hours), days: time(days) };
+        let retention = Retention {
+            events: Timestamp::default(),
+            timelines: Timestamp::default(),
+            hours: time(hours),
+            days: time(days),
+        };
         while s.store.prune(&retention, None).await.unwrap().more {}
     };
     // In the middle of a day: that day stays as it is.

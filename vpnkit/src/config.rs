@@ -165,6 +165,10 @@ pub struct Config {
     #[serde(default = "default_keep", with = "duration_text")]
     #[schemars(with = "DurationText")]
     pub keep_events: Duration,
+    /// How long the timelines of keys have events, if that is longer. Default: 180 days.
+    #[serde(default = "default_timelines", with = "duration_text")]
+    #[schemars(with = "DurationText")]
+    pub keep_timelines: Duration,
     /// How long a key's traffic is kept by the hour; older traffic is kept by the day. Default: 62 days.
     #[serde(default = "default_hourly", with = "duration_text")]
     #[schemars(with = "DurationText")]
@@ -194,6 +198,10 @@ const fn default_keep() -> Duration {
     Duration::from_secs(30 * 86_400)
 }
 
+const fn default_timelines() -> Duration {
+    Duration::from_secs(180 * 86_400)
+}
+
 const fn default_hourly() -> Duration {
     Duration::from_secs(62 * 86_400)
 }
@@ -216,6 +224,7 @@ impl Config {
             collect_every: default_collect(),
             reconcile_every: default_reconcile(),
             keep_events: default_keep(),
+            keep_timelines: default_timelines(),
             keep_hourly: default_hourly(),
             keep_daily: default_daily(),
             time_zone: TimeZoneName::default(),
@@ -284,6 +293,12 @@ impl Config {
             ("collect_every", self.collect_every, Duration::from_millis(100), Duration::from_secs(DAY)),
             ("reconcile_every", self.reconcile_every, Duration::from_secs(1), Duration::from_secs(DAY)),
             ("keep_events", self.keep_events, Duration::from_secs(60), Duration::from_secs(36_500 * DAY)),
+            (
+                "keep_timelines",
+                self.keep_timelines,
+                Duration::from_secs(60),
+                Duration::from_secs(36_500 * DAY),
+            ),
             ("keep_hourly", self.keep_hourly, Duration::from_secs(DAY), Duration::from_secs(36_500 * DAY)),
             ("keep_daily", self.keep_daily, Duration::from_secs(31 * DAY), Duration::from_secs(36_500 * DAY)),
         ];
@@ -336,6 +351,7 @@ impl Config {
             collect_every: self.collect_every,
             reconcile_every: self.reconcile_every,
             keep_events: self.keep_events,
+            keep_timelines: self.keep_timelines,
             keep_hourly: self.keep_hourly,
             keep_daily: self.keep_daily,
             time_zone: self.time_zone.clone(),

@@ -268,6 +268,58 @@ impl VpnKit {
         Servers::of(&self.engine)
     }
 
+    /// Returns this kit for calls in somebody's name and for a reason: events, grants and [`Keys::timeline`] tell both. It is the
+    /// same kit, and closes with it.
+    ///
+    /// Errors: `InvalidInput` about `actor`, 1 to 255 visible characters, or `reason`, up to 4,000 characters.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> vpnkit::Result<()> {
+    /// use vpnkit::{Config, CreateKey, VpnKit};
+    ///
+    /// let kit = VpnKit::open(Config::memory()).await?;
+    /// kit.keys().create(CreateKey::named("alice")).await?;
+    /// let support = kit.acting_as("support:bob", Some("reported as stolen"))?;
+    /// support.keys().disable("alice").await?;
+    /// let newest = kit.keys().timeline("alice", None, 1).await?.remove(0);
+    /// let cause = newest.cause.expect("a call");
+    /// assert_eq!((cause.operation.as_str(), cause.actor.as_deref()), ("keys.disable", Some("support:bob")));
+    /// kit.close().await
+    /// # }
+    /// ```
+    pub fn acting_as(&self, actor: &str, reason: Option<&str>) -> Result<Self> {
+        let mut context = self.engine.context().clone().acting_as(actor)?;
+        if let Some(reason) = reason {
+            context = context.because(reason)?;
+        }
+        Ok(Self { engine: self.engine.with_context(context) })
+    }
+
+    /// Returns this kit for changes that are only tried: each is checked and carried out like any other, answers what would be, and
+    /// leaves nothing behind. Ids, credentials and links of what would be new are those of nothing; servers are not asked.
+    ///
+    /// Calls whose effect is on servers or other processes cannot be tried: they fail with `Unsupported`. Those that read do so.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> vpnkit::Result<()> {
+    /// use vpnkit::{ByteSize, Config, CreateKey, Extension, VpnKit};
+    ///
+    /// let kit = VpnKit::open(Config::memory()).await?;
+    /// kit.keys().create(CreateKey::named("alice").data_limit(ByteSize::gib(50))).await?;
+    /// let more = Extension::default().data_limit(ByteSize::gib(50));
+    /// let would_be = kit.dry_run().keys().extend("alice", more, None, None).await?;
+    /// assert_eq!(would_be.data_limit, Some(ByteSize::gib(100)));
+    /// assert_eq!(kit.keys().require("alice").await?.data_limit, Some(ByteSize::gib(50)));
+    /// kit.close().await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn dry_run(&self) -> Self {
+        Self { engine: self.engine.with_context(self.engine.context().clone().dry_run()) }
+    }
+
     /// Returns the engine: for servers and bindings that call operations by name.
     #[must_use]
     pub fn engine(&self) -> &Engine {

@@ -45,9 +45,9 @@ pub use vpnkit_core::{
 pub use vpnkit_core::{backend, store, traffic};
 pub use vpnkit_engine::engine;
 pub use vpnkit_engine::engine::{
-    Collected, EventStream, Events, ExtendedStep, Grants, Hosts, Image, ImageFormat, InboundHosts, Inbounds,
-    KeyIterator, Keys, Placement, PlacementState, RenderOptions, ServerCondition, ServerStatus,
-    Subscriptions, TrafficView,
+    CallContext, Collected, EventStream, Events, ExtendedStep, Grants, Hosts, Image, ImageFormat,
+    InboundHosts, Inbounds, KeyIterator, Keys, Placement, PlacementState, RenderOptions, ServerCondition,
+    ServerStatus, Subscriptions, TrafficView,
 };
 #[cfg(feature = "sqlite")]
 pub use vpnkit_sqlite as sqlite;

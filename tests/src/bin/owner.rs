@@ -103,7 +103,12 @@ async fn work(directory: &Path, socket: &Path, number: &str) {
         for round in 0u64.. {
             let ahead = |days: u64| SystemClock.now().plus(Duration::from_secs(days * 86_400));
             let days = if round % 2 == 0 { 0 } else { 40 };
-            let retention = Retention { events: Timestamp::default(), hours: ahead(2), days: ahead(days) };
+            let retention = Retention {
+                events: Timestamp::default(),
+                timelines: Timestamp::default(),
+                hours: ahead(2),
+                days: ahead(days),
+            };
             summing.prune(&retention, None).await.unwrap();
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

@@ -77,6 +77,7 @@ pub fn extend_key(
         unlimited: extension.unlimited,
         policy: extension.policy,
         reason: extension.reason.clone(),
+        actor: None,
         counted_from: from,
         before,
         after,

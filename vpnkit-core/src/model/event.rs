@@ -178,9 +178,30 @@ pub struct Event {
     pub subject: EventSubject,
     /// A short text for people; may be empty. Never a secret.
     pub detail: String,
+    /// The call that it follows from; `None` when vpnkit did it by itself.
+    pub cause: Option<Cause>,
+}
+
+/// What a change follows from: a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// The operation: `keys.extend`.
+    pub operation: String,
+    /// Who called, as the application says.
+    pub actor: Option<String>,
+    /// Why, as the application says.
+    pub reason: Option<String>,
+    /// The idempotency key of the call: the payment.
+    pub idempotency_key: Option<String>,
 }
 
 impl Event {
+    /// Returns whether the timeline of its key has it for longer than the stream: not what comes again and again by itself.
+    #[must_use]
+    pub fn is_of_timeline(&self) -> bool {
+        self.key().is_some() && (self.kind != EventKind::KeyReset || self.cause.is_some())
+    }
+
     /// The key that it is about.
     #[must_use]
     pub fn key(&self) -> Option<KeyId> {
@@ -211,13 +232,42 @@ pub struct EventRecord {
     pub server: Option<ServerId>,
     /// A short text for people; may be empty. Never a secret.
     pub detail: String,
+    /// The operation that it follows from: `keys.extend`; `None` when vpnkit did it by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
+    /// Who called, as the application has said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// Why, as the application has said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The idempotency key of the call: the payment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
 }
 
 impl From<Event> for EventRecord {
     fn from(event: Event) -> Self {
-        let Event { cursor, at, kind, subject, detail } = event;
-        let mut record =
-            Self { cursor, at, kind, key: None, key_uid: None, inbound: None, server: None, detail };
+        let Event { cursor, at, kind, subject, detail, cause } = event;
+        let mut record = Self {
+            cursor,
+            at,
+            kind,
+            key: None,
+            key_uid: None,
+            inbound: None,
+            server: None,
+            detail,
+            operation: None,
+            actor: None,
+            reason: None,
+            idempotency_key: None,
+        };
+        if let Some(cause) = cause {
+            record.operation = Some(cause.operation);
+            (record.actor, record.reason) = (cause.actor, cause.reason);
+            record.idempotency_key = cause.idempotency_key;
+        }
         match subject {
             EventSubject::Key { id, uid } => (record.key, record.key_uid) = (Some(id), Some(uid)),
             EventSubject::Inbound(tag) => record.inbound = Some(tag),
@@ -231,14 +281,16 @@ impl TryFrom<EventRecord> for Event {
     type Error = Error;
 
     fn try_from(record: EventRecord) -> Result<Self> {
-        let EventRecord { cursor, at, kind, key, key_uid, inbound, server, detail } = record;
+        let EventRecord { cursor, at, kind, key, key_uid, inbound, server, detail, .. } = record;
+        let (actor, reason, idempotency_key) = (record.actor, record.reason, record.idempotency_key);
+        let cause = record.operation.map(|operation| Cause { operation, actor, reason, idempotency_key });
         let subject = match (key, key_uid, inbound, server) {
             (Some(id), Some(uid), _, _) => EventSubject::Key { id, uid },
             (_, _, Some(tag), _) => EventSubject::Inbound(tag),
             (_, _, _, Some(server)) => EventSubject::Server(server),
             _ => return Err(Error::invalid("event.parse", "key", "the event is about nothing")),
         };
-        Ok(Self { cursor, at, kind, subject, detail })
+        Ok(Self { cursor, at, kind, subject, detail, cause })
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::check_key::{NOTE_MAX, check_length, check_limit, check_text};
-use super::{ByteSize, Key, KeyId, KeyRef, NextPlan};
+use super::{ByteSize, Cause, Key, KeyId, KeyRef, NextPlan};
 use crate::{Error, Result, Timestamp};
 
 /// The integer id of a grant: given by the store, never used again.
@@ -249,6 +249,8 @@ pub struct Grant {
     pub policy: RenewPolicy,
     /// Why.
     pub reason: Option<String>,
+    /// Who gave it, as the application has said.
+    pub actor: Option<String>,
     /// Since when its time counts: `at`, or when the key was paused.
     pub counted_from: Timestamp,
     /// What the key had before. An undone grant is taken out of those of later entries.
@@ -287,6 +289,7 @@ impl Grant {
             unlimited: after.data_limit.is_none(),
             policy: RenewPolicy::Reset,
             reason: None,
+            actor: None,
             counted_from: at,
             before,
             after,
@@ -314,12 +317,21 @@ impl Grant {
                 RenewPolicy::Reset
             },
             reason: None,
+            actor: None,
             counted_from: after.paused_at.unwrap_or(at),
             before: Terms::of(before),
             after: Terms::of(after),
             undone_at: None,
             undone_because: None,
         }
+    }
+
+    /// Sets who gave it, and why unless that is known.
+    #[must_use]
+    pub fn caused_by(mut self, cause: Option<&Cause>) -> Self {
+        self.actor = cause.and_then(|cause| cause.actor.clone());
+        self.reason = self.reason.or_else(|| cause.and_then(|cause| cause.reason.clone()));
+        self
     }
 
     /// Returns what it gave, as it was asked for.

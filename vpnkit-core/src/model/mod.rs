@@ -39,7 +39,7 @@ pub use credential::{Credential, CredentialKind, CredentialSecret, DeviceName};
 pub use data_reset::{DataReset, ResetPeriod, TimeZoneName};
 pub use egress::{Destination, DestinationHost, Egress};
 pub use endpoint::{ClientSecurity, Endpoint, EndpointRecord, Proxy, WireGuardPeer};
-pub use event::{Cursor, Event, EventBatch, EventKind, EventRecord, EventSubject, NewEvent};
+pub use event::{Cause, Cursor, Event, EventBatch, EventKind, EventRecord, EventSubject, NewEvent};
 pub use grant::{
     Extension, Grant, GrantId, GrantKind, GrantQuery, GrantRef, RenewPolicy, Terms, check_reason,
 };

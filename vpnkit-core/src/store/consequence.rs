@@ -10,6 +10,7 @@ pub fn of_change(before: &Key, after: &Key, happened: &[EventKind]) -> Vec<NewEv
     let event = |kind: EventKind| {
         let detail = match kind {
             EventKind::KeyReset => format!("{} bytes", before.used),
+            EventKind::KeyUpdated => differences(before, after),
             _ => String::new(),
         };
         NewEvent { kind, subject: after.subject(), detail }
@@ -22,6 +23,41 @@ pub fn of_change(before: &Key, after: &Key, happened: &[EventKind]) -> Vec<NewEv
         events.push(of_status(after));
     }
     events
+}
+
+/// Names what was changed of a key, with values where people ask for them. What the application has written is not repeated.
+fn differences(before: &Key, after: &Key) -> String {
+    let mut all = Vec::new();
+    let mut shown = |field: &str, from: Option<String>, to: Option<String>| {
+        if from != to {
+            let text = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
+            all.push(format!("{field} {} -> {}", text(from), text(to)));
+        }
+    };
+    let name = |key: &Key| key.name.as_ref().map(ToString::to_string);
+    shown("name", name(before), name(after));
+    let end = |key: &Key| key.expires_at.map(|end| end.to_string());
+    shown("expires_at", end(before), end(after));
+    let limit = |key: &Key| key.data_limit.map(|limit| limit.to_string());
+    shown("data_limit", limit(before), limit(after));
+    let devices = |key: &Key| key.device_limit.map(|limit| limit.to_string());
+    shown("device_limit", devices(before), devices(after));
+    let owner = |key: &Key| key.owner.map(|owner| owner.0.to_string());
+    shown("owner", owner(before), owner(after));
+    let changed = [
+        ("label", before.label != after.label),
+        ("labels", before.labels != after.labels),
+        ("note", before.note != after.note),
+        ("hold", before.hold != after.hold),
+        ("reset", before.reset != after.reset),
+        ("next_plan", before.next_plan != after.next_plan),
+        ("delete_after", before.delete_after != after.delete_after),
+        ("inbounds", before.inbounds != after.inbounds),
+        ("links", before.link_revision != after.link_revision),
+        ("credentials", before.credentials != after.credentials),
+    ];
+    all.extend(changed.into_iter().filter(|(_, changed)| *changed).map(|(field, _)| field.to_owned()));
+    all.join(", ")
 }
 
 /// Returns the event that tells of a grant that was given to `key`, or undone.

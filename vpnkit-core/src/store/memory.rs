@@ -17,10 +17,10 @@ use crate::accounting::{Baseline, Moved};
 use crate::backend::Fingerprint;
 use crate::machine::since_boot;
 use crate::model::{
-    ClientDevice, Credential, CredentialKind, Cursor, DeviceName, Event, EventBatch, EventKind, EventSubject,
-    Grant, GrantId, Inbound, InboundId, InboundTag, Key, KeyCounts, KeyId, KeyName, KeyQuery, KeyRef,
-    NewEvent, NewKey, NodeId, Page, Place, Record, RecordQuery, Revocation, ServerId, Traffic, UsagePoint,
-    UsageQuery, UsageStep,
+    Cause, ClientDevice, Credential, CredentialKind, Cursor, DeviceName, Event, EventBatch, EventKind,
+    EventSubject, Grant, GrantId, Inbound, InboundId, InboundTag, Key, KeyCounts, KeyId, KeyName, KeyQuery,
+    KeyRef, NewEvent, NewKey, NodeId, Page, Place, Record, RecordQuery, Revocation, ServerId, Traffic,
+    UsagePoint, UsageQuery, UsageStep,
 };
 use crate::traffic::{Counter, Series};
 use crate::{Result, Secret, Timestamp, lifecycle};
@@ -61,6 +61,8 @@ struct State {
     newest_grant: i64,
     /// The idempotency key of the batch that is being carried out.
     payment: Option<String>,
+    /// The call that it is made for.
+    cause: Option<Cause>,
     newest_key: i64,
     newest_event: i64,
     pruned: Cursor,
@@ -125,6 +127,7 @@ impl State {
             return Err(errors::revision_outdated(seen, self.revision));
         }
         self.origin = txn.origin;
+        self.cause = txn.caused_by();
         self.payment = txn.request.as_ref().map(|request| request.key.clone());
         let mut receipt = Receipt::default();
         let several = txn.ops.len() > 1;
@@ -245,8 +248,10 @@ impl State {
                 let happened = patch.apply(&mut after, at).unwrap_or_default();
                 self.rename(&before, &after)?;
                 self.put_credentials(&before.credentials, &mut after, at, receipt)?;
-                // A plan that begins as it is set stands in the ledger, too.
-                patch.next_plan.apply(&mut before.next_plan);
+                if happened.contains(&EventKind::KeyNextPlan) {
+                    // A plan that begins as it is set stands in the ledger, too.
+                    patch.next_plan.apply(&mut before.next_plan);
+                }
                 self.replace(&before, after.clone(), &happened, at, receipt);
                 receipt.made.push(Made::key(key));
                 receipt.keys.push(after);
@@ -304,7 +309,7 @@ impl State {
         self.newest_grant += 1;
         let id = GrantId(self.newest_grant);
         receipt.made.push(Made::grant(id));
-        self.grants.insert(id, Grant { id, ..grant });
+        self.grants.insert(id, Grant { id, ..grant.caused_by(self.cause.as_ref()) });
         id
     }
 
@@ -715,7 +720,8 @@ impl State {
     fn emit(&mut self, event: NewEvent, at: Timestamp) {
         self.newest_event += 1;
         let NewEvent { kind, subject, detail } = event;
-        let event = Event { cursor: Cursor(self.newest_event), at, kind, subject, detail };
+        let (cursor, cause) = (Cursor(self.newest_event), self.cause.clone());
+        let event = Event { cursor, at, kind, subject, detail, cause };
         self.events.push_back(Logged { event, origin: self.origin, devices: Vec::new() });
     }
 
@@ -803,7 +809,11 @@ impl KeyStore for MemoryStore {
         let mut state = self.state("store.commit")?;
         // On a copy, so that a batch that fails half way leaves nothing behind.
         let mut next = state.clone();
-        let receipt = next.run(txn)?;
+        let dry_run = txn.dry_run;
+        let receipt = Receipt { dry_run, ..next.run(txn)? };
+        if dry_run {
+            return Ok(receipt);
+        }
         let (event, revision) = (receipt.cursor, next.revision);
         *state = next;
         self.newest.send_modify(|newest| *newest = Newest { event, revision, commit: newest.commit + 1 });
@@ -918,6 +928,13 @@ impl KeyStore for MemoryStore {
         Ok(EventBatch { events, next })
     }
 
+    async fn timeline(&self, key: KeyId, before: Option<Cursor>, max: usize) -> Result<Vec<Event>> {
+        let state = self.state("store.timeline")?;
+        let events = state.events.iter().rev().map(|logged| &logged.event);
+        let asked = events.filter(|e| e.key() == Some(key) && before.is_none_or(|before| e.cursor < before));
+        Ok(asked.take(max).cloned().collect())
+    }
+
     async fn newest_event(&self) -> Result<Cursor> {
         Ok(Cursor(self.state("store.newest_event")?.newest_event))
     }
@@ -981,16 +998,20 @@ impl KeyStore for MemoryStore {
     async fn prune(&self, retention: &Retention, fence: Option<Fence>) -> Result<Pruned> {
         let mut state = self.state("store.prune")?;
         state.check(fence.as_ref())?;
-        let Retention { events: before, hours, days } = *retention;
+        let Retention { events: before, timelines, hours, days } = *retention;
         let (first, last) = (state.pruned.0 + 1, state.newest_event);
         let at = |cursor: i64| {
             let start = state.events.partition_point(|logged| logged.event.cursor.0 < cursor);
             Ok(state.events.iter().skip(start).take(3).map(|logged| logged.event.at).collect())
         };
         let old = last_before(first, last, before, at)?;
-        let gone = state.events.partition_point(|logged| logged.event.cursor.0 <= old);
-        state.events.drain(..gone);
-        state.pruned = Cursor(old.max(state.pruned.0));
+        let gone =
+            state.events.iter().filter(|logged| (first..=old).contains(&logged.event.cursor.0)).count();
+        let pruned = Cursor(old.max(state.pruned.0));
+        state.pruned = pruned;
+        state.events.retain(|Logged { event, .. }| {
+            event.cursor > pruned || (event.is_of_timeline() && event.at >= timelines)
+        });
         state.requests.retain(|_, done| done.for_good || done.at >= before);
         state.revocations.retain(|_, one| one.certificate.expires_at >= before);
         let State { hours: all_hours, days: all_days, months: all_months, .. } = &mut *state;

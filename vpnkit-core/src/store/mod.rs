@@ -28,8 +28,8 @@ pub use txn::{
 
 use crate::accounting::Baseline;
 use crate::model::{
-    ClientDevice, Cursor, EventBatch, Grant, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef,
-    Page, Record, RecordQuery, Revocation, ServerId, UsagePoint, UsageQuery,
+    ClientDevice, Cursor, Event, EventBatch, Grant, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery,
+    KeyRef, Page, Record, RecordQuery, Revocation, ServerId, UsagePoint, UsageQuery,
 };
 use crate::{Result, Secret, Timestamp};
 
@@ -99,6 +99,10 @@ pub trait KeyStore: Debug + Send + Sync {
 
     /// Events after a cursor, oldest first. [`crate::ErrorKind::CursorExpired`] when some of them are gone.
     async fn events(&self, after: Cursor, max: usize) -> Result<EventBatch>;
+
+    /// Returns the events of a key from before a cursor, the newest first: also of a key that was deleted, and for longer than
+    /// [`Self::events`] has them.
+    async fn timeline(&self, key: KeyId, before: Option<Cursor>, max: usize) -> Result<Vec<Event>>;
 
     /// The cursor of the newest event.
     async fn newest_event(&self) -> Result<Cursor>;

@@ -7,6 +7,8 @@ use crate::{Result, Timestamp};
 pub struct Retention {
     /// Events and request ids from before this time are forgotten, and revocations of certificates that expired before it.
     pub events: Timestamp,
+    /// What the timelines of keys have beside that is forgotten before this time.
+    pub timelines: Timestamp,
     /// A key's traffic by the hour becomes traffic by the day, before the UTC day of this time.
     pub hours: Timestamp,
     /// A key's traffic by the day becomes traffic by the month, before the UTC month of this time.
@@ -14,17 +16,22 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// Forgets events from before this time; traffic stays as it is.
+    /// Forgets events from before this time; timelines and traffic stay as they are.
     #[must_use]
     pub fn of_events(before: Timestamp) -> Self {
-        Self { events: before, hours: Timestamp::default(), days: Timestamp::default() }
+        Self {
+            events: before,
+            timelines: Timestamp::default(),
+            hours: Timestamp::default(),
+            days: Timestamp::default(),
+        }
     }
 }
 
 /// What one step of forgetting and summing up has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Pruned {
-    /// How many events are gone.
+    /// How many events cannot be read any more, timelines aside.
     pub events: usize,
     /// There is more to do: call again.
     pub more: bool,

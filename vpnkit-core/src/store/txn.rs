@@ -8,7 +8,7 @@ use super::{Fence, Origin, Question, QuestionId};
 use crate::accounting::Moved;
 use crate::backend::Fingerprint;
 use crate::model::{
-    ClientDevice, Cursor, Extension, GrantId, Inbound, InboundId, InboundTag, Key, KeyId, KeyPatch,
+    Cause, ClientDevice, Cursor, Extension, GrantId, Inbound, InboundId, InboundTag, Key, KeyId, KeyPatch,
     KeyStatus, NewEvent, NewKey, NodeId, Revocation, ServerId,
 };
 use crate::traffic::{Epoch, Series};
@@ -260,6 +260,10 @@ pub struct StoreTxn {
     pub origin: Origin,
     /// The lease that it is made under. `LeaseLost` when somebody else has got it since.
     pub fence: Option<Fence>,
+    /// The call that it is made for; `None` when vpnkit does it by itself. The idempotency key is that of [`Self::request`].
+    pub cause: Option<Cause>,
+    /// It is carried out and taken back: the receipt says what would be.
+    pub dry_run: bool,
     /// The [`super::KeyStore::revision`] that it was made from. `Conflict` with `revision` in its context when inbounds or records
     /// have changed since.
     pub seen: Option<u64>,
@@ -270,7 +274,23 @@ impl StoreTxn {
     #[must_use]
     pub fn new<S: Into<StoreOp>>(at: Timestamp, ops: impl IntoIterator<Item = S>) -> Self {
         let ops = ops.into_iter().map(Into::into).collect();
-        Self { at, request: None, ops, origin: Origin::NONE, fence: None, seen: None }
+        Self {
+            at,
+            request: None,
+            ops,
+            origin: Origin::NONE,
+            fence: None,
+            cause: None,
+            dry_run: false,
+            seen: None,
+        }
+    }
+
+    /// Returns the call that it is made for, with its idempotency key.
+    #[must_use]
+    pub fn caused_by(&self) -> Option<Cause> {
+        let idempotency_key = self.request.as_ref().map(|request| request.key.clone());
+        self.cause.clone().map(|cause| Cause { idempotency_key, ..cause })
     }
 
     /// Sets who makes it.
@@ -291,6 +311,15 @@ impl StoreTxn {
     #[must_use]
     pub fn from_revision(mut self, seen: Option<u64>) -> Self {
         self.seen = seen;
+        self
+    }
+
+    /// Says why, unless nothing is said.
+    #[must_use]
+    pub fn because(mut self, reason: Option<String>) -> Self {
+        if let (Some(cause), Some(_)) = (&mut self.cause, &reason) {
+            cause.reason = reason;
+        }
         self
     }
 
@@ -400,4 +429,14 @@ pub struct Receipt {
     /// The batch had been carried out before for this request; nothing was done now. Keys that were deleted since are
     /// missing from [`Self::keys`].
     pub replayed: bool,
+    /// The batch was only tried: nothing was done. Ids that were made are those of nothing.
+    pub dry_run: bool,
+}
+
+impl Receipt {
+    /// Returns whether something was done now, that others have to follow.
+    #[must_use]
+    pub const fn took_effect(&self) -> bool {
+        !self.replayed && !self.dry_run
+    }
 }

@@ -73,9 +73,10 @@ impl Keys {
             };
             let steps = some.iter().map(extend).chain([StoreOp::Note(end.clone())]);
             let txn = shared.txn(steps).for_request(Some(request.clone()));
+            let txn = txn.because(extension.reason.clone());
             match shared.store.commit(txn).await {
                 Ok(receipt) => {
-                    if !receipt.replayed {
+                    if receipt.took_effect() {
                         shared.look_at_limits(&receipt.keys);
                         shared.queue_transitions(&receipt.transitions);
                     }

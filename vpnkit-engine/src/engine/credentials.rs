@@ -11,7 +11,7 @@ use vpnkit_core::model::{
     CertificateTerm, Credential, CredentialKind, CredentialSecret, DeviceName, Inbound, InboundId,
     InboundSelection, Key, KeyId, KeyPatch, KeyQuery, NewKey, Page, Revocation,
 };
-use vpnkit_core::store::{Fence, KeyOp, Made, StoreOp, errors};
+use vpnkit_core::store::{Fence, KeyOp, Made, StoreOp, StoreTxn, errors};
 use vpnkit_core::{Error, ErrorKind, Result};
 
 /// How long a server may take to make a credential.
@@ -160,7 +160,8 @@ impl Shared {
             return Ok(serial);
         }
         let step = StoreOp::TakeSerials { inbound: inbound.clone(), count: Serials::BLOCK };
-        let receipt = self.store.commit(self.txn([step])).await?;
+        // Also when a change is only tried: a number that is not used is lost, it is never given twice.
+        let receipt = self.store.commit(StoreTxn { dry_run: false, ..self.txn([step]) }).await?;
         let taken = receipt.made.iter().filter_map(Made::as_serial).collect();
         self.serials
             .put(inbound, taken)

@@ -59,6 +59,7 @@ impl Shared {
         let now = self.clock.now();
         let retention = Retention {
             events: now.minus(self.options.keep_events),
+            timelines: now.minus(self.options.keep_timelines),
             hours: now.minus(self.options.keep_hourly),
             days: now.minus(self.options.keep_daily),
         };

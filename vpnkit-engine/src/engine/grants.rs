@@ -52,7 +52,7 @@ impl Grants {
     ///
     /// Errors: `NotFound` for the grant, or when its key was deleted; `Conflict` when it was undone before, unless by a call with
     /// the same idempotency key; `InvalidInput` about `grant` when a payment has given several.
-    #[operation(change)]
+    #[operation(change, dry_run)]
     pub async fn undo(
         &self,
         grant: impl Into<GrantRef>,
@@ -87,7 +87,10 @@ impl Grants {
         if let Some(replay) = shared.replay(op, request.as_ref()).await? {
             return only_key(op, idempotency_key.as_deref(), replay);
         }
-        let receipt = shared.change_end(op, KeyOp::Undo { grant: id, reason }, request).await?;
+        let receipt = {
+            let step = KeyOp::Undo { grant: id, reason: reason.clone() };
+            shared.change_end(op, step, request, reason).await?
+        };
         only_key(op, idempotency_key.as_deref(), receipt)
     }
 

@@ -47,7 +47,7 @@ impl Hosts {
     /// subscriptions, give it one host that is `disabled`.
     ///
     /// Errors: `NotFound` for the inbound; `InvalidInput` with the `field`, `hosts[1].port`.
-    #[operation(change)]
+    #[operation(change, dry_run)]
     pub async fn set(
         &self,
         #[arg(default = NodeId::main())] node: &NodeId,
@@ -55,15 +55,19 @@ impl Hosts {
         hosts: Vec<Host>,
     ) -> Result<()> {
         const OP: &str = "hosts.set";
-        let shared = self.shared(OP)?;
-        if hosts.len() > 100 {
-            return Err(Error::invalid(OP, "hosts", "up to 100 for an inbound"));
-        }
-        for (index, host) in hosts.iter().enumerate() {
-            host.validate(OP, index)?;
-        }
-        shared.inbound(OP, node, tag)?;
-        shared.put_hosts(OP, (node, tag), &hosts).await
+        self.engine
+            .in_context(OP, async {
+                let shared = self.shared(OP)?;
+                if hosts.len() > 100 {
+                    return Err(Error::invalid(OP, "hosts", "up to 100 for an inbound"));
+                }
+                for (index, host) in hosts.iter().enumerate() {
+                    host.validate(OP, index)?;
+                }
+                shared.inbound(OP, node, tag)?;
+                shared.put_hosts(OP, (node, tag), &hosts).await
+            })
+            .await
     }
 
     /// The endpoints that a key would have on an inbound with these hosts: variables filled in, choices made. Nothing

@@ -10,7 +10,7 @@ use super::subscription_cache::hosts_place;
 use super::{Engine, Shared};
 use vpnkit_core::backend::ServerRules;
 use vpnkit_core::model::{Cursor, Inbound, InboundTag, NodeId, ServerId};
-use vpnkit_core::store::{InboundOp, RecordOp, StoreOp};
+use vpnkit_core::store::{InboundOp, Receipt, RecordOp, StoreOp};
 use vpnkit_core::{Error, ErrorKind, Result};
 
 /// Adds, changes and removes inbounds.
@@ -28,7 +28,7 @@ impl Inbounds {
     /// the port; `LimitReached` when it has fewer addresses than keys need; `PortInUse` and `Rejected` when the server
     /// refuses it, and then nothing of it is left. When the server
     /// does not answer, the inbound is committed and comes with the next reconcile.
-    #[operation(change)]
+    #[operation(change, dry_run)]
     pub async fn ensure(&self, #[arg(record)] inbound: Inbound) -> Result<Inbound> {
         let inbounds = self.clone();
         self.engine.run_to_completion("inbounds.ensure", async move { inbounds.put(inbound).await }).await
@@ -47,7 +47,11 @@ impl Inbounds {
         place.rules.check(&inbound).map_err(|e| e.during(OP))?;
         shared.check_overlap(OP, &inbound)?;
         shared.check_room(&inbound).await.map_err(|e| e.during(OP))?;
-        let committed = shared.commit(OP, InboundOp::Put(Box::new(inbound.clone()))).await?;
+        let receipt = shared.commit(OP, InboundOp::Put(Box::new(inbound.clone()))).await?;
+        if !receipt.took_effect() {
+            return Ok(inbound);
+        }
+        let committed = receipt.cursor;
         shared.reload().await?;
         if before.as_deref() == Some(&inbound) {
             shared.give(OP, &inbound).await?;
@@ -91,7 +95,7 @@ impl Inbounds {
     /// Removes an inbound. Keys that were on it stay; nobody connects to it any more.
     ///
     /// Errors: `NotFound`.
-    #[operation(change)]
+    #[operation(change, dry_run)]
     pub async fn remove(
         &self,
         #[arg(default = NodeId::main())] node: &NodeId,
@@ -110,7 +114,11 @@ impl Inbounds {
         shared.reload().await?;
         let removed = shared.inbounds().iter().find(|i| i.node == *node && i.tag == *tag).cloned();
         let txn = shared.txn([InboundOp::Remove(node.clone(), tag.clone()).into(), hosts]);
-        let committed = shared.store.commit(txn).await.map_err(|e| e.during(OP))?.cursor;
+        let receipt = shared.store.commit(txn).await.map_err(|e| e.during(OP))?;
+        if !receipt.took_effect() {
+            return Ok(());
+        }
+        let committed = receipt.cursor;
         shared.reload().await?;
         if let Some(removed) = removed {
             shared.apply_inbound(&removed, committed).await;
@@ -297,14 +305,13 @@ impl Shared {
                 Some(before) => InboundOp::Put(Box::new(before.clone())),
                 None => InboundOp::Remove(refused.node.clone(), refused.tag.clone()),
             };
-            committed = self.commit(op, undo).await?;
+            committed = self.commit(op, undo).await?.cursor;
         }
         self.reload().await?;
         Ok(committed)
     }
 
-    async fn commit(&self, op: &'static str, step: InboundOp) -> Result<Cursor> {
-        let receipt = self.store.commit(self.txn([step])).await;
-        receipt.map(|receipt| receipt.cursor).map_err(|e| e.during(op))
+    async fn commit(&self, op: &'static str, step: InboundOp) -> Result<Receipt> {
+        self.store.commit(self.txn([step])).await.map_err(|e| e.during(op))
     }
 }

@@ -10,8 +10,8 @@ use super::server::Server;
 use super::{Engine, ExtendedStep, Placement, Shared};
 use vpnkit_core::backend::Fingerprint;
 use vpnkit_core::model::{
-    CreateKey, Cursor, Endpoint, Extension, Inbound, Key, KeyCounts, KeyId, KeyPatch, KeyQuery, KeyRef, Page,
-    Patch,
+    CreateKey, Cursor, Endpoint, Event, Extension, Inbound, Key, KeyCounts, KeyId, KeyPatch, KeyQuery,
+    KeyRef, Page, Patch,
 };
 use vpnkit_core::store::{Fence, KeyOp, Receipt, Request, StoreOp, StoreTxn};
 use vpnkit_core::{Error, ErrorKind, Result, Secret};
@@ -31,7 +31,7 @@ impl Keys {
     ///
     /// Errors: `InvalidInput` with the `field`; `NotFound` for an inbound that does not exist; `AlreadyExists` when
     /// the name is taken.
-    #[operation(change)]
+    #[operation(change, dry_run)]
     pub async fn create(&self, #[arg(spread)] request: CreateKey) -> Result<Key> {
         let keys = self.clone();
         self.engine.run_to_completion("keys.create", async move { keys.create_one(request).await }).await
@@ -55,7 +55,7 @@ impl Keys {
                 break receipt;
             }
         };
-        if !receipt.replayed {
+        if receipt.took_effect() {
             shared.applied(&receipt.keys, false, receipt.cursor).await;
         }
         only_key(OP, id.as_deref(), receipt)
@@ -65,7 +65,7 @@ impl Keys {
     ///
     /// Errors as with [`Self::create`], with the `index` of the request that is at fault. Idempotency keys of the
     /// single requests are refused; give the whole batch one.
-    #[operation(change)]
+    #[operation(change, dry_run)]
     pub async fn create_many(
         &self,
         requests: Vec<CreateKey>,
@@ -111,7 +111,7 @@ impl Keys {
                 break receipt;
             }
         };
-        if !receipt.replayed {
+        if receipt.took_effect() {
             shared.applied(&receipt.keys, false, receipt.cursor).await;
         }
         keys_of(OP, id.as_deref(), receipt, count)
@@ -162,7 +162,7 @@ impl Keys {
     /// Changes a key. With `expected_version`, only if nobody changed it since.
     ///
     /// Errors: `NotFound`, `Conflict`, `InvalidInput`, `AlreadyExists` (name).
-    #[operation(change)]
+    #[operation(change, dry_run)]
     pub async fn update(
         &self,
         key: impl Into<KeyRef>,
@@ -186,7 +186,7 @@ impl Keys {
     ///
     /// Errors: `NotFound`; `InvalidInput` with the `field`; `Conflict`; `IdempotencyMismatch` when the idempotency key was used
     /// for something else.
-    #[operation(change)]
+    #[operation(change, dry_run)]
     pub async fn extend(
         &self,
         key: impl Into<KeyRef>,
@@ -222,8 +222,9 @@ impl Keys {
         if let Some(replay) = shared.replay(op, request.as_ref()).await? {
             return only_key(op, idempotency_key.as_deref(), replay);
         }
+        let reason = extension.reason.clone();
         let step = KeyOp::Extend { key: id, expected, extension: Box::new(extension) };
-        let receipt = shared.change_end(op, step, request).await?;
+        let receipt = shared.change_end(op, step, request, reason).await?;
         only_key(op, idempotency_key.as_deref(), receipt)
     }
 
@@ -234,7 +235,7 @@ impl Keys {
     /// and nothing is given twice. Order and size of pages of the query do not matter. Servers are not waited for.
     ///
     /// Errors: `InvalidInput` with the `field`; `IdempotencyMismatch` when the idempotency key was used for another extension.
-    #[operation(change)]
+    #[operation(change, dry_run)]
     pub async fn extend_step(
         &self,
         #[arg(spread)] extension: Extension,
@@ -251,14 +252,14 @@ impl Keys {
     }
 
     /// Pauses a key: it may not connect, and the time that is left to it is kept until it is resumed.
-    #[operation(change)]
+    #[operation(change, dry_run)]
     pub async fn pause(&self, key: impl Into<KeyRef>) -> Result<Key> {
         let patch = KeyPatch { paused: Some(true), ..KeyPatch::default() };
         self.patch("keys.pause", key.into(), patch, None).await
     }
 
     /// Resumes a key that was paused: its end moves by the length of the pause.
-    #[operation(change)]
+    #[operation(change, dry_run)]
     pub async fn resume(&self, key: impl Into<KeyRef>) -> Result<Key> {
         let patch = KeyPatch { paused: Some(false), ..KeyPatch::default() };
         self.patch("keys.resume", key.into(), patch, None).await
@@ -267,26 +268,26 @@ impl Keys {
     /// Begins the next plan of a key now, whatever is left of what it has.
     ///
     /// Errors: `NotFound` for the key, and when it has no next plan.
-    #[operation(change)]
+    #[operation(change, dry_run)]
     pub async fn begin_next_plan(&self, key: impl Into<KeyRef>) -> Result<Key> {
         let patch = KeyPatch { begin_next_plan: true, ..KeyPatch::default() };
         self.patch("keys.begin_next_plan", key.into(), patch, None).await
     }
 
     /// Lets a key that was disabled connect again, unless its time or limit is over.
-    #[operation(change)]
+    #[operation(change, dry_run)]
     pub async fn enable(&self, key: impl Into<KeyRef>) -> Result<Key> {
         self.patch("keys.enable", key.into(), KeyPatch::enabled(true), None).await
     }
 
     /// Switches a key off by hand.
-    #[operation(change)]
+    #[operation(change, dry_run)]
     pub async fn disable(&self, key: impl Into<KeyRef>) -> Result<Key> {
         self.patch("keys.disable", key.into(), KeyPatch::enabled(false), None).await
     }
 
     /// Sets what counts against the limit to nothing; the key's total traffic stays. A limited key may connect again.
-    #[operation(change)]
+    #[operation(change, dry_run)]
     pub async fn reset_usage(&self, key: impl Into<KeyRef>) -> Result<Key> {
         let patch = KeyPatch { reset_usage: true, ..KeyPatch::default() };
         self.patch("keys.reset_usage", key.into(), patch, None).await
@@ -295,7 +296,7 @@ impl Keys {
     /// Deletes a key, its credentials and the inbounds that are dedicated to it. Its id is never used again.
     ///
     /// Errors: `NotFound`, `Conflict`.
-    #[operation(change)]
+    #[operation(change, dry_run)]
     pub async fn delete(&self, key: impl Into<KeyRef>, expected_version: Option<u64>) -> Result<()> {
         const OP: &str = "keys.delete";
         let shared = self.shared(OP)?;
@@ -311,7 +312,7 @@ impl Keys {
     /// Deletes these keys in one transaction, all of them or none; returns how many.
     ///
     /// Errors: `NotFound` with the first key that does not exist.
-    #[operation(change)]
+    #[operation(change, dry_run)]
     pub async fn delete_many(&self, ids: Vec<KeyId>) -> Result<usize> {
         const OP: &str = "keys.delete_many";
         let shared = self.shared(OP)?;
@@ -325,6 +326,33 @@ impl Keys {
             .run_to_completion(OP, async move { handle.shared(OP)?.delete(OP, keys, |_| None, None).await })
             .await?;
         Ok(count)
+    }
+
+    /// Returns what has happened to a key, the newest first: what, when, by which call, who made it, why, with which payment. Also of a
+    /// key that was deleted, by its id.
+    ///
+    /// `before` is the cursor of the last one of the answer before. What is older than the timelines are kept is gone.
+    ///
+    /// Errors: `NotFound` for a name or UUID of a key that does not exist; `InvalidInput` about `limit`, 1 to 1,000.
+    #[operation(read)]
+    pub async fn timeline(
+        &self,
+        key: impl Into<KeyRef>,
+        before: Option<Cursor>,
+        #[arg(default = 100)] limit: u32,
+    ) -> Result<Vec<Event>> {
+        const OP: &str = "keys.timeline";
+        let shared = self.shared(OP)?;
+        if !(1..=1_000).contains(&limit) {
+            return Err(Error::invalid(OP, "limit", "must be 1 to 1000").with("value", limit));
+        }
+        let key = match key.into() {
+            // Its timeline outlives it.
+            KeyRef::Id(id) => id,
+            key => shared.resolve(OP, &key).await?.id,
+        };
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        shared.store.timeline(key, before, most).await.map_err(|e| e.during(OP))
     }
 
     /// Everything a client needs to connect with this key: one endpoint for each credential, inbound and host.
@@ -406,9 +434,12 @@ impl Keys {
                 break receipt;
             }
         };
+        let took_effect = receipt.took_effect();
         let Receipt { keys, transitions, revoked, cursor, .. } = receipt;
-        shared.revoked(&revoked);
-        if touches_servers || !transitions.is_empty() {
+        shared.revoked(if took_effect { &revoked } else { &[] });
+        if !took_effect {
+            // Nobody has to follow.
+        } else if touches_servers || !transitions.is_empty() {
             shared.applied(&keys, moved, cursor).await;
         } else {
             shared.look_at_limits(&keys);
@@ -564,10 +595,11 @@ impl Shared {
         op: &'static str,
         step: KeyOp,
         request: Option<Request>,
+        reason: Option<String>,
     ) -> Result<Receipt> {
-        let txn = self.txn([step]).for_request(request);
+        let txn = self.txn([step]).for_request(request).because(reason);
         let receipt = self.store.commit(txn).await.map_err(|e| e.during(op))?;
-        if receipt.replayed {
+        if !receipt.took_effect() {
             return Ok(receipt);
         }
         if receipt.transitions.is_empty() {
@@ -605,6 +637,9 @@ impl Shared {
                 break (receipt, own_inbounds);
             }
         };
+        if !receipt.took_effect() {
+            return Ok(());
+        }
         self.revoked(&receipt.revoked);
         if !own_inbounds.is_empty() {
             self.reload().await?;

@@ -3,6 +3,7 @@
 mod ask;
 mod bulk;
 mod collect;
+mod context;
 mod credentials;
 mod cuts;
 mod drive;
@@ -41,6 +42,7 @@ use vpnkit_macros::operations;
 
 pub use bulk::ExtendedStep;
 pub use collect::Collected;
+pub use context::CallContext;
 pub use elsewhere::Driver;
 pub use events::{EventStream, Events};
 pub use grants::Grants;
@@ -58,7 +60,7 @@ use self::server::Server;
 use crate::operation::Operation;
 use vpnkit_core::backend::{ProtocolBackend, ServerRules};
 use vpnkit_core::model::{DataReset, Inbound, Key, TimeZoneName};
-use vpnkit_core::store::{KeyStore, Origin, StoreOp, StoreTxn, Transition};
+use vpnkit_core::store::{KeyStore, Origin, Transition};
 use vpnkit_core::traffic::TrafficSource;
 use vpnkit_core::{Clock, Error, ErrorKind, Result, Timestamp};
 
@@ -75,6 +77,8 @@ pub struct EngineOptions {
     pub apply_wait: Duration,
     /// How long events are kept, and idempotency keys of calls that grant nothing.
     pub keep_events: Duration,
+    /// How long the timelines of keys have events, if that is longer.
+    pub keep_timelines: Duration,
     /// How long a key's traffic is kept by the hour; then by the day.
     pub keep_hourly: Duration,
     /// How long a key's traffic is kept by the day; then by the month, for ever.
@@ -99,6 +103,7 @@ impl Default for EngineOptions {
             reconcile_every: Duration::from_secs(300),
             apply_wait: Duration::from_secs(2),
             keep_events: Duration::from_secs(30 * 86_400),
+            keep_timelines: Duration::from_secs(180 * 86_400),
             keep_hourly: Duration::from_secs(62 * 86_400),
             keep_daily: Duration::from_secs(800 * 86_400),
             time_zone: TimeZoneName::default(),
@@ -126,6 +131,7 @@ pub struct ServerParts {
 #[derive(Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
+    context: CallContext,
     _stop: Arc<DropGuard>,
 }
 
@@ -207,7 +213,7 @@ impl Engine {
             tasks: TaskTracker::new(),
             keeper: TaskTracker::new(),
         });
-        let engine = Self { shared, _stop: Arc::new(stop.drop_guard()) };
+        let engine = Self { shared, context: CallContext::default(), _stop: Arc::new(stop.drop_guard()) };
         // Before anything is read: what changes meanwhile is followed.
         let cursor = engine.shared.store.newest_event().await.map_err(|e| e.during("open"))?;
         engine.shared.reload().await?;
@@ -306,6 +312,8 @@ impl Engine {
         operation: &'static str,
         change: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
+        let engine = self.clone();
+        let change = async move { engine.in_context(operation, change).await };
         self.shared.tasks.spawn(change).await.unwrap_or_else(|e| {
             let kind = if e.is_cancelled() { ErrorKind::Closed } else { ErrorKind::Unexpected };
             Err(Error::new(kind, operation, "the change did not end").caused_by(e))
@@ -339,6 +347,7 @@ impl Engine {
     /// ends keys whose time is over, and waits until servers have taken the changes over. For tests and scripts.
     #[operation(change)]
     pub async fn tick(&self) -> Result<()> {
+        self.not_tried("tick")?;
         let read = match self.shared.collect_all().await {
             Ok(_) => self.shared.ask_all::<Collected>("tick", &ask::Asked::Collect).await.map(drop),
             Err(e) => Err(e),
@@ -363,11 +372,6 @@ pub(crate) const OPERATIONS: &[&[Operation]] = &[
 ];
 
 impl Shared {
-    /// A batch of this engine.
-    fn txn<S: Into<StoreOp>>(&self, ops: impl IntoIterator<Item = S>) -> StoreTxn {
-        StoreTxn::new(self.clock.now(), ops).by(self.origin)
-    }
-
     fn inbounds(&self) -> Arc<Vec<Arc<Inbound>>> {
         Arc::clone(&self.inbounds.read().unwrap_or_else(PoisonError::into_inner))
     }

@@ -193,7 +193,7 @@ impl Servers {
     /// `Timeout` when it has not ended in time.
     #[operation(change)]
     pub async fn stop(&self, id: &ServerId) -> Result<()> {
-        self.put_stopped("servers.stop", id, true).await
+        self.engine.in_context("servers.stop", self.put_stopped("servers.stop", id, true)).await
     }
 
     /// Starts a server again that was stopped with [`Self::stop`].
@@ -201,7 +201,7 @@ impl Servers {
     /// Errors: `NotFound`; `Unavailable` when no process drives it; `Timeout` when it does not answer in time.
     #[operation(change)]
     pub async fn start(&self, id: &ServerId) -> Result<()> {
-        self.put_stopped("servers.start", id, false).await
+        self.engine.in_context("servers.start", self.put_stopped("servers.start", id, false)).await
     }
 
     async fn put_stopped(&self, op: &'static str, id: &ServerId, stopped: bool) -> Result<()> {
@@ -264,6 +264,8 @@ impl Servers {
     #[operation(change)]
     pub async fn reconcile(&self, id: &ServerId) -> Result<usize> {
         const OP: &str = "servers.reconcile";
+        self.engine.not_tried(OP)?;
+
         let server = match self.driven(OP, id).await? {
             Some(server) => server,
             None => return self.engine.shared.ask(OP, id, &Asked::Reconcile).await,

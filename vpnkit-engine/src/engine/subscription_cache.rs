@@ -237,8 +237,11 @@ impl Shared {
         value: Option<&T>,
     ) -> Result<()> {
         let put = record_op(place, expected, value).map_err(|e| e.during(op))?;
-        self.store.commit(self.txn([put])).await.map_err(|e| e.during(op))?;
-        self.reload().await.map(drop)
+        let receipt = self.store.commit(self.txn([put])).await.map_err(|e| e.during(op))?;
+        match receipt.took_effect() {
+            true => self.reload().await.map(drop),
+            false => Ok(()),
+        }
     }
 
     /// Tells other processes where this one's servers are reached.

@@ -74,37 +74,45 @@ impl Subscriptions {
     /// Replaces the settings, for every process that uses this store.
     ///
     /// Errors: `InvalidInput` with the `field`.
-    #[operation(change)]
+    #[operation(change, dry_run)]
     pub async fn configure(&self, #[arg(record)] settings: SubscriptionSettings) -> Result<()> {
         const OP: &str = "subscriptions.configure";
-        let shared = self.shared(OP)?;
-        let cache = shared.fresh_subscriptions().await?;
-        cache.check(OP, &settings)?;
-        shared.put_settings(OP, None, &settings).await
+        self.engine
+            .in_context(OP, async {
+                let shared = self.shared(OP)?;
+                let cache = shared.fresh_subscriptions().await?;
+                cache.check(OP, &settings)?;
+                shared.put_settings(OP, None, &settings).await
+            })
+            .await
     }
 
     /// Changes what is given of the settings and keeps the rest, for every process that uses this store; returns all of
     /// them.
     ///
     /// Errors: `InvalidInput` with the `field`.
-    #[operation(change)]
+    #[operation(change, dry_run)]
     pub async fn update(&self, #[arg(spread)] patch: SettingsPatch) -> Result<SubscriptionSettings> {
         const OP: &str = "subscriptions.update";
-        let shared = self.shared(OP)?;
-        loop {
-            let cache = shared.reload().await?;
-            if let Some(e) = &cache.fault {
-                return Err(e.clone().during(OP));
-            }
-            let mut settings = (*cache.settings).clone();
-            patch.clone().apply(&mut settings);
-            cache.check(OP, &settings)?;
-            match shared.put_settings(OP, Some(cache.settings_version), &settings).await {
-                // Somebody else was first: this change goes on top of theirs.
-                Err(e) if e.kind() == ErrorKind::Conflict => {}
-                outcome => return outcome.map(|()| settings),
-            }
-        }
+        self.engine
+            .in_context(OP, async {
+                let shared = self.shared(OP)?;
+                loop {
+                    let cache = shared.reload().await?;
+                    if let Some(e) = &cache.fault {
+                        return Err(e.clone().during(OP));
+                    }
+                    let mut settings = (*cache.settings).clone();
+                    patch.clone().apply(&mut settings);
+                    cache.check(OP, &settings)?;
+                    match shared.put_settings(OP, Some(cache.settings_version), &settings).await {
+                        // Somebody else was first: this change goes on top of theirs.
+                        Err(e) if e.kind() == ErrorKind::Conflict => {}
+                        outcome => return outcome.map(|()| settings),
+                    }
+                }
+            })
+            .await
     }
 
     /// The token of a key: 28 letters, the same until its links are revoked or the signing secret is rotated.
@@ -212,7 +220,7 @@ impl Subscriptions {
     /// its share links is out too.
     ///
     /// Errors: `NotFound`.
-    #[operation(change)]
+    #[operation(change, dry_run)]
     pub async fn revoke(
         &self,
         key: impl Into<KeyRef>,
@@ -235,15 +243,19 @@ impl Subscriptions {
     /// once, as after a leak.
     ///
     /// Errors: `Conflict` when another process does the same.
-    #[operation(change)]
+    #[operation(change, dry_run)]
     pub async fn rotate_secret(&self, keep: Duration) -> Result<()> {
         const OP: &str = "subscriptions.rotate_secret";
-        let shared = self.shared(OP)?;
-        shared.signing_cache(OP).await?;
-        let cache = shared.reload().await?;
-        let mut keys = cache.signing.clone();
-        keys.rotate(shared.clock.now(), keep);
-        shared.put_signing(OP, &cache, &keys).await
+        self.engine
+            .in_context(OP, async {
+                let shared = self.shared(OP)?;
+                shared.signing_cache(OP).await?;
+                let cache = shared.reload().await?;
+                let mut keys = cache.signing.clone();
+                keys.rotate(shared.clock.now(), keep);
+                shared.put_signing(OP, &cache, &keys).await
+            })
+            .await
     }
 
     /// The operator's templates, by name.
@@ -255,43 +267,55 @@ impl Subscriptions {
     /// Adds a template, or replaces the one of its name (1 to 32 of `a-z 0-9 _ -`). It is checked first.
     ///
     /// Errors: `InvalidInput` about `name`, `content_type` or `source`, with the `line`.
-    #[operation(change)]
+    #[operation(change, dry_run)]
     pub async fn put_template(
         &self,
         name: &str,
         #[arg(record)] template: SubscriptionTemplate,
     ) -> Result<()> {
         const OP: &str = "subscriptions.put_template";
-        let shared = self.shared(OP)?;
-        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
-        if name.is_empty() || name.len() > 32 || !name.bytes().all(allowed) {
-            return Err(Error::invalid(OP, "name", "1 to 32 of a-z 0-9 _ - are allowed"));
-        }
-        // A template may take its time; nobody else should wait for it.
-        let checked = template.clone();
-        tokio::task::spawn_blocking(move || checked.check())
+        self.engine
+            .in_context(OP, async {
+                let shared = self.shared(OP)?;
+                let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
+                if name.is_empty() || name.len() > 32 || !name.bytes().all(allowed) {
+                    return Err(Error::invalid(OP, "name", "1 to 32 of a-z 0-9 _ - are allowed"));
+                }
+                // A template may take its time; nobody else should wait for it.
+                let checked = template.clone();
+                tokio::task::spawn_blocking(move || checked.check()).await.map_err(|e| {
+                    Error::new(ErrorKind::Unexpected, OP, "the check did not end").caused_by(e)
+                })??;
+                shared.put_template(OP, name, Some(&template)).await
+            })
             .await
-            .map_err(|e| Error::new(ErrorKind::Unexpected, OP, "the check did not end").caused_by(e))??;
-        shared.put_template(OP, name, Some(&template)).await
     }
 
     /// Removes a template.
     ///
     /// Errors: `NotFound`; `Conflict` while a rule of the settings uses it.
-    #[operation(change)]
+    #[operation(change, dry_run)]
     pub async fn remove_template(&self, name: &str) -> Result<()> {
         const OP: &str = "subscriptions.remove_template";
-        let shared = self.shared(OP)?;
-        let cache = shared.reload().await?;
-        let fault = |kind, message| Err(Error::new(kind, OP, message).with("template", name));
-        if !cache.sources.contains_key(name) {
-            return fault(ErrorKind::NotFound, "no such template");
-        }
-        if cache.settings.clients.iter().any(|rule| matches!(&rule.format, Format::Template(n) if n == name))
-        {
-            return fault(ErrorKind::Conflict, "a rule of the settings uses it");
-        }
-        shared.put_template(OP, name, None).await
+        self.engine
+            .in_context(OP, async {
+                let shared = self.shared(OP)?;
+                let cache = shared.reload().await?;
+                let fault = |kind, message| Err(Error::new(kind, OP, message).with("template", name));
+                if !cache.sources.contains_key(name) {
+                    return fault(ErrorKind::NotFound, "no such template");
+                }
+                if cache
+                    .settings
+                    .clients
+                    .iter()
+                    .any(|rule| matches!(&rule.format, Format::Template(n) if n == name))
+                {
+                    return fault(ErrorKind::Conflict, "a rule of the settings uses it");
+                }
+                shared.put_template(OP, name, None).await
+            })
+            .await
     }
 
     /// The devices that have fetched a key's subscription, the one that came first first.
@@ -308,17 +332,21 @@ impl Subscriptions {
     /// Forgets a device of a key, or with `None` all of them: there is room for another one.
     ///
     /// Errors: `NotFound`.
-    #[operation(change)]
+    #[operation(change, dry_run)]
     pub async fn forget_device(
         &self,
         key: impl Into<KeyRef>,
         #[arg(required)] id: Option<String>,
     ) -> Result<()> {
         const OP: &str = "subscriptions.forget_device";
-        let shared = self.shared(OP)?;
-        let key = shared.resolve(OP, &key.into()).await?.id;
-        let forget = DeviceOp::Forget { key, id };
-        shared.store.commit(shared.txn([forget])).await.map(drop).map_err(|e| e.during(OP))
+        self.engine
+            .in_context(OP, async {
+                let shared = self.shared(OP)?;
+                let key = shared.resolve(OP, &key.into()).await?.id;
+                let forget = DeviceOp::Forget { key, id };
+                shared.store.commit(shared.txn([forget])).await.map(drop).map_err(|e| e.during(OP))
+            })
+            .await
     }
 
     fn shared(&self, operation: &'static str) -> Result<&Shared> {

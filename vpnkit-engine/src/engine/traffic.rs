@@ -129,6 +129,8 @@ impl TrafficView {
     #[operation(change)]
     pub async fn collect(&self) -> Result<Vec<Collected>> {
         const OP: &str = "traffic.collect";
+        self.engine.not_tried(OP)?;
+
         let shared = &self.engine.shared;
         shared.open(OP)?;
         let mut collected = shared.collect_all().await.map_err(|e| e.during(OP))?;

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from os import PathLike
 
 from . import _native, errors, qr, records, sync, testing
-from ._kit_async import Kit
+from ._kit_async import Kit, KitView
 from ._loop import EventStream
 from ._native import Credential, Event, Key
 from ._nouns_async import Events, Grants, Hosts, Inbounds, Keys, Servers, Subscriptions, TrafficView
@@ -48,6 +48,7 @@ __all__ = [
     "Keys",
     "KiB",
     "Kit",
+    "KitView",
     "Length",
     "MiB",
     "Opening",
@@ -89,6 +90,7 @@ def open(
     collect_every: Length | None = None,
     reconcile_every: Length | None = None,
     keep_events: Length | None = None,
+    keep_timelines: Length | None = None,
     keep_hourly: Length | None = None,
     keep_daily: Length | None = None,
     time_zone: str | None = None,
@@ -101,7 +103,7 @@ def open(
     store that still has ``previous_passphrase`` gets the new one, and may be given both from then on.
     ``collect_every`` (10 seconds) is the time between two readings of a server's counters, ``reconcile_every`` (5
     minutes) that between two full comparisons of a server with the store, ``keep_events`` (30 days) how long events are
-    kept. A key's traffic is kept by the hour for ``keep_hourly`` (62 days), by the day for ``keep_daily``
+    kept, ``keep_timelines`` (180 days) how long ``keys.timeline`` has those of a key. A key's traffic is kept by the hour for ``keep_hourly`` (62 days), by the day for ``keep_daily``
     (800 days), then by the month. ``time_zone`` (UTC) is the calendar that resets of usage go by: ``"Europe/Berlin"``. Without ``background`` only ``kit.tick()`` reads counters and ends keys.
 
     A server that does not start is no error: it is ``down``, ``kit.servers.status()`` and an event tell why, and it is tried
@@ -117,6 +119,7 @@ def open(
         collect_every=collect_every,
         reconcile_every=reconcile_every,
         keep_events=keep_events,
+        keep_timelines=keep_timelines,
         keep_hourly=keep_hourly,
         keep_daily=keep_daily,
         time_zone=time_zone,

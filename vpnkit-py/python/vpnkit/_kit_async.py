@@ -13,8 +13,8 @@ from ._nouns_async import Events, Grants, Hosts, Inbounds, Keys, Servers, Subscr
 from ._wire import KeyLike, Length, Size
 
 
-class Kit:
-    """Keys, limits, traffic and servers in this process: what :func:`open` returns."""
+class KitView:
+    """The calls of an open kit: the kit itself, or what :meth:`acting_as` and :meth:`dry_run` return. It closes with the kit."""
 
     keys: Keys
     grants: Grants
@@ -25,9 +25,10 @@ class Kit:
     events: Events
     servers: Servers
 
-    def __init__(self, native: _native.Kit) -> None:
+    def __init__(self, native: _native.Kit, of: KitView | None = None) -> None:
+        # The kit itself: while it is used, nobody collects it.
+        self._of = of
         self._calls = Calls(native)
-        self._closed = False
         self.keys = Keys(self._calls)
         self.grants = Grants(self._calls)
         self.inbounds = Inbounds(self._calls)
@@ -36,12 +37,35 @@ class Kit:
         self.traffic = TrafficView(self._calls)
         self.events = Events(self._calls)
         self.servers = Servers(self._calls)
-        _lifetime.opened(native)
+
+    def acting_as(self, actor: str, *, reason: str | None = None) -> KitView:
+        """The same kit for calls in somebody's name and for a reason, as events, grants and ``keys.timeline`` tell it:
+        ``kit.acting_as("support:alice", reason="asked by phone").keys.disable("bob")``. It is not checked who that is.
+
+        Raises InvalidInputError about ``actor``, 1 to 255 visible characters, or ``reason``, up to 4,000 characters."""
+        return KitView(self._calls.native.view(actor, reason, False), self)
+
+    def dry_run(self) -> KitView:
+        """The same kit for changes that are only tried: each is checked and carried out like any other, answers what would
+        be, and leaves nothing behind. Ids, credentials and links of what would be new are those of nothing.
+
+        Calls whose effect is on servers or other processes cannot be tried: they raise UnsupportedError. Those that read do
+        so."""
+        return KitView(self._calls.native.view(None, None, True), self)
 
     async def now(self) -> datetime:
         """The time as vpnkit sees it: in a sandbox that of its own clock. Compute with it, not with the machine's."""
         time: datetime = await self._calls.call("now", "{}")
         return time
+
+
+class Kit(KitView):
+    """Keys, limits, traffic and servers in this process: what :func:`open` returns."""
+
+    def __init__(self, native: _native.Kit) -> None:
+        super().__init__(native)
+        self._closed = False
+        _lifetime.opened(native)
 
     async def tick(self) -> None:
         """Does at once what background work does in its intervals: reads the counters, ends keys whose time is over, and

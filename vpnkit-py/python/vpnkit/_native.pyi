@@ -205,6 +205,18 @@ class Event:
     @property
     def detail(self) -> str:
         """A short text for people; may be empty. Never a secret."""
+    @property
+    def operation(self) -> str | None:
+        """The operation that it follows from: `keys.extend`; `None` when vpnkit did it by itself."""
+    @property
+    def actor(self) -> str | None:
+        """Who called, as the application has said."""
+    @property
+    def reason(self) -> str | None:
+        """Why, as the application has said."""
+    @property
+    def idempotency_key(self) -> str | None:
+        """The idempotency key of the call: the payment."""
     def to_dict(self, /) -> dict[str, Any]:
         """The event as a dict that `json.dumps` takes."""
     def __eq__(self, other: object, /) -> bool: ...
@@ -229,6 +241,7 @@ class Bridge:
 @final
 class Kit:
     def call(self, /, operation: str, arguments: str) -> Pending: ...
+    def view(self, /, actor: str | None, reason: str | None, dry_run: bool) -> Kit: ...
     def events(self, /, after: int) -> Stream: ...
     def close(self, /) -> Pending: ...
     def shut_down(self, /, grace_ms: int) -> None: ...

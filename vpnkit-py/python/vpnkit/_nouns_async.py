@@ -442,6 +442,20 @@ class Keys:
         answer: int = await self._calls.json("keys.delete_many", _wire.dumps(arguments))
         return answer
 
+    async def timeline(self, key: KeyLike, *, before: int | None = None, limit: int = 100) -> list[Event]:
+        """Returns what has happened to a key, the newest first: what, when, by which call, who made it, why, with
+        which payment. Also of a key that was deleted, by its id.
+
+        ``before`` is the cursor of the last one of the answer before. What is older than the timelines are kept is
+        gone.
+
+        Raises NotFoundError for a name or UUID of a key that does not exist; InvalidInputError about ``limit``, 1
+        to 1,000.
+        """
+        arguments = {"key": _wire.key_ref("keys.timeline", "key", key), "before": before, "limit": limit}
+        answer: list[Event] = await self._calls.json("keys.timeline", _wire.dumps(arguments))
+        return answer
+
     async def endpoints(self, key: KeyLike) -> list[Endpoint]:
         """Everything a client needs to connect with this key: one endpoint for each credential, inbound and host. A
         key that may not connect has the same endpoints; they just do not work."""

@@ -20,6 +20,7 @@ def to_json(
     collect_every: Length | None = None,
     reconcile_every: Length | None = None,
     keep_events: Length | None = None,
+    keep_timelines: Length | None = None,
     keep_hourly: Length | None = None,
     keep_daily: Length | None = None,
     time_zone: str | None = None,
@@ -41,6 +42,7 @@ def to_json(
         ("collect_every", collect_every),
         ("reconcile_every", reconcile_every),
         ("keep_events", keep_events),
+        ("keep_timelines", keep_timelines),
         ("keep_hourly", keep_hourly),
         ("keep_daily", keep_daily),
     ):

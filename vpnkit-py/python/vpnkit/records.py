@@ -636,6 +636,8 @@ class Grant(Record):
     """What happened to what the key had."""
     reason: str | None
     """Why."""
+    actor: str | None
+    """Who gave it, as the application has said."""
     counted_from: datetime
     """Since when its time counts: ``at``, or when the key was paused."""
     before: Terms

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from os import PathLike
 
 from . import _native
-from ._kit_sync import Kit
+from ._kit_sync import Kit, KitView
 from ._nouns_sync import Events, Grants, Hosts, Inbounds, Keys, Servers, Subscriptions, TrafficView
 from ._thread import EventStream
 from ._wire import Length
@@ -22,6 +22,7 @@ __all__ = [
     "Inbounds",
     "Keys",
     "Kit",
+    "KitView",
     "Servers",
     "Subscriptions",
     "TrafficView",
@@ -38,6 +39,7 @@ def open(
     collect_every: Length | None = None,
     reconcile_every: Length | None = None,
     keep_events: Length | None = None,
+    keep_timelines: Length | None = None,
     keep_hourly: Length | None = None,
     keep_daily: Length | None = None,
     time_zone: str | None = None,
@@ -52,6 +54,7 @@ def open(
         collect_every=collect_every,
         reconcile_every=reconcile_every,
         keep_events=keep_events,
+        keep_timelines=keep_timelines,
         keep_hourly=keep_hourly,
         keep_daily=keep_daily,
         time_zone=time_zone,

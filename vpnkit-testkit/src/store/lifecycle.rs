@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use vpnkit_core::backend::Fingerprint;
 use vpnkit_core::model::{
-    ByteSize, CreateKey, DataReset, EventKind, Extension, Grant, GrantId, GrantKind, Key, KeyCounts, KeyId,
-    KeyPatch, KeyQuery, KeyStatus, NextPlan, Patch, RenewPolicy, ResetPeriod,
+    ByteSize, Cause, CreateKey, Cursor, DataReset, EventKind, Extension, Grant, GrantId, GrantKind, Key,
+    KeyCounts, KeyId, KeyPatch, KeyQuery, KeyStatus, NextPlan, Patch, RenewPolicy, ResetPeriod,
 };
 use vpnkit_core::store::{GrantFilter, KeyOp, Made, Receipt, Request, Retention, StoreTxn};
 use vpnkit_core::{ErrorKind, Timestamp};
@@ -278,4 +278,128 @@ pub async fn keys_are_found_by_how_they_stand(s: Subject) {
     for query in [share(0), share(101)] {
         assert_eq!(s.store.find(&query).await.unwrap_err().get("field"), Some("used_percent"));
     }
+}
+
+/// Of a key that is gone, too, and longer than the stream has it; what comes by itself again and again goes with the stream.
+pub async fn timelines_outlive_the_stream_and_the_key(s: Subject) {
+    let cause = Cause {
+        operation: "keys.disable".to_owned(),
+        actor: Some("support:bob".to_owned()),
+        reason: Some("stolen".to_owned()),
+        idempotency_key: None,
+    };
+    let key = created(&s, CreateKey::named("k").data_limit(ByteSize::from_bytes(100))).await;
+    let other = created(&s, CreateKey::named("other")).await;
+    let caused = |op: KeyOp, cause: &Cause| StoreTxn {
+        cause: Some(cause.clone()),
+        ..StoreTxn::new(at().plus(DAY), [op])
+    };
+    s.store.commit(caused(patch(key.id, KeyPatch::enabled(false)), &cause)).await.unwrap();
+    let reset = DataReset { every: ResetPeriod::Day, rolling: true, since: None, time_zone: None };
+    let daily = KeyPatch { enabled: Some(true), reset: Patch::Set(reset), ..KeyPatch::default() };
+    commit_at(&s, at().plus(2 * DAY), patch(key.id, daily)).await;
+    pass(&s, at().plus(2 * DAY), 1, key.id, 7).await;
+    let payment = Request::grant("pay:1", Fingerprint::of(["1"]));
+    let extension = Extension::default().data_limit(ByteSize::from_bytes(5)).policy(RenewPolicy::Reset);
+    let bought = Cause { operation: "keys.extend".to_owned(), ..cause.clone() };
+    let txn = StoreTxn {
+        cause: Some(bought.clone()),
+        ..StoreTxn::new(at().plus(2 * DAY), [extend(&key, extension)]).for_request(Some(payment))
+    };
+    s.store.commit(txn).await.unwrap();
+    pass(&s, at().plus(2 * DAY), 2, key.id, 1).await;
+    commit_at(&s, at().plus(4 * DAY), KeyOp::Settle(key.id)).await;
+    let deleted = KeyOp::Delete { key: key.id, expected: None };
+    commit_at(&s, at().plus(5 * DAY), deleted).await;
+
+    let timeline = async || s.store.timeline(key.id, None, 100).await.unwrap();
+    let all = timeline().await;
+    let kinds: Vec<EventKind> = all.iter().rev().map(|event| event.kind).collect();
+    let expected = [
+        EventKind::KeyCreated,
+        EventKind::KeyDisabled,
+        EventKind::KeyUpdated,
+        EventKind::KeyActivated,
+        EventKind::KeyExtended,
+        EventKind::KeyReset,
+        EventKind::KeyDeleted,
+    ];
+    assert_eq!(kinds, expected);
+    let of = |kind: EventKind| all.iter().find(|event| event.kind == kind).unwrap();
+    assert_eq!(of(EventKind::KeyDisabled).cause.as_ref(), Some(&cause));
+    let paid = Cause { idempotency_key: Some("pay:1".to_owned()), ..bought };
+    assert_eq!(of(EventKind::KeyExtended).cause.as_ref(), Some(&paid));
+    assert_eq!(of(EventKind::KeyReset).cause, None);
+    assert_eq!(of(EventKind::KeyUpdated).detail, "reset");
+    let granted = ledger(&s, key.id).await;
+    let [_, granted] = granted.as_slice() else { panic!("{granted:?}") };
+    assert_eq!((granted.actor.as_deref(), granted.reason.as_deref()), (Some("support:bob"), Some("stolen")));
+    // Page by page.
+    let first = s.store.timeline(key.id, None, 2).await.unwrap();
+    let second = s.store.timeline(key.id, Some(first[1].cursor), 100).await.unwrap();
+    assert_eq!([first, second].concat(), all);
+    assert_eq!(s.store.timeline(other.id, None, 9).await.unwrap().len(), 1);
+
+    let forget = async |events: u32, timelines: u32| {
+        let (events, timelines) = (at().plus(DAY * events), at().plus(DAY * timelines));
+        let retention = Retention { timelines, ..Retention::of_events(events) };
+        let mut gone = 0;
+        loop {
+            let pruned = s.store.prune(&retention, None).await.unwrap();
+            gone += pruned.events;
+            if !pruned.more {
+                return gone;
+            }
+        }
+    };
+    assert_eq!(forget(9, 0).await, 8, "of both keys");
+    let kept: Vec<EventKind> = timeline().await.iter().rev().map(|event| event.kind).collect();
+    assert_eq!(kept, expected.into_iter().filter(|kind| *kind != EventKind::KeyReset).collect::<Vec<_>>());
+    assert!(s.store.events(Cursor::START, 9).await.is_err(), "the stream has forgotten them");
+    assert_eq!(forget(9, 4).await, 0);
+    assert_eq!(timeline().await.len(), 1);
+    assert_eq!(forget(9, 9).await, 0);
+    assert_eq!(timeline().await, []);
+    // What comes after goes on.
+    let next = created(&s, CreateKey::named("next")).await;
+    assert_eq!(s.store.timeline(next.id, None, 9).await.unwrap().len(), 1);
+}
+
+/// As if it had been done, and nothing is left of it: no key, no event, no id that is used up.
+pub async fn what_is_only_tried_leaves_nothing(s: Subject) {
+    let key = created(&s, CreateKey::named("k").data_limit(ByteSize::from_bytes(100))).await;
+    let cursor = s.store.newest_event().await.unwrap();
+    let tried = |ops: Vec<KeyOp>| StoreTxn { dry_run: true, ..StoreTxn::new(at(), ops) };
+    let payment = Request::grant("pay:1", Fingerprint::of(["1"]));
+    let more = Extension::default().data_limit(ByteSize::from_bytes(5));
+    let txn = tried(vec![extend(&key, more.clone())]).for_request(Some(payment.clone()));
+    let receipt = s.store.commit(txn).await.unwrap();
+    assert!(receipt.dry_run && !receipt.took_effect());
+    assert_eq!(receipt.keys[0].data_limit, Some(ByteSize::from_bytes(105)));
+    let KeyOp::Create(new) = create(CreateKey::named("new")) else { unreachable!() };
+    let several = vec![KeyOp::Create(new.clone()), KeyOp::Delete { key: key.id, expected: None }];
+    let receipt = s.store.commit(tried(several)).await.unwrap();
+    assert_eq!(receipt.keys[0].name, new.name);
+    let twice = tried(vec![KeyOp::Create(new.clone()), KeyOp::Create(new)]);
+    assert_eq!(s.store.commit(twice).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(get(&s, key.id).await.unwrap(), key);
+    assert_eq!(s.store.newest_event().await.unwrap(), cursor);
+    assert_eq!(ledger(&s, key.id).await.len(), 1);
+    assert_eq!(s.store.receipt(&payment).await.unwrap(), None);
+    // Beside others, all at once: each is taken back for itself.
+    let done = (0..20).map(|_| StoreTxn::new(at(), vec![extend(&key, more.clone())]));
+    let mut all = tokio::task::JoinSet::new();
+    for txn in done.flat_map(|txn| [StoreTxn { dry_run: true, ..txn.clone() }, txn]) {
+        let store = std::sync::Arc::clone(&s.store);
+        all.spawn(async move { store.commit(txn).await.unwrap() });
+    }
+    all.join_all().await;
+    assert_eq!(get(&s, key.id).await.unwrap().data_limit, Some(ByteSize::from_bytes(200)));
+    assert_eq!(ledger(&s, key.id).await.len(), 21);
+    assert_eq!(created(&s, CreateKey::named("new")).await.id, KeyId(key.id.0 + 1), "no id was used up");
+    // What was done before is told so.
+    let txn = StoreTxn::new(at(), [extend(&key, more.clone())]).for_request(Some(payment.clone()));
+    s.store.commit(txn).await.unwrap();
+    let again = tried(vec![extend(&key, more)]).for_request(Some(payment));
+    assert!(s.store.commit(again).await.unwrap().replayed);
 }

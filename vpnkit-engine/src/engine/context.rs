@@ -1,0 +1,139 @@
+//! Who calls, why, and whether it is only tried.
+
+use std::sync::Arc;
+
+use super::{Engine, Shared};
+use crate::operation::Operation;
+use vpnkit_core::model::{Cause, check_reason};
+use vpnkit_core::store::{StoreOp, StoreTxn};
+use vpnkit_core::{Error, ErrorKind, Result};
+
+/// Longest name of an actor, in characters.
+const ACTOR_MAX: usize = 255;
+
+/// In whose name calls are made, why, and whether they are only tried.
+///
+/// ```
+/// use vpnkit_engine::engine::CallContext;
+/// let support = CallContext::default().acting_as("support:alice")?.because("asked by phone")?;
+/// assert_eq!(support.actor(), Some("support:alice"));
+/// assert!(CallContext::default().acting_as("").is_err());
+/// # Ok::<(), vpnkit_core::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallContext {
+    actor: Option<Arc<str>>,
+    reason: Option<Arc<str>>,
+    dry_run: bool,
+}
+
+impl CallContext {
+    /// Sets who calls, as events, grants and timelines tell it: 1 to 255 visible characters. It is not checked who that is.
+    ///
+    /// Errors: `InvalidInput` about `actor`.
+    pub fn acting_as(mut self, actor: &str) -> Result<Self> {
+        let fits = !actor.is_empty() && actor.chars().count() <= ACTOR_MAX;
+        if !fits || actor.trim() != actor || actor.chars().any(char::is_control) {
+            return Err(Error::invalid("acting_as", "actor", "must have 1 to 255 visible characters"));
+        }
+        self.actor = Some(actor.into());
+        Ok(self)
+    }
+
+    /// Sets why calls are made, as events, grants and timelines tell it.
+    ///
+    /// Errors: `InvalidInput` about `reason`: up to 4,000 characters without control characters.
+    pub fn because(mut self, reason: &str) -> Result<Self> {
+        check_reason("acting_as", Some(reason))?;
+        self.reason = Some(reason.into());
+        Ok(self)
+    }
+
+    /// Makes changes only tried.
+    #[must_use]
+    pub fn dry_run(mut self) -> Self {
+        self.dry_run = true;
+        self
+    }
+
+    /// Returns who calls.
+    #[must_use]
+    pub fn actor(&self) -> Option<&str> {
+        self.actor.as_deref()
+    }
+
+    /// Returns why.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
+    /// Returns whether changes are only tried.
+    #[must_use]
+    pub const fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+}
+
+/// The call that a task carries out.
+#[derive(Clone, Debug)]
+struct Current {
+    operation: &'static str,
+    context: CallContext,
+}
+
+tokio::task_local! {
+    static CURRENT: Current;
+}
+
+impl Engine {
+    /// Returns this engine for calls in another context. It closes with this one.
+    #[must_use]
+    pub fn with_context(&self, context: CallContext) -> Self {
+        Self { context, ..self.clone() }
+    }
+
+    /// Returns the context of its calls.
+    #[must_use]
+    pub const fn context(&self) -> &CallContext {
+        &self.context
+    }
+
+    /// Refuses a call that cannot be tried.
+    pub(super) fn not_tried(&self, operation: &'static str) -> Result<()> {
+        match self.context.dry_run {
+            true => Err(Error::new(ErrorKind::Unsupported, operation, "this cannot be tried, only done")),
+            false => Ok(()),
+        }
+    }
+
+    /// Carries out a change in the name of who calls: what it commits tells so. One that is only tried must say that it can be.
+    pub(super) async fn in_context<T>(
+        &self,
+        operation: &'static str,
+        change: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        if !Operation::named(operation).is_ok_and(|found| found.dry_run) {
+            self.not_tried(operation)?;
+        }
+        let current = Current { operation, context: self.context.clone() };
+        CURRENT.scope(current, change).await
+    }
+}
+
+impl Shared {
+    /// A batch of this engine, for the call that this task carries out.
+    pub(super) fn txn<S: Into<StoreOp>>(&self, ops: impl IntoIterator<Item = S>) -> StoreTxn {
+        let mut txn = StoreTxn::new(self.clock.now(), ops).by(self.origin);
+        let _ = CURRENT.try_with(|Current { operation, context }| {
+            txn.cause = Some(Cause {
+                operation: (*operation).to_owned(),
+                actor: context.actor.as_deref().map(str::to_owned),
+                reason: context.reason.as_deref().map(str::to_owned),
+                idempotency_key: None,
+            });
+            txn.dry_run = context.dry_run;
+        });
+        txn
+    }
+}

@@ -1,0 +1,11 @@
+-- What an event follows from: a call, who made it, why, with which payment. Nothing of it when vpnkit did it by itself.
+ALTER TABLE events ADD COLUMN operation TEXT;
+ALTER TABLE events ADD COLUMN actor TEXT;
+ALTER TABLE events ADD COLUMN reason TEXT;
+ALTER TABLE events ADD COLUMN payment TEXT;
+
+-- The timeline of a key. Events of keys stay for it when the stream has forgotten them.
+CREATE INDEX events_by_key ON events (key_id, cursor) WHERE key_id IS NOT NULL;
+INSERT INTO meta (name, value) VALUES ('timelines_pruned', 0);
+
+ALTER TABLE grants ADD COLUMN actor TEXT;
