@@ -1,5 +1,6 @@
 //! A kit for tests of applications: time stands still until it is told to move, a fake server does as it is told.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -18,6 +19,7 @@ use crate::Answer;
 pub(crate) enum SandboxStep {
     Set { to: Timestamp },
     Pass { key: KeyRef, up: ByteSize, down: ByteSize },
+    Online { key: KeyRef, from: Vec<IpAddr> },
     Fail,
     Refuse { key: KeyRef },
     Heal,
@@ -55,6 +57,10 @@ impl Sandbox {
             }
             SandboxStep::Pass { key, up, down } => {
                 self.server.pass(id(key).await?, Traffic { up: up.bytes(), down: down.bytes() });
+                Answer::new(())
+            }
+            SandboxStep::Online { key, from } => {
+                self.server.set_online(id(key).await?, &from);
                 Answer::new(())
             }
             SandboxStep::Fail => {

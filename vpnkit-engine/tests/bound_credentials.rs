@@ -182,7 +182,7 @@ async fn a_leaked_credential_is_replaced_or_the_call_fails() {
     let key = engine.keys().create(CreateKey::named("k")).await.unwrap();
     // Where the server is not driven nothing can be made: that is told, and nothing is half done.
     let other = over(&store, &[]).await;
-    let refused = other.subscriptions().revoke(key.id, true).await.unwrap_err();
+    let refused = other.subscriptions().revoke(key.id, true, None).await.unwrap_err();
     assert_eq!((refused.kind(), refused.get("inbound")), (ErrorKind::Unavailable, Some("main/vpn")));
     assert_eq!(engine.keys().require(key.id).await.unwrap(), key);
     // One that is created there gets its certificate from the process that can make it.
@@ -292,7 +292,7 @@ async fn a_certificate_that_goes_is_refused_by_the_server() {
     engine.keys().delete(gone.id, None).await.unwrap();
     assert!(!server.lets_in_certificate(serial(&gone), "vpn"));
     // All who have the old profile are out.
-    engine.subscriptions().revoke(kept.id, true).await.unwrap();
+    engine.subscriptions().revoke(kept.id, true, None).await.unwrap();
     let renewed = engine.keys().require(kept.id).await.unwrap();
     assert_ne!(serial(&renewed), serial(&kept));
     assert!(!server.lets_in_certificate(serial(&kept), "vpn"));

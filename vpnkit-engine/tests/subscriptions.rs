@@ -267,11 +267,11 @@ async fn a_revoked_token_is_worthless_at_once() {
     let bed = bed().await;
     let old = bed.subscriptions().token("alice").await.unwrap();
     let secrets = |key: &Key| key.credentials.clone();
-    let revoked = bed.subscriptions().revoke("alice", false).await.unwrap();
+    let revoked = bed.subscriptions().revoke("alice", false, None).await.unwrap();
     assert_eq!(secrets(&revoked), secrets(&bed.key));
     assert_eq!(bed.ask_with(&old, &[]).await.status, 404);
     assert_eq!(bed.ask(&[]).await.status, 200);
-    let renewed = bed.subscriptions().revoke("alice", true).await.unwrap();
+    let renewed = bed.subscriptions().revoke("alice", true, None).await.unwrap();
     assert!(secrets(&renewed).iter().all(|c| !bed.key.credentials.contains(c)));
     assert_eq!(secrets(&renewed).len(), secrets(&bed.key).len());
     assert!(bed.server.lets_in(bed.key.id, "ws"));

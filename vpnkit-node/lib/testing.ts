@@ -28,6 +28,11 @@ export class Sandbox extends Kit {
     return this.#step({ step: "pass", key: keyRef("sandbox", "key", key), up: size("up"), down: size("down") }, nothing);
   }
 
+  /** A key has connections open from these addresses, or none. */
+  async setOnline(key: KeyLike, from: readonly string[]): Promise<void> {
+    return this.#step({ step: "online", key: keyRef("sandbox", "key", key), from }, nothing);
+  }
+
   /** Whether a client with this key could connect on an inbound. */
   async letsIn(key: KeyLike, tag: string): Promise<boolean> {
     return this.#step({ step: "lets_in", key: keyRef("sandbox", "key", key), tag }, (yes: boolean) => yes);

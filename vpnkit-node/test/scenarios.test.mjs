@@ -135,6 +135,8 @@ class Run {
         return (await kit.keys.find(friendly(argument))).keys.map((one) => one.name);
       case "pass":
         return this.kit.passTraffic(key(), { up: `${step.up ?? 0} B`, down: `${step.down ?? 0} B` });
+      case "online":
+        return this.kit.setOnline(key(), step.with.from);
       case "advance_secs":
         return this.kit.setTime(new Date((await kit.now()).getTime() + argument * 1000));
       case "tick":
@@ -169,7 +171,11 @@ class Run {
         return { status: answer.status, type: answer.headers["content-type"], title: answer.headers["profile-title"], names };
       }
       case "revoke":
-        return shown(await subscriptions.revoke(key()));
+        return shown(await subscriptions.revoke(key(), friendly(step.with ?? {})));
+      case "lookup": {
+        const found = await kit.keys.lookup(`https://sub.example/${this.tokens.get(argument)}`, friendly(step.with ?? {}));
+        return found?.name ?? null;
+      }
       case "rotate_secret":
         return subscriptions.rotateSecret(argument);
       case "devices":

@@ -144,6 +144,8 @@ class Run:
             case "pass":
                 sizes = {way: ByteSize(step.get(way, 0)) for way in ("up", "down")}
                 return await self.kit.pass_traffic(self.key(argument), **sizes)
+            case "online":
+                return await self.kit.set_online(self.key(argument), step["with"]["from"])
             case "advance_secs":
                 return await self.kit.set_time(await self.kit.now() + timedelta(seconds=argument))
             case "tick":
@@ -182,7 +184,11 @@ class Run:
                     "names": [link.split("#")[1] for link in answer.text.splitlines() if "#" in link],
                 }
             case "revoke":
-                return shown(await subscriptions.revoke(self.key(argument)))
+                return shown(await subscriptions.revoke(self.key(argument), **step.get("with", {})))
+            case "lookup":
+                link = f"https://sub.example/{self.tokens[argument]}"
+                found = await kit.keys.lookup(link, **step.get("with", {}))
+                return found and found.name
             case "rotate_secret":
                 return await subscriptions.rotate_secret(keep=argument)
             case "devices":

@@ -158,8 +158,8 @@ impl Batch<'_> {
         let mut key = new.into_key(KeyId(0), self.at);
         self.run(
             "INSERT INTO keys (uid, version, name, label, note, owner, status, expires_at, inbounds, created_at,
-                               updated_at, device_limit, life, labels, due_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+                               updated_at, device_limit, life, labels, due_at, address_limit)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
             params![
                 key.uid.as_bytes(),
                 number(key.version),
@@ -176,6 +176,7 @@ impl Batch<'_> {
                 Life::text(&key),
                 label::text(&key.labels),
                 lifecycle::due_at(&key).map(Timestamp::as_millis),
+                key.address_limit,
             ],
         )
         .map_err(|e| taken(&key, e))?;
@@ -212,9 +213,14 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Does what is due of a key. Its credentials have nothing to do with it and are not read.
+    /// Does what is due of a key. Its credentials are read only when some of them end.
     fn settle(&mut self, id: KeyId) -> Result<()> {
-        let before = match query::bare_key(self.connection, id) {
+        let found = query::bare_key(self.connection, id).and_then(|key| match key {
+            // With what it connects with: some of that ends.
+            Some(key) if old_links_end(&key, self.at) => self.key(id, None).map(Some),
+            key => Ok(key),
+        });
+        let before = match found {
             Ok(Some(key)) => key,
             Ok(None) => return Ok(()),
             // The others go on; this one is looked at again.
@@ -225,7 +231,11 @@ impl Batch<'_> {
             Err(e) => return Err(e),
         };
         let mut after = before.clone();
-        let happened = lifecycle::settle(&mut after, self.at);
+        let mut happened = lifecycle::settle(&mut after, self.at);
+        if old_links_end(&before, self.at) && lifecycle::end_old_links(&mut after) {
+            happened.push(EventKind::KeyRevoked);
+            self.put_credentials(&before.credentials, &mut after)?;
+        }
         if lifecycle::is_over(&after, self.at) {
             self.receipt.over.push(id);
         }
@@ -291,6 +301,9 @@ impl Batch<'_> {
             self.emit(event)?;
         }
         self.receipt.transitions.extend(consequence::transition(before.status, after));
+        if happened.contains(&EventKind::KeyRevoked) {
+            self.receipt.replaced.push(after.id);
+        }
         Ok(())
     }
 
@@ -299,7 +312,7 @@ impl Batch<'_> {
         if !before.is_called_as(after) {
             self.run(
                 "UPDATE keys SET name = ?2, label = ?3, note = ?4, owner = ?5, inbounds = ?6, device_limit = ?7,
-                                 link_revision = ?8, labels = ?9 WHERE id = ?1",
+                                 link_revision = ?8, labels = ?9, address_limit = ?10 WHERE id = ?1",
                 params![
                     after.id.0,
                     after.name.as_ref().map(|n| n.as_str()),
@@ -310,6 +323,7 @@ impl Batch<'_> {
                     after.device_limit,
                     after.link_revision,
                     label::text(&after.labels),
+                    after.address_limit,
                 ],
             )
             .map_err(|e| taken(after, e))?;
@@ -704,6 +718,10 @@ impl Batch<'_> {
         self.cursor = Some(Cursor(self.connection.last_insert_rowid()));
         Ok(())
     }
+}
+
+fn old_links_end(key: &Key, now: Timestamp) -> bool {
+    key.old_links_until.is_some_and(|until| until <= now)
 }
 
 fn taken(key: &Key, error: rusqlite::Error) -> Error {

@@ -16,6 +16,9 @@ impl Batch<'_> {
         for old in before.iter().filter(|old| !key.credentials.iter().any(|c| c.holds_certificate_of(old))) {
             self.revoke(key.id, old)?;
         }
+        for old in before.iter().filter(|old| !key.credentials.iter().any(|c| c.place() == old.place())) {
+            self.remove_credential(key.id, old)?;
+        }
         for i in 0..key.credentials.len() {
             let Some(new) = key.credentials.get(i).filter(|c| !before.contains(c)) else { continue };
             let slot = self.slot(key, new)?;
@@ -39,18 +42,23 @@ impl Batch<'_> {
             if let Some(of) = credential.inbound.as_ref().filter(|_| before.credentials.contains(&credential))
                 && !self.inbound(of)?.is_some_and(|inbound| inbound.serves(key.id, &key.inbounds))
             {
-                let (protocol, device, _) = credential.place();
-                self.run(
-                    "DELETE FROM credentials WHERE key_id = ?1 AND protocol = ?2 AND device = ?3 AND inbound = ?4",
-                    params![key.id.0, protocol.code(), device.as_str(), of.to_string()],
-                )
-                .map_err(sql)?;
                 continue;
             }
             stays.push(credential);
         }
         key.credentials = stays;
         Ok(())
+    }
+
+    fn remove_credential(&self, id: KeyId, credential: &Credential) -> Result<()> {
+        let (protocol, device, inbound) = credential.place();
+        let inbound = inbound.map(InboundId::to_string).unwrap_or_default();
+        self.run(
+            "DELETE FROM credentials WHERE key_id = ?1 AND protocol = ?2 AND device = ?3 AND inbound = ?4",
+            params![id.0, protocol.code(), device.as_str(), inbound],
+        )
+        .map(drop)
+        .map_err(sql)
     }
 
     fn put_credential(&self, id: KeyId, credential: &Credential) -> Result<()> {

@@ -36,8 +36,9 @@ use self::notice::Notice;
 use self::worker::{Readers, Writer};
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::model::{
-    ClientDevice, Cursor, Event, EventBatch, Grant, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery,
-    KeyRef, Page, Record, RecordQuery, Revocation, ServerId, UsagePoint, UsageQuery,
+    ClientDevice, CredentialSecret, Cursor, DeviceName, Event, EventBatch, Grant, Inbound, InboundId, Key,
+    KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record, RecordQuery, Revocation, ServerId, UsagePoint,
+    UsageQuery,
 };
 use vpnkit_core::store::{
     ChangeBatch, Claim, Claimed, Fence, GrantFilter, KeyStore, Lease, Newest, Origin, Pruned, Question,
@@ -103,6 +104,15 @@ impl KeyStore for SqliteStore {
     async fn key(&self, key: &KeyRef) -> Result<Option<Key>> {
         let key = key.clone();
         self.readers.run("store.key", move |c, vault| query::key(c, vault, &key)).await
+    }
+
+    async fn holder(&self, secret: &CredentialSecret) -> Result<Option<(KeyId, DeviceName)>> {
+        let secret = secret.clone();
+        self.readers.run("store.holder", move |c, vault| query::holder(c, vault, &secret)).await
+    }
+
+    async fn limits_addresses(&self) -> Result<bool> {
+        self.readers.run("store.limits_addresses", |c, _| query::limits_addresses(c)).await
     }
 
     async fn keys(&self, ids: &[KeyId]) -> Result<Vec<Key>> {

@@ -31,6 +31,10 @@ pub(crate) struct Life {
     delete_after: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    locked_until: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    old_links_until: Option<i64>,
 }
 
 /// A [`DataReset`] whose time zone is not looked up when it is read: another machine may know it.
@@ -75,6 +79,8 @@ impl Life {
             next_plan: key.next_plan,
             delete_after: key.delete_after.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
             ended_at: millis(key.ended_at),
+            locked_until: millis(key.locked_until),
+            old_links_until: millis(key.old_links_until),
         };
         if life == Self::default() { None } else { serde_json::to_string(&life).ok() }
     }
@@ -93,6 +99,8 @@ impl Life {
         key.next_plan = life.next_plan;
         key.delete_after = life.delete_after.map(Duration::from_millis);
         key.ended_at = time(life.ended_at);
+        key.locked_until = time(life.locked_until);
+        key.old_links_until = time(life.old_links_until);
         Ok(())
     }
 }

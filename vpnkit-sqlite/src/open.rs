@@ -33,7 +33,7 @@ const MIGRATIONS: [&str; 11] = [
     include_str!("../migrations/0008_passphrases.sql"),
     include_str!("../migrations/0009_processes.sql"),
     include_str!("../migrations/0010_lifecycle.sql"),
-    include_str!("../migrations/0011_causes.sql"),
+    include_str!("../migrations/0011_support.sql"),
 ];
 
 const OPEN: &str = "store.open";

@@ -11,9 +11,9 @@ use crate::row::{
 use crate::vault::Vault;
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::model::{
-    Cause, CertificateTerm, ClientDevice, Cursor, Event, EventBatch, EventSubject, Inbound, InboundId, Key,
-    KeyCounts, KeyId, KeyQuery, KeyRef, Page, Place, Record, RecordQuery, Revocation, ServerId, Sort,
-    SortValue, Traffic, UsagePoint, UsageQuery, UsageStep,
+    Cause, CertificateTerm, ClientDevice, CredentialSecret, Cursor, DeviceName, Event, EventBatch,
+    EventSubject, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Place, Record,
+    RecordQuery, Revocation, ServerId, Sort, SortValue, Traffic, UsagePoint, UsageQuery, UsageStep,
 };
 use vpnkit_core::store::errors::{cursor_ahead, cursor_expired};
 use vpnkit_core::store::{ChangeBatch, Origin, StoreChange};
@@ -499,6 +499,31 @@ pub(crate) fn events(connection: &Connection, after: Cursor, max: usize) -> Resu
         }
     }
     Ok(EventBatch { events, next })
+}
+
+/// The key that has a secret, and the device that it is of.
+pub(crate) fn holder(
+    connection: &Connection,
+    vault: &Vault,
+    secret: &CredentialSecret,
+) -> Result<Option<(KeyId, DeviceName)>> {
+    let found: Option<(i64, String)> = connection
+        .prepare_cached("SELECT key_id, device FROM credentials WHERE mark = ?1")
+        .and_then(|mut s| s.query_row([vault.mark(secret)], |r| Ok((r.get(0)?, r.get(1)?))).optional())
+        .map_err(sql)?;
+    let Some((key, device)) = found else { return Ok(None) };
+    let device = DeviceName::stored(&device).map_err(|_| damaged("credentials.device"))?;
+    Ok(Some((KeyId(key), device)))
+}
+
+/// Whether any key may be used only at some addresses at once.
+pub(crate) fn limits_addresses(connection: &Connection) -> Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM keys INDEXED BY keys_by_address_limit WHERE address_limit IS NOT NULL)",
+        )
+        .and_then(|mut s| s.query_row([], |r| r.get(0)))
+        .map_err(sql)
 }
 
 /// The events of a key from before a cursor, the newest first.

@@ -16,10 +16,10 @@ use vpnkit_core::{Error, Result, Timestamp};
 /// The columns that [`key`] reads, from `keys k JOIN meters m`.
 pub(crate) const KEY_COLUMNS: &str = "k.id, k.uid, k.version, k.name, k.label, k.note, k.owner, k.status, \
      k.expires_at, k.inbounds, k.created_at, k.updated_at, m.data_limit, m.used, m.up, m.down, m.seen_at, \
-     k.device_limit, k.link_revision, k.life, k.labels, m.first_seen_at";
+     k.device_limit, k.link_revision, k.life, k.labels, m.first_seen_at, k.address_limit";
 
 /// How many they are.
-pub(crate) const KEY_WIDTH: usize = 22;
+pub(crate) const KEY_WIDTH: usize = 23;
 
 /// Where they come from.
 pub(crate) const KEY_TABLES: &str = "keys k JOIN meters m ON m.key_id = k.id";
@@ -113,7 +113,10 @@ fn read_key(
         started_at: None,
         first_seen_at: time(21)?,
         device_limit: row.get(17)?,
+        address_limit: row.get(22)?,
+        locked_until: None,
         link_revision: row.get(18)?,
+        old_links_until: None,
         inbounds: match selection(inbounds.as_deref()) {
             Ok(inbounds) => inbounds,
             Err(e) => return Ok(Err(e)),
@@ -195,7 +198,7 @@ pub(crate) fn credential(
     };
     // One of a newer vpnkit opens nothing here.
     let Ok(protocol) = protocol.parse::<CredentialKind>() else { return Ok(None) };
-    let device = DeviceName::new(device).map_err(|_| damaged("credentials.device"))?;
+    let device = DeviceName::stored(device).map_err(|_| damaged("credentials.device"))?;
     let inbound = match text(3)?.as_str() {
         Ok("") => None,
         Ok(inbound) => Some(inbound.parse::<InboundId>().map_err(|_| damaged("credentials.inbound"))?),

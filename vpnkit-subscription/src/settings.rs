@@ -147,6 +147,8 @@ pub struct Notices {
     pub disabled: Vec<String>,
     /// Paused.
     pub paused: Vec<String>,
+    /// Locked for a while.
+    pub locked: Vec<String>,
     /// On too many devices.
     pub devices: Vec<String>,
     /// No inbound or host yet.
@@ -231,12 +233,13 @@ impl SubscriptionSettings {
         if self.device_limit == Some(0) {
             return fault("device_limit", "0 devices would let nobody in");
         }
-        let Notices { limited, expired, disabled, paused, devices, empty } = &self.notices;
+        let Notices { limited, expired, disabled, paused, locked, devices, empty } = &self.notices;
         for (field, notices) in [
             ("notices.limited", limited),
             ("notices.expired", expired),
             ("notices.disabled", disabled),
             ("notices.paused", paused),
+            ("notices.locked", locked),
             ("notices.devices", devices),
             ("notices.empty", empty),
         ] {
@@ -262,6 +265,7 @@ impl SubscriptionSettings {
             Why::Status(KeyStatus::Limited) => (&self.notices.limited, strings.notice_limited),
             Why::Status(KeyStatus::Expired) => (&self.notices.expired, strings.notice_expired),
             Why::Status(KeyStatus::Disabled) => (&self.notices.disabled, strings.notice_disabled),
+            Why::Status(KeyStatus::Locked) => (&self.notices.locked, strings.notice_locked),
             Why::Status(KeyStatus::Paused) => (&self.notices.paused, strings.notice_paused),
             Why::Devices => (&self.notices.devices, strings.notice_devices),
             Why::Status(KeyStatus::Active | KeyStatus::OnHold) | Why::Empty => {

@@ -15,8 +15,8 @@ use vpnkit_core::model::{
     ServerId, ShortId, Traffic,
 };
 use vpnkit_core::subscription::ResolvedHost;
-use vpnkit_core::traffic::{Counter, Epoch, OnlineKey, Reading, Series, TrafficSource};
-use vpnkit_core::{Error, ErrorKind, Result, Secret, async_trait};
+use vpnkit_core::traffic::{Counter, Epoch, OnlineAddress, OnlineKey, Reading, Series, TrafficSource};
+use vpnkit_core::{Error, ErrorKind, Result, Secret, Timestamp, async_trait};
 
 /// What goes wrong with a [`FakeServer`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +70,8 @@ struct State {
     sessions: Vec<Session>,
     newest_session: u64,
     readings: u64,
-    online: BTreeSet<KeyId>,
+    /// And from where.
+    online: BTreeMap<KeyId, Vec<IpAddr>>,
     faults: Vec<Fault>,
     lifetime: u64,
     cut: Vec<KeyId>,
@@ -197,7 +198,16 @@ impl FakeServer {
             }
             Counting::Sessions | Counting::Peers => state.pass_in_session(key, traffic),
         }
-        state.online.insert(key);
+        state.online.entry(key).or_default();
+    }
+
+    /// A key has connections open from these addresses, or none.
+    pub fn set_online(&self, key: KeyId, from: &[IpAddr]) {
+        let mut state = self.state();
+        match from {
+            [] => drop(state.online.remove(&key)),
+            from => drop(state.online.insert(key, from.to_vec())),
+        }
     }
 
     /// The session of a key ends by itself; returns whether there was one.
@@ -246,7 +256,7 @@ impl FakeServer {
 
     /// Whether a key has a connection open.
     pub fn is_online(&self, key: KeyId) -> bool {
-        self.state().online.contains(&key)
+        self.state().online.contains_key(&key)
     }
 
     /// Whether a client with this key could connect on an inbound.
@@ -275,6 +285,11 @@ impl FakeServer {
         }
         Ok(state)
     }
+}
+
+fn online(key: KeyId, from: &[IpAddr]) -> OnlineKey {
+    let address = |address: &IpAddr| OnlineAddress { address: *address, since: Timestamp::default() };
+    OnlineKey { key, addresses: from.iter().map(address).collect() }
 }
 
 impl State {
@@ -521,7 +536,7 @@ impl ProtocolBackend for FakeServer {
         if state.faults.contains(&Fault::Disconnect) {
             return Err(Error::new(ErrorKind::Unavailable, "fake.disconnect", "told not to cut"));
         }
-        let cut: Vec<KeyId> = keys.iter().copied().filter(|key| state.online.remove(key)).collect();
+        let cut: Vec<KeyId> = keys.iter().copied().filter(|key| state.online.remove(key).is_some()).collect();
         state.cut.extend(&cut);
         Ok(cut.len())
     }
@@ -577,11 +592,11 @@ impl TrafficSource for FakeServer {
 
     async fn online(&self) -> Result<Vec<OnlineKey>> {
         let state = self.answer("fake.online")?;
-        Ok(state.online.iter().map(|key| OnlineKey { key: *key, addresses: Vec::new() }).collect())
+        Ok(state.online.iter().map(|(key, from)| online(*key, from)).collect())
     }
 
     async fn online_key(&self, key: KeyId) -> Result<Option<OnlineKey>> {
         let state = self.answer("fake.online_key")?;
-        Ok(state.online.get(&key).map(|key| OnlineKey { key: *key, addresses: Vec::new() }))
+        Ok(state.online.get(&key).map(|from| online(key, from)))
     }
 }

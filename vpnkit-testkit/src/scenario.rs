@@ -25,7 +25,10 @@
 //! | `{"configure": {…}}` | replaces the settings of subscriptions |
 //! | `{"token": "$k", "as": "t"}` | takes the key's token |
 //! | `{"ask": "t", "headers": {…}, "format": "plain"}` | requests the subscription; the answer has `status`, `type`, `title` and the `names` of links |
-//! | `{"revoke": "$k"}`, `{"rotate_secret": "1 h"}` | as they say |
+//! | `{"revoke": "$k", "with": {…}}` | revokes links; `with` may have `new_credentials` and `keep_old` |
+//! | `{"rotate_secret": "1 h"}` | as it says |
+//! | `{"lookup": "t"}` | the name of the key whose URL has this token; `"with": {"revoked": true}` finds those that were revoked too |
+//! | `{"online": "$k", "with": {"from": […]}}` | a key has connections open from these addresses |
 //! | `{"devices": "$k"}`, `{"forget_device": "$k", "id": "one"}` | the ids of the devices; forgets one |
 //!
 //! `"by"` beside a step names who makes the call and `"because"` why; with `"dry_run"` it is only tried.
@@ -34,6 +37,7 @@
 //! named), `"error"` the code of the error that it must fail with, `"field"` the field that the error names.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -218,6 +222,13 @@ impl Run {
                 self.server.pass(id, Traffic { up: bytes("up"), down: bytes("down") });
                 Ok(Value::Null)
             }
+            "online" => {
+                let KeyRef::Id(id) = self.key(argument) else { panic!("an alias") };
+                let from = step.get("with").and_then(|with| with.get("from")).cloned().expect("addresses");
+                let from: Vec<IpAddr> = serde_json::from_value(from).expect("addresses");
+                self.server.set_online(id, &from);
+                Ok(Value::Null)
+            }
             "advance_secs" => {
                 self.clock.advance(Duration::from_secs(argument.as_u64().expect("seconds")));
                 Ok(Value::Null)
@@ -286,7 +297,18 @@ impl Run {
                     "title": answer.header("profile-title"), "names": names
                 }))
             }
-            "revoke" => Ok(shown(&subscriptions.revoke(self.key(argument), false).await?)),
+            "revoke" => {
+                let given = step.get("with").and_then(Value::as_object).cloned().unwrap_or_default();
+                let new = given.get("new_credentials").and_then(Value::as_bool).unwrap_or(false);
+                let keep = given.get("keep_old").and_then(Value::as_str).map(parse_duration).transpose()?;
+                Ok(shown(&subscriptions.revoke(self.key(argument), new, keep).await?))
+            }
+            "lookup" => {
+                let token = &self.tokens[argument.as_str().expect("a token's alias")];
+                let revoked = step.get("with").is_some();
+                let found = engine.keys().lookup(&format!("https://sub.example/{token}"), revoked).await?;
+                Ok(json!(found.map(|key| key.name)))
+            }
             "rotate_secret" => {
                 let keep = parse_duration(argument.as_str().expect("a length of time"))?;
                 subscriptions.rotate_secret(keep).await.map(|()| Value::Null)

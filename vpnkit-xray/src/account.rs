@@ -43,7 +43,7 @@ impl Names {
     pub(crate) fn parse(&self, name: &str) -> Option<(KeyId, DeviceName)> {
         let rest = name.strip_prefix(&self.prefix).filter(|_| !self.prefix.is_empty())?;
         let (id, device) = match rest.split_once('.') {
-            Some((id, device)) => (id, DeviceName::new(device).ok()?),
+            Some((id, device)) => (id, DeviceName::stored(device).ok()?),
             None => (rest, DeviceName::default()),
         };
         if id.is_empty() || !id.bytes().all(|b| b.is_ascii_digit()) {

@@ -147,10 +147,14 @@ impl Xray {
         accounts: &[Account],
         loaded: &LoadedInbound,
     ) -> Result<()> {
-        let steps: Vec<_> = accounts.iter().map(|account| self.put_account(inbound, account)).collect();
-        let mut running = futures_util::stream::iter(steps).buffered(loaded.width());
-        while let Some(outcome) = running.next().await {
-            outcome?;
+        // Those that were replaced last: their secrets are those that others had.
+        for old in [false, true] {
+            let some = accounts.iter().filter(|account| account.device.is_replaced() == old);
+            let steps: Vec<_> = some.map(|account| self.put_account(inbound, account)).collect();
+            let mut running = futures_util::stream::iter(steps).buffered(loaded.width());
+            while let Some(outcome) = running.next().await {
+                outcome?;
+            }
         }
         Ok(())
     }

@@ -246,10 +246,13 @@ impl ProtocolBackend for Xray {
         let width = width.min().unwrap_or(1);
         let mut outcomes = Vec::with_capacity(changes.len());
         // What is removed is gone before anything is added after it: a secret may go from one key to another.
-        let adds_after_removal = |before: &Change, after: &Change| {
-            matches!(before, Change::RemoveAccount(..)) && matches!(after, Change::PutAccount(..))
+        // From one account of a key to another, too: Xray forgets a secret with the account that had it last.
+        let old = |change: &Change| matches!(change, Change::PutAccount(_, a) if a.device.is_replaced());
+        let waits = |before: &Change, after: &Change| {
+            (matches!(before, Change::RemoveAccount(..)) && matches!(after, Change::PutAccount(..)))
+                || (old(after) && !old(before))
         };
-        for run in changes.chunk_by(|before, after| !adds_after_removal(before, after)) {
+        for run in changes.chunk_by(|before, after| !waits(before, after)) {
             let steps: Vec<_> = run.iter().map(|change| self.step(change)).collect();
             let mut running = futures_util::stream::iter(steps).buffered(width);
             while let Some(outcome) = running.next().await {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use vpnkit_core::model::{DurationText, TimeZoneName, duration_text, format_duration};
+use vpnkit_core::model::{DurationText, SharingPolicy, TimeZoneName, duration_text, format_duration};
 use vpnkit_core::{Error, ErrorKind, Result, Secret};
 use vpnkit_engine::engine::EngineOptions;
 
@@ -180,6 +180,9 @@ pub struct Config {
     /// The calendar that resets of usage go by where a key names none: `Europe/Berlin`. Default: UTC.
     #[serde(default)]
     pub time_zone: TimeZoneName,
+    /// What happens to keys that are used at more addresses at once than their `address_limit`. Default: an event tells of it.
+    #[serde(default)]
+    pub sharing: SharingPolicy,
     /// Whether background work runs. Default: yes. Without it only [`crate::VpnKit::tick`] reads counters and ends keys:
     /// for tests that move a clock.
     #[serde(default = "default_background")]
@@ -228,6 +231,7 @@ impl Config {
             keep_hourly: default_hourly(),
             keep_daily: default_daily(),
             time_zone: TimeZoneName::default(),
+            sharing: SharingPolicy::default(),
             background: default_background(),
         }
     }
@@ -308,6 +312,9 @@ impl Config {
                 faults.push((name.to_owned(), format!("must be {least} to {most}")));
             }
         }
+        if let Err(e) = self.sharing.validate("config") {
+            faults.push((e.get("field").unwrap_or("sharing").to_owned(), e.message().to_owned()));
+        }
         for (name, passphrase) in
             [("passphrase", &self.passphrase), ("previous_passphrase", &self.previous_passphrase)]
         {
@@ -355,6 +362,7 @@ impl Config {
             keep_hourly: self.keep_hourly,
             keep_daily: self.keep_daily,
             time_zone: self.time_zone.clone(),
+            sharing: self.sharing.clone(),
             background: self.background,
             ..EngineOptions::default()
         }

@@ -15,7 +15,7 @@ mod status;
 pub use extend::{extend, extend_key, undo};
 pub use period::next_reset;
 pub use settle::{
-    begin_next_plan, connect, due_at, ended_by_hand, first_reset, is_over, pause, reset_usage, resume,
-    settle, stamp, start,
+    begin_next_plan, connect, due_at, end_old_links, ended_by_hand, first_reset, is_over, pause, reset_usage,
+    resume, settle, stamp, start,
 };
 pub use status::judge;

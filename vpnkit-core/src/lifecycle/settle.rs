@@ -21,6 +21,7 @@ pub fn settle(key: &mut Key, now: Timestamp) -> Vec<EventKind> {
         happened.push(EventKind::KeyStarted);
     }
     schedule(key, now);
+    key.locked_until = key.locked_until.filter(|until| *until > now);
     key.status = judge(key, now);
     if matches!(key.status, KeyStatus::Active | KeyStatus::Limited)
         && key.resets_at.is_some_and(|at| at <= now)
@@ -44,7 +45,7 @@ pub fn settle(key: &mut Key, now: Timestamp) -> Vec<EventKind> {
         KeyStatus::Limited if before != KeyStatus::Limited || key.ended_at.is_none() => {
             key.ended_at = Some(now)
         }
-        KeyStatus::Expired | KeyStatus::Limited | KeyStatus::Disabled => {}
+        KeyStatus::Expired | KeyStatus::Limited | KeyStatus::Disabled | KeyStatus::Locked => {}
         KeyStatus::Active | KeyStatus::OnHold | KeyStatus::Paused => key.ended_at = None,
     }
     happened
@@ -189,8 +190,23 @@ fn deletion(key: &Key) -> Option<Timestamp> {
 /// Returns when there is something to settle of a key that was settled; `None` when nothing is due by itself.
 #[must_use]
 pub fn due_at(key: &Key) -> Option<Timestamp> {
+    status_due_at(key).into_iter().chain(key.old_links_until).min()
+}
+
+/// Ends the links and credentials that a key had before they were revoked; returns whether there were credentials.
+///
+/// Not part of [`settle`], which looks at keys without their credentials.
+pub fn end_old_links(key: &mut Key) -> bool {
+    key.old_links_until = None;
+    let before = key.credentials.len();
+    key.credentials.retain(|credential| !credential.is_replaced());
+    key.credentials.len() < before
+}
+
+fn status_due_at(key: &Key) -> Option<Timestamp> {
     match key.status {
         KeyStatus::Disabled | KeyStatus::Paused => None,
+        KeyStatus::Locked => key.locked_until,
         KeyStatus::OnHold => key.hold.and_then(|hold| hold.until),
         KeyStatus::Active => key.expires_at.into_iter().chain(key.resets_at).min(),
         KeyStatus::Limited => key.expires_at.into_iter().chain(key.resets_at).chain(deletion(key)).min(),

@@ -1,6 +1,6 @@
 //! What status a key has.
 //!
-//! A key that was disabled by hand stays disabled, one that was paused stays paused. One that waits for its first connection is on
+//! A key that was disabled by hand stays disabled, one that was paused stays paused, one that is locked waits for that to end. One that waits for its first connection is on
 //! hold. Otherwise its time decides first, then its limit: a key that is both over its time and over its limit is `expired`,
 //! because renewing it needs a date.
 
@@ -13,6 +13,7 @@ pub fn judge(key: &Key, now: Timestamp) -> KeyStatus {
     match key.status {
         KeyStatus::Disabled => KeyStatus::Disabled,
         _ if key.paused_at.is_some() => KeyStatus::Paused,
+        _ if key.locked_until.is_some_and(|until| until > now) => KeyStatus::Locked,
         _ if key.hold.is_some() && key.remaining() == Some(0) => KeyStatus::Limited,
         _ if key.hold.is_some() => KeyStatus::OnHold,
         _ if key.expires_at.is_some_and(|end| end <= now) => KeyStatus::Expired,

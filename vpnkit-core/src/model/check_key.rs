@@ -36,6 +36,13 @@ pub(super) fn check_devices(op: &'static str, limit: Option<u32>) -> Result<()> 
     Ok(())
 }
 
+pub(super) fn check_addresses(op: &'static str, limit: Option<u32>) -> Result<()> {
+    if limit == Some(0) {
+        return Err(Error::invalid(op, "address_limit", "0 addresses would let nobody in"));
+    }
+    Ok(())
+}
+
 /// The longest time that a key is given at once, or waits with: it must be read again as it was written.
 pub(crate) const LONGEST: Duration = Duration::from_secs(3_650_000 * 86_400);
 
@@ -60,6 +67,10 @@ pub(super) fn check_next_plan(op: &'static str, plan: Option<NextPlan>, ends: bo
 
 pub(super) fn check_credentials(op: &'static str, credentials: &[Credential]) -> Result<()> {
     for (i, c) in credentials.iter().enumerate() {
+        if c.is_replaced() {
+            return Err(Error::invalid(op, "credentials", "one that was replaced cannot be given")
+                .with("device", &c.device));
+        }
         if c.inbound.is_none() && (c.slot.is_some() || c.certificate.is_some()) {
             return Err(Error::invalid(
                 op,

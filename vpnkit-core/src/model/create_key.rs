@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::check_key::{
-    LABEL_MAX, NOTE_MAX, check_credentials, check_devices, check_length, check_limit, check_next_plan,
-    check_text,
+    LABEL_MAX, NOTE_MAX, check_addresses, check_credentials, check_devices, check_length, check_limit,
+    check_next_plan, check_text,
 };
 use super::labels::check_labels;
 use super::{
@@ -70,6 +70,10 @@ pub struct CreateKey {
     pub delete_after: Option<Duration>,
     /// On how many devices its subscription may be, at least 1; `None` is as the settings say.
     pub device_limit: Option<u32>,
+    /// At how many addresses at once it may be used, at least 1; `None` is any number. What happens to one that is used at more, the
+    /// configuration says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address_limit: Option<u32>,
     /// Tags of inbounds; all shared ones by default, also those that come later.
     pub inbounds: InboundSelection,
     /// Existing credentials, for keys that move in from elsewhere; missing ones are made.
@@ -187,6 +191,7 @@ impl CreateKey {
         check_text(OP, "note", self.note.as_deref(), NOTE_MAX)?;
         check_limit(OP, self.data_limit)?;
         check_devices(OP, self.device_limit)?;
+        check_addresses(OP, self.address_limit)?;
         check_length(OP, "expires_in", self.expires_in)?;
         check_length(OP, "delete_after", self.delete_after)?;
         check_labels(OP, self.labels.iter().map(|(name, value)| (name, Some(value))))?;
@@ -222,6 +227,7 @@ impl CreateKey {
             next_plan: self.next_plan,
             delete_after: self.delete_after,
             device_limit: self.device_limit,
+            address_limit: self.address_limit,
             inbounds: self.inbounds,
             credentials: self.credentials,
             disabled: self.disabled,
@@ -283,6 +289,8 @@ pub struct NewKey {
     pub delete_after: Option<Duration>,
     /// `None` is as the settings say.
     pub device_limit: Option<u32>,
+    /// `None` is any number.
+    pub address_limit: Option<u32>,
     /// Which inbounds.
     pub inbounds: InboundSelection,
     /// What it connects with.
@@ -318,7 +326,10 @@ impl NewKey {
             delete_after: self.delete_after,
             ended_at: None,
             device_limit: self.device_limit,
+            address_limit: self.address_limit,
+            locked_until: None,
             link_revision: 0,
+            old_links_until: None,
             inbounds: self.inbounds,
             credentials: self.credentials,
             created_at: now,

@@ -62,7 +62,8 @@ impl FromStr for CredentialKind {
     }
 }
 
-/// The name of one of a customer's devices: 1 to 32 of `a-z 0-9 _ -`. Most keys have only the default one.
+/// The name of one of a customer's devices: 1 to 32 of `a-z 0-9 _ -`. Most keys have only the default one. A credential that was
+/// replaced and still works has that of its device with `~` behind it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(into = "String")]
 pub struct DeviceName(String);
@@ -78,10 +79,36 @@ impl DeviceName {
         Ok(Self(name))
     }
 
+    /// Takes a name as it is stored: also that of a credential that was replaced.
+    pub fn stored(name: &str) -> Result<Self> {
+        match name.strip_suffix('~') {
+            Some(current) => Self::new(current).map(|device| device.replaced()),
+            None => Self::new(name),
+        }
+    }
+
     /// As text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Returns whether it is that of a credential that was replaced.
+    #[must_use]
+    pub fn is_replaced(&self) -> bool {
+        self.0.ends_with('~')
+    }
+
+    /// Returns the name that the credential of this device has once it was replaced.
+    #[must_use]
+    pub fn replaced(&self) -> Self {
+        if self.is_replaced() { self.clone() } else { Self(format!("{}~", self.0)) }
+    }
+
+    /// Returns the device itself.
+    #[must_use]
+    pub fn current(&self) -> Self {
+        Self(self.0.trim_end_matches('~').to_owned())
     }
 
     /// Whether this is the device that every key has.
@@ -100,7 +127,7 @@ impl Default for DeviceName {
 impl TryFrom<String> for DeviceName {
     type Error = Error;
     fn try_from(name: String) -> Result<Self> {
-        Self::new(name)
+        Self::stored(&name)
     }
 }
 
@@ -318,6 +345,12 @@ impl Credential {
     pub fn only_on(mut self, inbound: InboundId) -> Self {
         self.inbound = Some(inbound);
         self
+    }
+
+    /// Returns whether another one has taken its place, and it works for a while all the same.
+    #[must_use]
+    pub fn is_replaced(&self) -> bool {
+        self.device.is_replaced()
     }
 
     /// Returns what it is unique by on its key.

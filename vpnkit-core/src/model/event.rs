@@ -90,6 +90,12 @@ events! {
     KeyExpired = "key.expired",
     /// A key was paused.
     KeyPaused = "key.paused",
+    /// A key was locked for a while.
+    KeyLocked = "key.locked",
+    /// A key is used at more addresses at once than it may be; the detail says at how many, and what was done.
+    KeyAddressLimit = "key.address_limit",
+    /// Credentials that a key had work no longer.
+    KeyRevoked = "key.revoked",
     /// A key waits for its first connection.
     KeyOnHold = "key.on_hold",
     /// The time of a key that was on hold has begun: it has connected for the first time, or has waited for long enough.

@@ -24,6 +24,8 @@ pub enum KeyStatus {
     Disabled,
     /// Stopped for a while: the time that is left to it is kept.
     Paused,
+    /// Stopped for a time that is known, for instance because it was used at too many addresses at once.
+    Locked,
     /// The data limit is used up.
     Limited,
     /// Its time is over.
@@ -32,8 +34,15 @@ pub enum KeyStatus {
 
 impl KeyStatus {
     /// Every status.
-    pub const ALL: &'static [Self] =
-        &[Self::Active, Self::OnHold, Self::Disabled, Self::Paused, Self::Limited, Self::Expired];
+    pub const ALL: &'static [Self] = &[
+        Self::Active,
+        Self::OnHold,
+        Self::Disabled,
+        Self::Paused,
+        Self::Locked,
+        Self::Limited,
+        Self::Expired,
+    ];
 
     /// The statuses of keys that may connect.
     pub const MAY_CONNECT: [Self; 2] = [Self::Active, Self::OnHold];
@@ -51,6 +60,7 @@ impl KeyStatus {
             Self::Active => "active",
             Self::OnHold => "on_hold",
             Self::Paused => "paused",
+            Self::Locked => "locked",
             Self::Disabled => "disabled",
             Self::Limited => "limited",
             Self::Expired => "expired",
@@ -201,9 +211,18 @@ pub struct Key {
     pub ended_at: Option<Timestamp>,
     /// On how many devices its subscription may be; `None` is as the settings say.
     pub device_limit: Option<u32>,
+    /// At how many addresses at once it may be used; `None` is any number.
+    #[serde(default)]
+    pub address_limit: Option<u32>,
+    /// Until when it is locked.
+    #[serde(default)]
+    pub locked_until: Option<Timestamp>,
     /// Grows when its links are revoked.
     #[serde(default)]
     pub link_revision: u32,
+    /// Until when the links and credentials work that it had before they were revoked.
+    #[serde(default)]
+    pub old_links_until: Option<Timestamp>,
     /// Which inbounds it is on.
     pub inbounds: InboundSelection,
     /// What it connects with.
@@ -269,7 +288,10 @@ impl Serialize for Key {
             delete_after,
             ended_at,
             device_limit,
+            address_limit,
+            locked_until,
             link_revision,
+            old_links_until,
             inbounds,
             credentials,
             created_at,
@@ -279,7 +301,7 @@ impl Serialize for Key {
             seen_at,
             replayed,
         } = self;
-        let mut fields = s.serialize_struct("Key", 32)?;
+        let mut fields = s.serialize_struct("Key", 35)?;
         fields.serialize_field("id", id)?;
         fields.serialize_field("uid", uid)?;
         fields.serialize_field("version", version)?;
@@ -303,7 +325,10 @@ impl Serialize for Key {
         fields.serialize_field("delete_after", &delete_after.map(super::format_duration))?;
         fields.serialize_field("ended_at", ended_at)?;
         fields.serialize_field("device_limit", device_limit)?;
+        fields.serialize_field("address_limit", address_limit)?;
+        fields.serialize_field("locked_until", locked_until)?;
         fields.serialize_field("link_revision", link_revision)?;
+        fields.serialize_field("old_links_until", old_links_until)?;
         fields.serialize_field("inbounds", inbounds)?;
         fields.serialize_field("credentials", credentials)?;
         fields.serialize_field("created_at", created_at)?;
@@ -330,13 +355,34 @@ impl Key {
     /// time and traffic.
     #[must_use]
     pub fn is_called_as(&self, other: &Self) -> bool {
-        let said = |key: &Self| (key.owner, key.device_limit, key.link_revision);
+        let said = |key: &Self| (key.owner, key.device_limit, key.address_limit, key.link_revision);
         said(self) == said(other)
             && self.name == other.name
             && self.label == other.label
             && self.note == other.note
             && self.inbounds == other.inbounds
             && self.labels == other.labels
+    }
+
+    /// Returns whether its links had this revision before they were revoked last.
+    #[must_use]
+    pub const fn had_revision(&self, revision: u32) -> bool {
+        self.link_revision == revision.wrapping_add(1) & Self::REVISION_MAX
+    }
+
+    /// Returns the key with the credentials that it had before they were replaced, as far as they still work: what its old links
+    /// show. Who has only those learns nothing of the new ones.
+    #[must_use]
+    pub fn with_old_credentials(mut self) -> Self {
+        let old: Vec<Credential> = self.credentials.iter().filter(|c| c.is_replaced()).cloned().collect();
+        for credential in old {
+            let current = Credential { device: credential.device.current(), ..credential };
+            if let Some(new) = self.credentials.iter_mut().find(|c| c.place() == current.place()) {
+                *new = current;
+            }
+        }
+        self.credentials.retain(|credential| !credential.is_replaced());
+        self
     }
 
     /// When its time began: its creation, or its first connection when it was on hold.

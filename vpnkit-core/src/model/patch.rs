@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::check_key::{
-    LABEL_MAX, LONGEST, NOTE_MAX, check_credentials, check_devices, check_length, check_limit, check_text,
+    LABEL_MAX, LONGEST, NOTE_MAX, check_addresses, check_credentials, check_devices, check_length,
+    check_limit, check_text,
 };
 use super::labels::{LABELS_MAX, check_labels};
 use super::{
@@ -139,6 +140,12 @@ pub struct KeyPatch {
     /// On how many devices its subscription may be; [`Patch::Clear`] is as the settings say.
     #[serde(skip_serializing_if = "Patch::is_keep")]
     pub device_limit: Patch<u32>,
+    /// At how many addresses at once it may be used; [`Patch::Clear`] is any number.
+    #[serde(skip_serializing_if = "Patch::is_keep")]
+    pub address_limit: Patch<u32>,
+    /// Locks it until then: it may not connect, and its time goes on. [`Patch::Clear`] unlocks it.
+    #[serde(skip_serializing_if = "Patch::is_keep")]
+    pub locked_until: Patch<Timestamp>,
     /// Tags of inbounds; [`Patch::Clear`] is all shared ones.
     #[schemars(extend("x-patch" = true))]
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
@@ -152,6 +159,10 @@ pub struct KeyPatch {
     pub begin_next_plan: bool,
     /// Makes every token and URL of its subscription that was given out worthless.
     pub revoke_links: bool,
+    /// How long the links and credentials that are replaced still work; `None` is no longer. Together with `revoke_links`.
+    #[serde(skip_serializing_if = "Option::is_none", with = "super::span::optional")]
+    #[schemars(with = "Option<super::DurationText>")]
+    pub keep_old_links: Option<Duration>,
     /// Replaces the credentials of the same protocol, device and inbound, adds the others.
     pub credentials: Vec<Credential>,
 }
@@ -212,7 +223,14 @@ impl KeyPatch {
         check_text(OP, "note", self.note.value().map(String::as_str), NOTE_MAX)?;
         check_limit(OP, self.data_limit.value().copied())?;
         check_devices(OP, self.device_limit.value().copied())?;
+        check_addresses(OP, self.address_limit.value().copied())?;
         check_length(OP, "delete_after", self.delete_after.value().copied())?;
+        check_length(OP, "keep_old_links", self.keep_old_links)?;
+        if self.keep_old_links.is_some() && !self.revoke_links {
+            return Err(
+                Error::invalid(OP, "keep_old_links", "no links are revoked").hint("set `revoke_links`")
+            );
+        }
         check_labels(OP, self.labels.iter().map(|(name, value)| (name, value.as_ref())))?;
         if let Some(plan) = self.next_plan.value() {
             plan.validate(OP)?;
@@ -284,8 +302,8 @@ impl KeyPatch {
             // First: what is set now is not to be lengthened by a pause that is over.
             lifecycle::resume(key, now);
         }
-        let mut updated = self.apply_fields(key);
         let mut happened = Vec::new();
+        let mut updated = self.apply_fields(key, now, &mut happened);
         updated |= self.apply_end(key, now, &mut happened);
         if self.reset_usage && (key.used != 0 || key.status == KeyStatus::Limited) {
             lifecycle::reset_usage(key, now);
@@ -313,12 +331,15 @@ impl KeyPatch {
     }
 
     /// Changes what has nothing to do with when the key ends.
-    fn apply_fields(&self, key: &mut Key) -> bool {
+    fn apply_fields(&self, key: &mut Key, now: Timestamp, happened: &mut Vec<EventKind>) -> bool {
         let mut changed = self.name.apply(&mut key.name);
         changed |= self.label.apply(&mut key.label);
         changed |= self.note.apply(&mut key.note);
         changed |= self.owner.apply(&mut key.owner);
         changed |= self.device_limit.apply(&mut key.device_limit);
+        changed |= self.address_limit.apply(&mut key.address_limit);
+        // The status tells it.
+        self.locked_until.apply(&mut key.locked_until);
         changed |= self.delete_after.apply(&mut key.delete_after);
         changed |= self.next_plan.apply(&mut key.next_plan);
         for (name, value) in &self.labels {
@@ -334,14 +355,32 @@ impl KeyPatch {
         if self.revoke_links {
             changed = true;
             key.link_revision = key.link_revision.wrapping_add(1) & Key::REVISION_MAX;
+            if lifecycle::end_old_links(key) {
+                happened.push(EventKind::KeyRevoked);
+            }
+            key.old_links_until = self.keep_old_links.map(|time| now.plus(time));
         }
+        changed |= self.apply_credentials(key, happened);
+        changed
+    }
+
+    fn apply_credentials(&self, key: &mut Key, happened: &mut Vec<EventKind>) -> bool {
+        let (mut changed, mut kept) = (false, Vec::new());
         for new in &self.credentials {
             match key.credentials.iter_mut().find(|c| c.place() == new.place()) {
-                Some(old) => {
+                Some(old) if old.secret == new.secret || self.keep_old_links.is_none() => {
+                    if old.secret != new.secret && !happened.contains(&EventKind::KeyRevoked) {
+                        happened.push(EventKind::KeyRevoked);
+                    }
                     // Its address stays with the device.
                     let new = Credential { slot: new.slot.or(old.slot), ..new.clone() };
                     changed |= *old != new;
                     *old = new;
+                }
+                Some(old) => {
+                    let replaced = std::mem::replace(old, new.clone());
+                    kept.push(Credential { device: replaced.device.replaced(), ..replaced });
+                    changed = true;
                 }
                 None => {
                     key.credentials.push(new.clone());
@@ -349,6 +388,7 @@ impl KeyPatch {
                 }
             }
         }
+        key.credentials.append(&mut kept);
         key.credentials.sort_by(|a, b| a.place().cmp(&b.place()));
         changed
     }

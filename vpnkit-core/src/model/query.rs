@@ -171,6 +171,9 @@ pub struct KeyCounts {
     /// Those that were paused.
     #[serde(default)]
     pub paused: u64,
+    /// Those that are locked for a while.
+    #[serde(default)]
+    pub locked: u64,
     /// Those that were switched off by hand.
     pub disabled: u64,
     /// Those that have used up their data limit.
@@ -186,6 +189,7 @@ impl KeyCounts {
             KeyStatus::Active => &mut self.active,
             KeyStatus::OnHold => &mut self.on_hold,
             KeyStatus::Paused => &mut self.paused,
+            KeyStatus::Locked => &mut self.locked,
             KeyStatus::Disabled => &mut self.disabled,
             KeyStatus::Limited => &mut self.limited,
             KeyStatus::Expired => &mut self.expired,

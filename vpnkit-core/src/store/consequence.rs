@@ -42,6 +42,8 @@ fn differences(before: &Key, after: &Key) -> String {
     shown("data_limit", limit(before), limit(after));
     let devices = |key: &Key| key.device_limit.map(|limit| limit.to_string());
     shown("device_limit", devices(before), devices(after));
+    let addresses = |key: &Key| key.address_limit.map(|limit| limit.to_string());
+    shown("address_limit", addresses(before), addresses(after));
     let owner = |key: &Key| key.owner.map(|owner| owner.0.to_string());
     shown("owner", owner(before), owner(after));
     let changed = [
@@ -80,6 +82,7 @@ pub fn of_status(key: &Key) -> NewEvent {
         KeyStatus::Active => EventKind::KeyActivated,
         KeyStatus::OnHold => EventKind::KeyOnHold,
         KeyStatus::Paused => EventKind::KeyPaused,
+        KeyStatus::Locked => EventKind::KeyLocked,
         KeyStatus::Disabled => EventKind::KeyDisabled,
         KeyStatus::Limited => EventKind::KeyLimited,
         KeyStatus::Expired => EventKind::KeyExpired,

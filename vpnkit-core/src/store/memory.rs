@@ -17,10 +17,10 @@ use crate::accounting::{Baseline, Moved};
 use crate::backend::Fingerprint;
 use crate::machine::since_boot;
 use crate::model::{
-    Cause, ClientDevice, Credential, CredentialKind, Cursor, DeviceName, Event, EventBatch, EventKind,
-    EventSubject, Grant, GrantId, Inbound, InboundId, InboundTag, Key, KeyCounts, KeyId, KeyName, KeyQuery,
-    KeyRef, NewEvent, NewKey, NodeId, Page, Place, Record, RecordQuery, Revocation, ServerId, Traffic,
-    UsagePoint, UsageQuery, UsageStep,
+    Cause, ClientDevice, Credential, CredentialKind, CredentialSecret, Cursor, DeviceName, Event, EventBatch,
+    EventKind, EventSubject, Grant, GrantId, Inbound, InboundId, InboundTag, Key, KeyCounts, KeyId, KeyName,
+    KeyQuery, KeyRef, NewEvent, NewKey, NodeId, Page, Place, Record, RecordQuery, Revocation, ServerId,
+    Traffic, UsagePoint, UsageQuery, UsageStep,
 };
 use crate::traffic::{Counter, Series};
 use crate::{Result, Secret, Timestamp, lifecycle};
@@ -292,7 +292,13 @@ impl State {
             KeyOp::Settle(id) => {
                 if let Some(before) = self.keys.get(&id).cloned() {
                     let mut after = before.clone();
-                    let happened = lifecycle::settle(&mut after, at);
+                    let mut happened = lifecycle::settle(&mut after, at);
+                    if after.old_links_until.is_some_and(|until| until <= at)
+                        && lifecycle::end_old_links(&mut after)
+                    {
+                        happened.push(EventKind::KeyRevoked);
+                        self.put_credentials(&before.credentials, &mut after, at, receipt)?;
+                    }
                     lifecycle::stamp(&before, &mut after, at);
                     if lifecycle::is_over(&after, at) {
                         receipt.over.push(id);
@@ -538,6 +544,9 @@ impl State {
             self.emit(event, at);
         }
         receipt.transitions.extend(consequence::transition(before.status, &after));
+        if happened.contains(&EventKind::KeyRevoked) {
+            receipt.replaced.push(after.id);
+        }
         self.keys.insert(after.id, after);
     }
 
@@ -766,6 +775,20 @@ impl KeyStore for MemoryStore {
             KeyRef::Name(name) => state.names.get(&name.to_ascii_lowercase()).copied(),
         };
         Ok(id.and_then(|id| state.keys.get(&id).cloned()))
+    }
+
+    async fn holder(&self, secret: &CredentialSecret) -> Result<Option<(KeyId, DeviceName)>> {
+        let state = self.state("store.holder")?;
+        let id = state.secrets.get(&(secret.protocol(), secret.identity()));
+        let key = id.and_then(|id| state.keys.get(id));
+        let same = |credential: &&Credential| {
+            credential.protocol() == secret.protocol() && credential.secret.identity() == secret.identity()
+        };
+        Ok(key.and_then(|key| Some((key.id, key.credentials.iter().find(same)?.device.clone()))))
+    }
+
+    async fn limits_addresses(&self) -> Result<bool> {
+        Ok(self.state("store.limits_addresses")?.keys.values().any(|key| key.address_limit.is_some()))
     }
 
     async fn keys(&self, ids: &[KeyId]) -> Result<Vec<Key>> {

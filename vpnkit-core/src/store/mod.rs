@@ -28,8 +28,9 @@ pub use txn::{
 
 use crate::accounting::Baseline;
 use crate::model::{
-    ClientDevice, Cursor, Event, EventBatch, Grant, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery,
-    KeyRef, Page, Record, RecordQuery, Revocation, ServerId, UsagePoint, UsageQuery,
+    ClientDevice, CredentialSecret, Cursor, DeviceName, Event, EventBatch, Grant, Inbound, InboundId, Key,
+    KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record, RecordQuery, Revocation, ServerId, UsagePoint,
+    UsageQuery,
 };
 use crate::{Result, Secret, Timestamp};
 
@@ -43,6 +44,12 @@ use crate::{Result, Secret, Timestamp};
 pub trait KeyStore: Debug + Send + Sync {
     /// One key by id, UUID or name.
     async fn key(&self, key: &KeyRef) -> Result<Option<Key>>;
+
+    /// Returns the key that has a secret, and the device that it is of, by an index.
+    async fn holder(&self, secret: &CredentialSecret) -> Result<Option<(KeyId, DeviceName)>>;
+
+    /// Returns whether any key may be used only at some addresses at once. The work does not grow with the keys.
+    async fn limits_addresses(&self) -> Result<bool>;
 
     /// The keys that exist among `ids`, in the order of their ids.
     async fn keys(&self, ids: &[KeyId]) -> Result<Vec<Key>>;

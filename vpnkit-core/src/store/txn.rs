@@ -422,6 +422,8 @@ pub struct Receipt {
     pub near: Vec<(KeyId, u64)>,
     /// Keys that were settled and are to be deleted by now.
     pub over: Vec<KeyId>,
+    /// Keys that had credentials which work no longer ([`crate::model::EventKind::KeyRevoked`]).
+    pub replaced: Vec<KeyId>,
     /// Every certificate that was revoked.
     pub revoked: Vec<Revocation>,
     /// The newest event of the batch; the batch before it when it made none.

@@ -44,6 +44,7 @@ strings! {
     active: "Active", "Активна", "فعال", "正常";
     on_hold: "Not connected yet", "Ждёт первого подключения", "در انتظار اولین اتصال", "等待首次连接";
     paused: "Paused", "Приостановлена", "متوقف شده", "已暂停";
+    locked: "Locked", "Заблокирована", "قفل شده", "已锁定";
     disabled: "Disabled", "Отключена", "غیرفعال", "已停用";
     limited: "Limit reached", "Трафик исчерпан", "حجم تمام شده", "流量已用完";
     expired: "Expired", "Срок истёк", "منقضی شده", "已过期";
@@ -74,6 +75,7 @@ strings! {
     notice_expired: "⌛ The subscription has expired", "⌛ Срок подписки истёк", "⌛ اشتراک منقضی شده است", "⌛ 订阅已过期";
     notice_disabled: "⛔ The subscription is switched off", "⛔ Подписка отключена", "⛔ اشتراک غیرفعال است", "⛔ 订阅已停用";
     notice_paused: "⏸ The subscription is paused", "⏸ Подписка приостановлена", "⏸ اشتراک متوقف شده است", "⏸ 订阅已暂停";
+    notice_locked: "🔒 In use at too many places at once: locked for a while", "🔒 Слишком много подключений одновременно: временная блокировка", "🔒 استفاده هم‌زمان از مکان‌های زیاد: موقتاً قفل شده است", "🔒 同时在过多地点使用：暂时锁定";
     notice_devices: "📵 Too many devices", "📵 Превышено число устройств", "📵 تعداد دستگاه‌ها بیش از حد مجاز است", "📵 设备数量超出限制";
     notice_empty: "ℹ️ No server yet", "ℹ️ Серверов пока нет", "ℹ️ هنوز سروری نیست", "ℹ️ 暂无节点";
 }
@@ -130,6 +132,7 @@ impl Language {
             KeyStatus::Active => strings.active,
             KeyStatus::OnHold => strings.on_hold,
             KeyStatus::Paused => strings.paused,
+            KeyStatus::Locked => strings.locked,
             KeyStatus::Disabled => strings.disabled,
             KeyStatus::Limited => strings.limited,
             KeyStatus::Expired => strings.expired,

@@ -3,6 +3,7 @@
 
 mod language;
 mod link;
+pub mod pasted;
 mod resolved_host;
 mod variables;
 mod xray_transport;

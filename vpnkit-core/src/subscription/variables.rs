@@ -132,6 +132,7 @@ impl Variables<'_> {
                 KeyStatus::Active => "✅",
                 KeyStatus::OnHold => "🔌",
                 KeyStatus::Paused => "⏸",
+                KeyStatus::Locked => "🔒",
                 KeyStatus::Limited => "🪫",
                 KeyStatus::Expired => "⌛️",
                 KeyStatus::Disabled => "❌",

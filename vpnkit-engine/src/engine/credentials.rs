@@ -67,7 +67,7 @@ impl Shared {
         }
         let mut made: Vec<Credential> = Vec::new();
         for inbound in inbounds.iter().filter(|i| i.dedicated_to.is_none() && i.serves(KeyId(0), selection)) {
-            let fits = |credential: &Credential| credential.is_for(inbound);
+            let fits = |credential: &Credential| !credential.is_replaced() && credential.is_for(inbound);
             if given.clone().any(fits) || made.iter().any(fits) {
                 continue;
             }
@@ -278,7 +278,8 @@ impl Shared {
         let good = |credential: &Credential| {
             credential.opens(inbound) && credential.certificate.is_none_or(|term| term.expires_at > soon)
         };
-        let held: Vec<&Credential> = key.credentials.iter().filter(|c| c.is_for(inbound)).collect();
+        let held: Vec<&Credential> =
+            key.credentials.iter().filter(|c| !c.is_replaced() && c.is_for(inbound)).collect();
         if held.is_empty() {
             return vec![DeviceName::default()];
         }

@@ -22,6 +22,8 @@ pub(super) struct Cuts(Mutex<State>);
 struct State {
     /// Keys that may no longer connect.
     keys: BTreeSet<KeyId>,
+    /// Keys that had credentials which work no longer: also those that may connect.
+    replaced: BTreeSet<KeyId>,
     /// Inbounds that are gone, or have left their port.
     gone: Vec<Arc<Inbound>>,
     /// The inbounds as they were last.
@@ -36,6 +38,11 @@ impl Cuts {
     /// Remembers keys that may no longer connect.
     pub(super) fn keys(&self, keys: impl IntoIterator<Item = KeyId>) {
         self.state().keys.extend(keys);
+    }
+
+    /// Remembers keys that had credentials which work no longer: clients with the new ones connect again.
+    pub(super) fn replaced(&self, keys: impl IntoIterator<Item = KeyId>) {
+        self.state().replaced.extend(keys);
     }
 
     /// Forgets everything: another process has cut meanwhile.
@@ -66,7 +73,9 @@ impl Cuts {
 
     fn take(&self) -> (Vec<KeyId>, Vec<Arc<Inbound>>) {
         let mut state = self.state();
-        (std::mem::take(&mut state.keys).into_iter().collect(), std::mem::take(&mut state.gone))
+        let mut keys = std::mem::take(&mut state.keys);
+        keys.append(&mut state.replaced);
+        (keys.into_iter().collect(), std::mem::take(&mut state.gone))
     }
 
     fn put_back(&self, keys: Vec<KeyId>, gone: Vec<Arc<Inbound>>) {

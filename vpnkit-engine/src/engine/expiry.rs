@@ -91,6 +91,8 @@ impl Shared {
             let receipt = self.store.commit(txn).await?;
             ended += receipt.transitions.len();
             self.queue_transitions(&receipt.transitions);
+            self.replaced(&receipt.replaced);
+            self.queue_keys(receipt.replaced.iter().copied());
             self.delete_over(&receipt.over, fence.as_ref()).await?;
             if !full || self.stop.is_cancelled() {
                 return Ok(ended);

@@ -109,6 +109,9 @@ impl Follower {
                         if change.kind == EventKind::KeyDeleted {
                             server.near.forget(*id);
                         }
+                        if change.kind == EventKind::KeyRevoked {
+                            server.cuts.replaced([*id]);
+                        }
                         server.queue.changed(change.cursor, *id, change.devices.clone());
                     }
                 }

@@ -8,7 +8,7 @@ use vpnkit_macros::operations;
 use super::subscription_cache::SubscriptionCache;
 use super::{Engine, Shared};
 use vpnkit_core::backend::ServerRules;
-use vpnkit_core::model::{Endpoint, Host, Inbound, InboundTag, Key, KeyRef, NodeId};
+use vpnkit_core::model::{Credential, Endpoint, Host, Inbound, InboundTag, Key, KeyRef, NodeId};
 use vpnkit_core::{Error, ErrorKind, Result, Timestamp};
 use vpnkit_subscription::{ResolvedHost, Seed, Variables};
 
@@ -143,7 +143,8 @@ impl Shared {
             let hosts = own.map_or(default.as_slice(), Vec::as_slice);
             for (place, host) in hosts.iter().enumerate().filter(|(_, host)| !host.disabled) {
                 let host = ResolvedHost::of(host, place, &variables, seed);
-                for credential in key.credentials.iter().filter(|credential| credential.opens(inbound)) {
+                let current = |c: &&Credential| !c.is_replaced() && c.opens(inbound);
+                for credential in key.credentials.iter().filter(current) {
                     match rules.endpoint(key.id, credential, inbound, &host) {
                         Ok(endpoint) => endpoints.push(endpoint),
                         Err(e) => {

@@ -142,6 +142,18 @@ impl Keys {
         self.shared(OP)?.store.find(&query).await.map_err(|e| e.during(OP))
     }
 
+    /// Returns the key that a link is of, as a customer pastes it: a subscription URL or a deep link with one, a share link, the text of
+    /// a whole subscription; `None` when it is of no key. The work is that of a few look-ups by index.
+    ///
+    /// Only what the customer of the key alone has finds it: no names and no ids. Links that were revoked find nothing unless
+    /// `revoked` is set: who has a stolen link is not to be shown its new one. A link of Shadowsocks 2022 with a key of 128 bits is
+    /// not found by itself.
+    #[operation(read)]
+    pub async fn lookup(&self, text: &str, #[arg(default = false)] revoked: bool) -> Result<Option<Key>> {
+        const OP: &str = "keys.lookup";
+        self.shared(OP)?.look_up(text, revoked).await.map_err(|e| e.during(OP))
+    }
+
     /// Counts the keys that a query finds on all its pages, by their status; order and size of pages do not matter.
     #[operation(read)]
     pub async fn count(&self, #[arg(spread)] query: KeyQuery) -> Result<KeyCounts> {
@@ -410,7 +422,7 @@ impl Keys {
         let shared = self.shared(op)?;
         patch.validate().map_err(|e| e.during(op))?;
         let moved = patch.inbounds.is_some();
-        let touches_servers = moved || !patch.credentials.is_empty();
+        let touches_servers = moved || !patch.credentials.is_empty() || patch.revoke_links;
         let mut from = FromInbounds::new(shared, op);
         let receipt = loop {
             let mut patch = patch.clone();
@@ -435,8 +447,9 @@ impl Keys {
             }
         };
         let took_effect = receipt.took_effect();
-        let Receipt { keys, transitions, revoked, cursor, .. } = receipt;
+        let Receipt { keys, transitions, revoked, replaced, cursor, .. } = receipt;
         shared.revoked(if took_effect { &revoked } else { &[] });
+        self.engine.shared.replaced(if took_effect { &replaced } else { &[] });
         if !took_effect {
             // Nobody has to follow.
         } else if touches_servers || !transitions.is_empty() {

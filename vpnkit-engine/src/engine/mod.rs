@@ -16,6 +16,7 @@ mod hosts;
 mod inbounds;
 mod keys;
 mod leases;
+mod lookup;
 mod near_limits;
 mod page_cache;
 mod placement;
@@ -23,6 +24,7 @@ mod plan;
 mod queue;
 mod server;
 mod servers;
+mod sharing;
 mod subscription_cache;
 mod subscriptions;
 mod tell;
@@ -59,7 +61,7 @@ use self::leases::Leases;
 use self::server::Server;
 use crate::operation::Operation;
 use vpnkit_core::backend::{ProtocolBackend, ServerRules};
-use vpnkit_core::model::{DataReset, Inbound, Key, TimeZoneName};
+use vpnkit_core::model::{DataReset, Inbound, Key, KeyId, SharingPolicy, TimeZoneName};
 use vpnkit_core::store::{KeyStore, Origin, Transition};
 use vpnkit_core::traffic::TrafficSource;
 use vpnkit_core::{Clock, Error, ErrorKind, Result, Timestamp};
@@ -85,6 +87,8 @@ pub struct EngineOptions {
     pub keep_daily: Duration,
     /// The calendar that resets of usage go by where a key names none. It is written to the key when it is created.
     pub time_zone: TimeZoneName,
+    /// What happens to keys that are used at too many addresses at once.
+    pub sharing: SharingPolicy,
     /// How long opening waits for servers to start. Those that need longer go on, those that fail are tried again.
     pub start_wait: Duration,
     /// How long a process that has fallen silent keeps a server from being driven by another one.
@@ -107,6 +111,7 @@ impl Default for EngineOptions {
             keep_hourly: Duration::from_secs(62 * 86_400),
             keep_daily: Duration::from_secs(800 * 86_400),
             time_zone: TimeZoneName::default(),
+            sharing: SharingPolicy::default(),
             start_wait: Duration::from_secs(30),
             lease_time: Duration::from_secs(5),
             background: true,
@@ -158,6 +163,7 @@ pub(crate) struct Shared {
     cache: RwLock<subscription_cache::Held>,
     serials: credentials::Serials,
     pages: Arc<page_cache::PageCache>,
+    sharing: sharing::Sharing,
     reloading: tokio::sync::Mutex<()>,
     starting: Semaphore,
     stop: CancellationToken,
@@ -207,6 +213,7 @@ impl Engine {
             cache: RwLock::default(),
             serials: credentials::Serials::default(),
             pages: Arc::default(),
+            sharing: sharing::Sharing::default(),
             reloading: tokio::sync::Mutex::new(()),
             starting: Semaphore::new(AT_ONCE),
             stop: stop.clone(),
@@ -236,6 +243,7 @@ impl Engine {
         if engine.shared.options.background {
             let upkeep = engine.shared.leases.want(leases::UPKEEP.to_owned());
             engine.shared.tasks.spawn(expiry::run(Arc::clone(&engine.shared), Arc::clone(&upkeep)));
+            engine.shared.tasks.spawn(sharing::run(Arc::clone(&engine.shared), Arc::clone(&upkeep)));
             engine.shared.tasks.spawn(expiry::run_pruning(Arc::clone(&engine.shared), upkeep));
         }
         engine.shared.keeper.spawn(leases::run(Arc::clone(&engine.shared)));
@@ -344,7 +352,7 @@ impl Engine {
     }
 
     /// Does at once what background work does in its intervals: reads the counters of every server that answers, in whichever process,
-    /// ends keys whose time is over, and waits until servers have taken the changes over. For tests and scripts.
+    /// ends keys whose time is over, looks who is online at too many addresses, and waits until servers have taken the changes over. For tests and scripts.
     #[operation(change)]
     pub async fn tick(&self) -> Result<()> {
         self.not_tried("tick")?;
@@ -353,6 +361,7 @@ impl Engine {
             Err(e) => Err(e),
         };
         self.shared.check_expiry(None).await?;
+        self.shared.check_sharing(None).await?;
         self.shared.settled().await;
         read
     }
@@ -423,7 +432,7 @@ impl Shared {
     }
 
     /// Queues keys whose accounts may have changed on the servers that they belong on.
-    fn queue_keys(&self, keys: impl Iterator<Item = vpnkit_core::model::KeyId> + Clone) {
+    fn queue_keys(&self, keys: impl Iterator<Item = KeyId> + Clone) {
         for server in self.servers().iter() {
             keys.clone().for_each(|key| server.near.forget(key));
             server.queue.keys(keys.clone());
@@ -439,6 +448,13 @@ impl Shared {
     fn queue_transitions(&self, transitions: &[Transition]) {
         let turned = |t: &&Transition| t.from.may_connect() != t.to.may_connect();
         self.queue_keys(transitions.iter().filter(turned).map(|t| t.key));
+    }
+
+    /// Ends the connections of keys that had credentials which work no longer, once servers have the new ones.
+    fn replaced(&self, keys: &[KeyId]) {
+        for server in self.servers().iter() {
+            server.cuts.replaced(keys.iter().copied());
+        }
     }
 
     /// Waits until every server's queue is empty, at most [`EngineOptions::apply_wait`].

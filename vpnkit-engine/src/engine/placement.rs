@@ -121,7 +121,7 @@ impl Shared {
             inbound.runs_on(&placement.server)
                 && inbound.own_credentials()
                 && placement.inbounds.contains(&inbound.tag)
-                && !key.credentials.iter().any(|credential| credential.opens(inbound))
+                && !key.credentials.iter().any(|c| !c.is_replaced() && c.opens(inbound))
         };
         inbounds.iter().find(lacking).map(|inbound| inbound.tag.clone())
     }

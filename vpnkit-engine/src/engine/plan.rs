@@ -33,13 +33,18 @@ pub(super) fn sync(
     for inbound in inbounds.iter().filter(|inbound| inbound.dedicated_to.is_none_or(|owner| owner == id)) {
         let wanted: Vec<Account> = key.map(|key| accounts(key, inbound).collect()).unwrap_or_default();
         let known = key.into_iter().flat_map(|key| &key.credentials);
-        let mut devices: Vec<&DeviceName> =
-            known.filter(|c| c.is_for(inbound)).map(|c| &c.device).chain(devices).collect();
+        // Of one whose links were revoked, the server may have those that have ended since.
+        let revoked = key.is_some_and(|key| key.link_revision > 0);
+        let current = known.filter(|c| c.is_for(inbound)).map(|c| c.device.clone());
+        let mut devices: Vec<DeviceName> = current.chain(devices.iter().cloned()).collect();
+        if revoked {
+            devices.extend(devices.iter().map(DeviceName::replaced).collect::<Vec<_>>());
+        }
         devices.sort();
         devices.dedup();
         for device in devices {
-            if !wanted.iter().any(|account| account.device == *device) {
-                changes.push(Change::RemoveAccount(inbound.tag.clone(), id, device.clone()));
+            if !wanted.iter().any(|account| account.device == device) {
+                changes.push(Change::RemoveAccount(inbound.tag.clone(), id, device));
             }
         }
         changes.extend(wanted.into_iter().map(|account| Change::PutAccount(Arc::clone(inbound), account)));

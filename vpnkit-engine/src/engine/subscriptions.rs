@@ -216,22 +216,27 @@ impl Subscriptions {
         shared.respond(&cache, key, token, asked).await
     }
 
-    /// Makes every token and URL of the key that was given out worthless, at once. With `new_credentials` all who have
-    /// its share links is out too.
+    /// Makes every token and URL of the key that was given out worthless, and with `new_credentials` its share links too: at once, and
+    /// open connections end where the server can end them; or when `keep_old` is over, so that the customer's devices can change.
+    /// Until then the old URL answers with the old links. Revoked again, those of before end at once.
     ///
-    /// Errors: `NotFound`.
+    /// Errors: `NotFound`; `InvalidInput` about `keep_old`: longer than nothing, up to 366 days.
     #[operation(change, dry_run)]
     pub async fn revoke(
         &self,
         key: impl Into<KeyRef>,
         #[arg(default = false)] new_credentials: bool,
+        keep_old: Option<Duration>,
     ) -> Result<Key> {
         const OP: &str = "subscriptions.revoke";
         let shared = self.shared(OP)?;
+        if keep_old.is_some_and(|time| time.is_zero() || time > Duration::from_secs(366 * 86_400)) {
+            return Err(Error::invalid(OP, "keep_old", "must be longer than nothing and up to 366 days"));
+        }
         let key = shared.resolve(OP, &key.into()).await?;
-        let mut patch = KeyPatch { revoke_links: true, ..KeyPatch::default() };
+        let mut patch = KeyPatch { revoke_links: true, keep_old_links: keep_old, ..KeyPatch::default() };
         if new_credentials {
-            for old in &key.credentials {
+            for old in key.credentials.iter().filter(|credential| !credential.is_replaced()) {
                 patch.credentials.push(shared.renewed(OP, old).await?);
             }
         }
@@ -402,8 +407,12 @@ impl Shared {
     /// The key of a token; `None` when it is not one, or was revoked.
     async fn key_of(&self, cache: &SubscriptionCache, token: &str, now: Timestamp) -> Result<Option<Key>> {
         let Some(claim) = cache.signing.verify(token, now) else { return Ok(None) };
-        let key = self.store.key(&KeyRef::Id(claim.key)).await?;
-        Ok(key.filter(|key| key.link_revision == claim.revision))
+        let Some(key) = self.store.key(&KeyRef::Id(claim.key)).await? else { return Ok(None) };
+        if key.link_revision == claim.revision {
+            return Ok(Some(key));
+        }
+        let old = key.old_links_until.is_some_and(|until| until > now) && key.had_revision(claim.revision);
+        Ok(old.then(|| key.with_old_credentials()))
     }
 
     /// Records a device, unless it was lately.

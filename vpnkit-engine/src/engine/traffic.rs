@@ -191,7 +191,7 @@ fn known<T>(server: &Server, online: Result<T>) -> Option<T> {
 }
 
 /// Joins what several servers say of a key; sorted by id.
-fn by_key(all: impl IntoIterator<Item = OnlineKey>) -> Vec<OnlineKey> {
+pub(super) fn by_key(all: impl IntoIterator<Item = OnlineKey>) -> Vec<OnlineKey> {
     let mut keys: BTreeMap<KeyId, OnlineKey> = BTreeMap::new();
     for online in all {
         let known = keys.entry(online.key);

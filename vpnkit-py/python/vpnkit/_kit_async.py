@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any
@@ -112,6 +113,10 @@ class Sandbox(Kit):
         """Bytes pass for a key on the server; they are counted at the next :meth:`tick`."""
         sizes = {"up": _wire.size("sandbox", "up", up), "down": _wire.size("sandbox", "down", down)}
         await self._step(step="pass", key=_wire.key_ref("sandbox", "key", key), **sizes)
+
+    async def set_online(self, key: KeyLike, addresses: Iterable[str]) -> None:
+        """A key has connections open from these addresses, or none."""
+        await self._step(step="online", key=_wire.key_ref("sandbox", "key", key), **{"from": list(addresses)})
 
     async def lets_in(self, key: KeyLike, tag: str) -> bool:
         """Whether a client with this key could connect on an inbound."""

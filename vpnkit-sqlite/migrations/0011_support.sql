@@ -9,3 +9,7 @@ CREATE INDEX events_by_key ON events (key_id, cursor) WHERE key_id IS NOT NULL;
 INSERT INTO meta (name, value) VALUES ('timelines_pruned', 0);
 
 ALTER TABLE grants ADD COLUMN actor TEXT;
+
+-- At how many addresses at once a key may be used. Whether there is any such key costs one look.
+ALTER TABLE keys ADD COLUMN address_limit INTEGER;
+CREATE INDEX keys_by_address_limit ON keys (id) WHERE address_limit IS NOT NULL;
