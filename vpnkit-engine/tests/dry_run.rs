@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use vpnkit_core::model::{CreateKey, Inbound, InboundTag, KeyQuery, NextPlan, Protocol};
+use vpnkit_core::model::{CreateKey, Inbound, InboundTag, KeyQuery, KeyTemplate, NextPlan, Protocol};
 use vpnkit_core::store::KeyStore;
 use vpnkit_core::{ErrorKind, ManualClock};
 use vpnkit_engine::engine::{CallContext, Engine, EngineOptions, ServerParts};
@@ -38,6 +38,8 @@ fn arguments(operation: &str) -> Value {
             json!({ "key": "alice" })
         }
         "grants.undo" => json!({ "grant": "pay:1", "idempotency_key": "refund" }),
+        "templates.ensure" => json!({ "template": { "name": "new", "data_limit": "1 GiB" } }),
+        "templates.remove" => json!({ "name": "old" }),
         "inbounds.ensure" => json!({ "inbound": inbound(444) }),
         "inbounds.remove" => json!({ "tag": "main" }),
         "hosts.set" => json!({ "tag": "main", "hosts": [{ "remark": "r", "addresses": ["a.example"] }] }),
@@ -96,6 +98,7 @@ async fn every_change_that_is_tried_leaves_nothing_or_is_refused() {
     engine.keys().disable("disabled").await.unwrap();
     let template = serde_json::from_value(json!({ "content_type": "text/plain", "source": "x" })).unwrap();
     engine.subscriptions().put_template("old", template).await.unwrap();
+    engine.templates().ensure(KeyTemplate::named("old")).await.unwrap();
     let token = engine.subscriptions().token("alice").await.unwrap();
     engine
         .subscriptions()

@@ -2,7 +2,7 @@
 import { list } from "./convert.js";
 import { invalid } from "./errors.js";
 import { snake } from "./names.js";
-import { type ServerConfig, writeServerConfig } from "./records.js";
+import { type ServerConfig, type SharingPolicy, writeServerConfig, writeSharingPolicy } from "./records.js";
 import { type Length, lengthText } from "./sizes.js";
 
 /** Everything that `open` needs. */
@@ -29,6 +29,8 @@ export interface Config {
   readonly keepDaily?: Length;
   /** The calendar that resets of usage go by where a key names none: `Europe/Berlin`. Default: UTC. */
   readonly timeZone?: string;
+  /** What happens to keys that are used at more addresses at once than their `addressLimit`. Default: an event tells of it. */
+  readonly sharing?: SharingPolicy;
   /** Whether background work runs. Default: yes. Without it only `kit.tick()` reads counters and ends keys. */
   readonly background?: boolean;
 }
@@ -36,11 +38,12 @@ export interface Config {
 /** @internal */
 export function configJson(config: Config): string {
   if (typeof config !== "object" || config === null) throw invalid("open", "config", "must be an object", 'open({ store: "sqlite:bot.db" })');
-  const { servers = [], collectEvery, reconcileEvery, keepEvents, keepTimelines, keepHourly, keepDaily, timeZone, previousPassphrase, ...rest } = config;
+  const { servers = [], collectEvery, reconcileEvery, keepEvents, keepTimelines, keepHourly, keepDaily, timeZone, sharing, previousPassphrase, ...rest } = config;
   const json: Record<string, unknown> = { ...rest, servers: list("open", "servers", servers).map((one) => writeServerConfig("open", one)) };
   for (const [name, length] of Object.entries({ collectEvery, reconcileEvery, keepEvents, keepTimelines, keepHourly, keepDaily })) {
     if (length !== undefined) json[snake(name)] = lengthText("open", name, length);
   }
+  if (sharing !== undefined) json["sharing"] = writeSharingPolicy("open", sharing);
   if (timeZone !== undefined) json["time_zone"] = timeZone;
   if (previousPassphrase !== undefined) json["previous_passphrase"] = previousPassphrase;
   return JSON.stringify(json);

@@ -2,12 +2,13 @@
 import { type CallOptions, Calls } from "./calls.js";
 import { raised } from "./errors.js";
 import type { NativeKit } from "./native.js";
-import { Events, Grants, Hosts, Inbounds, Keys, Servers, Subscriptions, TrafficView } from "./nouns.js";
+import { Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, Subscriptions, TrafficView } from "./nouns.js";
 
 /** The calls of an open kit: the kit itself, or what `actingAs` and `dryRun` return. It closes with the kit. */
 export class KitView {
   readonly keys: Keys;
   readonly grants: Grants;
+  readonly templates: KeyTemplates;
   readonly inbounds: Inbounds;
   readonly hosts: Hosts;
   readonly subscriptions: Subscriptions;
@@ -25,6 +26,7 @@ export class KitView {
     this.calls = new Calls(native);
     this.keys = new Keys(this.calls);
     this.grants = new Grants(this.calls);
+    this.templates = new KeyTemplates(this.calls);
     this.inbounds = new Inbounds(this.calls);
     this.hosts = new Hosts(this.calls);
     this.subscriptions = new Subscriptions(this.calls);

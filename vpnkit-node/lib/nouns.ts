@@ -14,6 +14,7 @@ import {
   type ClientDevice,
   type Collected,
   type CreateKey,
+  type Duration,
   type EventBatch,
   type ExtendedStep,
   type Extension,
@@ -28,6 +29,7 @@ import {
   type KeyCounts,
   type KeyPatch,
   type KeyQuery,
+  type KeyTemplate,
   type OnlineKey,
   type Placement,
   type RenderOptions,
@@ -47,6 +49,7 @@ import {
   readInboundHosts,
   readKey,
   readKeyCounts,
+  readKeyTemplate,
   readOnlineKey,
   readPlacement,
   readServerStatus,
@@ -54,6 +57,7 @@ import {
   readSubscriptionTemplate,
   readUsagePoint,
   writeCreateKey,
+  writeDuration,
   writeExtension,
   writeGrantQuery,
   writeHistoryQuery,
@@ -61,6 +65,7 @@ import {
   writeInbound,
   writeKeyPatch,
   writeKeyQuery,
+  writeKeyTemplate,
   writeRenderOptions,
   writeServerConfig,
   writeSettingsPatch,
@@ -156,6 +161,24 @@ export class Keys {
     } while (page !== null);
   }
 
+  /**
+   * Returns the key that a link is of, as a customer pastes it: a subscription URL or a deep link with one, a share
+   * link, the text of a whole subscription; `null` when it is of no key. The work is that of a few look-ups by index.
+   *
+   * Only what the customer of the key alone has finds it: no names and no ids. Links that were revoked find nothing
+   * unless `revoked` is set: who has a stolen link is not to be shown its new one. A link of Shadowsocks 2022 with a
+   * key of 128 bits is not found by itself.
+   */
+  async lookup(
+    text: string,
+    options: CallOptions & { readonly revoked?: boolean | undefined } = {},
+  ): Promise<Key | null> {
+    const operation = "keys.lookup";
+    onlyOptions(operation, options, "revoked");
+    const args = { text, revoked: options.revoked };
+    return this.#calls.call(operation, args, (json: Json) => maybe(json, readKey), options);
+  }
+
   /** Counts the keys that a query finds on all its pages, by their status; order and size of pages do not matter. */
   async count(query: KeyQuery = {}, options?: CallOptions): Promise<KeyCounts> {
     const operation = "keys.count";
@@ -237,6 +260,25 @@ export class Keys {
       after: options.after,
     };
     return this.#calls.call(operation, args, readExtendedStep, options);
+  }
+
+  /**
+   * Extends all keys that a query finds, step by step: each step is told once it is committed, for a bar of progress beside
+   * `count`. Interrupted, the same call begins again, in whichever process, and gives nothing twice.
+   *
+   * Arguments and errors as with `extendStep`.
+   */
+  async *extendAll(
+    idempotencyKey: string,
+    extension: Extension,
+    options: CallOptions & { readonly query?: KeyQuery | null | undefined } = {},
+  ): AsyncGenerator<ExtendedStep, void, undefined> {
+    let after: number | null = null;
+    do {
+      const step: ExtendedStep = await this.extendStep(idempotencyKey, extension, { ...options, after });
+      yield step;
+      after = step.next;
+    } while (after !== null);
   }
 
   /** Pauses a key: it may not connect, and the time that is left to it is kept until it is resumed. */
@@ -410,6 +452,56 @@ export class Grants {
     onlyOptions(operation, options, "reason", "idempotencyKey");
     const args = { grant, reason: options.reason, idempotency_key: options.idempotencyKey };
     return this.#calls.call(operation, args, readKey, options);
+  }
+}
+
+/** Keeps the products of a shop: templates that keys are created and extended with. */
+export class KeyTemplates {
+  readonly #calls: Calls;
+
+  /** @internal */
+  constructor(calls: Calls) {
+    this.#calls = calls;
+  }
+
+  /**
+   * Makes sure that a template exists as described: adds it, replaces the one of its name, or does nothing. Keys that
+   * were made of it stay as they are.
+   *
+   * Rejects with InvalidInputError with the `field`; LimitReachedError when there are 1,000 others.
+   */
+  async ensure(template: KeyTemplate, options?: CallOptions): Promise<Required<KeyTemplate>> {
+    const operation = "templates.ensure";
+    onlyOptions(operation, options);
+    const args = { template: writeKeyTemplate(operation, template) };
+    return this.#calls.call(operation, args, readKeyTemplate, options);
+  }
+
+  /** Returns the template, or `null`. */
+  async get(name: string, options?: CallOptions): Promise<Required<KeyTemplate> | null> {
+    const operation = "templates.get";
+    onlyOptions(operation, options);
+    const args = { name };
+    return this.#calls.call(operation, args, (json: Json) => maybe(json, readKeyTemplate), options);
+  }
+
+  /** Returns all templates, sorted by name. */
+  async list(options?: CallOptions): Promise<Required<KeyTemplate>[]> {
+    const operation = "templates.list";
+    onlyOptions(operation, options);
+    return this.#calls.call(operation, {}, (json: Json): Required<KeyTemplate>[] => json.map(readKeyTemplate), options);
+  }
+
+  /**
+   * Removes a template. Keys that were made of it stay as they are.
+   *
+   * Rejects with NotFoundError.
+   */
+  async remove(name: string, options?: CallOptions): Promise<void> {
+    const operation = "templates.remove";
+    onlyOptions(operation, options);
+    const args = { name };
+    return this.#calls.call(operation, args, () => undefined, options);
   }
 }
 
@@ -627,18 +719,23 @@ export class Subscriptions {
   }
 
   /**
-   * Makes every token and URL of the key that was given out worthless, at once. With `newCredentials` all who have its
-   * share links is out too.
+   * Makes every token and URL of the key that was given out worthless, and with `newCredentials` its share links too:
+   * at once, and open connections end where the server can end them; or when `keepOld` is over, so that the customer's
+   * devices can change. Until then the old URL answers with the old links. Revoked again, those of before end at once.
    *
-   * Rejects with NotFoundError.
+   * Rejects with NotFoundError; InvalidInputError about `keepOld`: longer than nothing, up to 366 days.
    */
   async revoke(
     key: KeyLike,
-    options: CallOptions & { readonly newCredentials?: boolean | undefined } = {},
+    options: CallOptions & { readonly newCredentials?: boolean | undefined; readonly keepOld?: Duration | null | undefined } = {},
   ): Promise<Key> {
     const operation = "subscriptions.revoke";
-    onlyOptions(operation, options, "newCredentials");
-    const args = { key: keyRef(operation, "key", key), new_credentials: options.newCredentials };
+    onlyOptions(operation, options, "newCredentials", "keepOld");
+    const args = {
+      key: keyRef(operation, "key", key),
+      new_credentials: options.newCredentials,
+      keep_old: put(options.keepOld, (value) => writeDuration(operation, value)),
+    };
     return this.#calls.call(operation, args, readKey, options);
   }
 

@@ -350,12 +350,19 @@ export interface CreateKey {
   readonly deleteAfter?: Length | null | undefined;
   /** On how many devices its subscription may be, at least 1; `null` is as the settings say. */
   readonly deviceLimit?: number | null | undefined;
+  /**
+   * At how many addresses at once it may be used, at least 1; `null` is any number. What happens to one that is used
+   * at more, the configuration says.
+   */
+  readonly addressLimit?: number | null | undefined;
   /** Tags of inbounds; all shared ones by default, also those that come later. */
   readonly inbounds?: readonly string[] | null | undefined;
   /** Existing credentials, for keys that move in from elsewhere; missing ones are made. */
   readonly credentials?: readonly Credential[] | undefined;
   /** Created switched off. */
   readonly disabled?: boolean | undefined;
+  /** The name of a template: it says what is not given here. */
+  readonly template?: string | null | undefined;
   /**
    * The same text again returns the first key instead of a second one: a payment, scoped by its provider as in
    * `yookassa:2d9f`. It is kept for good, and cannot be used for an extension too.
@@ -367,8 +374,8 @@ export interface CreateKey {
 export const writeCreateKey = (operation: string, given: CreateKey): Json => ({
   ...others(operation, given, [
     "name", "label", "labels", "note", "owner", "dataLimit", "expiresAt", "days", "expiresIn", "onHold",
-    "holdUntil", "reset", "nextPlan", "deleteAfter", "deviceLimit", "inbounds", "credentials", "disabled",
-    "idempotencyKey",
+    "holdUntil", "reset", "nextPlan", "deleteAfter", "deviceLimit", "addressLimit", "inbounds", "credentials",
+    "disabled", "template", "idempotencyKey",
   ]),
   name: given.name,
   label: given.label,
@@ -384,9 +391,11 @@ export const writeCreateKey = (operation: string, given: CreateKey): Json => ({
   next_plan: put(given.nextPlan, (value) => writeNextPlan(operation, value)),
   delete_after: put(given.deleteAfter, (value) => lengthText(operation, "deleteAfter", value)),
   device_limit: given.deviceLimit,
+  address_limit: given.addressLimit,
   inbounds: put(given.inbounds, (value) => list(operation, "inbounds", value)),
   credentials: put(given.credentials, (value) => list(operation, "credentials", value).map((value) => writeCredential(operation, value))),
   disabled: given.disabled,
+  template: given.template,
   idempotency_key: given.idempotencyKey,
 });
 
@@ -403,6 +412,14 @@ export interface Driver {
 /** @internal */
 export const readDriver = (json: Json): Driver =>
   Object.freeze({ process: json.process, host: json.host, here: json.here });
+
+export interface Duration {
+  readonly secs: number;
+  readonly nanos: number;
+}
+
+/** @internal */
+export const writeDuration = (operation: string, given: Duration): Json => ({ ...others(operation, given, ["secs", "nanos"]), secs: given.secs, nanos: given.nanos });
 
 /**
  * What customers may reach through a server: everything but its loopback services and private networks, by address and
@@ -561,6 +578,9 @@ export type EventKind =
   | "key.limited"
   | "key.expired"
   | "key.paused"
+  | "key.locked"
+  | "key.address_limit"
+  | "key.revoked"
   | "key.on_hold"
   | "key.started"
   | "key.reset"
@@ -629,6 +649,8 @@ export interface Extension {
   readonly dataLimit?: Size | null | undefined;
   /** Makes the key unlimited; not together with `dataLimit`. */
   readonly unlimited?: boolean | undefined;
+  /** The name of a template: it says what is not given here. */
+  readonly template?: string | null | undefined;
   /** What happens to what the key still has. Default: `carryOver`. */
   readonly policy?: RenewPolicy | undefined;
   /** Why, for the ledger: up to 4,000 characters. */
@@ -637,10 +659,11 @@ export interface Extension {
 
 /** @internal */
 export const writeExtension = (operation: string, given: Extension): Json => ({
-  ...others(operation, given, ["days", "expiresIn", "dataLimit", "unlimited", "policy", "reason"]),
+  ...others(operation, given, ["days", "expiresIn", "dataLimit", "unlimited", "template", "policy", "reason"]),
   expires_in: lasting(operation, given),
   data_limit: put(given.dataLimit, (value) => sizeText(operation, "dataLimit", value)),
   unlimited: given.unlimited,
+  template: given.template,
   policy: put(given.policy, snake),
   reason: given.reason,
 });
@@ -695,6 +718,8 @@ export interface Grant {
   readonly dataLimit: number | null;
   /** It made the key unlimited. */
   readonly unlimited: boolean;
+  /** The template that it was made of. */
+  readonly template: string | null;
   /** What happened to what the key had. */
   readonly policy: RenewPolicy;
   /** Why. */
@@ -725,6 +750,7 @@ export const readGrant = (json: Json): Grant =>
     expiresInSeconds: maybe(json.expires_in, lengthSeconds),
     dataLimit: json.data_limit ?? null,
     unlimited: json.unlimited,
+    template: json.template ?? null,
     policy: camel<RenewPolicy>(json.policy),
     reason: json.reason ?? null,
     actor: json.actor ?? null,
@@ -1163,6 +1189,7 @@ export type KeyStatus =
   | "onHold"
   | "disabled"
   | "paused"
+  | "locked"
   | "limited"
   | "expired";
 
@@ -1219,8 +1246,14 @@ export interface Key {
   readonly endedAt: Date | null;
   /** On how many devices its subscription may be; `null` is as the settings say. */
   readonly deviceLimit: number | null;
+  /** At how many addresses at once it may be used; `null` is any number. */
+  readonly addressLimit: number | null;
+  /** Until when it is locked. */
+  readonly lockedUntil: Date | null;
   /** Grows when its links are revoked. */
   readonly linkRevision: number;
+  /** Until when the links and credentials work that it had before they were revoked. */
+  readonly oldLinksUntil: Date | null;
   /** Which inbounds it is on. */
   readonly inbounds: readonly string[] | null;
   /** What it connects with. */
@@ -1265,7 +1298,10 @@ export const readKey = (json: Json): Key =>
     deleteAfterSeconds: maybe(json.delete_after, lengthSeconds),
     endedAt: maybe(json.ended_at, (text: string) => new Date(text)),
     deviceLimit: json.device_limit ?? null,
+    addressLimit: json.address_limit ?? null,
+    lockedUntil: maybe(json.locked_until, (text: string) => new Date(text)),
     linkRevision: json.link_revision,
+    oldLinksUntil: maybe(json.old_links_until, (text: string) => new Date(text)),
     inbounds: json.inbounds ?? null,
     credentials: json.credentials.map(readCredential),
     createdAt: new Date(json.created_at),
@@ -1286,6 +1322,8 @@ export interface KeyCounts {
   readonly onHold: number;
   /** Those that were paused. */
   readonly paused: number;
+  /** Those that are locked for a while. */
+  readonly locked: number;
   /** Those that were switched off by hand. */
   readonly disabled: number;
   /** Those that have used up their data limit. */
@@ -1301,6 +1339,7 @@ export const readKeyCounts = (json: Json): KeyCounts =>
     active: json.active,
     onHold: json.on_hold,
     paused: json.paused,
+    locked: json.locked,
     disabled: json.disabled,
     limited: json.limited,
     expired: json.expired,
@@ -1334,6 +1373,10 @@ export interface KeyPatch {
   readonly deleteAfter?: Length | null | undefined;
   /** On how many devices its subscription may be; `null` is as the settings say. */
   readonly deviceLimit?: number | null | undefined;
+  /** At how many addresses at once it may be used; `null` is any number. */
+  readonly addressLimit?: number | null | undefined;
+  /** Locks it until then: it may not connect, and its time goes on. `null` unlocks it. */
+  readonly lockedUntil?: Date | null | undefined;
   /** Tags of inbounds; `null` is all shared ones. */
   readonly inbounds?: readonly string[] | null | undefined;
   /** `false` switches it off by hand, `true` takes that back. */
@@ -1344,6 +1387,10 @@ export interface KeyPatch {
   readonly beginNextPlan?: boolean | undefined;
   /** Makes every token and URL of its subscription that was given out worthless. */
   readonly revokeLinks?: boolean | undefined;
+  /**
+   * How long the links and credentials that are replaced still work; `null` is no longer. Together with `revokeLinks`.
+   */
+  readonly keepOldLinks?: Length | undefined;
   /** Replaces the credentials of the same protocol, device and inbound, adds the others. */
   readonly credentials?: readonly Credential[] | undefined;
 }
@@ -1352,7 +1399,8 @@ export interface KeyPatch {
 export const writeKeyPatch = (operation: string, given: KeyPatch): Json => ({
   ...others(operation, given, [
     "name", "label", "labels", "note", "owner", "dataLimit", "expiresAt", "hold", "paused", "reset", "nextPlan",
-    "deleteAfter", "deviceLimit", "inbounds", "enabled", "resetUsage", "beginNextPlan", "revokeLinks", "credentials",
+    "deleteAfter", "deviceLimit", "addressLimit", "lockedUntil", "inbounds", "enabled", "resetUsage",
+    "beginNextPlan", "revokeLinks", "keepOldLinks", "credentials",
   ]),
   name: given.name,
   label: given.label,
@@ -1367,11 +1415,14 @@ export const writeKeyPatch = (operation: string, given: KeyPatch): Json => ({
   next_plan: put(given.nextPlan, (value) => writeNextPlan(operation, value)),
   delete_after: put(given.deleteAfter, (value) => lengthText(operation, "deleteAfter", value)),
   device_limit: given.deviceLimit,
+  address_limit: given.addressLimit,
+  locked_until: put(given.lockedUntil, (value) => timeText(operation, "lockedUntil", value)),
   inbounds: put(given.inbounds, (value) => list(operation, "inbounds", value)),
   enabled: given.enabled,
   reset_usage: given.resetUsage,
   begin_next_plan: given.beginNextPlan,
   revoke_links: given.revokeLinks,
+  keep_old_links: put(given.keepOldLinks, (value) => lengthText(operation, "keepOldLinks", value)),
   credentials: put(given.credentials, (value) => list(operation, "credentials", value).map((value) => writeCredential(operation, value))),
 });
 
@@ -1423,6 +1474,81 @@ export const writeKeyQuery = (operation: string, given: KeyQuery): Json => ({
   page: given.page,
 });
 
+/** A product: what a key gets that is created or extended with it. */
+export interface KeyTemplate {
+  /** What it is called: 1 to 64 of `A-Z a-z 0-9 . _ @ + -`. */
+  readonly name: string;
+  /** At least one byte; `null` is unlimited. */
+  readonly dataLimit?: number | null | undefined;
+  /** So many times 24 hours. */
+  readonly days?: number | undefined;
+  /** How long a key lasts; `null` is for ever. */
+  readonly expiresIn?: Length | null | undefined;
+  /** Whether its time begins with its first connection. */
+  readonly onHold?: boolean | undefined;
+  /** How long it waits for that; `null` is for ever. */
+  readonly holdFor?: Length | null | undefined;
+  /** How often its usage is set to nothing; `null` is never. */
+  readonly reset?: DataReset | null | undefined;
+  /** What it becomes when its time is over or its limit is used up. */
+  readonly nextPlan?: NextPlan | null | undefined;
+  /** How long after its end it is deleted; `null` is never. */
+  readonly deleteAfter?: Length | null | undefined;
+  /** On how many devices its subscription may be; `null` is as the settings say. */
+  readonly deviceLimit?: number | null | undefined;
+  /** At how many addresses at once it may be used; `null` is any number. */
+  readonly addressLimit?: number | null | undefined;
+  /** Tags of inbounds; all shared ones by default. */
+  readonly inbounds?: readonly string[] | null | undefined;
+  /** What it is found by. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+  /** What stands before the name that is given. */
+  readonly namePrefix?: string | null | undefined;
+  /** What stands behind the name that is given. */
+  readonly nameSuffix?: string | null | undefined;
+}
+
+/** @internal */
+export const readKeyTemplate = (json: Json): Required<KeyTemplate> =>
+  Object.freeze({
+    name: json.name,
+    dataLimit: json.data_limit ?? null,
+    expiresIn: json.expires_in ?? null,
+    onHold: json.on_hold,
+    holdFor: json.hold_for ?? null,
+    reset: maybe(json.reset, readDataReset),
+    nextPlan: maybe(json.next_plan, readNextPlan),
+    deleteAfter: json.delete_after ?? null,
+    deviceLimit: json.device_limit ?? null,
+    addressLimit: json.address_limit ?? null,
+    inbounds: json.inbounds ?? null,
+    labels: json.labels,
+    namePrefix: json.name_prefix ?? null,
+    nameSuffix: json.name_suffix ?? null,
+  });
+
+/** @internal */
+export const writeKeyTemplate = (operation: string, given: KeyTemplate): Json => ({
+  ...others(operation, given, [
+    "name", "dataLimit", "days", "expiresIn", "onHold", "holdFor", "reset", "nextPlan", "deleteAfter",
+    "deviceLimit", "addressLimit", "inbounds", "labels", "namePrefix", "nameSuffix",
+  ]),
+  name: given.name,
+  data_limit: put(given.dataLimit, (value) => sizeText(operation, "dataLimit", value)),
+  expires_in: lasting(operation, given),
+  on_hold: given.onHold,
+  hold_for: put(given.holdFor, (value) => lengthText(operation, "holdFor", value)),
+  reset: put(given.reset, (value) => writeDataReset(operation, value)),
+  next_plan: put(given.nextPlan, (value) => writeNextPlan(operation, value)),
+  delete_after: put(given.deleteAfter, (value) => lengthText(operation, "deleteAfter", value)),
+  device_limit: given.deviceLimit,
+  address_limit: given.addressLimit,
+  inbounds: put(given.inbounds, (value) => list(operation, "inbounds", value)),
+  labels: given.labels,
+  name_prefix: given.namePrefix,
+  name_suffix: given.nameSuffix,
+});
+
 /** A language that customers read. */
 export type Language =
   | "en"
@@ -1449,6 +1575,8 @@ export interface Notices {
   readonly disabled?: readonly string[] | undefined;
   /** Paused. */
   readonly paused?: readonly string[] | undefined;
+  /** Locked for a while. */
+  readonly locked?: readonly string[] | undefined;
   /** On too many devices. */
   readonly devices?: readonly string[] | undefined;
   /** No inbound or host yet. */
@@ -1462,17 +1590,19 @@ export const readNotices = (json: Json): Required<Notices> =>
     expired: json.expired,
     disabled: json.disabled,
     paused: json.paused,
+    locked: json.locked,
     devices: json.devices,
     empty: json.empty,
   });
 
 /** @internal */
 export const writeNotices = (operation: string, given: Notices): Json => ({
-  ...others(operation, given, ["limited", "expired", "disabled", "paused", "devices", "empty"]),
+  ...others(operation, given, ["limited", "expired", "disabled", "paused", "locked", "devices", "empty"]),
   limited: put(given.limited, (value) => list(operation, "limited", value)),
   expired: put(given.expired, (value) => list(operation, "expired", value)),
   disabled: put(given.disabled, (value) => list(operation, "disabled", value)),
   paused: put(given.paused, (value) => list(operation, "paused", value)),
+  locked: put(given.locked, (value) => list(operation, "locked", value)),
   devices: put(given.devices, (value) => list(operation, "devices", value)),
   empty: put(given.empty, (value) => list(operation, "empty", value)),
 });
@@ -1778,6 +1908,38 @@ export const writeSettingsPatch = (operation: string, given: SettingsPatch): Jso
   device_limit: given.deviceLimit,
   require_device: given.requireDevice,
   clients: put(given.clients, (value) => list(operation, "clients", value).map((value) => writeClientRule(operation, value))),
+});
+
+/** What happens to a key that is used at more addresses at once than its `addressLimit`. */
+export type SharingAction =
+  | "warn"
+  | "lock"
+  | "rotate";
+
+/**
+ * How keys are kept from being shared. An IPv6 network of 64 bits is one address: a single device has many of those.
+ */
+export interface SharingPolicy {
+  /** What happens. Default: `warn`. */
+  readonly action?: SharingAction | undefined;
+  /** For how long it is locked. Default: `10 minutes`. */
+  readonly lockFor?: Length | undefined;
+  /** How often servers are asked who is online. Default: `30 seconds`. */
+  readonly checkEvery?: Length | undefined;
+  /**
+   * How many times in a row it must be too many: a phone that changes from one network to another is at two for a
+   * moment. Default: 2.
+   */
+  readonly checks?: number | undefined;
+}
+
+/** @internal */
+export const writeSharingPolicy = (operation: string, given: SharingPolicy): Json => ({
+  ...others(operation, given, ["action", "lockFor", "checkEvery", "checks"]),
+  action: given.action,
+  lock_for: put(given.lockFor, (value) => lengthText(operation, "lockFor", value)),
+  check_every: put(given.checkEvery, (value) => lengthText(operation, "checkEvery", value)),
+  checks: given.checks,
 });
 
 /** What the operator says of all subscriptions. */

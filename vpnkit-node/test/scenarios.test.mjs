@@ -105,6 +105,14 @@ class Run {
       }
       case "undo":
         return shown(await kit.grants.undo(argument, friendly(step.with ?? {})));
+      case "template": {
+        const kept = await kit.templates.ensure(friendly(argument));
+        return { name: kept.name, data_limit: kept.dataLimit, on_hold: kept.onHold };
+      }
+      case "templates":
+        return (await kit.templates.list()).map((template) => template.name);
+      case "remove_template":
+        return kit.templates.remove(argument);
       case "timeline":
         return (await kit.keys.timeline(key())).map(({ kind, operation, actor, reason, idempotencyKey }) => ({
           kind,
@@ -119,6 +127,7 @@ class Run {
           policy: snake(grant.policy),
           payment: grant.idempotencyKey,
           undone: grant.undoneAt !== null,
+          template: grant.template,
         }));
       case "pause":
       case "resume":

@@ -164,6 +164,24 @@ impl Key {
         self.0.device_limit
     }
 
+    /// At how many addresses at once it may be used; None is any number.
+    #[getter]
+    fn address_limit(&self) -> Option<u32> {
+        self.0.address_limit
+    }
+
+    /// Until when it is locked.
+    #[getter]
+    fn locked_until(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        maybe_datetime(py, self.0.locked_until)
+    }
+
+    /// Until when the links and credentials work that it had before they were revoked.
+    #[getter]
+    fn old_links_until(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        maybe_datetime(py, self.0.old_links_until)
+    }
+
     /// Grows when its links are revoked.
     #[getter]
     fn link_revision(&self) -> u32 {

@@ -112,6 +112,13 @@ class Run:
                 return {"extended": done.extended, "skipped": done.skipped, "replayed": done.replayed}
             case "undo":
                 return shown(await kit.grants.undo(argument, **step.get("with", {})))
+            case "template":
+                kept = await kit.templates.ensure(**request(argument))
+                return {"name": kept.name, "data_limit": kept.data_limit, "on_hold": kept.on_hold}
+            case "templates":
+                return [template.name for template in await kit.templates.list()]
+            case "remove_template":
+                return await kit.templates.remove(argument)
             case "timeline":
                 return [
                     {
@@ -130,6 +137,7 @@ class Run:
                         "policy": grant.policy,
                         "payment": grant.idempotency_key,
                         "undone": grant.undone_at is not None,
+                        "template": grant.template,
                     }
                     for grant in await self.kit.grants.find(self.key(argument))
                 ]

@@ -9,6 +9,7 @@ CREATE INDEX events_by_key ON events (key_id, cursor) WHERE key_id IS NOT NULL;
 INSERT INTO meta (name, value) VALUES ('timelines_pruned', 0);
 
 ALTER TABLE grants ADD COLUMN actor TEXT;
+ALTER TABLE grants ADD COLUMN template TEXT;
 
 -- At how many addresses at once a key may be used. Whether there is any such key costs one look.
 ALTER TABLE keys ADD COLUMN address_limit INTEGER;

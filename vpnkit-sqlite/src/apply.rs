@@ -155,6 +155,7 @@ impl Batch<'_> {
     }
 
     fn create(&mut self, new: NewKey) -> Result<()> {
+        let template = new.template.clone();
         let mut key = new.into_key(KeyId(0), self.at);
         self.run(
             "INSERT INTO keys (uid, version, name, label, note, owner, status, expires_at, inbounds, created_at,
@@ -190,7 +191,7 @@ impl Batch<'_> {
         self.put_credentials(&[], &mut key)?;
         self.emit(NewEvent { kind: EventKind::KeyCreated, subject: key.subject(), detail: String::new() })?;
         self.receipt.made.push(Made::key(key.id));
-        self.grant(&Grant::created(&key, self.payment.clone())).map(drop)?;
+        self.grant(&Grant { template, ..Grant::created(&key, self.payment.clone()) }).map(drop)?;
         self.receipt.keys.push(key);
         Ok(())
     }

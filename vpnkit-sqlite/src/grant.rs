@@ -16,7 +16,7 @@ use vpnkit_core::store::{GrantFilter, Made, consequence};
 use vpnkit_core::{Error, ErrorKind, Result, Timestamp, lifecycle};
 
 const COLUMNS: &str = "id, key_id, uid, at, kind, payment, expires_in, data_limit, unlimited, policy, reason, \
-     counted_from, before, after, undone_at, undone_because, actor";
+     counted_from, before, after, undone_at, undone_because, actor, template";
 
 /// A word of an enum, as JSON has it without its quotes.
 fn word(value: &impl serde::Serialize) -> String {
@@ -39,8 +39,8 @@ impl Batch<'_> {
         let grant = grant.clone().caused_by(self.cause.as_ref());
         self.run(
             "INSERT INTO grants (key_id, uid, at, kind, payment, expires_in, data_limit, unlimited, policy, reason,
-                                 counted_from, before, after, actor)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                                 counted_from, before, after, actor, template)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
             params![
                 grant.key.0,
                 grant.key_uid.as_bytes(),
@@ -56,6 +56,7 @@ impl Batch<'_> {
                 json(&grant.before),
                 json(&grant.after),
                 grant.actor,
+                grant.template,
             ],
         )
         .map_err(sql)?;
@@ -173,7 +174,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Result<Grant>> {
     let (expires_in, data_limit): (Option<i64>, Option<i64>) = (row.get(6)?, row.get(7)?);
     let (id, key, payment, unlimited) = (row.get(0)?, row.get(1)?, row.get(5)?, row.get(8)?);
     let (reason, undone_at, undone_because) = (row.get(10)?, row.get::<_, Option<i64>>(14)?, row.get(15)?);
-    let actor = row.get(16)?;
+    let (actor, template) = (row.get(16)?, row.get(17)?);
     let build = || {
         Ok(Grant {
             id: GrantId(id),
@@ -185,6 +186,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Result<Grant>> {
             expires_in: expires_in.map(|millis| Duration::from_millis(millis.unsigned_abs())),
             data_limit: data_limit.map(|bytes| ByteSize::from_bytes(bytes.unsigned_abs())),
             unlimited,
+            template,
             policy: parsed(&serde_json::Value::from(policy).to_string(), "grants.policy")?,
             reason,
             actor,

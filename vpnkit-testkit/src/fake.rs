@@ -266,6 +266,14 @@ impl FakeServer {
         state.inbounds.get(&tag).is_some_and(|(_, accounts)| accounts.keys().any(|(id, _)| *id == key))
     }
 
+    /// The devices of a key's accounts on an inbound.
+    pub fn devices(&self, key: KeyId, tag: &str) -> Vec<DeviceName> {
+        let tag = InboundTag::new(tag).unwrap();
+        let state = self.state();
+        let accounts = state.inbounds.get(&tag).into_iter().flat_map(|(_, accounts)| accounts.keys());
+        accounts.filter(|(id, _)| *id == key).map(|(_, device)| device.clone()).collect()
+    }
+
     /// Somebody removes the accounts of a key by hand.
     pub fn lose(&self, key: KeyId) {
         for (_, accounts) in self.state().inbounds.values_mut() {

@@ -11,8 +11,10 @@
 //! | `{"pause": "$k"}`, `{"resume": "$k"}`, `{"begin_next_plan": "$k"}` | as they say |
 //! | `{"extend": "$k", "with": {…}}` | extends a key; `with` may have `idempotency_key` |
 //! | `{"extend_step": "free:1", "with": {…}}` | extends all keys, of which there are few; the answer has `extended`, `skipped`, `replayed` |
+//! | `{"template": {…}}`, `{"remove_template": "month"}` | keeps a template; removes it |
+//! | `{"templates": true}` | the names of all templates |
 //! | `{"timeline": "$k"}` | what has happened to a key, the newest first: `kind`, `operation`, `actor`, `reason`, `payment` |
-//! | `{"grants": "$k"}` | the ledger of a key: `kind`, `policy`, `payment` and whether each is `undone` |
+//! | `{"grants": "$k"}` | the ledger of a key: `kind`, `policy`, `payment` and whether each is `undone`, and its `template` |
 //! | `{"undo": "pay:1", "with": {…}}` | takes the grant of a payment back; `with` may have `reason` and `idempotency_key` |
 //! | `{"find": {…}}` | finds keys; the answer is the list of their names |
 //! | `{"pass": "$k", "up": 1, "down": 2}` | bytes pass on the server |
@@ -45,7 +47,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use vpnkit_core::model::{
     CreateKey, Cursor, Event, Extension, Grant, GrantQuery, Inbound, InboundTag, Key, KeyId, KeyPatch,
-    KeyQuery, KeyRef, NodeId, Protocol, Traffic, parse_duration,
+    KeyQuery, KeyRef, KeyTemplate, NodeId, Protocol, Traffic, parse_duration,
 };
 use vpnkit_core::store::KeyStore;
 use vpnkit_core::{ManualClock, Result};
@@ -191,7 +193,7 @@ impl Run {
                 let entry = |grant: &Grant| {
                     json!({
                         "kind": grant.kind, "policy": grant.policy, "payment": grant.idempotency_key,
-                        "undone": grant.undone_at.is_some(),
+                        "undone": grant.undone_at.is_some(), "template": grant.template,
                     })
                 };
                 Ok(grants.iter().map(entry).collect())
@@ -208,6 +210,18 @@ impl Run {
                     })
                 };
                 Ok(keys.timeline(self.key(argument), None, 100).await?.iter().map(entry).collect())
+            }
+            "template" => {
+                let template: KeyTemplate = serde_json::from_value(argument.clone()).expect("a template");
+                let kept = engine.templates().ensure(template).await?;
+                Ok(json!({ "name": kept.name, "data_limit": kept.data_limit, "on_hold": kept.on_hold }))
+            }
+            "templates" => {
+                let all = engine.templates().list().await?;
+                Ok(all.into_iter().map(|template| Value::String(template.name)).collect())
+            }
+            "remove_template" => {
+                engine.templates().remove(argument.as_str().expect("a name")).await.map(|()| Value::Null)
             }
             "delete" => keys.delete(self.key(argument), version).await.map(|()| Value::Null),
             "get" => Ok(shown(&keys.require(self.key(argument)).await?)),

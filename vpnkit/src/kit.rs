@@ -5,7 +5,7 @@ use std::sync::Arc;
 use vpnkit_core::store::{KeyStore, memory::MemoryStore};
 use vpnkit_core::{Clock, Result, Secret, SystemClock, Timestamp};
 use vpnkit_engine::engine::{
-    Engine, Events, Grants, Hosts, Inbounds, Keys, ServerParts, Subscriptions, TrafficView,
+    Engine, Events, Grants, Hosts, Inbounds, KeyTemplates, Keys, ServerParts, Subscriptions, TrafficView,
 };
 
 use crate::config::{Config, StoreConfig};
@@ -224,6 +224,31 @@ impl VpnKit {
     #[must_use]
     pub fn grants(&self) -> Grants {
         self.engine.grants()
+    }
+
+    /// Templates: what keys are made of again and again, the products of a shop.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> vpnkit::Result<()> {
+    /// use std::time::Duration;
+    /// use vpnkit::{ByteSize, Config, CreateKey, Extension, KeyTemplate, VpnKit};
+    ///
+    /// let kit = VpnKit::open(Config::memory()).await?;
+    /// let month = Duration::from_secs(30 * 86_400);
+    /// let product = KeyTemplate::named("month").data_limit(ByteSize::gib(50)).expires_in(month);
+    /// // The same call at every start.
+    /// kit.templates().ensure(product).await?;
+    /// let key = kit.keys().create(CreateKey::named("alice").template("month")).await?;
+    /// let renewal = Extension::default().template("month");
+    /// let renewed = kit.keys().extend(key.id, renewal, Some("stripe:1".into()), None).await?;
+    /// assert_eq!(renewed.data_limit, Some(ByteSize::gib(100)));
+    /// kit.close().await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn templates(&self) -> KeyTemplates {
+        self.engine.templates()
     }
 
     /// Events: from a cursor on. Keep the cursor of the last one that you handled, and go on from there.

@@ -20,7 +20,7 @@
 //! # }
 //! ```
 //!
-//! [`VpnKit`] is the whole surface: [`Keys`], [`Grants`], [`Inbounds`], [`Hosts`], [`Subscriptions`], [`TrafficView`], [`Events`] and [`Servers`] hang on it.
+//! [`VpnKit`] is the whole surface: [`Keys`], [`Grants`], [`KeyTemplates`], [`Inbounds`], [`Hosts`], [`Subscriptions`], [`TrafficView`], [`Events`] and [`Servers`] hang on it.
 //! Plain data goes in and comes out; there are no lifetimes, generics or callbacks to carry through. The same operations can
 //! be called by name, with JSON: [`operation`]. Why things are as they are: `docs/decisions/` in the repository.
 
@@ -45,9 +45,9 @@ pub use vpnkit_core::{
 pub use vpnkit_core::{backend, store, traffic};
 pub use vpnkit_engine::engine;
 pub use vpnkit_engine::engine::{
-    CallContext, Collected, EventStream, Events, ExtendedStep, Grants, Hosts, Image, ImageFormat,
-    InboundHosts, Inbounds, KeyIterator, Keys, Placement, PlacementState, RenderOptions, ServerCondition,
-    ServerStatus, Subscriptions, TrafficView,
+    CallContext, Collected, EventStream, Events, ExtendedStep, ExtendedSteps, Grants, Hosts, Image,
+    ImageFormat, InboundHosts, Inbounds, KeyIterator, KeyTemplates, Keys, Placement, PlacementState,
+    RenderOptions, ServerCondition, ServerStatus, Subscriptions, TrafficView,
 };
 #[cfg(feature = "sqlite")]
 pub use vpnkit_sqlite as sqlite;

@@ -14,7 +14,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use vpnkit::operation::{self, Operation};
-use vpnkit::{Config, ErrorKind, EventKind, KeyStatus, ServerConfig};
+use vpnkit::{Config, ErrorKind, EventKind, KeyStatus, ServerConfig, SharingPolicy};
 
 use self::model::Surface;
 use self::python_nouns::Waiting;
@@ -28,6 +28,11 @@ const NOUNS: &[(&str, &str, &str)] = &[
          down delays a key, it never loses one.",
     ),
     ("grants", "Grants", "Shows the ledger of what keys were given, and takes grants back."),
+    (
+        "templates",
+        "KeyTemplates",
+        "Keeps the products of a shop: templates that keys are created and extended with.",
+    ),
     ("inbounds", "Inbounds", "Adds, changes and removes inbounds."),
     (
         "hosts",
@@ -52,6 +57,10 @@ const NOUNS: &[(&str, &str, &str)] = &[
 const BY_HAND: &[(&str, &str)] = &[
     ("events", "stream"),
     ("keys", "iterate"),
+    ("keys", "extend_all"),
+    ("kit", "acting_as"),
+    ("kit", "dry_run"),
+    ("kit", "templates"),
     ("kit", "open"),
     ("kit", "close"),
     ("kit", "keys"),
@@ -74,6 +83,7 @@ pub fn surface() -> BTreeMap<&'static str, String> {
     let operations: Vec<Value> =
         operation::all().into_iter().map(|operation| described(operation, &mut generator)).collect();
     generator.subschema_for::<ServerConfig>();
+    generator.subschema_for::<SharingPolicy>();
     let records = generator.take_definitions(true);
     let config = self::generator().into_root_schema_for::<Config>().to_value();
     let mut names = names(&records);
@@ -86,7 +96,7 @@ pub fn surface() -> BTreeMap<&'static str, String> {
         "event_kinds": codes(EventKind::ALL.iter().map(|kind| kind.code()).collect()),
         "key_statuses": codes(KeyStatus::ALL.iter().map(|status| status.code()).collect()),
     });
-    let surface = Surface::read(&operations, &records, &["ServerConfig"]);
+    let surface = Surface::read(&operations, &records, &["ServerConfig", "SharingPolicy"]);
     let text = |value: &Value| {
         let mut value = value.clone();
         docs::plain(&mut value);
@@ -128,6 +138,7 @@ fn described(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
         "name": operation.name,
         "docs": operation.docs,
         "changes": operation.changes,
+        "dry_run": operation.dry_run,
         "inline": operation.inline,
         "needs_actor": operation.needs_actor,
         "errors": operation.errors().iter().map(|kind| kind.code()).collect::<Vec<_>>(),

@@ -55,6 +55,9 @@ pub(super) fn nouns(surface: &Surface, waiting: Waiting) -> String {
             if method.result == Type::Named("Page".to_owned()) {
                 parts.push(iterate(surface, method, waiting));
             }
+            if method.result == Type::Named("ExtendedStep".to_owned()) {
+                parts.push(extend_all(surface, method, waiting));
+            }
         }
         if noun == "events" {
             parts.push(STREAM.to_owned());
@@ -317,3 +320,29 @@ fn iterate(surface: &Surface, method: &Method, waiting: Waiting) -> String {
     text += "            for key in found.keys:\n                yield key\n            page = found.next\n";
     text + "            if page is None:\n                return\n"
 }
+
+/// All steps of a method that does one.
+fn extend_all(surface: &Surface, method: &Method, waiting: Waiting) -> String {
+    let mut arguments = arguments(surface, method);
+    arguments.retain(|one| one.name != "after");
+    let result = format!("{}[ExtendedStep]", waiting.each());
+    let mut text = signature(waiting.define(), "extend_all", &arguments, &result);
+    text += EXTEND_ALL;
+    let given = arguments.iter().map(|one| one.name.as_str()).chain(["after"]);
+    let given: Vec<String> = given.map(|name| format!("                {name}={name},\n")).collect();
+    text += &format!(
+        "            step = {}self.{}(\n{}            )\n",
+        waiting.wait(),
+        method.verb,
+        given.concat()
+    );
+    text + "            yield step\n            after = step.next\n            if after is None:\n                return\n"
+}
+
+const EXTEND_ALL: &str = r#"        """Extends all keys that a query finds, step by step: each step is told once it is committed, for a bar of progress
+        beside :meth:`count`. Interrupted, the same call begins again, in whichever process, and gives nothing twice.
+
+        Arguments and errors as with :meth:`extend_step`."""
+        after: int | None = None
+        while True:
+"#;

@@ -33,6 +33,9 @@ pub(super) fn nouns(surface: &Surface) -> String {
             {
                 parts.push(iterate(surface, method, &query.field));
             }
+            if method.result == Type::Named("ExtendedStep".to_owned()) {
+                parts.push(EXTEND_ALL.to_owned());
+            }
         }
         if noun == "events" {
             parts.push(STREAM.to_owned());
@@ -68,6 +71,26 @@ const STREAM: &str = r#"  /**
   stream(after = 0, options: CallOptions = {}): EventStream {
     if (!Number.isSafeInteger(after)) throw invalid("events.stream", "after", "is no cursor", "give the `cursor` of an event");
     return new EventStream(attempt(() => this.#calls.native.events(after)), options);
+  }
+"#;
+
+const EXTEND_ALL: &str = r#"  /**
+   * Extends all keys that a query finds, step by step: each step is told once it is committed, for a bar of progress beside
+   * `count`. Interrupted, the same call begins again, in whichever process, and gives nothing twice.
+   *
+   * Arguments and errors as with `extendStep`.
+   */
+  async *extendAll(
+    idempotencyKey: string,
+    extension: Extension,
+    options: CallOptions & { readonly query?: KeyQuery | null | undefined } = {},
+  ): AsyncGenerator<ExtendedStep, void, undefined> {
+    let after: number | null = null;
+    do {
+      const step: ExtendedStep = await this.extendStep(idempotencyKey, extension, { ...options, after });
+      yield step;
+      after = step.next;
+    } while (after !== null);
   }
 "#;
 

@@ -75,6 +75,7 @@ pub fn extend_key(
         expires_in: extension.expires_in,
         data_limit: extension.data_limit,
         unlimited: extension.unlimited,
+        template: extension.template.clone(),
         policy: extension.policy,
         reason: extension.reason.clone(),
         actor: None,

@@ -245,6 +245,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     );
     let extension = extension.prop_filter_map("grants something", |(days, volume, unlimited, policy)| {
         let extension = Extension {
+            template: None,
             expires_in: days.map(|days| days * DAY),
             data_limit: volume.map(size),
             unlimited: unlimited == 0 && volume.is_none(),

@@ -80,6 +80,9 @@ pub struct CreateKey {
     pub credentials: Vec<Credential>,
     /// Created switched off.
     pub disabled: bool,
+    /// The name of a template: it says what is not given here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
     /// The same text again returns the first key instead of a second one: a payment, scoped by its provider as in
     /// `yookassa:2d9f`. It is kept for good, and cannot be used for an extension too.
     pub idempotency_key: Option<String>,
@@ -168,6 +171,13 @@ impl CreateKey {
         self
     }
 
+    /// Sets the template that says what is not given.
+    #[must_use]
+    pub fn template(mut self, name: impl Into<String>) -> Self {
+        self.template = Some(name.into());
+        self
+    }
+
     /// Restricts it to these inbounds.
     #[must_use]
     pub fn only(mut self, inbounds: Vec<InboundTag>) -> Self {
@@ -231,6 +241,7 @@ impl CreateKey {
             inbounds: self.inbounds,
             credentials: self.credentials,
             disabled: self.disabled,
+            template: self.template,
         })
     }
 
@@ -297,6 +308,8 @@ pub struct NewKey {
     pub credentials: Vec<Credential>,
     /// Created switched off.
     pub disabled: bool,
+    /// What it was made of, for the ledger.
+    pub template: Option<String>,
 }
 
 impl NewKey {

@@ -63,6 +63,9 @@ pub struct Extension {
     pub data_limit: Option<ByteSize>,
     /// Makes the key unlimited; not together with `data_limit`.
     pub unlimited: bool,
+    /// The name of a template: it says what is not given here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
     /// What happens to what the key still has.
     pub policy: RenewPolicy,
     /// Why, for the ledger: up to 4,000 characters.
@@ -97,6 +100,13 @@ impl Extension {
         self
     }
 
+    /// Sets the template that says what is not given.
+    #[must_use]
+    pub fn template(mut self, name: impl Into<String>) -> Self {
+        self.template = Some(name.into());
+        self
+    }
+
     /// Sets the policy.
     #[must_use]
     pub fn policy(mut self, policy: RenewPolicy) -> Self {
@@ -117,7 +127,7 @@ impl Extension {
     pub fn validate(&self, operation: &'static str) -> Result<()> {
         if self.expires_in.is_none() && self.data_limit.is_none() && !self.unlimited {
             return Err(Error::invalid(operation, "expires_in", "nothing is granted")
-                .hint("give `expires_in`, `data_limit` or `unlimited`"));
+                .hint("give `expires_in`, `data_limit`, `unlimited` or a `template`"));
         }
         check_length(operation, "expires_in", self.expires_in)?;
         check_limit(operation, self.data_limit)?;
@@ -245,6 +255,8 @@ pub struct Grant {
     pub data_limit: Option<ByteSize>,
     /// It made the key unlimited.
     pub unlimited: bool,
+    /// The template that it was made of.
+    pub template: Option<String>,
     /// What happened to what the key had.
     pub policy: RenewPolicy,
     /// Why.
@@ -287,6 +299,7 @@ impl Grant {
             expires_in: after.hold.or_else(|| after.expires_at.map(|end| end.since(at))),
             data_limit: after.data_limit,
             unlimited: after.data_limit.is_none(),
+            template: None,
             policy: RenewPolicy::Reset,
             reason: None,
             actor: None,
@@ -311,6 +324,7 @@ impl Grant {
             expires_in: plan.duration,
             data_limit: plan.data_limit,
             unlimited: plan.data_limit.is_none(),
+            template: None,
             policy: if plan.add_remaining_traffic {
                 RenewPolicy::RemainingToTotal
             } else {
@@ -341,6 +355,7 @@ impl Grant {
             expires_in: self.expires_in,
             data_limit: self.data_limit,
             unlimited: self.unlimited,
+            template: self.template.clone(),
             policy: self.policy,
             reason: self.reason.clone(),
         }

@@ -18,6 +18,7 @@ mod id;
 mod inbound;
 mod inbound_id;
 mod key;
+mod key_template;
 mod labels;
 mod name;
 mod next_plan;
@@ -53,6 +54,7 @@ pub use inbound::{
 };
 pub use inbound_id::InboundId;
 pub use key::{InboundSelection, Key, KeyStatus, Traffic};
+pub use key_template::KeyTemplate;
 pub use labels::{LABELS_MAX, Labels};
 pub use name::KeyName;
 pub use next_plan::NextPlan;

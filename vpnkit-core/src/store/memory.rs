@@ -236,9 +236,11 @@ impl State {
     fn key_step(&mut self, op: KeyOp, at: Timestamp, receipt: &mut Receipt) -> Result<()> {
         match op {
             KeyOp::Create(new) => {
+                let template = new.template.clone();
                 let key = self.create(*new, at, receipt)?;
                 receipt.made.push(Made::key(key.id));
-                self.grant(Grant::created(&key, self.payment.clone()), receipt);
+                let grant = Grant { template, ..Grant::created(&key, self.payment.clone()) };
+                self.grant(grant, receipt);
                 receipt.keys.push(key);
             }
             KeyOp::Patch { key, expected, patch } => {

@@ -29,6 +29,30 @@ pub struct ExtendedStep {
     pub replayed: bool,
 }
 
+/// The steps of an extension of many keys.
+#[derive(Debug)]
+pub struct ExtendedSteps {
+    pub(super) keys: Keys,
+    pub(super) extension: Extension,
+    pub(super) idempotency_key: String,
+    pub(super) query: KeyQuery,
+    /// Where the next step begins; `None` behind the last one.
+    pub(super) after: Option<Option<KeyId>>,
+}
+
+impl ExtendedSteps {
+    /// Does the next step; `None` when all is done. After an error it is tried again.
+    ///
+    /// Errors: those of [`Keys::extend_step`].
+    pub async fn next(&mut self) -> Result<Option<ExtendedStep>> {
+        let Some(after) = self.after else { return Ok(None) };
+        let (extension, query) = (self.extension.clone(), Some(self.query.clone()));
+        let step = self.keys.extend_step(extension, self.idempotency_key.clone(), query, after).await?;
+        self.after = step.next.map(Some);
+        Ok(Some(step))
+    }
+}
+
 impl Keys {
     pub(super) async fn step_of(
         &self,
@@ -40,7 +64,6 @@ impl Keys {
     ) -> Result<ExtendedStep> {
         let shared = &self.engine.shared;
         shared.open(op)?;
-        extension.validate(op)?;
         super::keys::check_idempotency_key(op, idempotency_key)?;
         let query = KeyQuery { sort: Sort::Id, descending: false, limit: STEP, page: None, ..query };
         query.resume().map_err(|e| e.during(op))?;
@@ -57,6 +80,8 @@ impl Keys {
         if let Some(receipt) = shared.replay(op, Some(&request)).await? {
             return Ok(done(&receipt, 0));
         }
+        let extension = shared.extended_by_template(op, extension).await?;
+        extension.validate(op)?;
         let (keys, more) = shared.keys_after(op, &query, after).await?;
         // Where the next step begins stands in the receipt, also that there is none: a later call goes on in the same steps, and gives
         // nothing to keys that came after the last one.

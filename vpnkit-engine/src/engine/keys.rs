@@ -7,7 +7,7 @@ use vpnkit_macros::operations;
 
 use super::inbounds::forget_hosts;
 use super::server::Server;
-use super::{Engine, ExtendedStep, Placement, Shared};
+use super::{Engine, ExtendedStep, ExtendedSteps, Placement, Shared};
 use vpnkit_core::backend::Fingerprint;
 use vpnkit_core::model::{
     CreateKey, Cursor, Endpoint, Event, Extension, Inbound, Key, KeyCounts, KeyId, KeyPatch, KeyQuery,
@@ -49,7 +49,8 @@ impl Keys {
         let mut from = FromInbounds::new(shared, OP);
         let receipt = loop {
             shared.check_given(OP, &request.credentials, &[])?;
-            let key = shared.complete(request.clone().validate(now)?).await?;
+            let request = shared.made_of_template(OP, request.clone(), now).await?;
+            let key = shared.complete(request.validate(now)?).await?;
             let txn = StoreTxn { at: now, ..shared.txn([KeyOp::Create(Box::new(key))]) };
             if let Some(receipt) = from.commit(txn.for_request(made.clone())).await? {
                 break receipt;
@@ -102,7 +103,8 @@ impl Keys {
                     )));
                 }
                 shared.check_given(OP, &request.credentials, &[]).map_err(fault)?;
-                let key = request.clone().validate(now).map_err(fault)?;
+                let request = shared.made_of_template(OP, request.clone(), now).await.map_err(fault)?;
+                let key = request.validate(now).map_err(fault)?;
                 let key = shared.complete(key).await.map_err(fault)?;
                 ops.push(KeyOp::Create(Box::new(key)).into());
             }
@@ -222,7 +224,6 @@ impl Keys {
         expected: Option<u64>,
     ) -> Result<Key> {
         let shared = self.shared(op)?;
-        extension.validate(op)?;
         let id = match &key {
             KeyRef::Id(id) => *id,
             _ => shared.resolve(op, &key).await?.id,
@@ -234,6 +235,8 @@ impl Keys {
         if let Some(replay) = shared.replay(op, request.as_ref()).await? {
             return only_key(op, idempotency_key.as_deref(), replay);
         }
+        let extension = shared.extended_by_template(op, extension).await?;
+        extension.validate(op)?;
         let reason = extension.reason.clone();
         let step = KeyOp::Extend { key: id, expected, extension: Box::new(extension) };
         let receipt = shared.change_end(op, step, request, reason).await?;
@@ -261,6 +264,24 @@ impl Keys {
             keys.step_of(OP, extension, &idempotency_key, query.unwrap_or_default(), after).await
         };
         self.engine.run_to_completion(OP, step).await
+    }
+
+    /// Extends all keys that a query finds, step by step as [`Self::extend_step`] does: each step is told once it is committed.
+    /// Interrupted, the same call begins again, in whichever process, and gives nothing twice.
+    #[must_use]
+    pub fn extend_all(
+        &self,
+        extension: Extension,
+        idempotency_key: impl Into<String>,
+        query: KeyQuery,
+    ) -> ExtendedSteps {
+        ExtendedSteps {
+            keys: self.clone(),
+            extension,
+            idempotency_key: idempotency_key.into(),
+            query,
+            after: Some(None),
+        }
     }
 
     /// Pauses a key: it may not connect, and the time that is left to it is kept until it is resumed.

@@ -28,6 +28,7 @@ mod sharing;
 mod subscription_cache;
 mod subscriptions;
 mod tell;
+mod templates;
 mod traffic;
 mod work;
 
@@ -42,7 +43,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use vpnkit_macros::operations;
 
-pub use bulk::ExtendedStep;
+pub use bulk::{ExtendedStep, ExtendedSteps};
 pub use collect::Collected;
 pub use context::CallContext;
 pub use elsewhere::Driver;
@@ -55,6 +56,7 @@ pub use placement::{Placement, PlacementState};
 pub use plan::{Difference, difference};
 pub use servers::{ServerCondition, ServerStatus, Servers};
 pub use subscriptions::{RenderOptions, Subscriptions};
+pub use templates::KeyTemplates;
 pub use traffic::{Image, ImageFormat, TrafficView};
 
 use self::leases::Leases;
@@ -282,6 +284,12 @@ impl Engine {
         Grants { engine: self.clone() }
     }
 
+    /// Templates: what keys are made of again and again.
+    #[must_use]
+    pub fn templates(&self) -> KeyTemplates {
+        KeyTemplates { engine: self.clone() }
+    }
+
     /// Traffic: history, who is online.
     #[must_use]
     pub fn traffic(&self) -> TrafficView {
@@ -371,6 +379,7 @@ impl Engine {
 pub(crate) const OPERATIONS: &[&[Operation]] = &[
     Keys::OPERATIONS,
     Grants::OPERATIONS,
+    KeyTemplates::OPERATIONS,
     Inbounds::OPERATIONS,
     Hosts::OPERATIONS,
     Subscriptions::OPERATIONS,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::server::Server;
-use vpnkit_core::model::{Host, InboundTag, NodeId, Record, RecordQuery, ServerId};
+use vpnkit_core::model::{Host, InboundTag, KeyTemplate, NodeId, Record, RecordQuery, ServerId};
 use vpnkit_core::store::RecordOp;
 use vpnkit_core::{Error, ErrorKind, Result, Secret};
 use vpnkit_subscription::SigningKeys;
@@ -20,9 +20,10 @@ const SETTINGS: &str = "settings";
 const SIGNING: &str = "signing";
 const HOSTS: &str = "hosts";
 const TEMPLATE: &str = "template";
+const KEY_TEMPLATE: &str = "key_template";
 const SERVER: &str = "server";
 const STOPPED: &str = "stopped";
-const KINDS: [&str; 6] = [SETTINGS, SIGNING, HOSTS, TEMPLATE, SERVER, STOPPED];
+const KINDS: [&str; 7] = [SETTINGS, SIGNING, HOSTS, TEMPLATE, KEY_TEMPLATE, SERVER, STOPPED];
 
 /// How long a store that could not be read is left alone: each answer would ask it.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -39,6 +40,8 @@ pub(super) struct SubscriptionCache {
     pub(super) servers: BTreeMap<ServerId, ToldServer>,
     /// Servers that were stopped by hand.
     pub(super) stopped: BTreeSet<ServerId>,
+    /// What keys are made of.
+    pub(super) key_templates: BTreeMap<String, KeyTemplate>,
     pub(super) sources: BTreeMap<String, SubscriptionTemplate>,
     pub(super) templates: Arc<Templates>,
     pub(super) signing: SigningKeys,
@@ -119,6 +122,7 @@ impl SubscriptionCache {
             }
             SERVER => drop(self.servers.insert(id.parse()?, parsed(record)?)),
             STOPPED => drop(self.stopped.insert(id.parse()?)),
+            KEY_TEMPLATE => drop(self.key_templates.insert(id.to_owned(), parsed(record)?)),
             TEMPLATE => {
                 let template: SubscriptionTemplate = parsed(record)?;
                 let added = templates.add(id, &template);
@@ -237,11 +241,32 @@ impl Shared {
         value: Option<&T>,
     ) -> Result<()> {
         let put = record_op(place, expected, value).map_err(|e| e.during(op))?;
+        if let RecordOp::Put { place, expected: None, body, .. } = &put
+            && self.has_record(place, body).await.map_err(|e| e.during(op))?
+        {
+            // The same call at every start changes nothing: nobody has to read it again.
+            return Ok(());
+        }
         let receipt = self.store.commit(self.txn([put])).await.map_err(|e| e.during(op))?;
         match receipt.took_effect() {
             true => self.reload().await.map(drop),
             false => Ok(()),
         }
+    }
+
+    async fn has_record(&self, (kind, id): &(String, String), body: &Secret) -> Result<bool> {
+        let records = self.store.records(&RecordQuery::of(kind)).await?;
+        Ok(records.iter().any(|record| record.id == *id && record.body == *body))
+    }
+
+    /// Writes what keys are made of, or removes it.
+    pub(super) async fn put_key_template(
+        &self,
+        op: &'static str,
+        name: &str,
+        template: Option<&KeyTemplate>,
+    ) -> Result<()> {
+        self.put_record(op, (KEY_TEMPLATE.to_owned(), name.to_owned()), None, template).await
     }
 
     /// Tells other processes where this one's servers are reached.

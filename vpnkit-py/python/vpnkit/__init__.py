@@ -24,7 +24,7 @@ from ._wire import parse_key as key_ref
 from .config import to_json
 from .errors import VpnkitError
 from .records import *
-from .records import ServerConfig
+from .records import ServerConfig, SharingPolicy
 from .sizes import GB, MB, TB, ByteSize, GiB, KiB, MiB, TiB
 
 __all__ = [
@@ -94,6 +94,7 @@ def open(
     keep_hourly: Length | None = None,
     keep_daily: Length | None = None,
     time_zone: str | None = None,
+    sharing: SharingPolicy | None = None,
     background: bool = True,
 ) -> Opening[Kit]:
     """Opens the store, starts the servers and the background work: ``async with vpnkit.open(...) as kit``, or
@@ -104,7 +105,9 @@ def open(
     ``collect_every`` (10 seconds) is the time between two readings of a server's counters, ``reconcile_every`` (5
     minutes) that between two full comparisons of a server with the store, ``keep_events`` (30 days) how long events are
     kept, ``keep_timelines`` (180 days) how long ``keys.timeline`` has those of a key. A key's traffic is kept by the hour for ``keep_hourly`` (62 days), by the day for ``keep_daily``
-    (800 days), then by the month. ``time_zone`` (UTC) is the calendar that resets of usage go by: ``"Europe/Berlin"``. Without ``background`` only ``kit.tick()`` reads counters and ends keys.
+    (800 days), then by the month. ``time_zone`` (UTC) is the calendar that resets of usage go by: ``"Europe/Berlin"``. ``sharing``
+    is what happens to keys that are used at more addresses at once than their ``address_limit`` (an event tells of it). Without
+    ``background`` only ``kit.tick()`` reads counters and ends keys.
 
     A server that does not start is no error: it is ``down``, ``kit.servers.status()`` and an event tell why, and it is tried
     again.
@@ -123,6 +126,7 @@ def open(
         keep_hourly=keep_hourly,
         keep_daily=keep_daily,
         time_zone=time_zone,
+        sharing=sharing,
         background=background,
     )
     return Opening(config, Kit)

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import _lifetime, _native, _wire
 from ._loop import Calls
-from ._nouns_async import Events, Grants, Hosts, Inbounds, Keys, Servers, Subscriptions, TrafficView
+from ._nouns_async import Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, Subscriptions, TrafficView
 from ._wire import KeyLike, Length, Size
 
 
@@ -19,6 +19,7 @@ class KitView:
 
     keys: Keys
     grants: Grants
+    templates: KeyTemplates
     inbounds: Inbounds
     hosts: Hosts
     subscriptions: Subscriptions
@@ -32,6 +33,7 @@ class KitView:
         self._calls = Calls(native)
         self.keys = Keys(self._calls)
         self.grants = Grants(self._calls)
+        self.templates = KeyTemplates(self._calls)
         self.inbounds = Inbounds(self._calls)
         self.hosts = Hosts(self._calls)
         self.subscriptions = Subscriptions(self._calls)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any
 
 from . import _lifetime, _native, _wire
 from ._thread import Calls
-from ._nouns_sync import Events, Grants, Hosts, Inbounds, Keys, Servers, Subscriptions, TrafficView
+from ._nouns_sync import Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, Subscriptions, TrafficView
 from ._wire import KeyLike, Length, Size
 
 
@@ -18,6 +19,7 @@ class KitView:
 
     keys: Keys
     grants: Grants
+    templates: KeyTemplates
     inbounds: Inbounds
     hosts: Hosts
     subscriptions: Subscriptions
@@ -31,6 +33,7 @@ class KitView:
         self._calls = Calls(native)
         self.keys = Keys(self._calls)
         self.grants = Grants(self._calls)
+        self.templates = KeyTemplates(self._calls)
         self.inbounds = Inbounds(self._calls)
         self.hosts = Hosts(self._calls)
         self.subscriptions = Subscriptions(self._calls)
@@ -112,6 +115,10 @@ class Sandbox(Kit):
         """Bytes pass for a key on the server; they are counted at the next :meth:`tick`."""
         sizes = {"up": _wire.size("sandbox", "up", up), "down": _wire.size("sandbox", "down", down)}
         self._step(step="pass", key=_wire.key_ref("sandbox", "key", key), **sizes)
+
+    def set_online(self, key: KeyLike, addresses: Iterable[str]) -> None:
+        """A key has connections open from these addresses, or none."""
+        self._step(step="online", key=_wire.key_ref("sandbox", "key", key), **{"from": list(addresses)})
 
     def lets_in(self, key: KeyLike, tag: str) -> bool:
         """Whether a client with this key could connect on an inbound."""

@@ -107,6 +107,15 @@ class Key:
     def device_limit(self) -> int | None:
         """On how many devices its subscription may be; None is as the settings say."""
     @property
+    def address_limit(self) -> int | None:
+        """At how many addresses at once it may be used; None is any number."""
+    @property
+    def locked_until(self) -> datetime | None:
+        """Until when it is locked."""
+    @property
+    def old_links_until(self) -> datetime | None:
+        """Until when the links and credentials work that it had before they were revoked."""
+    @property
     def link_revision(self) -> int:
         """Grows when its links are revoked."""
     @property

@@ -17,6 +17,7 @@ from .records import (
     Collected,
     CreateKey,
     DataReset,
+    Duration,
     Endpoint,
     EventBatch,
     ExtendedStep,
@@ -33,6 +34,7 @@ from .records import (
     KeyPatch,
     KeyQuery,
     KeyStatus,
+    KeyTemplate,
     Language,
     NextPlan,
     Notices,
@@ -79,9 +81,11 @@ class Keys:
         next_plan: NextPlan | None = None,
         delete_after: Length | None = None,
         device_limit: int | None = None,
+        address_limit: int | None = None,
         inbounds: Sequence[str] | None = None,
         credentials: Sequence[Credential] = (),
         disabled: bool = False,
+        template: str | None = None,
         idempotency_key: str | None = None,
     ) -> Key:
         """Creates a key with its credentials.
@@ -109,9 +113,11 @@ class Keys:
             next_plan=next_plan,
             delete_after=delete_after,
             device_limit=device_limit,
+            address_limit=address_limit,
             inbounds=inbounds,
             credentials=credentials,
             disabled=disabled,
+            template=template,
             idempotency_key=idempotency_key,
         )
         arguments = {"request": request._json("keys.create")}
@@ -214,6 +220,19 @@ class Keys:
             if page is None:
                 return
 
+    def lookup(self, text: str, *, revoked: bool = False) -> Key | None:
+        """Returns the key that a link is of, as a customer pastes it: a subscription URL or a deep link with one, a
+        share link, the text of a whole subscription; None when it is of no key. The work is that of a few look-ups
+        by index.
+
+        Only what the customer of the key alone has finds it: no names and no ids. Links that were revoked find
+        nothing unless ``revoked`` is set: who has a stolen link is not to be shown its new one. A link of
+        Shadowsocks 2022 with a key of 128 bits is not found by itself.
+        """
+        arguments = {"text": text, "revoked": revoked}
+        answer: Key | None = self._calls.call("keys.lookup", _wire.dumps(arguments))
+        return answer
+
     def count(
         self,
         search: str | None = None,
@@ -264,11 +283,14 @@ class Keys:
         next_plan: NextPlan | None | Keep = KEEP,
         delete_after: Length | None | Keep = KEEP,
         device_limit: int | None | Keep = KEEP,
+        address_limit: int | None | Keep = KEEP,
+        locked_until: datetime | None | Keep = KEEP,
         inbounds: Sequence[str] | None | Keep = KEEP,
         enabled: bool | Keep = KEEP,
         reset_usage: bool = False,
         begin_next_plan: bool = False,
         revoke_links: bool = False,
+        keep_old_links: Length | Keep = KEEP,
         credentials: Sequence[Credential] = (),
         expected_version: int | None = None,
     ) -> Key:
@@ -292,11 +314,14 @@ class Keys:
             next_plan=next_plan,
             delete_after=delete_after,
             device_limit=device_limit,
+            address_limit=address_limit,
+            locked_until=locked_until,
             inbounds=inbounds,
             enabled=enabled,
             reset_usage=reset_usage,
             begin_next_plan=begin_next_plan,
             revoke_links=revoke_links,
+            keep_old_links=keep_old_links,
             credentials=credentials,
         )
         arguments = {
@@ -315,6 +340,7 @@ class Keys:
         expires_in: Length | None = None,
         data_limit: Size | None = None,
         unlimited: bool = False,
+        template: str | None = None,
         policy: RenewPolicy = "carry_over",
         reason: str | None = None,
         idempotency_key: str | None = None,
@@ -337,6 +363,7 @@ class Keys:
             expires_in=expires_in,
             data_limit=data_limit,
             unlimited=unlimited,
+            template=template,
             policy=policy,
             reason=reason,
         )
@@ -357,6 +384,7 @@ class Keys:
         expires_in: Length | None = None,
         data_limit: Size | None = None,
         unlimited: bool = False,
+        template: str | None = None,
         policy: RenewPolicy = "carry_over",
         reason: str | None = None,
         query: KeyQuery | None = None,
@@ -380,6 +408,7 @@ class Keys:
             expires_in=expires_in,
             data_limit=data_limit,
             unlimited=unlimited,
+            template=template,
             policy=policy,
             reason=reason,
         )
@@ -390,6 +419,42 @@ class Keys:
             "after": None if after is None else _wire.key_id("keys.extend_step", "after", after),
         }
         return ExtendedStep._read(self._calls.json("keys.extend_step", _wire.dumps(arguments)))
+
+    def extend_all(
+        self,
+        idempotency_key: str,
+        *,
+        days: float | None = None,
+        expires_in: Length | None = None,
+        data_limit: Size | None = None,
+        unlimited: bool = False,
+        template: str | None = None,
+        policy: RenewPolicy = "carry_over",
+        reason: str | None = None,
+        query: KeyQuery | None = None,
+    ) -> Iterator[ExtendedStep]:
+        """Extends all keys that a query finds, step by step: each step is told once it is committed, for a bar of progress
+        beside :meth:`count`. Interrupted, the same call begins again, in whichever process, and gives nothing twice.
+
+        Arguments and errors as with :meth:`extend_step`."""
+        after: int | None = None
+        while True:
+            step = self.extend_step(
+                idempotency_key=idempotency_key,
+                days=days,
+                expires_in=expires_in,
+                data_limit=data_limit,
+                unlimited=unlimited,
+                template=template,
+                policy=policy,
+                reason=reason,
+                query=query,
+                after=after,
+            )
+            yield step
+            after = step.next
+            if after is None:
+                return
 
     def pause(self, key: KeyLike) -> Key:
         """Pauses a key: it may not connect, and the time that is left to it is kept until it is resumed."""
@@ -526,6 +591,78 @@ class Grants:
         arguments = {"grant": grant, "reason": reason, "idempotency_key": idempotency_key}
         answer: Key = self._calls.call("grants.undo", _wire.dumps(arguments))
         return answer
+
+
+class KeyTemplates:
+    """Keeps the products of a shop: templates that keys are created and extended with."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def ensure(
+        self,
+        name: str,
+        *,
+        data_limit: Size | None = None,
+        days: float | None = None,
+        expires_in: Length | None = None,
+        on_hold: bool = False,
+        hold_for: Length | None = None,
+        reset: DataReset | None = None,
+        next_plan: NextPlan | None = None,
+        delete_after: Length | None = None,
+        device_limit: int | None = None,
+        address_limit: int | None = None,
+        inbounds: Sequence[str] | None = None,
+        labels: Mapping[str, str] = EMPTY,
+        name_prefix: str | None = None,
+        name_suffix: str | None = None,
+    ) -> KeyTemplate:
+        """Makes sure that a template exists as described: adds it, replaces the one of its name, or does nothing. Keys
+        that were made of it stay as they are.
+
+        The arguments are the fields of ``KeyTemplate``.
+
+        Raises InvalidInputError with the ``field``; LimitReachedError when there are 1,000 others.
+        """
+        template = KeyTemplate(
+            name=name,
+            data_limit=data_limit,
+            days=days,
+            expires_in=expires_in,
+            on_hold=on_hold,
+            hold_for=hold_for,
+            reset=reset,
+            next_plan=next_plan,
+            delete_after=delete_after,
+            device_limit=device_limit,
+            address_limit=address_limit,
+            inbounds=inbounds,
+            labels=labels,
+            name_prefix=name_prefix,
+            name_suffix=name_suffix,
+        )
+        arguments = {"template": template._json("templates.ensure")}
+        return KeyTemplate._read(self._calls.json("templates.ensure", _wire.dumps(arguments)))
+
+    def get(self, name: str) -> KeyTemplate | None:
+        """Returns the template, or None."""
+        arguments = {"name": name}
+        answer = self._calls.json("templates.get", _wire.dumps(arguments))
+        return None if answer is None else KeyTemplate._read(answer)
+
+    def list(self) -> builtins.list[KeyTemplate]:
+        """Returns all templates, sorted by name."""
+        answer = self._calls.json("templates.list", "{}")
+        return [KeyTemplate._read(one) for one in answer]
+
+    def remove(self, name: str) -> None:
+        """Removes a template. Keys that were made of it stay as they are.
+
+        Raises NotFoundError.
+        """
+        arguments = {"name": name}
+        self._calls.call("templates.remove", _wire.dumps(arguments))
 
 
 class Inbounds:
@@ -719,13 +856,19 @@ class Subscriptions:
         }
         return SubscriptionResponse._read(self._calls.json("subscriptions.for_request", _wire.dumps(arguments)))
 
-    def revoke(self, key: KeyLike, *, new_credentials: bool = False) -> Key:
-        """Makes every token and URL of the key that was given out worthless, at once. With ``new_credentials`` all who
-        have its share links is out too.
+    def revoke(self, key: KeyLike, *, new_credentials: bool = False, keep_old: Duration | None = None) -> Key:
+        """Makes every token and URL of the key that was given out worthless, and with ``new_credentials`` its share
+        links too: at once, and open connections end where the server can end them; or when ``keep_old`` is over, so
+        that the customer's devices can change. Until then the old URL answers with the old links. Revoked again,
+        those of before end at once.
 
-        Raises NotFoundError.
+        Raises NotFoundError; InvalidInputError about ``keep_old``: longer than nothing, up to 366 days.
         """
-        arguments = {"key": _wire.key_ref("subscriptions.revoke", "key", key), "new_credentials": new_credentials}
+        arguments = {
+            "key": _wire.key_ref("subscriptions.revoke", "key", key),
+            "new_credentials": new_credentials,
+            "keep_old": None if keep_old is None else _wire.record("subscriptions.revoke", "keep_old", keep_old),
+        }
         answer: Key = self._calls.call("subscriptions.revoke", _wire.dumps(arguments))
         return answer
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from . import _wire
 from ._wire import Length
-from .records import ServerConfig
+from .records import ServerConfig, SharingPolicy
 
 
 def to_json(
@@ -24,6 +24,7 @@ def to_json(
     keep_hourly: Length | None = None,
     keep_daily: Length | None = None,
     time_zone: str | None = None,
+    sharing: SharingPolicy | None = None,
     background: bool = True,
 ) -> str:
     """The JSON that the native half reads."""
@@ -35,6 +36,8 @@ def to_json(
     }
     if time_zone is not None:
         given["time_zone"] = time_zone
+    if sharing is not None:
+        given["sharing"] = _wire.record("open", "sharing", sharing)
     for field, secret in (("passphrase", passphrase), ("previous_passphrase", previous_passphrase)):
         if secret is not None:
             given[field] = secret

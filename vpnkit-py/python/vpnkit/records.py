@@ -29,6 +29,7 @@ __all__ = [
     "CredentialKind",
     "DataReset",
     "Driver",
+    "Duration",
     "Egress",
     "Endpoint",
     "EventBatch",
@@ -51,6 +52,7 @@ __all__ = [
     "KeyPatch",
     "KeyQuery",
     "KeyStatus",
+    "KeyTemplate",
     "Language",
     "LogLevel",
     "ManagedXray",
@@ -75,6 +77,8 @@ __all__ = [
     "SettingsPatch",
     "Shadowsocks",
     "ShadowsocksMethod",
+    "SharingAction",
+    "SharingPolicy",
     "Sort",
     "SubscriptionResponse",
     "SubscriptionSettings",
@@ -344,12 +348,17 @@ class CreateKey(_sugar.Expiry, Record):
     """How long after its time or its limit has ended it is deleted; None is never."""
     device_limit: int | None = None
     """On how many devices its subscription may be, at least 1; None is as the settings say."""
+    address_limit: int | None = None
+    """At how many addresses at once it may be used, at least 1; None is any number. What happens to one that is used
+    at more, the configuration says."""
     inbounds: Sequence[str] | None = None
     """Tags of inbounds; all shared ones by default, also those that come later."""
     credentials: Sequence[Credential] = ()
     """Existing credentials, for keys that move in from elsewhere; missing ones are made."""
     disabled: bool = False
     """Created switched off."""
+    template: str | None = None
+    """The name of a template: it says what is not given here."""
     idempotency_key: str | None = None
     """The same text again returns the first key instead of a second one: a payment, scoped by its provider as in
     ``yookassa:2d9f``. It is kept for good, and cannot be used for an extension too."""
@@ -377,6 +386,14 @@ class Driver(Record):
     """The machine, or container, that it runs on."""
     here: bool
     """Whether it is this kit."""
+
+
+@dataclass(frozen=True)
+class Duration(Record):
+    """"""
+
+    secs: int
+    nanos: int
 
 
 @dataclass(frozen=True)
@@ -506,6 +523,9 @@ EventKind = Literal[
     "key.limited",
     "key.expired",
     "key.paused",
+    "key.locked",
+    "key.address_limit",
+    "key.revoked",
     "key.on_hold",
     "key.started",
     "key.reset",
@@ -572,6 +592,8 @@ class Extension(_sugar.Expiry, Record):
     """The volume to give, at least one byte. An unlimited key stays so when volume is added."""
     unlimited: bool = False
     """Makes the key unlimited; not together with ``data_limit``."""
+    template: str | None = None
+    """The name of a template: it says what is not given here."""
     policy: RenewPolicy = "carry_over"
     """What happens to what the key still has."""
     reason: str | None = None
@@ -632,6 +654,8 @@ class Grant(Record):
     """The volume that was given."""
     unlimited: bool
     """It made the key unlimited."""
+    template: str | None
+    """The template that it was made of."""
     policy: RenewPolicy
     """What happened to what the key had."""
     reason: str | None
@@ -951,6 +975,7 @@ KeyStatus = Literal[
     "on_hold",
     "disabled",
     "paused",
+    "locked",
     "limited",
     "expired",
 ]
@@ -969,6 +994,8 @@ class KeyCounts(Record):
     """Those that may connect, and whose time begins with their first connection."""
     paused: int
     """Those that were paused."""
+    locked: int
+    """Those that are locked for a while."""
     disabled: int
     """Those that were switched off by hand."""
     limited: int
@@ -1008,6 +1035,10 @@ class KeyPatch(Record):
     """How long after its time or its limit has ended it is deleted; None is never."""
     device_limit: int | None | Keep = KEEP
     """On how many devices its subscription may be; None is as the settings say."""
+    address_limit: int | None | Keep = KEEP
+    """At how many addresses at once it may be used; None is any number."""
+    locked_until: datetime | None | Keep = KEEP
+    """Locks it until then: it may not connect, and its time goes on. None unlocks it."""
     inbounds: Sequence[str] | None | Keep = KEEP
     """Tags of inbounds; None is all shared ones."""
     enabled: bool | Keep = KEEP
@@ -1018,6 +1049,9 @@ class KeyPatch(Record):
     """Begins its next plan now."""
     revoke_links: bool = False
     """Makes every token and URL of its subscription that was given out worthless."""
+    keep_old_links: Length | Keep = KEEP
+    """How long the links and credentials that are replaced still work; None is no longer. Together with
+    ``revoke_links``."""
     credentials: Sequence[Credential] = ()
     """Replaces the credentials of the same protocol, device and inbound, adds the others."""
     _writes = {
@@ -1028,7 +1062,9 @@ class KeyPatch(Record):
         "reset": _wire.record,
         "next_plan": _wire.record,
         "delete_after": _wire.length,
+        "locked_until": _wire.time,
         "inbounds": _wire.many(_wire.same),
+        "keep_old_links": _wire.length,
         "credentials": _wire.many(_wire.credential),
     }
 
@@ -1070,6 +1106,62 @@ class KeyQuery(Record):
     _writes = {"status": _wire.one_or_many, "labels": _wire.mapping, "expires_before": _wire.time}
 
 
+@dataclass(frozen=True)
+class KeyTemplate(Record):
+    """A product: what a key gets that is created or extended with it."""
+
+    name: str
+    """What it is called: 1 to 64 of ``A-Z a-z 0-9 . _ @ + -``."""
+    _: KW_ONLY
+    data_limit: ByteSize | None = None
+    """At least one byte; None is unlimited."""
+    days: float | None = None
+    """So many times 24 hours."""
+    expires_in: timedelta | None = None
+    """How long a key lasts; None is for ever."""
+    on_hold: bool = False
+    """Whether its time begins with its first connection."""
+    hold_for: timedelta | None = None
+    """How long it waits for that; None is for ever."""
+    reset: DataReset | None = None
+    """How often its usage is set to nothing; None is never."""
+    next_plan: NextPlan | None = None
+    """What it becomes when its time is over or its limit is used up."""
+    delete_after: timedelta | None = None
+    """How long after its end it is deleted; None is never."""
+    device_limit: int | None = None
+    """On how many devices its subscription may be; None is as the settings say."""
+    address_limit: int | None = None
+    """At how many addresses at once it may be used; None is any number."""
+    inbounds: Sequence[str] | None = None
+    """Tags of inbounds; all shared ones by default."""
+    labels: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
+    """What it is found by."""
+    name_prefix: str | None = None
+    """What stands before the name that is given."""
+    name_suffix: str | None = None
+    """What stands behind the name that is given."""
+    _reads = {
+        "data_limit": ByteSize,
+        "expires_in": _wire.length_of,
+        "hold_for": _wire.length_of,
+        "reset": DataReset._read,
+        "next_plan": NextPlan._read,
+        "delete_after": _wire.length_of,
+        "inbounds": tuple,
+    }
+    _writes = {
+        "data_limit": _wire.size,
+        "expires_in": _wire.length,
+        "hold_for": _wire.length,
+        "reset": _wire.record,
+        "next_plan": _wire.record,
+        "delete_after": _wire.length,
+        "inbounds": _wire.many(_wire.same),
+        "labels": _wire.mapping,
+    }
+
+
 Language = Literal[
     "en",
     "ru",
@@ -1102,16 +1194,27 @@ class Notices(Record):
     """Switched off."""
     paused: Sequence[str] = ()
     """Paused."""
+    locked: Sequence[str] = ()
+    """Locked for a while."""
     devices: Sequence[str] = ()
     """On too many devices."""
     empty: Sequence[str] = ()
     """No inbound or host yet."""
-    _reads = {"limited": tuple, "expired": tuple, "disabled": tuple, "paused": tuple, "devices": tuple, "empty": tuple}
+    _reads = {
+        "limited": tuple,
+        "expired": tuple,
+        "disabled": tuple,
+        "paused": tuple,
+        "locked": tuple,
+        "devices": tuple,
+        "empty": tuple,
+    }
     _writes = {
         "limited": _wire.many(_wire.same),
         "expired": _wire.many(_wire.same),
         "disabled": _wire.many(_wire.same),
         "paused": _wire.many(_wire.same),
+        "locked": _wire.many(_wire.same),
         "devices": _wire.many(_wire.same),
         "empty": _wire.many(_wire.same),
     }
@@ -1336,6 +1439,32 @@ class SettingsPatch(Record):
     clients: Sequence[ClientRule] | Keep = KEEP
     """Which client gets which format."""
     _writes = {"notices": _wire.record, "clients": _wire.many(_wire.record)}
+
+
+SharingAction = Literal[
+    "warn",
+    "lock",
+    "rotate",
+]
+"""What happens to a key that is used at more addresses at once than its ``address_limit``."""
+
+
+@dataclass(frozen=True)
+class SharingPolicy(Record):
+    """How keys are kept from being shared. An IPv6 network of 64 bits is one address: a single device has many of
+    those."""
+
+    _: KW_ONLY
+    action: SharingAction = "warn"
+    """What happens."""
+    lock_for: Length = "10 minutes"
+    """For how long it is locked."""
+    check_every: Length = "30 seconds"
+    """How often servers are asked who is online."""
+    checks: int = 2
+    """How many times in a row it must be too many: a phone that changes from one network to another is at two for a
+    moment."""
+    _writes = {"lock_for": _wire.length, "check_every": _wire.length}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from ._nouns_sync import Events, Grants, Hosts, Inbounds, Keys, Servers, Subscri
 from ._thread import EventStream
 from ._wire import Length
 from .config import to_json
-from .records import ServerConfig
+from .records import ServerConfig, SharingPolicy
 
 __all__ = [
     "EventStream",
@@ -43,6 +43,7 @@ def open(
     keep_hourly: Length | None = None,
     keep_daily: Length | None = None,
     time_zone: str | None = None,
+    sharing: SharingPolicy | None = None,
     background: bool = True,
 ) -> Kit:
     """Opens the store, starts the servers and the background work. The arguments are those of :func:`vpnkit.open`."""
@@ -58,6 +59,7 @@ def open(
         keep_hourly=keep_hourly,
         keep_daily=keep_daily,
         time_zone=time_zone,
+        sharing=sharing,
         background=background,
     )
     return Kit(_native.open(config).wait())
