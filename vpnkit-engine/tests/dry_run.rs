@@ -40,6 +40,7 @@ fn arguments(operation: &str) -> Value {
         "grants.undo" => json!({ "grant": "pay:1", "idempotency_key": "refund" }),
         "templates.ensure" => json!({ "template": { "name": "new", "data_limit": "1 GiB" } }),
         "templates.remove" => json!({ "name": "old" }),
+        "traffic.set_coefficient" => json!({ "node": "main", "percent": 150 }),
         "inbounds.ensure" => json!({ "inbound": inbound(444) }),
         "inbounds.remove" => json!({ "tag": "main" }),
         "hosts.set" => json!({ "tag": "main", "hosts": [{ "remark": "r", "addresses": ["a.example"] }] }),

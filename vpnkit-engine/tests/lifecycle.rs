@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vpnkit_core::model::{
-    ByteSize, CreateKey, DataReset, EventKind, Extension, GrantQuery, Host, Inbound, InboundTag, Key,
-    KeyPatch, KeyQuery, KeyStatus, NodeId, Patch, Protocol, RenewPolicy, ResetPeriod, Traffic,
+    ByteSize, CreateKey, DataReset, EventKind, Extension, GrantQuery, HistoryQuery, Host, Inbound,
+    InboundTag, Key, KeyPatch, KeyQuery, KeyStatus, NodeId, Patch, Protocol, RenewPolicy, ResetPeriod,
+    Traffic, UsageStep,
 };
 use vpnkit_core::{ErrorKind, ManualClock};
 use vpnkit_engine::engine::{Engine, EngineOptions, ServerParts};
@@ -406,4 +407,48 @@ async fn everybody_is_given_days_once() {
     assert_eq!((nothing.get("field"), nothing.operation()), (Some("expires_in"), "keys.extend_step"));
     one.close().await.unwrap();
     two.close().await.unwrap();
+}
+
+/// In every process, also the one that drives the server, and only for the node that it is set for.
+#[tokio::test(start_paused = true)]
+async fn bytes_through_a_node_count_as_often_as_is_said_of_it() {
+    let bed = Bed::new();
+    let (here, there) = (server("main/fake"), server("other/fake"));
+    let (shop, driver) = (bed.open(&[&here]).await, bed.open(&[&there]).await);
+    shop.inbounds().ensure(inbound("a", 443)).await.unwrap();
+    let other = NodeId::new("other").unwrap();
+    driver.inbounds().ensure(Inbound { node: other.clone(), ..inbound("c", 443) }).await.unwrap();
+    let key =
+        shop.keys().create(CreateKey::named("alice").data_limit(ByteSize::from_bytes(10_000))).await.unwrap();
+    shop.traffic().set_coefficient(&other, 250).await.unwrap();
+    let error = shop.traffic().set_coefficient(&other, 10_001).await.unwrap_err();
+    assert_eq!((error.kind(), error.get("field")), (ErrorKind::InvalidInput, Some("percent")));
+    assert_eq!(driver.traffic().coefficients().await.unwrap(), [("other".to_owned(), 250)].into());
+    let pass = async || {
+        here.pass(key.id, Traffic { up: 0, down: 1_000 });
+        there.pass(key.id, Traffic { up: 0, down: 1_000 });
+        shop.tick().await.unwrap();
+        driver.tick().await.unwrap();
+        get(&shop, &key).await
+    };
+    let after = pass().await;
+    assert_eq!((after.used, after.traffic.down), (3_500, 2_000));
+    // What has passed is what it was, by month of the zone too.
+    let query = HistoryQuery::of("alice").step(UsageStep::Month).node(other.clone());
+    let months = shop.traffic().history(query).await.unwrap();
+    assert_eq!(months.iter().map(|point| point.traffic.down).collect::<Vec<_>>(), [1_000]);
+    // From midnight in Tehran on.
+    assert_eq!(months[0].at.to_string(), "2025-12-31T20:30:00Z");
+    tokio::time::advance(Duration::from_secs(10)).await;
+    let after = pass().await;
+    assert_eq!((after.used, after.status), (7_000, KeyStatus::Active));
+    // As fast as it was between two readings, over both servers, whichever process has them.
+    let rates = shop.traffic().rates(10).await.unwrap();
+    assert_eq!(rates.keys.iter().map(|rate| rate.down.bytes() / 10).collect::<Vec<_>>(), [20]);
+    assert_eq!(rates.servers.len(), 2);
+    shop.traffic().set_coefficient(&other, 100).await.unwrap();
+    assert_eq!(pass().await.used, 9_000);
+    assert!(shop.traffic().coefficients().await.unwrap().is_empty());
+    driver.close().await.unwrap();
+    shop.close().await.unwrap();
 }

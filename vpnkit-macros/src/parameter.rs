@@ -96,6 +96,10 @@ impl Parameter {
         } else if is(owned, "Option") || self.spread {
             marks.push(quote!(#[serde(default)]));
         }
+        if is(owned, "Option") && quote!(#owned).to_string().contains("Duration") {
+            marks.push(quote!(#[serde(with = "::vpnkit_core::model::optional_duration_text")]));
+            marks.push(quote!(#[schemars(with = "Option<::vpnkit_core::model::DurationText>")]));
+        }
         if is(owned, "Duration") {
             marks.push(quote!(#[serde(with = "::vpnkit_core::model::duration_text")]));
             marks.push(quote!(#[schemars(with = "::vpnkit_core::model::DurationText")]));

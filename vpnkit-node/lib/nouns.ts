@@ -14,7 +14,6 @@ import {
   type ClientDevice,
   type Collected,
   type CreateKey,
-  type Duration,
   type EventBatch,
   type ExtendedStep,
   type Extension,
@@ -32,6 +31,7 @@ import {
   type KeyTemplate,
   type OnlineKey,
   type Placement,
+  type Rates,
   type RenderOptions,
   type ServerConfig,
   type ServerStatus,
@@ -52,12 +52,12 @@ import {
   readKeyTemplate,
   readOnlineKey,
   readPlacement,
+  readRates,
   readServerStatus,
   readSubscriptionSettings,
   readSubscriptionTemplate,
   readUsagePoint,
   writeCreateKey,
-  writeDuration,
   writeExtension,
   writeGrantQuery,
   writeHistoryQuery,
@@ -727,14 +727,14 @@ export class Subscriptions {
    */
   async revoke(
     key: KeyLike,
-    options: CallOptions & { readonly newCredentials?: boolean | undefined; readonly keepOld?: Duration | null | undefined } = {},
+    options: CallOptions & { readonly newCredentials?: boolean | undefined; readonly keepOld?: Length | null | undefined } = {},
   ): Promise<Key> {
     const operation = "subscriptions.revoke";
     onlyOptions(operation, options, "newCredentials", "keepOld");
     const args = {
       key: keyRef(operation, "key", key),
       new_credentials: options.newCredentials,
-      keep_old: put(options.keepOld, (value) => writeDuration(operation, value)),
+      keep_old: put(options.keepOld, (value) => lengthText(operation, "keepOld", value)),
     };
     return this.#calls.call(operation, args, readKey, options);
   }
@@ -819,7 +819,8 @@ export class TrafficView {
   }
 
   /**
-   * Returns traffic over time, oldest first; steps without traffic are left out.
+   * Returns traffic over time, oldest first; steps without traffic are left out. The sum of all steps is what has
+   * passed, to the byte.
    *
    * Rejects with NotFoundError for the key.
    */
@@ -864,6 +865,40 @@ export class TrafficView {
     const operation = "traffic.online";
     onlyOptions(operation, options);
     return this.#calls.call(operation, {}, (json: Json): OnlineKey[] => json.map(readOnlineKey), options);
+  }
+
+  /**
+   * Returns how fast bytes pass now, between the last two readings of each server that answers: by server, and of the
+   * `limit` fastest keys (1 to 1,000).
+   *
+   * Rejects with InvalidInputError about `limit`.
+   */
+  async rates(limit: number = 100, options?: CallOptions): Promise<Rates> {
+    const operation = "traffic.rates";
+    onlyOptions(operation, options);
+    const args = { limit };
+    return this.#calls.call(operation, args, readRates, options);
+  }
+
+  /**
+   * Sets how much bytes through a node count against the limits of keys, in percent: 100, the default, is each byte
+   * once, 0 not at all, up to 10,000. The traffic of keys and of the node stays what has passed. Every process goes by
+   * it within a second.
+   *
+   * Rejects with InvalidInputError about `percent`.
+   */
+  async setCoefficient(node: string, percent: number, options?: CallOptions): Promise<void> {
+    const operation = "traffic.set_coefficient";
+    onlyOptions(operation, options);
+    const args = { node, percent };
+    return this.#calls.call(operation, args, () => undefined, options);
+  }
+
+  /** Returns how much bytes through nodes count, in percent, by node; those that are left out count once. */
+  async coefficients(options?: CallOptions): Promise<Record<string, number>> {
+    const operation = "traffic.coefficients";
+    onlyOptions(operation, options);
+    return this.#calls.call(operation, {}, (json: Json): Record<string, number> => json, options);
   }
 
   /**

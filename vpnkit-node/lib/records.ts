@@ -413,14 +413,6 @@ export interface Driver {
 export const readDriver = (json: Json): Driver =>
   Object.freeze({ process: json.process, host: json.host, here: json.here });
 
-export interface Duration {
-  readonly secs: number;
-  readonly nanos: number;
-}
-
-/** @internal */
-export const writeDuration = (operation: string, given: Duration): Json => ({ ...others(operation, given, ["secs", "nanos"]), secs: given.secs, nanos: given.nanos });
-
 /**
  * What customers may reach through a server: everything but its loopback services and private networks, by address and
  * by name, unless it is allowed here. Its public addresses are reached like those of any other server.
@@ -791,7 +783,8 @@ export const writeGrantQuery = (operation: string, given: GrantQuery): Json => (
 /** The width of one point. */
 export type UsageStep =
   | "hour"
-  | "day";
+  | "day"
+  | "month";
 
 /** Which traffic to sum, as callers ask for it. The default is everything, by day. */
 export interface HistoryQuery {
@@ -805,16 +798,22 @@ export interface HistoryQuery {
   readonly until?: Date | null | undefined;
   /** The width of a point. Default: `day`. */
   readonly step?: UsageStep | undefined;
+  /**
+   * Whose days and months; `null` is the kit's own time zone. Traffic is kept by UTC hours: where days begin at half
+   * past, such an hour counts for the day in which it begins.
+   */
+  readonly timeZone?: string | null | undefined;
 }
 
 /** @internal */
 export const writeHistoryQuery = (operation: string, given: HistoryQuery): Json => ({
-  ...others(operation, given, ["key", "node", "since", "until", "step"]),
+  ...others(operation, given, ["key", "node", "since", "until", "step", "timeZone"]),
   key: put(given.key, (value) => keyRef(operation, "key", value)),
   node: given.node,
   since: put(given.since, (value) => timeText(operation, "since", value)),
   until: put(given.until, (value) => timeText(operation, "until", value)),
   step: given.step,
+  time_zone: given.timeZone,
 });
 
 /** A key on hold may connect; its time begins with its first bytes. */
@@ -1474,6 +1473,20 @@ export const writeKeyQuery = (operation: string, given: KeyQuery): Json => ({
   page: given.page,
 });
 
+/** How fast bytes pass for a key, over all servers. */
+export interface KeyRate {
+  /** Which key. */
+  readonly key: number;
+  /** Bytes a second from the client. */
+  readonly up: number;
+  /** Bytes a second to the client. */
+  readonly down: number;
+}
+
+/** @internal */
+export const readKeyRate = (json: Json): KeyRate =>
+  Object.freeze({ key: json.key, up: json.up, down: json.down });
+
 /** A product: what a key gets that is created or extended with it. */
 export interface KeyTemplate {
   /** What it is called: 1 to 64 of `A-Z a-z 0-9 . _ @ + -`. */
@@ -1658,6 +1671,36 @@ export const readPlacement = (json: Json): Placement =>
     state: json.state,
     reason: json.reason ?? null,
   });
+
+/** How fast bytes pass through a server. */
+export interface ServerRate {
+  /** Which server. */
+  readonly server: string;
+  /** Its node. */
+  readonly node: string;
+  /** Bytes a second from clients. */
+  readonly up: number;
+  /** Bytes a second to clients. */
+  readonly down: number;
+  /** Keys that bytes have passed for. */
+  readonly keys: number;
+}
+
+/** @internal */
+export const readServerRate = (json: Json): ServerRate =>
+  Object.freeze({ server: json.server, node: json.node, up: json.up, down: json.down, keys: json.keys });
+
+/** How fast bytes pass now: between the last two readings of each server. */
+export interface Rates {
+  /** The servers that answer, sorted by id. */
+  readonly servers: readonly ServerRate[];
+  /** The fastest keys, the fastest first. */
+  readonly keys: readonly KeyRate[];
+}
+
+/** @internal */
+export const readRates = (json: Json): Rates =>
+  Object.freeze({ servers: json.servers.map(readServerRate), keys: json.keys.map(readKeyRate) });
 
 /** What a client asks for. */
 export interface RenderOptions {
@@ -2057,8 +2100,10 @@ export interface UsagePoint {
   readonly at: Date;
   /** Bytes in both directions. */
   readonly traffic: Traffic;
+  /** How wide it is: what is old is kept by UTC days, then by months, and cannot be told apart any more. */
+  readonly step: UsageStep;
 }
 
 /** @internal */
 export const readUsagePoint = (json: Json): UsagePoint =>
-  Object.freeze({ at: new Date(json.at), traffic: readTraffic(json.traffic) });
+  Object.freeze({ at: new Date(json.at), traffic: readTraffic(json.traffic), step: json.step });

@@ -87,6 +87,10 @@ pub(crate) fn answer(py: Python<'_>, answer: Answer) -> PyResult<Py<PyAny>> {
         }
         Err(answer) => answer,
     };
+    let answer = match answer.downcast::<Vec<vpnkit::Event>>() {
+        Ok(events) => return events_list(py, events),
+        Err(answer) => answer,
+    };
     match answer.downcast::<Timestamp>() {
         Ok(time) => datetime(py, time),
         Err(answer) => Ok(answer.to_json().into_pyobject(py)?.into_any().unbind()),

@@ -113,7 +113,7 @@ class Run:
             case "undo":
                 return shown(await kit.grants.undo(argument, **step.get("with", {})))
             case "template":
-                kept = await kit.templates.ensure(**request(argument))
+                kept = await kit.templates.ensure(vpnkit.KeyTemplate(**request(argument)))
                 return {"name": kept.name, "data_limit": kept.data_limit, "on_hold": kept.on_hold}
             case "templates":
                 return [template.name for template in await kit.templates.list()]

@@ -567,7 +567,7 @@ impl Batch<'_> {
             let mut meter =
                 prepare("SELECT max(data_limit - used - ?2, 0), on_hold FROM meters WHERE key_id = ?1")?;
             let mut count = prepare(
-                "UPDATE meters SET used = used + ?2 + ?3, up = up + ?2, down = down + ?3, seen_at = ?4,
+                "UPDATE meters SET used = used + ?5, up = up + ?2, down = down + ?3, seen_at = ?4,
                                    first_seen_at = coalesce(first_seen_at, ?4), on_hold = 0 WHERE key_id = ?1",
             )?;
             let mut counter = prepare(
@@ -582,7 +582,7 @@ impl Batch<'_> {
             for moved in &batch.moved {
                 let (key, up, down) = (moved.key.0, number(moved.delta.up), number(moved.delta.down));
                 let counted = moved.delta != Traffic::default();
-                let delta = number(moved.delta.total());
+                let delta = number(batch.coefficient.weigh(moved.delta.total()));
                 // What is left, nothing without a limit; and whether it has waited for these bytes.
                 let meter: Option<(Option<i64>, bool)> =
                     meter.query_row([key, delta], |r| Ok((r.get(0)?, r.get(1)?))).optional().map_err(sql)?;
@@ -599,7 +599,7 @@ impl Batch<'_> {
                     ])
                     .map_err(sql)?;
                 if counted {
-                    count.execute([key, up, down, at]).map_err(sql)?;
+                    count.execute([key, up, down, at, delta]).map_err(sql)?;
                     bucket.execute([hour, node, key, up, down]).map_err(sql)?;
                     through = through.plus(moved.delta);
                 }

@@ -413,22 +413,22 @@ pub(crate) fn usage(connection: &Connection, query: &UsageQuery) -> Result<Vec<U
     if query.to <= query.from.hour() || (query.key.is_none() && first > last) {
         return Ok(Vec::new());
     }
-    let width = match query.step {
-        UsageStep::Hour => 1,
-        UsageStep::Day => 24,
-    };
     let node = query.node.as_ref().map(|n| n.as_str());
     let point = |r: &rusqlite::Row<'_>| {
         let at = Timestamp::from_millis(r.get::<_, i64>(0)?.saturating_mul(HOUR));
-        Ok(UsagePoint { at, traffic: traffic(r, 1)? })
+        let step = match r.get(3)? {
+            0 => UsageStep::Hour,
+            1 => UsageStep::Day,
+            _ => UsageStep::Month,
+        };
+        Ok(UsagePoint { at, traffic: traffic(r, 1)?, step })
     };
     let Some(key) = query.key else {
-        let text =
-            "SELECT u.hour / ?3 * ?3, sum(u.up), sum(u.down) FROM node_hours u JOIN nodes n ON n.id = u.node
-                    WHERE u.hour BETWEEN ?1 AND ?2 AND (?4 IS NULL OR n.name = ?4) GROUP BY 1 ORDER BY 1";
+        let text = "SELECT u.hour, sum(u.up), sum(u.down), 0 FROM node_hours u JOIN nodes n ON n.id = u.node
+                    WHERE u.hour BETWEEN ?1 AND ?2 AND (?3 IS NULL OR n.name = ?3) GROUP BY 1 ORDER BY 1";
         return connection
             .prepare_cached(text)
-            .and_then(|mut s| s.query_map(params![first, last, width, node], point)?.collect())
+            .and_then(|mut s| s.query_map(params![first, last, node], point)?.collect())
             .map_err(sql);
     };
     // The hours that have not been summed up begin somewhere: those before need not be enumerated.
@@ -441,22 +441,20 @@ pub(crate) fn usage(connection: &Connection, query: &UsageQuery) -> Result<Vec<U
     let month = query.from.month().as_millis().div_euclid(24 * HOUR);
     let text = "WITH RECURSIVE span(hour) AS (SELECT ?1 WHERE ?1 <= ?2
                                               UNION ALL SELECT hour + 1 FROM span WHERE hour < ?2),
-                  every(hour, node, up, down) AS (
-                    SELECT u.hour, u.node, u.up, u.down FROM span CROSS JOIN nodes n CROSS JOIN usage_hours u
-                      WHERE u.hour = span.hour AND u.node = n.id AND u.key_id = ?4
+                  every(hour, width, node, up, down) AS (
+                    SELECT u.hour, 0, u.node, u.up, u.down FROM span CROSS JOIN nodes n CROSS JOIN usage_hours u
+                      WHERE u.hour = span.hour AND u.node = n.id AND u.key_id = ?3
                     UNION ALL
-                    SELECT day * 24, node, up, down FROM usage_days
-                      WHERE key_id = ?4 AND day >= ?6 AND day * 24 <= ?8
+                    SELECT day * 24, 1, node, up, down FROM usage_days
+                      WHERE key_id = ?3 AND day >= ?5 AND day * 24 <= ?7
                     UNION ALL
-                    SELECT month * 24, node, up, down FROM usage_months
-                      WHERE key_id = ?4 AND month >= ?7 AND month * 24 <= ?8)
-                SELECT hour / ?3 * ?3, sum(up), sum(down) FROM every
-                WHERE ?5 IS NULL OR node = (SELECT id FROM nodes WHERE name = ?5) GROUP BY 1 ORDER BY 1";
+                    SELECT month * 24, 2, node, up, down FROM usage_months
+                      WHERE key_id = ?3 AND month >= ?6 AND month * 24 <= ?7)
+                SELECT hour, sum(up), sum(down), width FROM every
+                WHERE ?4 IS NULL OR node = (SELECT id FROM nodes WHERE name = ?4) GROUP BY hour, width ORDER BY hour, width";
     connection
         .prepare_cached(text)
-        .and_then(|mut s| {
-            s.query_map(params![hours, last, width, key.0, node, day, month, end], point)?.collect()
-        })
+        .and_then(|mut s| s.query_map(params![hours, last, key.0, node, day, month, end], point)?.collect())
         .map_err(sql)
 }
 

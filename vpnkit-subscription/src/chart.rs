@@ -107,11 +107,14 @@ pub struct UsageChart {
 impl UsageChart {
     /// A chart of `points` from `from` up to, not including, `to`. Steps without a point are empty.
     ///
-    /// Errors: `InvalidInput` about `to` when there would be no bar or more than 400.
+    /// Errors: `InvalidInput` about `step` for months, about `to` when there would be no bar or more than 400.
     pub fn new(points: &[UsagePoint], from: Timestamp, to: Timestamp, step: UsageStep) -> Result<Self> {
         let (width, start) = match step {
             UsageStep::Hour => (3_600, from.hour()),
             UsageStep::Day => (86_400, from.day()),
+            UsageStep::Month => {
+                return Err(Error::invalid("chart", "step", "a chart has hours or days"));
+            }
         };
         let span = to.since(start).as_millis().div_ceil(u128::from(width) * 1_000);
         let count = usize::try_from(span).unwrap_or(usize::MAX);
@@ -225,7 +228,7 @@ impl UsageChart {
         let days = at.as_secs().div_euclid(86_400) + 719_163;
         match self.step {
             UsageStep::Hour => format!("{:02}:00", at.as_secs().div_euclid(3_600).rem_euclid(24)),
-            UsageStep::Day => match gregorian_from_fixed(RataDie::new(days)) {
+            UsageStep::Day | UsageStep::Month => match gregorian_from_fixed(RataDie::new(days)) {
                 Ok((_, month, day)) => format!("{day:02}.{month:02}"),
                 Err(_) => String::new(),
             },
@@ -362,7 +365,11 @@ mod tests {
         let at = |day: u64| Timestamp::from_secs(20_000 * 86_400).plus(Duration::from_secs(day * 86_400));
         let points: Vec<UsagePoint> = used
             .iter()
-            .map(|&(day, up, down)| UsagePoint { at: at(day), traffic: Traffic { up, down } })
+            .map(|&(day, up, down)| UsagePoint {
+                at: at(day),
+                traffic: Traffic { up, down },
+                step: UsageStep::Day,
+            })
             .collect();
         UsageChart::new(&points, at(0), at(days), UsageStep::Day).unwrap()
     }

@@ -31,13 +31,13 @@ pub use processes::{
     a_lease_of_a_holder_that_has_ended_is_free, a_question_has_one_answer, a_released_lease_is_free_at_once,
     changes_are_those_of_others, what_is_newest_is_told,
 };
-use vpnkit_core::accounting::Moved;
+use vpnkit_core::accounting::{Coefficient, Moved, by_calendar};
 use vpnkit_core::backend::Fingerprint;
 use vpnkit_core::model::{
     AdminId, ByteSize, ClientDevice, CreateKey, Credential, CredentialKind, CredentialSecret, Cursor,
     EventKind, EventSubject, Inbound, InboundTag, Key, KeyCounts, KeyId, KeyName, KeyPatch, KeyQuery, KeyRef,
-    KeyStatus, NewEvent, NodeId, PageToken, Patch, Protocol, RecordQuery, ServerId, Sort, Traffic,
-    UsageQuery, UsageStep,
+    KeyStatus, NewEvent, NodeId, PageToken, Patch, Protocol, RecordQuery, ServerId, Sort, TimeZoneName,
+    Traffic, UsageQuery, UsageStep,
 };
 use vpnkit_core::store::{
     DeviceOp, InboundOp, KeyOp, KeyStore, Made, Receipt, RecordOp, Request, Retention, StoreOp, StoreTxn,
@@ -80,6 +80,7 @@ crate::suite!($ store_conformance, store, "Tests that the stores of an `async fn
     a_reading_that_reaches_the_limit_limits_the_key,
     counters_of_unknown_keys_are_passed_over,
     usage_is_summed_by_hour_and_day,
+    bytes_count_against_limits_by_the_coefficient,
     inbounds_are_kept_and_ports_are_unique,
     records_are_replaced_by_version,
     a_revision_grows_with_inbounds_and_records,
@@ -166,6 +167,7 @@ fn batch(after: u64, epoch: &str, new_epoch: bool, moved: Vec<Moved>) -> StoreOp
         new_epoch,
         moved,
         forgotten: Vec::new(),
+        coefficient: Coefficient::default(),
         near_within: 0,
     }))
 }
@@ -688,17 +690,12 @@ pub async fn usage_is_summed_by_hour_and_day(s: Subject) {
         let txn = StoreTxn::new(hour(h).plus(Duration::from_secs(60)), vec![batch(n, "1", n == 0, both)]);
         s.store.commit(txn).await.unwrap();
     }
-    let all = UsageQuery {
-        key: None,
-        node: None,
-        from: Timestamp::default(),
-        to: hour(1000),
-        step: UsageStep::Hour,
-    };
-    let usage = async |query: UsageQuery| {
-        let points = s.store.usage(&query).await.unwrap();
+    let all = UsageQuery { key: None, node: None, from: Timestamp::default(), to: hour(1000) };
+    let usage_by = async |query: UsageQuery, step: UsageStep| {
+        let points = by_calendar(&s.store.usage(&query).await.unwrap(), step, &TimeZoneName::default());
         points.iter().map(|p| (p.at, p.traffic.up, p.traffic.down)).collect::<Vec<_>>()
     };
+    let usage = async |query: UsageQuery| usage_by(query, UsageStep::Hour).await;
     let key = Some(a.id);
     let expected = [(hour(0), 2, 20), (hour(1), 1, 10), (hour(26), 1, 10)];
     assert_eq!(usage(UsageQuery { key, ..all.clone() }).await, expected);
@@ -707,10 +704,39 @@ pub async fn usage_is_summed_by_hour_and_day(s: Subject) {
     let node = Some(NodeId::new("other").unwrap());
     assert!(usage(UsageQuery { key, node, ..all.clone() }).await.is_empty());
     let days = [(hour(0).day(), 9, 90), (hour(26).day(), 3, 30)];
-    assert_eq!(usage(UsageQuery { step: UsageStep::Day, ..all.clone() }).await, days);
+    assert_eq!(usage_by(all.clone(), UsageStep::Day).await, days);
     let part = UsageQuery { key, from: hour(1), to: hour(26), ..all.clone() };
     assert_eq!(usage(part).await, [(hour(1), 1, 10)]);
     assert!(usage(UsageQuery { from: hour(30), to: hour(2), ..all }).await.is_empty());
+}
+
+/// Totals stay what has passed.
+pub async fn bytes_count_against_limits_by_the_coefficient(s: Subject) {
+    let key = created(&s, CreateKey::default().data_limit(ByteSize::from_bytes(1_000))).await;
+    let read = async |after: u64, percent: u32, bytes: u64, near_within: u64| {
+        let StoreOp::Traffic(mut reading) =
+            batch(after, "1", after == 0, vec![moved(key.id, (after + 1, 0), (0, bytes))])
+        else {
+            unreachable!()
+        };
+        reading.coefficient = Coefficient::percent("test", percent).unwrap();
+        reading.near_within = near_within;
+        s.store.commit(StoreTxn::new(at(), vec![StoreOp::Traffic(reading)])).await.unwrap()
+    };
+    let stands = async || {
+        let key = get(&s, key.id).await.unwrap();
+        (key.used, key.traffic.down, key.status)
+    };
+    read(0, 50, 301, 0).await;
+    assert_eq!(stands().await, (150, 301, KeyStatus::Active));
+    read(1, 0, 5_000, 0).await;
+    assert_eq!(stands().await, (150, 5_301, KeyStatus::Active));
+    let near = read(2, 200, 400, 50).await.near;
+    assert_eq!((near, stands().await), (vec![(key.id, 50)], (950, 5_701, KeyStatus::Active)));
+    let receipt = read(3, 150, 34, 0).await;
+    assert_eq!((receipt.transitions.len(), stands().await), (1, (1_001, 5_735, KeyStatus::Limited)));
+    let all = UsageQuery { key: None, node: None, from: Timestamp::default(), to: Timestamp::MAX };
+    assert_eq!(s.store.usage(&all).await.unwrap()[0].traffic.down, 5_735);
 }
 
 /// The same inbound again is no event.
@@ -983,14 +1009,12 @@ pub async fn summing_up_keeps_every_byte(s: Subject) {
     for hour in (0..HOURS).step_by(7) {
         read(hour).await;
     }
-    let query = |key: Option<KeyId>, node: Option<&NodeId>, step| UsageQuery {
-        key,
-        node: node.cloned(),
-        from: time(0),
-        to: time(HOURS + 48),
-        step,
+    let query = |key: Option<KeyId>, node: Option<&NodeId>, step: UsageStep| {
+        (UsageQuery { key, node: node.cloned(), from: time(0), to: time(HOURS + 48) }, step)
     };
-    let usage = async |query: UsageQuery| s.store.usage(&query).await.unwrap();
+    let usage = async |(query, step): (UsageQuery, UsageStep)| {
+        by_calendar(&s.store.usage(&query).await.unwrap(), step, &TimeZoneName::default())
+    };
     let sum = |points: &[vpnkit_core::model::UsagePoint]| {
         points.iter().fold(Traffic::default(), |sum, point| sum.plus(point.traffic))
     };

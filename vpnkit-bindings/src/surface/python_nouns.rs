@@ -12,7 +12,7 @@ from collections.abc import {ITERATOR}, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from . import _wire
-from ._native import Credential, Key
+from ._native import Credential, Event, Key
 from .{LOOP} import Calls, EventStream
 from ._wire import EMPTY, KEEP, Headers, Keep, KeyLike, Length, Size
 from .sizes import ByteSize
@@ -265,6 +265,7 @@ fn call(surface: &Surface, method: &Method, waiting: Waiting, json: &str, result
     match &method.result {
         Type::Nothing => format!("        {}\n", ask("call")),
         // The native half makes these.
+        Type::List(inner) if **inner == Type::Named("Event".to_owned()) => asked("call"),
         ty if *ty.present() == key || *ty == Type::List(Box::new(key.clone())) || *ty == Type::Time => {
             asked("call")
         }

@@ -12,6 +12,12 @@
 //! "Reading" is that of one counter: of a key, and where the server has several of a key, of a series. A series that has
 //! ended is remembered for as long as the server tells of it, and forgotten then.
 
+mod calendar;
+mod coefficient;
+
+pub use calendar::by_calendar;
+pub use coefficient::Coefficient;
+
 use crate::model::{KeyId, Traffic};
 use crate::traffic::{Counter, Epoch, Reading, Series};
 

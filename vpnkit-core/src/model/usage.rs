@@ -3,18 +3,20 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{KeyId, KeyRef, NodeId, Traffic};
+use super::{KeyId, KeyRef, NodeId, TimeZoneName, Traffic};
 use crate::Timestamp;
 
 /// The width of one point.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UsageStep {
     /// UTC hours.
     Hour,
-    /// UTC days.
+    /// Days of the time zone.
     #[default]
     Day,
+    /// Months of the time zone.
+    Month,
 }
 
 /// Which traffic to sum, as callers ask for it. The default is everything, by day.
@@ -38,6 +40,9 @@ pub struct HistoryQuery {
     pub until: Option<Timestamp>,
     /// The width of a point.
     pub step: UsageStep,
+    /// Whose days and months; `None` is the kit's own time zone. Traffic is kept by UTC hours: where days begin at half past, such
+    /// an hour counts for the day in which it begins.
+    pub time_zone: Option<TimeZoneName>,
 }
 
 impl HistoryQuery {
@@ -67,6 +72,13 @@ impl HistoryQuery {
         self
     }
 
+    /// In the days and months of a time zone.
+    #[must_use]
+    pub fn time_zone(mut self, zone: TimeZoneName) -> Self {
+        self.time_zone = Some(zone);
+        self
+    }
+
     /// The width of a point.
     #[must_use]
     pub fn step(mut self, step: UsageStep) -> Self {
@@ -86,8 +98,6 @@ pub struct UsageQuery {
     pub from: Timestamp,
     /// Up to this time, exclusive.
     pub to: Timestamp,
-    /// The width of a point.
-    pub step: UsageStep,
 }
 
 /// What passed in one step. Steps without traffic are left out.
@@ -97,4 +107,7 @@ pub struct UsagePoint {
     pub at: Timestamp,
     /// Bytes in both directions.
     pub traffic: Traffic,
+    /// How wide it is: what is old is kept by UTC days, then by months, and cannot be told apart any more.
+    #[serde(default)]
+    pub step: UsageStep,
 }

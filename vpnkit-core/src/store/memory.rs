@@ -638,7 +638,7 @@ impl State {
             }
             let mut counted = before;
             counted.traffic = counted.traffic.plus(moved.delta);
-            counted.used = counted.used.saturating_add(moved.delta.total());
+            counted.used = counted.used.saturating_add(batch.coefficient.weigh(moved.delta.total()));
             counted.seen_at = Some(at);
             counted.first_seen_at.get_or_insert(at);
             let hour = self.hours.entry((at.hour(), batch.node.clone(), moved.key)).or_default();
@@ -909,28 +909,24 @@ impl KeyStore for MemoryStore {
 
     async fn usage(&self, query: &UsageQuery) -> Result<Vec<UsagePoint>> {
         let state = self.state("store.usage")?;
-        let mut points: BTreeMap<Timestamp, Traffic> = BTreeMap::new();
-        let mut add = |at: Timestamp, node: &NodeId, traffic: Traffic| {
+        let mut points: BTreeMap<(Timestamp, UsageStep), Traffic> = BTreeMap::new();
+        let mut add = |at: Timestamp, step: UsageStep, node: &NodeId, traffic: Traffic| {
             if at < query.to && query.node.as_ref().is_none_or(|n| n == node) {
-                let at = match query.step {
-                    UsageStep::Hour => at,
-                    UsageStep::Day => at.day(),
-                };
-                let point = points.entry(at).or_default();
+                let point = points.entry((at, step)).or_default();
                 *point = point.plus(traffic);
             }
         };
         let widths = [
-            (&state.hours, query.from.hour()),
-            (&state.days, query.from.day()),
-            (&state.months, query.from.month()),
+            (&state.hours, query.from.hour(), UsageStep::Hour),
+            (&state.days, query.from.day(), UsageStep::Day),
+            (&state.months, query.from.month(), UsageStep::Month),
         ];
         match query.key {
             Some(wanted) => {
-                for (map, from) in widths {
+                for (map, from, step) in widths {
                     for ((at, node, key), traffic) in map {
                         if *key == wanted && *at >= from {
-                            add(*at, node, *traffic);
+                            add(*at, step, node, *traffic);
                         }
                     }
                 }
@@ -938,12 +934,12 @@ impl KeyStore for MemoryStore {
             None => {
                 for ((at, node), traffic) in &state.node_hours {
                     if *at >= query.from.hour() {
-                        add(*at, node, *traffic);
+                        add(*at, UsageStep::Hour, node, *traffic);
                     }
                 }
             }
         }
-        Ok(points.into_iter().map(|(at, traffic)| UsagePoint { at, traffic }).collect())
+        Ok(points.into_iter().map(|((at, step), traffic)| UsagePoint { at, traffic, step }).collect())
     }
 
     async fn events(&self, after: Cursor, max: usize) -> Result<EventBatch> {

@@ -100,8 +100,8 @@ pub trait KeyStore: Debug + Send + Sync {
     /// The [`Baseline::EPOCHS_KEPT`] newest lifetimes are kept.
     async fn baseline_of(&self, server: &ServerId, epoch: &str) -> Result<Option<Baseline>>;
 
-    /// Returns traffic over time, oldest first; steps without traffic are left out. Of a key, what was summed up stands at
-    /// the beginning of its day or month; of all keys the hours stay.
+    /// Returns traffic over time as finely as it is kept, oldest first; hours without traffic are left out. Of a key, what was summed
+    /// up stands at the beginning of its UTC day or month; of all keys the hours stay.
     async fn usage(&self, query: &UsageQuery) -> Result<Vec<UsagePoint>>;
 
     /// Events after a cursor, oldest first. [`crate::ErrorKind::CursorExpired`] when some of them are gone.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Fence, Origin, Question, QuestionId};
-use crate::accounting::Moved;
+use crate::accounting::{Coefficient, Moved};
 use crate::backend::Fingerprint;
 use crate::model::{
     Cause, ClientDevice, Cursor, Extension, GrantId, Inbound, InboundId, InboundTag, Key, KeyId, KeyPatch,
@@ -216,6 +216,8 @@ pub struct TrafficBatch {
     pub moved: Vec<Moved>,
     /// Series that had ended and that are no longer told of.
     pub forgotten: Vec<(KeyId, Series)>,
+    /// How much its bytes count against limits.
+    pub coefficient: Coefficient,
     /// Keys that have moved and have no more than these bytes left are told in [`Receipt::near`].
     pub near_within: u64,
 }

@@ -27,6 +27,8 @@ pub(super) enum Asked {
     Online,
     /// Where a key is online.
     OnlineKey(KeyId),
+    /// How fast bytes pass: of so many keys.
+    Rates(usize),
     /// What a reading adds.
     Collect,
     /// How many steps a comparison takes.
@@ -178,6 +180,7 @@ impl Shared {
         let value = match serde_json::from_str(text.expose()).map_err(|_| unknown())? {
             Asked::Online => serde_json::to_value(server.online(OP).await?),
             Asked::OnlineKey(key) => serde_json::to_value(server.online_key(OP, key).await?),
+            Asked::Rates(most) => serde_json::to_value(server.measured(most)),
             Asked::Collect => serde_json::to_value(self.collect(server).await?),
             Asked::Reconcile => {
                 let outcome = server.queue.reconcile().await;

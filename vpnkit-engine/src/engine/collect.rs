@@ -85,6 +85,7 @@ impl Shared {
             let returned = earlier.is_some();
             let tally = accounting::account(earlier.as_ref().or(baseline), reading);
             if tally.moved.is_empty() && tally.forgotten.is_empty() && !tally.new_epoch && !returned {
+                server.rates.read(&[]);
                 return Ok(Collected::of(server));
             }
             let after = baseline.map_or(0, |b| b.sequence);
@@ -99,7 +100,9 @@ impl Shared {
             if tally.counter_resets > 0 {
                 tracing::warn!(server = %server.id(), counters = tally.counter_resets, "another program resets counters");
             }
+            let (rates, coefficient) = (tally.moved.clone(), self.coefficient(server));
             let batch = TrafficBatch {
+                coefficient,
                 server: server.id().clone(),
                 node: server.backend.node().clone(),
                 after,
@@ -108,13 +111,14 @@ impl Shared {
                 moved: tally.moved,
                 forgotten: tally.forgotten,
                 near_within: match server.backend.capabilities().live_counters {
-                    true => near_limits::within(self.options.collect_every),
+                    true => coefficient.weigh(near_limits::within(self.options.collect_every)),
                     false => 0,
                 },
             };
             let txn = server.txn(self, [StoreOp::Traffic(Box::new(batch))])?;
             match self.store.commit(txn).await {
                 Ok(receipt) => {
+                    server.rates.read(&rates);
                     *last = Some(Some(Baseline { epoch, sequence: after + 1, counters: tally.counters }));
                     let limited = |t: &&Transition| t.to == KeyStatus::Limited;
                     collected.limited = receipt.transitions.iter().filter(limited).count();

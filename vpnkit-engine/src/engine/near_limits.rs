@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::server::Server;
 use vpnkit_core::Result;
-use vpnkit_core::accounting;
+use vpnkit_core::accounting::{self, Coefficient};
 use vpnkit_core::backend::DesiredState;
 use vpnkit_core::model::{DeviceName, Key, KeyId};
 use vpnkit_core::store::{StoreOp, TrafficBatch};
@@ -100,8 +100,10 @@ impl NearLimits {
     }
 
     /// Remembers a key as it stands now, or forgets it if it is not near its limit.
-    fn look_at(&self, key: &Key, interval: Duration) {
-        let near = key.remaining().filter(|left| *left <= within(interval) && key.status.may_connect());
+    fn look_at(&self, key: &Key, coefficient: Coefficient, interval: Duration) {
+        // In bytes that pass here, however much they count.
+        let left = key.remaining().map(|left| coefficient.reach(left));
+        let near = left.filter(|left| *left <= within(interval) && key.status.may_connect());
         let mut state = self.state();
         let known = state.remove(key.id);
         let Some(remaining) = near else { return };
@@ -222,7 +224,9 @@ impl Shared {
         if moved.is_empty() {
             return Ok(());
         }
+        let coefficient = self.coefficient(server);
         let batch = TrafficBatch {
+            coefficient,
             server: server.id().clone(),
             node: server.backend.node().clone(),
             after: baseline.sequence,
@@ -230,11 +234,12 @@ impl Shared {
             new_epoch: false,
             moved: moved.clone(),
             forgotten: Vec::new(),
-            near_within: within(self.options.collect_every),
+            near_within: coefficient.weigh(within(self.options.collect_every)),
         };
         let txn = server.txn(self, [StoreOp::Traffic(Box::new(batch))])?;
         match self.store.commit(txn).await {
             Ok(receipt) => {
+                server.rates.read_some(&moved);
                 baseline.take(reading.epoch, &moved);
                 drop(last);
                 self.queue_transitions(&receipt.transitions);
@@ -252,7 +257,7 @@ impl Shared {
     pub(super) fn look_at_limits(&self, keys: &[Key]) {
         for server in self.servers().iter().filter(|server| server.backend.capabilities().live_counters) {
             for key in keys {
-                server.near.look_at(key, self.options.collect_every);
+                server.near.look_at(key, self.coefficient(server), self.options.collect_every);
             }
             server.near.changed.notify_one();
         }
@@ -260,7 +265,10 @@ impl Shared {
 
     /// Takes in which keys a reading has found near their limit.
     pub(super) async fn look_at_near(&self, server: &Server, near: &[(KeyId, u64)]) -> Result<()> {
-        let unknown = server.near.have_moved(near);
+        let coefficient = self.coefficient(server);
+        let near: Vec<(KeyId, u64)> =
+            near.iter().map(|(key, left)| (*key, coefficient.reach(*left))).collect();
+        let unknown = server.near.have_moved(&near);
         self.look_at_keys(server, &unknown).await
     }
 
@@ -270,7 +278,7 @@ impl Shared {
         if !server.backend.capabilities().live_counters {
             return Ok(());
         }
-        let within = within(self.options.collect_every);
+        let within = self.coefficient(server).weigh(within(self.options.collect_every));
         let accounts = desired.inbounds.iter().flat_map(|(_, accounts)| accounts);
         let near = accounts.filter(|account| account.remaining.is_some_and(|left| left <= within));
         let near: BTreeSet<KeyId> = near.map(|account| account.key).collect();
@@ -282,7 +290,7 @@ impl Shared {
     pub(super) async fn look_at_keys(&self, server: &Server, keys: &[KeyId]) -> Result<()> {
         for keys in keys.chunks(500) {
             for key in self.store.keys(keys).await? {
-                server.near.look_at(&key, self.options.collect_every);
+                server.near.look_at(&key, self.coefficient(server), self.options.collect_every);
             }
         }
         if !keys.is_empty() {

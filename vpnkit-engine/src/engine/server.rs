@@ -15,6 +15,7 @@ use super::leases::{Held, Wanted};
 use super::near_limits::NearLimits;
 use super::plan::Difference;
 use super::queue::Queue;
+use super::rates::Measured;
 use super::{ServerParts, Shared, plan};
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::backend::{
@@ -36,6 +37,7 @@ pub(super) struct Server {
     pub(super) queue: Queue,
     pub(super) cuts: Cuts,
     pub(super) near: NearLimits,
+    pub(super) rates: Measured,
     /// Keys that the server refuses, and why: told once as an event, not at every try.
     pub(super) rejected: Mutex<HashMap<KeyId, String>>,
     /// Inbounds that the server refuses, and why: told once, tried again at each reconcile.
@@ -72,6 +74,7 @@ impl Server {
             queue: Queue::default(),
             cuts: Cuts::default(),
             near: NearLimits::default(),
+            rates: Measured::default(),
             rejected: Mutex::default(),
             set_aside: Mutex::default(),
             news: Notify::new(),

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::server::Server;
+use vpnkit_core::accounting::Coefficient;
 use vpnkit_core::model::{Host, InboundTag, KeyTemplate, NodeId, Record, RecordQuery, ServerId};
 use vpnkit_core::store::RecordOp;
 use vpnkit_core::{Error, ErrorKind, Result, Secret};
@@ -21,9 +22,10 @@ const SIGNING: &str = "signing";
 const HOSTS: &str = "hosts";
 const TEMPLATE: &str = "template";
 const KEY_TEMPLATE: &str = "key_template";
+const NODE: &str = "node";
 const SERVER: &str = "server";
 const STOPPED: &str = "stopped";
-const KINDS: [&str; 7] = [SETTINGS, SIGNING, HOSTS, TEMPLATE, KEY_TEMPLATE, SERVER, STOPPED];
+const KINDS: [&str; 8] = [SETTINGS, SIGNING, HOSTS, TEMPLATE, KEY_TEMPLATE, NODE, SERVER, STOPPED];
 
 /// How long a store that could not be read is left alone: each answer would ask it.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -40,6 +42,8 @@ pub(super) struct SubscriptionCache {
     pub(super) servers: BTreeMap<ServerId, ToldServer>,
     /// Servers that were stopped by hand.
     pub(super) stopped: BTreeSet<ServerId>,
+    /// How much bytes through nodes count, where that is not once.
+    pub(super) coefficients: BTreeMap<NodeId, Coefficient>,
     /// What keys are made of.
     pub(super) key_templates: BTreeMap<String, KeyTemplate>,
     pub(super) sources: BTreeMap<String, SubscriptionTemplate>,
@@ -54,6 +58,12 @@ pub(super) struct SubscriptionCache {
 pub(super) struct ToldServer {
     pub(super) address: String,
     pub(super) program: String,
+}
+
+/// What is said of a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct ToldNode {
+    coefficient: Coefficient,
 }
 
 /// The cache, and what it was read from.
@@ -122,6 +132,10 @@ impl SubscriptionCache {
             }
             SERVER => drop(self.servers.insert(id.parse()?, parsed(record)?)),
             STOPPED => drop(self.stopped.insert(id.parse()?)),
+            NODE => {
+                let ToldNode { coefficient } = parsed(record)?;
+                self.coefficients.insert(NodeId::new(id)?, coefficient);
+            }
             KEY_TEMPLATE => drop(self.key_templates.insert(id.to_owned(), parsed(record)?)),
             TEMPLATE => {
                 let template: SubscriptionTemplate = parsed(record)?;
@@ -257,6 +271,22 @@ impl Shared {
     async fn has_record(&self, (kind, id): &(String, String), body: &Secret) -> Result<bool> {
         let records = self.store.records(&RecordQuery::of(kind)).await?;
         Ok(records.iter().any(|record| record.id == *id && record.body == *body))
+    }
+
+    /// Writes how much bytes through a node count.
+    pub(super) async fn put_coefficient(
+        &self,
+        op: &'static str,
+        node: &NodeId,
+        coefficient: Coefficient,
+    ) -> Result<()> {
+        let told = (coefficient != Coefficient::default()).then_some(ToldNode { coefficient });
+        self.put_record(op, (NODE.to_owned(), node.to_string()), None, told.as_ref()).await
+    }
+
+    /// How much bytes through a server count.
+    pub(super) fn coefficient(&self, server: &Server) -> Coefficient {
+        self.cache().coefficients.get(server.backend.node()).copied().unwrap_or_default()
     }
 
     /// Writes what keys are made of, or removes it.

@@ -10,7 +10,8 @@ use vpnkit_macros::operations;
 
 use super::subscription_cache::SubscriptionCache;
 use super::{Engine, Shared};
-use vpnkit_core::model::{ClientDevice, Key, KeyPatch, KeyRef, UsageQuery, UsageStep};
+use vpnkit_core::accounting::by_calendar;
+use vpnkit_core::model::{ClientDevice, Key, KeyPatch, KeyRef, TimeZoneName, UsageQuery, UsageStep};
 use vpnkit_core::store::{DeviceOp, StoreTxn};
 use vpnkit_core::{Error, ErrorKind, Result, Timestamp};
 use vpnkit_subscription::{
@@ -490,9 +491,9 @@ impl Shared {
             node: None,
             from: now.minus(Duration::from_secs(PAGE_DAYS * 86_400)),
             to: now.plus(Duration::from_secs(1)),
-            step: UsageStep::Day,
         };
-        subject.usage = self.store.usage(&query).await?;
+        let points = self.store.usage(&query).await?;
+        subject.usage = by_calendar(&points, UsageStep::Day, &TimeZoneName::default());
         let (key, tag) = (subject.key.id, subject.page_tag());
         if let Some(unchanged) = known.and_then(|known| SubscriptionResponse::unchanged(known, &tag)) {
             return Ok(unchanged);

@@ -22,7 +22,7 @@ impl KeyTemplates {
     ///
     /// Errors: `InvalidInput` with the `field`; `LimitReached` when there are 1,000 others.
     #[operation(change, dry_run)]
-    pub async fn ensure(&self, #[arg(spread)] template: KeyTemplate) -> Result<KeyTemplate> {
+    pub async fn ensure(&self, #[arg(record)] template: KeyTemplate) -> Result<KeyTemplate> {
         const OP: &str = "templates.ensure";
         let put = async {
             let shared = self.shared(OP)?;

@@ -10,9 +10,13 @@ use serde::{Deserialize, Serialize, Serializer};
 use vpnkit_macros::operations;
 
 use super::ask::Asked;
+use super::rates::{Rates, joined};
 use super::server::Server;
 use super::{Collected, Engine, side_by_side};
-use vpnkit_core::model::{HistoryQuery, KeyId, KeyRef, UsagePoint, UsageQuery, UsageStep};
+use vpnkit_core::accounting::{Coefficient, by_calendar};
+use vpnkit_core::model::{
+    HistoryQuery, KeyId, KeyRef, NodeId, TimeZoneName, UsagePoint, UsageQuery, UsageStep,
+};
 use vpnkit_core::traffic::OnlineKey;
 use vpnkit_core::{Error, Result, Timestamp};
 use vpnkit_subscription::{Theme, UsageChart};
@@ -75,15 +79,17 @@ impl TrafficView {
         let key = self.engine.shared.resolve(OP, &key.into()).await?.id;
         let to = self.engine.shared.clock.now().day().plus(Duration::from_secs(DAY));
         let from = to.minus(Duration::from_secs(u64::from(days) * DAY));
-        let query = UsageQuery { key: Some(key), node: None, from, to, step: UsageStep::Day };
+        let query = UsageQuery { key: Some(key), node: None, from, to };
         let points = self.engine.shared.store.usage(&query).await.map_err(|e| e.during(OP))?;
-        UsageChart::new(&points, from, to, UsageStep::Day)
+        let days = by_calendar(&points, UsageStep::Day, &TimeZoneName::default());
+        UsageChart::new(&days, from, to, UsageStep::Day)
     }
 }
 
 #[operations(noun = "traffic", handle = Engine::traffic)]
 impl TrafficView {
-    /// Returns traffic over time, oldest first; steps without traffic are left out.
+    /// Returns traffic over time, oldest first; steps without traffic are left out. The sum of all steps is what has passed, to the
+    /// byte.
     ///
     /// Errors: `NotFound` for the key.
     #[operation(read)]
@@ -95,14 +101,15 @@ impl TrafficView {
             Some(key) => Some(shared.resolve(OP, key).await?.id),
             None => None,
         };
-        let query = UsageQuery {
+        let usage = UsageQuery {
             key,
             node: query.node,
             from: query.since.unwrap_or_default(),
             to: query.until.unwrap_or(Timestamp::MAX),
-            step: query.step,
         };
-        shared.store.usage(&query).await.map_err(|e| e.during(OP))
+        let points = shared.store.usage(&usage).await.map_err(|e| e.during(OP))?;
+        let zone = query.time_zone.as_ref().unwrap_or(&shared.options.time_zone);
+        Ok(by_calendar(&points, query.step, zone))
     }
 
     /// Draws a chart of a key's traffic over the last `days` (1 to 366, today included), for bots to send. `width` is in
@@ -152,6 +159,47 @@ impl TrafficView {
         Ok(by_key(here.into_iter().chain(others?).flatten()))
     }
 
+    /// Returns how fast bytes pass now, between the last two readings of each server that answers: by server, and of the `limit` fastest
+    /// keys (1 to 1,000).
+    ///
+    /// Errors: `InvalidInput` about `limit`.
+    #[operation(read)]
+    pub async fn rates(&self, #[arg(positional, default = 100)] limit: u32) -> Result<Rates> {
+        const OP: &str = "traffic.rates";
+        let shared = &self.engine.shared;
+        shared.open(OP)?;
+        if !(1..=1_000).contains(&limit) {
+            return Err(Error::invalid(OP, "limit", "must be 1 to 1000").with("value", limit));
+        }
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        let here = shared.up().into_iter().map(|server| server.measured(most)).collect::<Vec<_>>();
+        let others = shared.ask_all::<Rates>(OP, &Asked::Rates(most)).await?;
+        Ok(joined(here.into_iter().chain(others), most))
+    }
+
+    /// Sets how much bytes through a node count against the limits of keys, in percent: 100, the default, is each byte once, 0 not at
+    /// all, up to 10,000. The traffic of keys and of the node stays what has passed. Every process goes by it within a second.
+    ///
+    /// Errors: `InvalidInput` about `percent`.
+    #[operation(change, dry_run)]
+    pub async fn set_coefficient(&self, node: &NodeId, percent: u32) -> Result<()> {
+        const OP: &str = "traffic.set_coefficient";
+        let shared = &self.engine.shared;
+        shared.open(OP)?;
+        let coefficient = Coefficient::percent(OP, percent)?;
+        self.engine.in_context(OP, shared.put_coefficient(OP, node, coefficient)).await
+    }
+
+    /// Returns how much bytes through nodes count, in percent, by node; those that are left out count once.
+    #[operation(read)]
+    pub async fn coefficients(&self) -> Result<BTreeMap<String, u32>> {
+        const OP: &str = "traffic.coefficients";
+        let shared = &self.engine.shared;
+        shared.open(OP)?;
+        let cache = shared.reload().await.map_err(|e| e.during(OP))?;
+        Ok(cache.coefficients.iter().map(|(node, one)| (node.to_string(), one.as_percent())).collect())
+    }
+
     /// Returns where one key is online from; `None` when it is not.
     ///
     /// Errors: `NotFound`.
@@ -172,6 +220,11 @@ impl TrafficView {
 }
 
 impl Server {
+    /// How fast bytes pass.
+    pub(super) fn measured(&self, most: usize) -> Rates {
+        self.rates.rates(self.id(), self.backend.node(), most)
+    }
+
     /// Who is online on it.
     pub(super) async fn online(&self, op: &'static str) -> Result<Vec<OnlineKey>> {
         self.answer(op, ONLINE, self.source.online()).await

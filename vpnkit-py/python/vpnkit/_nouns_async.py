@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from . import _wire
-from ._native import Credential, Key
+from ._native import Credential, Event, Key
 from ._loop import Calls, EventStream
 from ._wire import EMPTY, KEEP, Headers, Keep, KeyLike, Length, Size
 from .records import (
@@ -17,7 +17,6 @@ from .records import (
     Collected,
     CreateKey,
     DataReset,
-    Duration,
     Endpoint,
     EventBatch,
     ExtendedStep,
@@ -41,6 +40,7 @@ from .records import (
     OnlineKey,
     Page,
     Placement,
+    Rates,
     RenderOptions,
     RenewPolicy,
     ServerConfig,
@@ -518,7 +518,7 @@ class Keys:
         to 1,000.
         """
         arguments = {"key": _wire.key_ref("keys.timeline", "key", key), "before": before, "limit": limit}
-        answer: list[Event] = await self._calls.json("keys.timeline", _wire.dumps(arguments))
+        answer: list[Event] = await self._calls.call("keys.timeline", _wire.dumps(arguments))
         return answer
 
     async def endpoints(self, key: KeyLike) -> list[Endpoint]:
@@ -599,50 +599,13 @@ class KeyTemplates:
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
-    async def ensure(
-        self,
-        name: str,
-        *,
-        data_limit: Size | None = None,
-        days: float | None = None,
-        expires_in: Length | None = None,
-        on_hold: bool = False,
-        hold_for: Length | None = None,
-        reset: DataReset | None = None,
-        next_plan: NextPlan | None = None,
-        delete_after: Length | None = None,
-        device_limit: int | None = None,
-        address_limit: int | None = None,
-        inbounds: Sequence[str] | None = None,
-        labels: Mapping[str, str] = EMPTY,
-        name_prefix: str | None = None,
-        name_suffix: str | None = None,
-    ) -> KeyTemplate:
+    async def ensure(self, template: KeyTemplate) -> KeyTemplate:
         """Makes sure that a template exists as described: adds it, replaces the one of its name, or does nothing. Keys
         that were made of it stay as they are.
 
-        The arguments are the fields of ``KeyTemplate``.
-
         Raises InvalidInputError with the ``field``; LimitReachedError when there are 1,000 others.
         """
-        template = KeyTemplate(
-            name=name,
-            data_limit=data_limit,
-            days=days,
-            expires_in=expires_in,
-            on_hold=on_hold,
-            hold_for=hold_for,
-            reset=reset,
-            next_plan=next_plan,
-            delete_after=delete_after,
-            device_limit=device_limit,
-            address_limit=address_limit,
-            inbounds=inbounds,
-            labels=labels,
-            name_prefix=name_prefix,
-            name_suffix=name_suffix,
-        )
-        arguments = {"template": template._json("templates.ensure")}
+        arguments = {"template": _wire.record("templates.ensure", "template", template)}
         return KeyTemplate._read(await self._calls.json("templates.ensure", _wire.dumps(arguments)))
 
     async def get(self, name: str) -> KeyTemplate | None:
@@ -863,7 +826,7 @@ class Subscriptions:
         }
         return SubscriptionResponse._read(await self._calls.json("subscriptions.for_request", _wire.dumps(arguments)))
 
-    async def revoke(self, key: KeyLike, *, new_credentials: bool = False, keep_old: Duration | None = None) -> Key:
+    async def revoke(self, key: KeyLike, *, new_credentials: bool = False, keep_old: Length | None = None) -> Key:
         """Makes every token and URL of the key that was given out worthless, and with ``new_credentials`` its share
         links too: at once, and open connections end where the server can end them; or when ``keep_old`` is over, so
         that the customer's devices can change. Until then the old URL answers with the old links. Revoked again,
@@ -874,7 +837,7 @@ class Subscriptions:
         arguments = {
             "key": _wire.key_ref("subscriptions.revoke", "key", key),
             "new_credentials": new_credentials,
-            "keep_old": None if keep_old is None else _wire.record("subscriptions.revoke", "keep_old", keep_old),
+            "keep_old": None if keep_old is None else _wire.length("subscriptions.revoke", "keep_old", keep_old),
         }
         answer: Key = await self._calls.call("subscriptions.revoke", _wire.dumps(arguments))
         return answer
@@ -941,8 +904,10 @@ class TrafficView:
         since: datetime | None = None,
         until: datetime | None = None,
         step: UsageStep = "day",
+        time_zone: str | None = None,
     ) -> list[UsagePoint]:
-        """Returns traffic over time, oldest first; steps without traffic are left out.
+        """Returns traffic over time, oldest first; steps without traffic are left out. The sum of all steps is what
+        has passed, to the byte.
 
         The arguments are the fields of ``HistoryQuery``.
 
@@ -954,6 +919,7 @@ class TrafficView:
             since=since,
             until=until,
             step=step,
+            time_zone=time_zone,
         )
         arguments = {"query": query._json("traffic.history")}
         answer = await self._calls.json("traffic.history", _wire.dumps(arguments))
@@ -991,6 +957,30 @@ class TrafficView:
         """Returns the keys with open connections on any server that answers, sorted by id."""
         answer = await self._calls.json("traffic.online", "{}")
         return [OnlineKey._read(one) for one in answer]
+
+    async def rates(self, limit: int = 100) -> Rates:
+        """Returns how fast bytes pass now, between the last two readings of each server that answers: by server, and
+        of the ``limit`` fastest keys (1 to 1,000).
+
+        Raises InvalidInputError about ``limit``.
+        """
+        arguments = {"limit": limit}
+        return Rates._read(await self._calls.json("traffic.rates", _wire.dumps(arguments)))
+
+    async def set_coefficient(self, node: str, percent: int) -> None:
+        """Sets how much bytes through a node count against the limits of keys, in percent: 100, the default, is each
+        byte once, 0 not at all, up to 10,000. The traffic of keys and of the node stays what has passed. Every
+        process goes by it within a second.
+
+        Raises InvalidInputError about ``percent``.
+        """
+        arguments = {"node": node, "percent": percent}
+        await self._calls.call("traffic.set_coefficient", _wire.dumps(arguments))
+
+    async def coefficients(self) -> dict[str, int]:
+        """Returns how much bytes through nodes count, in percent, by node; those that are left out count once."""
+        answer: dict[str, int] = await self._calls.json("traffic.coefficients", "{}")
+        return answer
 
     async def online_key(self, key: KeyLike) -> OnlineKey | None:
         """Returns where one key is online from; None when it is not.

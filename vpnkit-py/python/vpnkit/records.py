@@ -29,7 +29,6 @@ __all__ = [
     "CredentialKind",
     "DataReset",
     "Driver",
-    "Duration",
     "Egress",
     "Endpoint",
     "EventBatch",
@@ -51,6 +50,7 @@ __all__ = [
     "KeyCounts",
     "KeyPatch",
     "KeyQuery",
+    "KeyRate",
     "KeyStatus",
     "KeyTemplate",
     "Language",
@@ -66,6 +66,7 @@ __all__ = [
     "Placement",
     "PlacementState",
     "Protocol",
+    "Rates",
     "Reality",
     "RenderOptions",
     "RenewPolicy",
@@ -73,6 +74,7 @@ __all__ = [
     "Security",
     "ServerCondition",
     "ServerConfig",
+    "ServerRate",
     "ServerStatus",
     "SettingsPatch",
     "Shadowsocks",
@@ -389,14 +391,6 @@ class Driver(Record):
 
 
 @dataclass(frozen=True)
-class Duration(Record):
-    """"""
-
-    secs: int
-    nanos: int
-
-
-@dataclass(frozen=True)
 class Egress(Record):
     """What customers may reach through a server: everything but its loopback services and private networks, by address
     and by name, unless it is allowed here. Its public addresses are reached like those of any other server."""
@@ -706,6 +700,7 @@ class GrantQuery(Record):
 UsageStep = Literal[
     "hour",
     "day",
+    "month",
 ]
 """The width of one point."""
 
@@ -725,6 +720,9 @@ class HistoryQuery(Record):
     """Up to this time, exclusive; without it up to now."""
     step: UsageStep = "day"
     """The width of a point."""
+    time_zone: str | None = None
+    """Whose days and months; None is the kit's own time zone. Traffic is kept by UTC hours: where days begin at half
+    past, such an hour counts for the day in which it begins."""
     _writes = {"key": _wire.key_ref, "since": _wire.time, "until": _wire.time}
 
 
@@ -1107,6 +1105,19 @@ class KeyQuery(Record):
 
 
 @dataclass(frozen=True)
+class KeyRate(Record):
+    """How fast bytes pass for a key, over all servers."""
+
+    key: int
+    """Which key."""
+    up: ByteSize
+    """Bytes a second from the client."""
+    down: ByteSize
+    """Bytes a second to the client."""
+    _reads = {"up": ByteSize, "down": ByteSize}
+
+
+@dataclass(frozen=True)
 class KeyTemplate(Record):
     """A product: what a key gets that is created or extended with it."""
 
@@ -1277,6 +1288,34 @@ class Placement(Record):
     reason: str | None
     """Why it has not, in one line."""
     _reads = {"inbounds": tuple}
+
+
+@dataclass(frozen=True)
+class ServerRate(Record):
+    """How fast bytes pass through a server."""
+
+    server: str
+    """Which server."""
+    node: str
+    """Its node."""
+    up: ByteSize
+    """Bytes a second from clients."""
+    down: ByteSize
+    """Bytes a second to clients."""
+    keys: int
+    """Keys that bytes have passed for."""
+    _reads = {"up": ByteSize, "down": ByteSize}
+
+
+@dataclass(frozen=True)
+class Rates(Record):
+    """How fast bytes pass now: between the last two readings of each server."""
+
+    servers: Sequence[ServerRate]
+    """The servers that answer, sorted by id."""
+    keys: Sequence[KeyRate]
+    """The fastest keys, the fastest first."""
+    _reads = {"servers": _wire.read_many(ServerRate._read), "keys": _wire.read_many(KeyRate._read)}
 
 
 @dataclass(frozen=True)
@@ -1552,4 +1591,6 @@ class UsagePoint(Record):
     """Start of the step."""
     traffic: Traffic
     """Bytes in both directions."""
+    step: UsageStep
+    """How wide it is: what is old is kept by UTC days, then by months, and cannot be told apart any more."""
     _reads = {"at": _wire.time_of, "traffic": Traffic._read}
