@@ -40,7 +40,7 @@ test-python: python xray ## the wheel, in a virtual environment of its own
 	cd target && $(PYTHON) -m mypy.stubtest vpnkit._native
 
 test-node: node xray chromium ## the packed package, installed beside its tests
-	cd target/npm && npx tsc --project test/tsconfig.json
+	cd target/npm && npx tsc --project test/tsconfig.json && npx tsc --project shop/tsconfig.json
 	cd target/npm && node --test --test-timeout=300000 test/*.test.mjs
 
 python: deps ## the wheel: target/dist/*.whl

@@ -10,7 +10,7 @@ mkdir -p target/dist && rm -f target/dist/*.tgz
 scripts/budget.sh target/dist/*.tgz
 rm -rf target/npm && mkdir -p target/npm
 cp -r vpnkit-node/test examples/node target/npm/
-mkdir target/npm/shop && cp examples/shop/*.mts target/npm/shop/
+mkdir target/npm/shop && cp examples/shop/*.mts examples/shop/tsconfig.json target/npm/shop/
 cd target/npm
 echo '{ "name": "tests", "private": true, "type": "module" }' >package.json
 npm install --silent --ignore-scripts ../dist/vpnkit-*.tgz typescript@7.0.2 @types/node@20 puppeteer-core@24.43.1 \

@@ -11,6 +11,14 @@ interface Happened {
   readonly at: Date;
   /** A short text for people; may be empty. Never a secret. */
   readonly detail: string;
+  /** The operation that it follows from: `keys.extend`; `null` when vpnkit did it by itself. */
+  readonly operation: string | null;
+  /** Who called, as the application has said. */
+  readonly actor: string | null;
+  /** Why, as the application has said. */
+  readonly reason: string | null;
+  /** The idempotency key of the call: the payment. */
+  readonly idempotencyKey: string | null;
 }
 
 /** Something happened to a key; its identities are kept for when it is gone. */
@@ -41,7 +49,13 @@ export type Event = KeyEvent | InboundEvent | ServerEvent;
 /** @internal */
 export function readEvent(json: Json): Event {
   const { kind, detail } = json;
-  const happened = { cursor: json.cursor, at: new Date(json.at), kind, detail };
+  const cause = {
+    operation: json.operation ?? null,
+    actor: json.actor ?? null,
+    reason: json.reason ?? null,
+    idempotencyKey: json.idempotency_key ?? null,
+  };
+  const happened = { cursor: json.cursor, at: new Date(json.at), kind, detail, ...cause };
   if (kind.startsWith("key.")) return { ...happened, key: json.key, keyUid: json.key_uid };
   if (kind.startsWith("inbound.")) return { ...happened, inbound: json.inbound };
   return { ...happened, server: json.server };

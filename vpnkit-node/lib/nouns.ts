@@ -470,7 +470,7 @@ export class KeyTemplates {
    *
    * Rejects with InvalidInputError with the `field`; LimitReachedError when there are 1,000 others.
    */
-  async ensure(template: KeyTemplate, options?: CallOptions): Promise<Required<KeyTemplate>> {
+  async ensure(template: KeyTemplate, options?: CallOptions): Promise<Required<Omit<KeyTemplate, "days">>> {
     const operation = "templates.ensure";
     onlyOptions(operation, options);
     const args = { template: writeKeyTemplate(operation, template) };
@@ -478,7 +478,7 @@ export class KeyTemplates {
   }
 
   /** Returns the template, or `null`. */
-  async get(name: string, options?: CallOptions): Promise<Required<KeyTemplate> | null> {
+  async get(name: string, options?: CallOptions): Promise<Required<Omit<KeyTemplate, "days">> | null> {
     const operation = "templates.get";
     onlyOptions(operation, options);
     const args = { name };
@@ -486,10 +486,10 @@ export class KeyTemplates {
   }
 
   /** Returns all templates, sorted by name. */
-  async list(options?: CallOptions): Promise<Required<KeyTemplate>[]> {
+  async list(options?: CallOptions): Promise<Required<Omit<KeyTemplate, "days">>[]> {
     const operation = "templates.list";
     onlyOptions(operation, options);
-    return this.#calls.call(operation, {}, (json: Json): Required<KeyTemplate>[] => json.map(readKeyTemplate), options);
+    return this.#calls.call(operation, {}, (json: Json): Required<Omit<KeyTemplate, "days">>[] => json.map(readKeyTemplate), options);
   }
 
   /**

@@ -1522,7 +1522,7 @@ export interface KeyTemplate {
 }
 
 /** @internal */
-export const readKeyTemplate = (json: Json): Required<KeyTemplate> =>
+export const readKeyTemplate = (json: Json): Required<Omit<KeyTemplate, "days">> =>
   Object.freeze({
     name: json.name,
     dataLimit: json.data_limit ?? null,

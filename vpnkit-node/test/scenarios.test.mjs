@@ -19,6 +19,7 @@ const shapes = {
   expires_at: (value) => new Date(value),
   hold_until: (value) => new Date(value),
   expires_before: (value) => new Date(value),
+  locked_until: (value) => new Date(value),
   reset: (value) => friendly(value),
   next_plan: (value) => friendly(value),
   hold: (value) => friendly(value),

@@ -18,7 +18,7 @@ import { temporary } from "./shared.mjs";
 const [SECRET, BOT_SECRET, ADMIN, WORKERS, KILLED] = ["between the provider and the shop", "between-telegram-and-the-bot", 1, 3, 8];
 const CUSTOMERS = Array.from({ length: 24 }, (_, i) => 100 + i);
 const DAYS = { month: 30, fresh: 30, days: 7, volume: 1, year: 365 };
-const program = join(dirname(fileURLToPath(import.meta.url)), "..", "built", "shop", "shop.mjs");
+const program = join(dirname(fileURLToPath(import.meta.url)), "..", "shop", "dist", "shop.mjs");
 
 /** Small numbers that a seed gives again (mulberry32). */
 function randomOf(seed) {
@@ -234,7 +234,8 @@ test("the books agree when workers die", { timeout: 240_000 }, async (t) => {
   await workers.stop();
 
   // The books of the provider beside the ledger.
-  await using kit = await open({ store, background: false });
+  const kit = await open({ store, background: false });
+  t.after(() => kit.close());
   const entries = await kit.grants.find({ limit: 1_000 });
   const ledger = new Map(entries.map((grant) => [grant.idempotencyKey, grant]));
   const trials = entries.filter((grant) => grant.idempotencyKey?.startsWith("trial:"));

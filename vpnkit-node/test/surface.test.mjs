@@ -23,7 +23,7 @@ for (const [noun, cls] of Object.entries(nouns)) {
 
 test("the kit", async () => {
   const kit = await vpnkit.open({ store: "memory:" });
-  assert.deepEqual([...Object.keys(kit), ...calls(vpnkit.Kit), "open"].sort(), surface.calls.kit.sort());
+  assert.deepEqual([...Object.keys(kit), ...calls(vpnkit.Kit), ...calls(vpnkit.KitView), "open"].sort(), surface.calls.kit.map(camel).sort());
   await kit.close();
 });
 
@@ -55,15 +55,20 @@ test("every field of a request is taken", async () => {
     sort: "expiresAt", descending: true, limit: 1, page: null,
     labels: { tg: "1" }, onHold: true, holdUntil: new Date("2999-01-01"), reset: { every: "month" }, nextPlan: { duration: "1 day" },
     deleteAfter: "1 day", hold: { duration: "1 day" }, paused: true, beginNextPlan: true, expiresBefore: new Date(0), usedPercent: 80,
+    addressLimit: 2, template: "month", lockedUntil: new Date("2999-01-01"), keepOldLinks: "1 day",
   };
   const needs = { onHold: ["expiresIn"], holdUntil: ["onHold", "expiresIn"], nextPlan: ["dataLimit"] };
   const kit = await vpnkit.open({ store: "memory:" });
   const key = await kit.keys.create();
+  await kit.templates.ensure({ name: "month" });
   for (const field of [...surface.data.CreateKey.map(camel), "days"]) {
     const others = Object.fromEntries((needs[field] ?? []).map((name) => [name, samples[name]]));
     await kit.keys.create({ [field]: samples[field] ?? assert.fail(field), ...others, ...(field !== "name" && { name: `n-${field}` }) });
   }
-  for (const field of surface.data.KeyPatch.map(camel)) await kit.keys.update(key, { [field]: field === "name" ? "other" : samples[field] });
+  for (const field of surface.data.KeyPatch.map(camel)) {
+    const others = field === "keepOldLinks" ? { revokeLinks: true } : {};
+    await kit.keys.update(key, { [field]: field === "name" ? "other" : samples[field], ...others });
+  }
   for (const field of surface.data.KeyQuery.map(camel)) await kit.keys.find({ [field]: samples[field] });
   await kit.close();
 });

@@ -79,6 +79,7 @@ def test_the_guide_to_selling(program: Callable[..., subprocess.CompletedProcess
         "from datetime import timedelta\n"
         "async def main():\n"
         "    async with vpnkit.testing.open() as kit:\n"
+        + "        GiB = vpnkit.GiB\n"
         + body
         + "        assert not mine.keys and not low.keys and [key.name for key in soon] == []\n"
         "        for payment in ('stars:1', 'stars:1'):\n"
@@ -96,12 +97,43 @@ def test_the_guide_to_selling(program: Callable[..., subprocess.CompletedProcess
         "        assert await for_everybody(kit, 7) == await for_everybody(kit, 7) == 2\n"
         "        [mine] = await kit.keys.find(labels={'telegram': '42'})\n"
         "        assert mine.id == key.id\n"
+        "        await kit.inbounds.ensure(vpnkit.Inbound('main', 443, vpnkit.Vless()))\n"
+        "        assert (await whose(kit, (await kit.keys.links(key))[0])).id == key.id\n"
+        "        assert await whose(kit, key.name) is None\n"
+        "        end, left = await preview(kit, key.name)\n"
+        "        assert (end - await kit.now()).days == 30 and left == GiB(50)\n"
+        "        await two_at_a_time(kit, key.name)\n"
+        "        await moves(kit, key.name)\n"
+        "        assert len((await kit.keys.require(key)).credentials) == 2\n"
+        "        await leaked(kit, key.name)\n"
+        "        assert len((await kit.keys.require(key)).credentials) == 1\n"
+        "        await products(kit)\n"
+        "        assert [one.name for one in await kit.templates.list()] == ['month', 'trial']\n"
+        "        assert await months(kit, key.name) == []\n"
+        "        await stolen(kit, key.name)\n"
+        "        [newest] = await kit.keys.timeline(key, limit=1)\n"
+        "        assert (newest.kind, newest.actor) == ('key.disabled', 'support:bob')\n"
         "asyncio.run(main())\n"
     )
-    assert (done.stdout, done.stderr) == (
-        "100 GiB True 60\n50 GiB True 2\n100 GiB 60 3 days, 0:00:00\n" + "2 of 2\n" * 2,
-        "",
-    ), done.stderr
+    said = "100 GiB True 60\n50 GiB True 2\n100 GiB 60 3 days, 0:00:00\n" + "2 of 2\n" * 2
+    assert done.stderr == "" and done.stdout.startswith(said), done.stderr
+    assert "reported as stolen" in done.stdout.splitlines()[5]
+
+
+def test_everybody_with_a_bar(program: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+    store = f"sqlite:{tmp_path / 'keys.db'}"
+    made = program(
+        "import vpnkit\n"
+        f"with vpnkit.sync.open({store!r}) as kit:\n"
+        "    kit.keys.create_many([vpnkit.CreateKey(f'k{i}', days=1) for i in range(1_203)])\n"
+    )
+    assert made.returncode == 0, made.stderr
+    example = str(REPOSITORY / "examples" / "python" / "everybody.py")
+    for said in ("1203 keys were given 3 days, 0 had them already", "0 keys were given 3 days, 1203 had them already"):
+        done = subprocess.run(
+            [sys.executable, example, store, "outage:1", "3"], capture_output=True, text=True, timeout=120
+        )
+        assert done.stdout.splitlines()[-1] == said and "1203 of 1203" in done.stdout, done.stderr
 
 
 def test_the_guide_to_subscriptions(program: Callable[..., subprocess.CompletedProcess[str]]) -> None:

@@ -22,7 +22,7 @@ def request(given: dict[str, Any]) -> dict[str, Any]:
     arguments = dict(given)
     if isinstance(arguments.get("data_limit"), int):
         arguments["data_limit"] = ByteSize(arguments["data_limit"])
-    for name in ("expires_at", "hold_until", "expires_before"):
+    for name in ("expires_at", "hold_until", "expires_before", "locked_until"):
         if arguments.get(name) is not None:
             arguments[name] = moment(arguments[name])
     if arguments.get("reset") is not None:

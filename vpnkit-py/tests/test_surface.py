@@ -17,6 +17,7 @@ from vpnkit import _native, errors, records, testing
 SURFACE = json.loads((REPOSITORY / "vpnkit-bindings" / "surface" / "names.json").read_text())
 NOUNS: dict[str, tuple[type, type]] = {
     "keys": (vpnkit.Keys, vpnkit.sync.Keys),
+    "templates": (vpnkit.KeyTemplates, vpnkit.sync.KeyTemplates),
     "hosts": (vpnkit.Hosts, vpnkit.sync.Hosts),
     "inbounds": (vpnkit.Inbounds, vpnkit.sync.Inbounds),
     "subscriptions": (vpnkit.Subscriptions, vpnkit.sync.Subscriptions),
@@ -34,7 +35,7 @@ def calls(cls: type) -> set[str]:
 def test_calls(noun: str) -> None:
     asynchronous, synchronous = NOUNS[noun]
     assert calls(asynchronous) == calls(synchronous) == set(SURFACE["calls"][noun])
-    for name in calls(asynchronous) - {"stream", "iterate"}:
+    for name in calls(asynchronous) - {"stream", "iterate", "extend_all"}:
         assert inspect.iscoroutinefunction(getattr(asynchronous, name)), name
         assert not inspect.iscoroutinefunction(getattr(synchronous, name)), name
         signatures = [inspect.signature(getattr(cls, name)) for cls in (asynchronous, synchronous)]
@@ -43,9 +44,10 @@ def test_calls(noun: str) -> None:
 
 
 def test_the_kit() -> None:
-    nouns = set(vpnkit.Kit.__annotations__)
-    assert nouns | calls(vpnkit.Kit) | {"open"} == set(SURFACE["calls"]["kit"])
-    assert nouns == set(vpnkit.sync.Kit.__annotations__) and calls(vpnkit.Kit) == calls(vpnkit.sync.Kit)
+    nouns = set(vpnkit.KitView.__annotations__)
+    assert nouns | calls(vpnkit.Kit) | calls(vpnkit.KitView) | {"open"} == set(SURFACE["calls"]["kit"])
+    assert nouns == set(vpnkit.sync.KitView.__annotations__)
+    assert calls(vpnkit.Kit) == calls(vpnkit.sync.Kit) and calls(vpnkit.KitView) == calls(vpnkit.sync.KitView)
     assert calls(testing.Sandbox) == calls(testing.SyncSandbox)
 
 
@@ -64,6 +66,7 @@ def test_data() -> None:
     config = data.pop("Config")
     data["CreateKey"].add("days")
     data["Extension"].add("days")
+    data["KeyTemplate"].add("days")
     for name, fields in data.items():
         assert names(getattr(vpnkit, name)) == fields, name
     assert parameters(vpnkit.Keys.create) == data["CreateKey"]

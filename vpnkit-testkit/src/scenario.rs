@@ -378,8 +378,8 @@ fn shown(key: &Key) -> Value {
     json!({
         "name": key.name, "label": key.label, "note": key.note, "status": key.status, "version": key.version,
         "data_limit": key.data_limit, "used": key.used, "remaining": key.remaining(),
-        "up": key.traffic.up, "down": key.traffic.down, "expires_at": key.expires_at, "replayed": key.replayed,
-        "credentials": key.credentials.len(), "labels": key.labels, "resets_at": key.resets_at,
+        "up": key.traffic.up, "down": key.traffic.down, "expires_at": key.expires_at.map(|end| end.to_string()), "replayed": key.replayed,
+        "credentials": key.credentials.len(), "labels": key.labels, "resets_at": key.resets_at.map(|at| at.to_string()),
         "has_next_plan": key.next_plan.is_some(),
     })
 }

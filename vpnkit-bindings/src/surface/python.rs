@@ -12,6 +12,7 @@ pub(super) const NATIVE: &[&str] = &["Credential", "Event", "Key"];
 const SUGAR: &[(&str, &str)] = &[
     ("CreateKey", "Expiry"),
     ("Extension", "Expiry"),
+    ("KeyTemplate", "Expiry"),
     ("Page", "Keys"),
     ("Reality", "NewKeys"),
     ("SubscriptionResponse", "Body"),

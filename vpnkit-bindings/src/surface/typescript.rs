@@ -214,7 +214,14 @@ pub(super) fn returned(record: &Record) -> String {
         Shape::Record(fields) => record.given && fields.iter().any(|field| !field.required),
         _ => false,
     };
-    if partial { format!("Required<{}>", record.name) } else { record.name.clone() }
+    let days =
+        matches!(&record.shape, Shape::Record(fields) if fields.iter().any(|f| f.name == "expires_in"));
+    match (partial, days) {
+        (false, _) => record.name.clone(),
+        (true, false) => format!("Required<{}>", record.name),
+        // A second way to say the same.
+        (true, true) => format!("Required<Omit<{}, \"days\">>", record.name),
+    }
 }
 
 fn object(surface: &Surface, record: &Record, fields: &[Field], tag: Option<&str>, indent: usize) -> String {

@@ -17,7 +17,7 @@ from . import _native, errors, qr, records, sync, testing
 from ._kit_async import Kit, KitView
 from ._loop import EventStream
 from ._native import Credential, Event, Key
-from ._nouns_async import Events, Grants, Hosts, Inbounds, Keys, Servers, Subscriptions, TrafficView
+from ._nouns_async import Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, Subscriptions, TrafficView
 from ._opening import Opening
 from ._wire import KEEP, Headers, Keep, KeyLike, Length, Size
 from ._wire import parse_key as key_ref
@@ -45,6 +45,7 @@ __all__ = [
     "Keep",
     "Key",
     "KeyLike",
+    "KeyTemplates",
     "Keys",
     "KiB",
     "Kit",

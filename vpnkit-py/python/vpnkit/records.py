@@ -1118,7 +1118,7 @@ class KeyRate(Record):
 
 
 @dataclass(frozen=True)
-class KeyTemplate(Record):
+class KeyTemplate(_sugar.Expiry, Record):
     """A product: what a key gets that is created or extended with it."""
 
     name: str

@@ -8,7 +8,7 @@ from os import PathLike
 
 from . import _native
 from ._kit_sync import Kit, KitView
-from ._nouns_sync import Events, Grants, Hosts, Inbounds, Keys, Servers, Subscriptions, TrafficView
+from ._nouns_sync import Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, Subscriptions, TrafficView
 from ._thread import EventStream
 from ._wire import Length
 from .config import to_json
@@ -20,6 +20,7 @@ __all__ = [
     "Grants",
     "Hosts",
     "Inbounds",
+    "KeyTemplates",
     "Keys",
     "Kit",
     "KitView",
