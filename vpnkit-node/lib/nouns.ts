@@ -349,6 +349,33 @@ export class Keys {
   }
 
   /**
+   * Merges two keys of one customer: `into` is given what is left of `key`, its volume, its time and the labels that
+   * it has not itself, and `key` is deleted with its links, in one transaction. The ledger has it as an extension,
+   * with the idempotency key.
+   *
+   * Only like is added to like.
+   *
+   * Rejects with NotFoundError; ConflictError about the version of `into`; InvalidInputError about `into` when they
+   * are the same key, or one of them never ends, is unlimited or is reset again and again and the other is not;
+   * IdempotencyMismatchError.
+   */
+  async merge(
+    key: KeyLike,
+    into: KeyLike,
+    options: CallOptions & { readonly idempotencyKey?: string | null | undefined; readonly expectedVersion?: number | null | undefined } = {},
+  ): Promise<Key> {
+    const operation = "keys.merge";
+    onlyOptions(operation, options, "idempotencyKey", "expectedVersion");
+    const args = {
+      key: keyRef(operation, "key", key),
+      into: keyRef(operation, "into", into),
+      idempotency_key: options.idempotencyKey,
+      expected_version: options.expectedVersion,
+    };
+    return this.#calls.call(operation, args, readKey, options);
+  }
+
+  /**
    * Deletes these keys in one transaction, all of them or none; returns how many.
    *
    * Rejects with NotFoundError with the first key that does not exist.

@@ -578,6 +578,7 @@ export type EventKind =
   | "key.reset"
   | "key.next_plan"
   | "key.extended"
+  | "key.merged"
   | "key.grant_undone"
   | "inbound.changed"
   | "inbound.removed"

@@ -104,6 +104,11 @@ class Run {
         const { extended, skipped, replayed } = await kit.keys.extendStep(argument, friendly(step.with ?? {}));
         return { extended, skipped, replayed };
       }
+      case "merge": {
+        const { into, ...given } = step.with;
+        const other = into.startsWith("$") ? this.keys.get(into) : into;
+        return shown(await kit.keys.merge(key(), other, { ...options, ...friendly(given) }));
+      }
       case "undo":
         return shown(await kit.grants.undo(argument, friendly(step.with ?? {})));
       case "template": {

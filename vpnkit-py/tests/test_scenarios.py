@@ -110,6 +110,10 @@ class Run:
             case "extend_step":
                 done = await keys.extend_step(argument, **request(step.get("with", {})))
                 return {"extended": done.extended, "skipped": done.skipped, "replayed": done.replayed}
+            case "merge":
+                given = dict(step["with"])
+                into = self.key(given.pop("into"))
+                return shown(await keys.merge(self.key(argument), into, expected_version=version, **given))
             case "undo":
                 return shown(await kit.grants.undo(argument, **step.get("with", {})))
             case "template":

@@ -119,6 +119,7 @@ impl Batch<'_> {
             StoreOp::Key(KeyOp::Extend { key, expected, extension }) => {
                 self.extend(key, expected, &extension)
             }
+            StoreOp::Key(KeyOp::Merge { key, into, expected }) => self.merge(key, into, expected),
             StoreOp::Key(KeyOp::Undo { grant, reason }) => self.undo(grant, reason.as_deref()),
             StoreOp::Key(KeyOp::Settle(key)) => self.settle(key),
             StoreOp::Key(KeyOp::SetAside(key)) => self.set_aside(key),
@@ -368,7 +369,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    fn delete(&mut self, id: KeyId, expected: Option<u64>) -> Result<()> {
+    pub(crate) fn delete(&mut self, id: KeyId, expected: Option<u64>) -> Result<()> {
         let key = self.key(id, expected)?;
         for credential in &key.credentials {
             self.revoke(id, credential)?;

@@ -73,6 +73,16 @@ impl Batch<'_> {
         self.change_end(&before, after, kind, grant)
     }
 
+    /// Gives a key what is left of another, and deletes that one.
+    pub(crate) fn merge(&mut self, key: KeyId, into: KeyId, expected: Option<u64>) -> Result<()> {
+        let (gone, before) = (self.key(key, None)?, self.key(into, expected)?);
+        let mut after = before.clone();
+        let (grant, _) = lifecycle::merge(&mut after, &gone, self.payment.clone(), self.at)?;
+        let grant = self.grant(&grant)?;
+        self.change_end(&before, after, EventKind::KeyMerged, grant)?;
+        self.delete(key, None)
+    }
+
     /// Takes a grant back.
     pub(crate) fn undo(&mut self, id: GrantId, reason: Option<&str>) -> Result<()> {
         let one = GrantFilter { id: Some(id), ..GrantFilter::default() };

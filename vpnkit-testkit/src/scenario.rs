@@ -14,6 +14,7 @@
 //! | `{"template": {…}}`, `{"remove_template": "month"}` | keeps a template; removes it |
 //! | `{"templates": true}` | the names of all templates |
 //! | `{"timeline": "$k"}` | what has happened to a key, the newest first: `kind`, `operation`, `actor`, `reason`, `payment` |
+//! | `{"merge": "$k", "with": {"into": "$other"}}` | gives another key what is left of one; `with` may have `idempotency_key` |
 //! | `{"grants": "$k"}` | the ledger of a key: `kind`, `policy`, `payment` and whether each is `undone`, and its `template` |
 //! | `{"undo": "pay:1", "with": {…}}` | takes the grant of a payment back; `with` may have `reason` and `idempotency_key` |
 //! | `{"find": {…}}` | finds keys; the answer is the list of their names |
@@ -179,6 +180,12 @@ impl Run {
                 let payment = argument.as_str().expect("an idempotency key").to_owned();
                 let done = keys.extend_step(extension, payment, None, None).await?;
                 Ok(json!({ "extended": done.extended, "skipped": done.skipped, "replayed": done.replayed }))
+            }
+            "merge" => {
+                let mut given = step.get("with").and_then(Value::as_object).cloned().unwrap_or_default();
+                let payment = take_text(&mut given, "idempotency_key");
+                let into = self.key(given.get("into").expect("another key"));
+                Ok(shown(&keys.merge(self.key(argument), into, payment, version).await?))
             }
             "undo" => {
                 let mut given = step.get("with").and_then(Value::as_object).cloned().unwrap_or_default();

@@ -106,6 +106,8 @@ events! {
     KeyNextPlan = "key.next_plan",
     /// A key was extended; the detail is the id of the grant.
     KeyExtended = "key.extended",
+    /// A key was given what was left of another one, which is gone; the detail is the id of the grant.
+    KeyMerged = "key.merged",
     /// A grant of a key was undone; the detail is its id.
     KeyGrantUndone = "key.grant_undone",
     /// An inbound was added or changed.

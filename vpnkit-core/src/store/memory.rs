@@ -266,6 +266,14 @@ impl State {
                 let grant = self.grant(grant, receipt);
                 self.change_end(&before, after, (kind, grant), at, receipt);
             }
+            KeyOp::Merge { key, into, expected } => {
+                let (gone, before) = (self.key(key, None)?.clone(), self.key(into, expected)?.clone());
+                let mut after = before.clone();
+                let (grant, _) = lifecycle::merge(&mut after, &gone, self.payment.clone(), at)?;
+                let grant = self.grant(grant, receipt);
+                self.change_end(&before, after, (EventKind::KeyMerged, grant), at, receipt);
+                self.delete(key, None, at, receipt)?;
+            }
             KeyOp::Undo { grant: id, reason } => {
                 let undone = self.grants.get(&id).ok_or_else(|| errors::no_grant(id))?;
                 if let Some(at) = undone.undone_at {

@@ -80,6 +80,16 @@ pub enum KeyOp {
         /// What it is given.
         extension: Box<Extension>,
     },
+    /// Give a key what is left of another, which is deleted ([`crate::lifecycle::merge`]). `NotFound`, or `Conflict` when `expected` is
+    /// not the version of the one that stays.
+    Merge {
+        /// Which key goes.
+        key: KeyId,
+        /// Which one stays.
+        into: KeyId,
+        /// The version of that one that the caller has seen.
+        expected: Option<u64>,
+    },
     /// Take a grant back ([`crate::lifecycle::undo`]). `NotFound` without it or its key, `Conflict` when it was undone.
     Undo {
         /// Which grant.

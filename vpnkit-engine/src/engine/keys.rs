@@ -1,6 +1,7 @@
 //! Keys.
 
 use std::collections::HashSet;
+use std::slice;
 use std::sync::Arc;
 
 use vpnkit_macros::operations;
@@ -42,7 +43,7 @@ impl Keys {
         let shared = self.shared(OP)?;
         let now = shared.clock.now();
         let id = request.idempotency_key.clone();
-        let made = id.as_ref().map(|id| request_of(OP, id, std::slice::from_ref(&request))).transpose()?;
+        let made = id.as_ref().map(|id| request_of(OP, id, slice::from_ref(&request))).transpose()?;
         if let Some(replay) = shared.replay(OP, made.as_ref()).await? {
             return only_key(OP, id.as_deref(), replay);
         }
@@ -340,6 +341,64 @@ impl Keys {
                 keys.shared(OP)?.delete(OP, vec![key], |_| expected_version, None).await
             })
             .await
+    }
+
+    /// Merges two keys of one customer: `into` is given what is left of `key`, its volume, its time and the labels that it has not
+    /// itself, and `key` is deleted with its links, in one transaction. The ledger has it as an extension, with the idempotency key.
+    ///
+    /// Only like is added to like.
+    ///
+    /// Errors: `NotFound`; `Conflict` about the version of `into`; `InvalidInput` about `into` when they are the same key, or one of them never ends, is unlimited or is
+    /// reset again and again and the other is not; `IdempotencyMismatch`.
+    #[operation(change, dry_run)]
+    pub async fn merge(
+        &self,
+        key: impl Into<KeyRef>,
+        into: impl Into<KeyRef>,
+        idempotency_key: Option<String>,
+        expected_version: Option<u64>,
+    ) -> Result<Key> {
+        const OP: &str = "keys.merge";
+        let (keys, key, into) = (self.clone(), key.into(), into.into());
+        let merge = async move { keys.merge_one(OP, key, into, idempotency_key, expected_version).await };
+        self.engine.run_to_completion(OP, merge).await
+    }
+
+    async fn merge_one(
+        &self,
+        op: &'static str,
+        key: KeyRef,
+        into: KeyRef,
+        idempotency_key: Option<String>,
+        expected: Option<u64>,
+    ) -> Result<Key> {
+        let shared = self.shared(op)?;
+        // As they are named: the one that goes cannot be looked up when the call comes again.
+        let asked = [key.to_string(), into.to_string()];
+        let request = idempotency_key.as_deref().map(|id| grant_request(op, id, asked)).transpose()?;
+        if let Some(replay) = shared.replay(op, request.as_ref()).await? {
+            return only_key(op, idempotency_key.as_deref(), replay);
+        }
+        let (gone, into) = (shared.resolve(op, &key).await?, shared.resolve(op, &into).await?.id);
+        let mut from = FromInbounds::new(shared, op);
+        let (receipt, dedicated) = loop {
+            let inbounds = shared.inbounds();
+            let dedicated: Vec<Arc<Inbound>> =
+                inbounds.iter().filter(|i| i.dedicated_to == Some(gone.id)).cloned().collect();
+            let steps = [StoreOp::from(KeyOp::Merge { key: gone.id, into, expected })]
+                .into_iter()
+                .chain(dedicated.iter().map(|inbound| forget_hosts(&inbound.node, &inbound.tag)));
+            let txn = shared.txn(steps).for_request(request.clone());
+            if let Some(receipt) = from.commit(txn).await? {
+                break (receipt, dedicated);
+            }
+        };
+        if receipt.took_effect() {
+            shared.revoked(&receipt.revoked);
+            shared.let_go(slice::from_ref(&gone), &dedicated).await?;
+            shared.applied(&receipt.keys, false, receipt.cursor).await;
+        }
+        only_key(op, idempotency_key.as_deref(), receipt)
     }
 
     /// Deletes these keys in one transaction, all of them or none; returns how many.
@@ -675,22 +734,28 @@ impl Shared {
             return Ok(());
         }
         self.revoked(&receipt.revoked);
+        self.let_go(&keys, &own_inbounds).await?;
+        // Nobody waits for background work.
+        if fence.is_none() {
+            let others = self.others();
+            tokio::join!(self.settled(), self.wait_elsewhere(&others, receipt.cursor));
+        }
+        Ok(())
+    }
+
+    /// Lets servers forget keys that were deleted, and the inbounds that were dedicated to them.
+    async fn let_go(&self, keys: &[Key], own_inbounds: &[Arc<Inbound>]) -> Result<()> {
         if !own_inbounds.is_empty() {
             self.reload().await?;
         }
         for server in self.servers().iter() {
-            for key in &keys {
+            for key in keys {
                 server.near.forget(key.id);
                 server.queue.deleted(key);
             }
             for inbound in own_inbounds.iter().filter(|inbound| inbound.runs_on(server.id())) {
                 drop(server.queue.inbound(inbound.tag.clone()));
             }
-        }
-        // Nobody waits for background work.
-        if fence.is_none() {
-            let others = self.others();
-            tokio::join!(self.settled(), self.wait_elsewhere(&others, receipt.cursor));
         }
         Ok(())
     }

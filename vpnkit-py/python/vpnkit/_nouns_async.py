@@ -498,6 +498,33 @@ class Keys:
         arguments = {"key": _wire.key_ref("keys.delete", "key", key), "expected_version": expected_version}
         await self._calls.call("keys.delete", _wire.dumps(arguments))
 
+    async def merge(
+        self,
+        key: KeyLike,
+        into: KeyLike,
+        *,
+        idempotency_key: str | None = None,
+        expected_version: int | None = None,
+    ) -> Key:
+        """Merges two keys of one customer: ``into`` is given what is left of ``key``, its volume, its time and the
+        labels that it has not itself, and ``key`` is deleted with its links, in one transaction. The ledger has it
+        as an extension, with the idempotency key.
+
+        Only like is added to like.
+
+        Raises NotFoundError; ConflictError about the version of ``into``; InvalidInputError about ``into`` when
+        they are the same key, or one of them never ends, is unlimited or is reset again and again and the other is
+        not; IdempotencyMismatchError.
+        """
+        arguments = {
+            "key": _wire.key_ref("keys.merge", "key", key),
+            "into": _wire.key_ref("keys.merge", "into", into),
+            "idempotency_key": idempotency_key,
+            "expected_version": expected_version,
+        }
+        answer: Key = await self._calls.call("keys.merge", _wire.dumps(arguments))
+        return answer
+
     async def delete_many(self, ids: Iterable[int | Key]) -> int:
         """Deletes these keys in one transaction, all of them or none; returns how many.
 

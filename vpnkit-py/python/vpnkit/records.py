@@ -525,6 +525,7 @@ EventKind = Literal[
     "key.reset",
     "key.next_plan",
     "key.extended",
+    "key.merged",
     "key.grant_undone",
     "inbound.changed",
     "inbound.removed",
