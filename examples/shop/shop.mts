@@ -26,7 +26,16 @@ import {
 
 const settings = process.env;
 const ADMINS = new Set((settings.ADMINS ?? "").split(",").filter(Boolean).map(Number));
-const { PROVIDER = "https://pay.example.com", PROVIDER_SECRET = "", BOT_TOKEN = "", TELEGRAM_API } = settings;
+const { PROVIDER = "https://pay.example.com", TELEGRAM_API } = settings;
+
+/** Without it anybody could write what they like. */
+function needed(name: string): string {
+  const value = settings[name];
+  if (!value) throw new Error(`${name} is not set`);
+  return value;
+}
+
+const [BOT_TOKEN, BOT_SECRET, PROVIDER_SECRET] = [needed("BOT_TOKEN"), needed("BOT_SECRET"), needed("PROVIDER_SECRET")];
 
 /** What is sold, and what a renewal does with what the customer still has. */
 interface Plan {
@@ -36,17 +45,17 @@ interface Plan {
   readonly policy: RenewPolicy;
 }
 
-const PLANS: Readonly<Record<string, Plan>> = {
+const PLANS: ReadonlyMap<string, Plan> = new Map(Object.entries({
   month: { days: 30, volume: 50, price: 300, policy: "carryOver" },
   fresh: { days: 30, volume: 100, price: 500, policy: "reset" },
   days: { days: 7, volume: 10, price: 90, policy: "resetData" },
   volume: { days: 1, volume: 20, price: 100, policy: "resetTime" },
   year: { days: 365, volume: 600, price: 3000, policy: "remainingToTotal" },
-};
+}));
 
 const kit = await open({ store: settings.STORE ?? "sqlite:shop.db" });
 await kit.subscriptions.configure({ baseUrl: settings.BASE_URL ?? "https://vpn.example.com/s" });
-for (const [name, { days, volume }] of Object.entries(PLANS)) {
+for (const [name, { days, volume }] of PLANS) {
   await kit.templates.ensure({ name, days, dataLimit: GiB(volume) });
 }
 await kit.templates.ensure({ name: "trial", days: 3, dataLimit: GiB(2), onHold: true });
@@ -54,6 +63,8 @@ await kit.templates.ensure({ name: "trial", days: 3, dataLimit: GiB(2), onHold: 
 const bot = new Bot(BOT_TOKEN, TELEGRAM_API === undefined ? {} : { client: { apiRoot: TELEGRAM_API } });
 const nameOf = (telegram: number): string => `tg-${telegram}`;
 const isAdmin = (context: Context): boolean => ADMINS.has(context.from?.id ?? 0);
+/** Elsewhere who writes may be many: a channel, an anonymous admin of a group. */
+const customers = bot.chatType("private");
 
 /** Gives what was paid for, once, however often and wherever it is called. */
 async function deliver(telegram: number, template: string, payment: string): Promise<Key> {
@@ -63,7 +74,7 @@ async function deliver(telegram: number, template: string, payment: string): Pro
   } catch (error) {
     if (!(error instanceof AlreadyExistsError || error instanceof IdempotencyMismatchError)) throw error;
     // A customer already, or this payment was a renewal when it came the first time.
-    const policy = PLANS[template]?.policy ?? "carryOver";
+    const policy = PLANS.get(template)?.policy ?? "carryOver";
     return kit.keys.extend(name, { template, policy }, { idempotencyKey: payment });
   }
 }
@@ -81,10 +92,10 @@ async function ask(path: string, order: unknown): Promise<Response> {
   return fetch(`${PROVIDER}${path}`, { method: "POST", body, headers, signal: AbortSignal.timeout(10_000) });
 }
 
-bot.command("start", (context) => context.reply(`/trial, /buy ${Object.keys(PLANS).join(" | ")}, /status`));
+customers.command("start", (context) => context.reply(`/trial, /buy ${[...PLANS.keys()].join(" | ")}, /status`));
 
-bot.command("trial", async (context) => {
-  const telegram = context.from?.id ?? 0;
+customers.command("trial", async (context) => {
+  const telegram = context.from.id;
   try {
     const labels = { telegram: String(telegram) };
     const idempotencyKey = `trial:${telegram}`;
@@ -96,25 +107,28 @@ bot.command("trial", async (context) => {
   }
 });
 
-bot.command("buy", async (context) => {
-  const plan = PLANS[context.match];
+customers.command("buy", async (context) => {
+  const plan = PLANS.get(context.match);
   if (plan === undefined) {
-    await context.reply(`One of: ${Object.keys(PLANS).join(", ")}`);
+    await context.reply(`One of: ${[...PLANS.keys()].join(", ")}`);
     return;
   }
-  const answer = await ask("/invoices", { telegram: context.from?.id, plan: context.match, amount: plan.price });
+  const answer = await ask("/invoices", { telegram: context.from.id, plan: context.match, amount: plan.price });
   if (!answer.ok) throw new Error(`the provider answers ${answer.status}`);
   const { url } = (await answer.json()) as { url: string };
   await context.reply(`Pay here: ${url}`);
 });
 
-bot.command("status", async (context) => {
-  const key = await kit.keys.get(nameOf(context.from?.id ?? 0));
+customers.command("status", async (context) => {
+  const key = await kit.keys.get(nameOf(context.from.id));
   if (key === null) await context.reply("Nothing yet: /trial or /buy");
   else await sendKey(context.chat.id, key, `Your key is ${key.status}.`);
 });
 
-const support = bot.filter(isAdmin);
+/** Telegram takes no longer message. */
+const LONGEST = 4_096;
+
+const support = customers.filter(isAdmin);
 
 /** `/find LINK`: what a customer pastes, or `/find TELEGRAM_ID`. */
 support.command("find", async (context) => {
@@ -129,15 +143,21 @@ support.command("find", async (context) => {
       lines.push(`  ${at.toISOString().slice(0, 16)} ${kind} ${detail} ${who}`.trimEnd());
     }
   }
-  await context.reply(lines.join("\n") || "Nobody.");
+  await context.reply(lines.join("\n").slice(0, LONGEST) || "Nobody.");
 });
 
 /** `/disable TELEGRAM_ID WHY`. */
 support.command("disable", async (context) => {
   const [telegram, ...reason] = context.match.split(" ");
-  const by = kit.actingAs(`telegram:${context.from?.id}`, { reason: reason.join(" ") });
-  const key = await by.keys.disable(nameOf(Number(telegram)));
-  await context.reply(`${key.name} is ${key.status}.`);
+  const by = kit.actingAs(`telegram:${context.from.id}`, { reason: reason.join(" ") });
+  try {
+    const key = await by.keys.disable(nameOf(Number(telegram)));
+    await context.reply(`${key.name} is ${key.status}.`);
+  } catch (error) {
+    // A message that fails comes again.
+    if (!(error instanceof NotFoundError)) throw error;
+    await context.reply("Nobody.");
+  }
 });
 
 support.command("refund", async (context) => {
@@ -146,15 +166,24 @@ support.command("refund", async (context) => {
   await context.reply(answer.ok ? "On its way." : "The provider knows no such payment.");
 });
 
-async function read(request: IncomingMessage): Promise<Buffer> {
+/** At most so much: who it is from is not known yet. */
+const BODY_MAX = 64 * 1_024;
+
+async function read(request: IncomingMessage): Promise<Buffer | null> {
   const parts: Buffer[] = [];
-  for await (const part of request) parts.push(part as Buffer);
+  let length = 0;
+  for await (const part of request) {
+    length += (part as Buffer).length;
+    if (length > BODY_MAX) return null;
+    parts.push(part as Buffer);
+  }
   return Buffer.concat(parts);
 }
 
 /** The provider's callback. It comes again until it gets a 200. */
 async function paid(request: IncomingMessage): Promise<number> {
   const body = await read(request);
+  if (body === null) return 413;
   const signature = createHmac("sha256", PROVIDER_SECRET).update(body).digest();
   const given = Buffer.from(String(request.headers["x-signature"] ?? ""), "hex");
   if (given.length !== signature.length || !timingSafeEqual(given, signature)) return 403;
@@ -174,7 +203,7 @@ async function paid(request: IncomingMessage): Promise<number> {
 
 await bot.init();
 // Handled before it is answered: a message that a worker dies with comes again.
-const telegram = webhookCallback(bot, "http", { secretToken: settings.BOT_SECRET ?? "", timeoutMilliseconds: 30_000 });
+const telegram = webhookCallback(bot, "http", { secretToken: BOT_SECRET, timeoutMilliseconds: 30_000 });
 
 async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
   if (request.method !== "POST") response.writeHead(404).end();

@@ -26,7 +26,10 @@ from vpnkit import GiB
 
 ADMINS = {int(one) for one in settings.get("ADMINS", "").split(",") if one}
 PROVIDER = settings.get("PROVIDER", "https://pay.example.com")
-PROVIDER_SECRET = settings.get("PROVIDER_SECRET", "").encode()
+# Without them anybody could write what they like: they are needed.
+PROVIDER_SECRET, BOT_SECRET = settings["PROVIDER_SECRET"].encode(), settings["BOT_SECRET"]
+if not PROVIDER_SECRET or not BOT_SECRET:
+    raise SystemExit("PROVIDER_SECRET and BOT_SECRET are empty")
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ PLANS = {
 }
 
 shop = Dispatcher()
+# Elsewhere who writes may be many: a channel, an anonymous admin of a group.
+shop.message.filter(F.chat.type == "private")
 
 
 def name_of(telegram: int) -> str:
@@ -190,7 +195,7 @@ def main() -> None:
     app.cleanup_ctx.append(resources)
     app.router.add_post("/paid", paid)
     # Handled before it is answered: a message that a worker dies with comes again.
-    handler = SimpleRequestHandler(shop, bot, handle_in_background=False, secret_token=settings.get("BOT_SECRET"))
+    handler = SimpleRequestHandler(shop, bot, handle_in_background=False, secret_token=BOT_SECRET)
     handler.register(app, path="/telegram")
     setup_application(app, shop, bot=bot)
     web.run_app(app, host="127.0.0.1", port=int(settings.get("PORT", "8080")), reuse_port=True, print=None)

@@ -31,7 +31,7 @@ fn arguments(operation: &str) -> Value {
         "keys.extend_step" => {
             json!({ "extension": { "expires_in": "1 day" }, "idempotency_key": "new" })
         }
-        "keys.merge" => json!({ "key": "disabled", "into": "second", "idempotency_key": "merge" }),
+        "keys.merge" => json!({ "key": "third", "into": "second", "idempotency_key": "merge" }),
         "keys.resume" => json!({ "key": "paused" }),
         "keys.enable" => json!({ "key": "disabled" }),
         "keys.delete_many" => json!({ "ids": [1] }),
@@ -97,6 +97,7 @@ async fn every_change_that_is_tried_leaves_nothing_or_is_refused() {
         .unwrap();
     engine.keys().create(CreateKey::named("disabled")).await.unwrap();
     engine.keys().create(CreateKey::named("second")).await.unwrap();
+    engine.keys().create(CreateKey::named("third")).await.unwrap();
     engine.keys().pause("paused").await.unwrap();
     engine.keys().disable("disabled").await.unwrap();
     let template = serde_json::from_value(json!({ "content_type": "text/plain", "source": "x" })).unwrap();

@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vpnkit_core::model::{
-    CreateKey, Cursor, EventKind, Inbound, InboundTag, Key, KeyStatus, NodeId, Protocol, SharingAction,
-    SharingPolicy,
+    CreateKey, Credential, CredentialKind, Cursor, EventKind, Inbound, InboundTag, Key, KeyPatch, KeyStatus,
+    NodeId, Protocol, SharingAction, SharingPolicy,
 };
-use vpnkit_core::{ErrorKind, ManualClock};
+use vpnkit_core::store::{KeyOp, KeyStore as _, Origin, StoreTxn};
+use vpnkit_core::{Clock as _, ErrorKind, ManualClock};
 use vpnkit_engine::engine::{Engine, EngineOptions, ServerParts};
 use vpnkit_sqlite::{SqliteOptions, SqliteStore};
 use vpnkit_subscription::SubscriptionSettings;
@@ -244,5 +245,129 @@ async fn a_key_that_is_shared_gets_new_links() {
     let events = engine.events().read(Cursor::START, 100).await.unwrap().events;
     let over = events.iter().find(|event| event.kind == EventKind::KeyAddressLimit).unwrap();
     assert_eq!(over.detail, "3 addresses at once, 2 allowed, credentials and links replaced");
+    engine.close().await.unwrap();
+}
+
+async fn one_process(directory: &Path, clock: &ManualClock, fake: &Arc<FakeServer>) -> Engine {
+    open(directory, clock, SharingPolicy::default(), &[fake]).await
+}
+
+#[tokio::test]
+async fn who_has_an_old_link_learns_nothing_that_came_since() {
+    let (directory, clock, fake) =
+        (tempfile::tempdir().unwrap(), ManualClock::default(), server("main/fake"));
+    let engine = one_process(directory.path(), &clock, &fake).await;
+    engine.inbounds().ensure(inbound("a", 443)).await.unwrap();
+    let key =
+        engine.keys().create(CreateKey { device_limit: Some(2), ..CreateKey::named("alice") }).await.unwrap();
+    let old = engine.subscriptions().token("alice").await.unwrap();
+    let asks = async |token: &str, device: &str| {
+        let headers = [("x-hwid".to_owned(), device.to_owned())];
+        let answer = engine.subscriptions().for_request(token, &headers, Some("plain")).await.unwrap();
+        answer.body.contains("vless://") && !answer.body.contains("too%20many")
+    };
+    assert!(asks(&old, "own").await);
+    engine.subscriptions().revoke("alice", true, Some(DAY)).await.unwrap();
+    let new = engine.subscriptions().token("alice").await.unwrap();
+    engine.inbounds().ensure(Inbound { protocol: Protocol::Trojan, ..inbound("b", 444) }).await.unwrap();
+    let (shown, current) = (body(&engine, &old).await.unwrap(), body(&engine, &new).await.unwrap());
+    assert!(!shown.contains("trojan://") && current.contains("trojan://"), "{shown}");
+    // Nor do devices with the old link take the room of those with the new one.
+    assert!(asks(&old, "own").await);
+    for forged in ["one", "two", "three"] {
+        asks(&old, forged).await;
+    }
+    assert_eq!(engine.subscriptions().devices("alice").await.unwrap().len(), 1);
+    assert!(asks(&new, "second").await);
+    clock.advance(DAY);
+    engine.tick().await.unwrap();
+    assert!(
+        engine.subscriptions().devices("alice").await.unwrap().is_empty(),
+        "they fetch again with the new one"
+    );
+    assert!(asks(&new, "own").await);
+    engine.subscriptions().revoke("alice", true, None).await.unwrap();
+    assert!(engine.subscriptions().devices("alice").await.unwrap().is_empty());
+    assert_eq!(engine.keys().require("alice").await.unwrap().id, key.id);
+    engine.close().await.unwrap();
+}
+
+/// As after a `kill -9` between the commit and its application: the next comparison finds other accounts than there should be.
+#[tokio::test]
+async fn a_revocation_that_an_earlier_process_did_not_apply_ends_connections_too() {
+    let (directory, clock, fake) =
+        (tempfile::tempdir().unwrap(), ManualClock::default(), server("main/fake"));
+    let engine = one_process(directory.path(), &clock, &fake).await;
+    engine.inbounds().ensure(inbound("a", 443)).await.unwrap();
+    let key = engine.keys().create(CreateKey::named("alice")).await.unwrap();
+    let neighbour = engine.keys().create(CreateKey::named("bob")).await.unwrap();
+    for key in [&key, &neighbour] {
+        fake.set_online(key.id, &addresses(["192.0.2.1"]));
+    }
+    // Committed by this process, which did not come to apply it: so it is not told of it either.
+    let file = rusqlite::Connection::open(directory.path().join("keys.db")).unwrap();
+    let own: i64 =
+        file.query_row("SELECT origin FROM events ORDER BY cursor DESC", [], |row| row.get(0)).unwrap();
+    let credentials = vec![Credential::generate(CredentialKind::Vless)];
+    let revoke = KeyPatch { revoke_links: true, credentials, ..KeyPatch::default() };
+    let step = KeyOp::Patch { key: key.id, expected: None, patch: Box::new(revoke) };
+    let store = SqliteStore::open(directory.path().join("keys.db"), SqliteOptions::default()).await.unwrap();
+    store.commit(StoreTxn::new(clock.now(), [step]).by(Origin(own))).await.unwrap();
+    engine.servers().reconcile(&"main/fake".parse().unwrap()).await.unwrap();
+    assert_eq!(fake.cut(), [key.id]);
+    // What could not be cut is cut later, also when the key is changed in between.
+    fake.set_online(key.id, &addresses(["192.0.2.1"]));
+    fake.fail(Fault::Disconnect);
+    engine.subscriptions().revoke("alice", true, None).await.unwrap();
+    engine.keys().disable("alice").await.unwrap();
+    engine.keys().enable("alice").await.unwrap();
+    assert!(fake.is_online(key.id));
+    fake.heal();
+    engine.servers().reconcile(&"main/fake".parse().unwrap()).await.unwrap();
+    assert!(!fake.is_online(key.id) && fake.is_online(neighbour.id));
+    engine.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_ends_with_its_link_and_one_that_is_renewed_cuts_nobody() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), ManualClock::default());
+    let (vpn, xray) = (server("main/vpn"), server("other/xray"));
+    let policy = SharingPolicy { action: SharingAction::Rotate, checks: 1, ..SharingPolicy::default() };
+    let engine = open(directory.path(), &clock, policy.clone(), &[&vpn]).await;
+    let driver = open(directory.path(), &clock, policy, &[&xray]).await;
+    engine.inbounds().ensure(inbound("vpn", 1).certificate_lifetime(30 * DAY)).await.unwrap();
+    let other = Inbound { node: NodeId::new("other").unwrap(), ..inbound("x", 443) };
+    driver.inbounds().ensure(other).await.unwrap();
+    let request = CreateKey { address_limit: Some(1), ..CreateKey::named("alice") };
+    let key = engine.keys().create(request).await.unwrap();
+    let serial = |key: &Key, replaced: bool| {
+        let mut held = key.credentials.iter().filter(|c| c.is_replaced() == replaced);
+        held.find_map(|c| c.certificate).unwrap().serial
+    };
+    let first = serial(&key, false);
+    engine.subscriptions().revoke("alice", true, Some(DAY)).await.unwrap();
+    assert!(vpn.lets_in_certificate(first, "vpn"));
+    clock.advance(DAY);
+    engine.tick().await.unwrap();
+    assert!(!vpn.lets_in_certificate(first, "vpn"), "with the old links");
+    let told = kinds(&engine).await.len();
+    // A renewal is no revocation.
+    for fake in [&vpn, &xray] {
+        fake.set_online(key.id, &addresses(["192.0.2.1"]));
+    }
+    clock.advance(25 * DAY);
+    engine.servers().reconcile(&"main/vpn".parse().unwrap()).await.unwrap();
+    driver.tick().await.unwrap();
+    assert!(xray.is_online(key.id));
+    assert!(!kinds(&engine).await[told..].contains(&EventKind::KeyRevoked));
+    // The process that drives no server with certificates tells of a shared key, and replaces what it can.
+    xray.set_online(key.id, &addresses(["192.0.2.1", "192.0.2.2"]));
+    let before = engine.keys().require("alice").await.unwrap();
+    driver.tick().await.unwrap();
+    assert!(kinds(&engine).await[told..].contains(&EventKind::KeyAddressLimit));
+    let after = engine.keys().require("alice").await.unwrap();
+    assert_eq!(serial(&after, false), serial(&before, false));
+    assert_eq!(after.link_revision, before.link_revision + 1);
+    driver.close().await.unwrap();
     engine.close().await.unwrap();
 }

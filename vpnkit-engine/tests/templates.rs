@@ -40,7 +40,8 @@ async fn a_product_is_the_same_in_every_process() {
         let key = two.keys().create(CreateKey::named(name.clone()).template("month")).await.unwrap();
         assert_eq!(key.data_limit, Some(ByteSize::gib(gib)));
         let renewal = Extension::default().template("month");
-        let renewed = two.keys().extend(name.as_str(), renewal, Some(format!("pay:{gib}")), None).await.unwrap();
+        let renewed =
+            two.keys().extend(name.as_str(), renewal, Some(format!("pay:{gib}")), None).await.unwrap();
         assert_eq!(renewed.data_limit, Some(ByteSize::gib(2 * gib)));
     }
     // A callback that comes again is the same, whatever the product has become, and whether it is there at all.

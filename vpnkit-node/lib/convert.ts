@@ -1,5 +1,6 @@
 /** From values to JSON and back: what the generated records need. */
 import { VpnkitError, invalid } from "./errors.js";
+import { snake } from "./names.js";
 
 /** @internal What `JSON.parse` gives. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
@@ -55,9 +56,10 @@ export function onlyOptions(operation: string, options: object | undefined, ...n
   if (stray !== undefined) throw invalid(operation, stray, "there is no such option", `there are: ${known.join(", ")}`);
 }
 
-/** @internal One text, or a list of them. */
-export function oneOrMany<T>(operation: string, field: string, value: T | readonly T[]): T[] {
-  return typeof value === "string" ? [value] : list(operation, field, value as readonly T[]);
+/** @internal One word of a set, or a list of them. */
+export function oneOrMany(operation: string, field: string, value: string | readonly string[]): string[] {
+  const all = typeof value === "string" ? [value] : list(operation, field, value);
+  return all.map((word) => (typeof word === "string" ? snake(word) : word));
 }
 
 /** @internal Hides secrets from `JSON.stringify` and `console.log`: they are read by their names only. */

@@ -1,6 +1,7 @@
 /** The kit. */
 import { type CallOptions, Calls } from "./calls.js";
-import { raised } from "./errors.js";
+import { onlyOptions } from "./convert.js";
+import { invalid, raised } from "./errors.js";
 import type { NativeKit } from "./native.js";
 import { Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, Subscriptions, TrafficView } from "./nouns.js";
 
@@ -40,10 +41,15 @@ export class KitView {
    * The same kit for calls in somebody's name and for a reason, as events, grants and `keys.timeline` tell it:
    * `kit.actingAs("support:alice", { reason: "asked by phone" }).keys.disable("bob")`. It is not checked who that is.
    *
-   * Throws `InvalidInputError` about `actor`, 1 to 255 visible characters, or `reason`, up to 4,000 characters.
+   * Throws `InvalidInputError` about `actor`, 1 to 255 visible characters, or `reason`, up to 500 characters on one line.
    */
   actingAs(actor: string, options: { readonly reason?: string | undefined } = {}): KitView {
-    return this.#view(actor, options.reason, false);
+    const operation = "actingAs";
+    onlyOptions(operation, options, "reason");
+    const { reason } = options;
+    if (typeof actor !== "string") throw invalid(operation, "actor", "must be a text", '"support:alice"');
+    if (reason !== undefined && typeof reason !== "string") throw invalid(operation, "reason", "must be a text");
+    return this.#view(actor, reason, false);
   }
 
   /**

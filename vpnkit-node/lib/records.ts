@@ -713,6 +713,8 @@ export interface Grant {
   readonly unlimited: boolean;
   /** The template that it was made of. */
   readonly template: string | null;
+  /** The key that it is what was left of: that one was merged into this one. */
+  readonly mergedFrom: number | null;
   /** What happened to what the key had. */
   readonly policy: RenewPolicy;
   /** Why. */
@@ -744,6 +746,7 @@ export const readGrant = (json: Json): Grant =>
     dataLimit: json.data_limit ?? null,
     unlimited: json.unlimited,
     template: json.template ?? null,
+    mergedFrom: json.merged_from ?? null,
     policy: camel<RenewPolicy>(json.policy),
     reason: json.reason ?? null,
     actor: json.actor ?? null,

@@ -2,6 +2,7 @@
 import { type CallOptions } from "./calls.js";
 import type { Json } from "./convert.js";
 import { type KeyLike, keyRef } from "./key_like.js";
+import type { Config } from "./config.js";
 import { Kit } from "./kit.js";
 import { opened } from "./opening.js";
 import { type Length, type Size, lengthMillis, timeText, sizeText } from "./sizes.js";
@@ -64,6 +65,10 @@ export class Sandbox extends Kit {
 }
 
 /** Opens a sandbox. Nothing happens by itself: call `tick` or `advance`. */
-export async function openSandbox(store = "memory:", options: CallOptions = {}): Promise<Sandbox> {
-  return new Sandbox(await opened({ store, background: false }, true, options));
+export async function openSandbox(
+  store = "memory:",
+  { timeZone, sharing, ...options }: CallOptions & Pick<Config, "timeZone" | "sharing"> = {},
+): Promise<Sandbox> {
+  const config = { store, background: false, ...(timeZone !== undefined && { timeZone }), ...(sharing !== undefined && { sharing }) };
+  return new Sandbox(await opened(config, true, options));
 }

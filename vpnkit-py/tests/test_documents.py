@@ -111,7 +111,7 @@ def test_the_guide_to_selling(program: Callable[..., subprocess.CompletedProcess
         "        assert [one.name for one in await kit.templates.list()] == ['month', 'trial']\n"
         "        assert await months(kit, key.name) == []\n"
         "        await kit.keys.create('second', days=10, data_limit='1 GiB')\n"
-        "        merged = await one_key(kit, 'second', key.name)\n"
+        "        merged = await one_key(kit, await kit.keys.require('second'), key.name)\n"
         "        assert merged.data_limit == (await kit.keys.require(key)).data_limit\n"
         "        await stolen(kit, key.name)\n"
         "        [newest] = await kit.keys.timeline(key, limit=1)\n"

@@ -11,6 +11,10 @@ INSERT INTO meta (name, value) VALUES ('timelines_pruned', 0);
 ALTER TABLE grants ADD COLUMN actor TEXT;
 ALTER TABLE grants ADD COLUMN template TEXT;
 
+-- The key that was merged into another one: what was left of it stands in this entry.
+ALTER TABLE grants ADD COLUMN merged_from INTEGER;
+CREATE INDEX grants_by_merged ON grants (merged_from) WHERE merged_from IS NOT NULL;
+
 -- At how many addresses at once a key may be used. Whether there is any such key costs one look.
 ALTER TABLE keys ADD COLUMN address_limit INTEGER;
 CREATE INDEX keys_by_address_limit ON keys (id) WHERE address_limit IS NOT NULL;

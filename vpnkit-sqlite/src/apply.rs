@@ -6,7 +6,7 @@ use crate::convert_error::{convert, damaged, violates};
 use crate::life::Life;
 use crate::row::{HeldInbound, INBOUND_COLUMNS, number, selection_text};
 use crate::vault::Vault;
-use crate::{label, lease, query};
+use crate::{grant, label, lease, query};
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::model::Cursor;
 use vpnkit_core::model::{
@@ -92,8 +92,15 @@ pub(crate) fn replay(connection: &Connection, vault: &Vault, request: &Request) 
     }
     let made: Vec<(String, String)> = serde_json::from_str(&made).map_err(|_| damaged("requests.made"))?;
     let made: Vec<Made> = made.into_iter().map(|(kind, id)| Made { kind, id }).collect();
-    let ids: Vec<KeyId> = made.iter().filter_map(Made::as_key).collect();
-    let keys = query::keys(connection, vault, &ids)?;
+    let mut ids: Vec<KeyId> = made.iter().filter_map(Made::as_key).collect();
+    let mut keys = query::keys(connection, vault, &ids)?;
+    if keys.len() < ids.len() {
+        // What was merged meanwhile goes on in another key.
+        for id in &mut ids {
+            *id = grant::stays(connection, *id)?;
+        }
+        keys = query::keys(connection, vault, &ids)?;
+    }
     Ok(Some(Receipt { keys, made, cursor: Cursor(cursor), replayed: true, ..Receipt::default() }))
 }
 
@@ -209,6 +216,9 @@ impl Batch<'_> {
             }
             self.replace(&before, &after, &happened)?;
             self.put_credentials(&before.credentials, &mut after)?;
+            if patch.forgets_devices() {
+                self.forget_device(id, None)?;
+            }
         }
         self.receipt.made.push(Made::key(after.id));
         self.receipt.keys.push(after);
@@ -217,12 +227,7 @@ impl Batch<'_> {
 
     /// Does what is due of a key. Its credentials are read only when some of them end.
     fn settle(&mut self, id: KeyId) -> Result<()> {
-        let found = query::bare_key(self.connection, id).and_then(|key| match key {
-            // With what it connects with: some of that ends.
-            Some(key) if old_links_end(&key, self.at) => self.key(id, None).map(Some),
-            key => Ok(key),
-        });
-        let before = match found {
+        let mut before = match query::bare_key(self.connection, id) {
             Ok(Some(key)) => key,
             Ok(None) => return Ok(()),
             // The others go on; this one is looked at again.
@@ -232,17 +237,38 @@ impl Batch<'_> {
             }
             Err(e) => return Err(e),
         };
+        let mut links_end = old_links_end(&before, self.at);
+        if links_end {
+            match self.key(id, None) {
+                Ok(key) => before = key,
+                // What has nothing to do with them goes on.
+                Err(e) if e.kind() == ErrorKind::StoreCorrupt => {
+                    tracing::warn!(key = id.0, error = %e, "old links of a key end when its credentials can be read");
+                    links_end = false;
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        let unread = old_links_end(&before, self.at) && !links_end;
         let mut after = before.clone();
         let mut happened = lifecycle::settle(&mut after, self.at);
-        if old_links_end(&before, self.at) && lifecycle::end_old_links(&mut after) {
-            happened.push(EventKind::KeyRevoked);
-            self.put_credentials(&before.credentials, &mut after)?;
+        if links_end {
+            // Who has fetched with the old ones fetches with the new ones, or no more.
+            self.forget_device(id, None)?;
+            if lifecycle::end_old_links(&mut after) {
+                happened.push(EventKind::KeyRevoked);
+                self.put_credentials(&before.credentials, &mut after)?;
+            }
         }
         if lifecycle::is_over(&after, self.at) {
             self.receipt.over.push(id);
         }
         if lifecycle::stamp(&before, &mut after, self.at) {
-            return self.replace(&before, &after, &happened);
+            self.replace(&before, &after, &happened)?;
+            return if unread { self.set_aside(id) } else { Ok(()) };
+        }
+        if unread {
+            return self.set_aside(id);
         }
         // Settled by somebody else meanwhile, or by a program that did not know when it is due.
         let due_at = lifecycle::due_at(&after).map(Timestamp::as_millis);
@@ -568,7 +594,7 @@ impl Batch<'_> {
             let mut meter =
                 prepare("SELECT max(data_limit - used - ?2, 0), on_hold FROM meters WHERE key_id = ?1")?;
             let mut count = prepare(
-                "UPDATE meters SET used = used + ?5, up = up + ?2, down = down + ?3, seen_at = ?4,
+                "UPDATE meters SET used = used + min(?5, 9223372036854775807 - used), up = up + ?2, down = down + ?3, seen_at = ?4,
                                    first_seen_at = coalesce(first_seen_at, ?4), on_hold = 0 WHERE key_id = ?1",
             )?;
             let mut counter = prepare(

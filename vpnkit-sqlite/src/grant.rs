@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, Row, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
@@ -12,11 +12,11 @@ use crate::convert_error::{convert, damaged};
 use crate::row::number;
 use vpnkit_core::model::{ByteSize, EventKind, Extension, Grant, GrantId, Key, KeyId};
 use vpnkit_core::store::errors as answer;
-use vpnkit_core::store::{GrantFilter, Made, consequence};
+use vpnkit_core::store::{GrantFilter, MERGED_MAX, Made, consequence};
 use vpnkit_core::{Error, ErrorKind, Result, Timestamp, lifecycle};
 
 const COLUMNS: &str = "id, key_id, uid, at, kind, payment, expires_in, data_limit, unlimited, policy, reason, \
-     counted_from, before, after, undone_at, undone_because, actor, template";
+     counted_from, before, after, undone_at, undone_because, actor, template, merged_from";
 
 /// A word of an enum, as JSON has it without its quotes.
 fn word(value: &impl serde::Serialize) -> String {
@@ -39,8 +39,8 @@ impl Batch<'_> {
         let grant = grant.clone().caused_by(self.cause.as_ref());
         self.run(
             "INSERT INTO grants (key_id, uid, at, kind, payment, expires_in, data_limit, unlimited, policy, reason,
-                                 counted_from, before, after, actor, template)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+                                 counted_from, before, after, actor, template, merged_from)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
             params![
                 grant.key.0,
                 grant.key_uid.as_bytes(),
@@ -57,6 +57,7 @@ impl Batch<'_> {
                 json(&grant.after),
                 grant.actor,
                 grant.template,
+                grant.merged_from.map(|key| key.0),
             ],
         )
         .map_err(sql)?;
@@ -77,9 +78,9 @@ impl Batch<'_> {
     pub(crate) fn merge(&mut self, key: KeyId, into: KeyId, expected: Option<u64>) -> Result<()> {
         let (gone, before) = (self.key(key, None)?, self.key(into, expected)?);
         let mut after = before.clone();
-        let (grant, _) = lifecycle::merge(&mut after, &gone, self.payment.clone(), self.at)?;
+        let (grant, kind) = lifecycle::merge(&mut after, &gone, self.payment.clone(), self.at)?;
         let grant = self.grant(&grant)?;
-        self.change_end(&before, after, EventKind::KeyMerged, grant)?;
+        self.change_end(&before, after, kind, grant)?;
         self.delete(key, None)
     }
 
@@ -89,6 +90,9 @@ impl Batch<'_> {
         let undone = grants(self.connection, &one)?.pop().ok_or_else(|| answer::no_grant(id))?;
         if let Some(at) = undone.undone_at {
             return Err(answer::undone_before(id, at));
+        }
+        if let Some((into, merge)) = merged_into(self.connection, undone.key)? {
+            return Err(answer::merged(undone.key, into, merge));
         }
         let before = self.key(undone.key, None)?;
         let later = GrantFilter { key: Some(undone.key), after: id, ..GrantFilter::default() };
@@ -126,6 +130,29 @@ impl Batch<'_> {
         self.receipt.keys.push(after);
         Ok(())
     }
+}
+
+/// The key that a key was merged into, and the entry of that; `None` when it was not, or is there.
+pub(crate) fn merged_into(connection: &Connection, key: KeyId) -> Result<Option<(KeyId, GrantId)>> {
+    connection
+        .prepare_cached(
+            "SELECT key_id, id FROM grants WHERE merged_from = ?1 AND NOT EXISTS (SELECT 1 FROM keys WHERE id = ?1)",
+        )
+        .and_then(|mut s| {
+            s.query_row([key.0], |r| Ok((KeyId(r.get(0)?), GrantId(r.get(1)?)))).optional()
+        })
+        .map_err(sql)
+}
+
+/// The key that a key was merged into, as long as there is one; itself otherwise.
+pub(crate) fn stays(connection: &Connection, mut key: KeyId) -> Result<KeyId> {
+    for _ in 0..MERGED_MAX {
+        match merged_into(connection, key)? {
+            Some((into, _)) => key = into,
+            None => break,
+        }
+    }
+    Ok(key)
 }
 
 /// The entries of a filter, oldest first.
@@ -185,6 +212,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Result<Grant>> {
     let (id, key, payment, unlimited) = (row.get(0)?, row.get(1)?, row.get(5)?, row.get(8)?);
     let (reason, undone_at, undone_because) = (row.get(10)?, row.get::<_, Option<i64>>(14)?, row.get(15)?);
     let (actor, template) = (row.get(16)?, row.get(17)?);
+    let merged_from: Option<i64> = row.get(18)?;
     let build = || {
         Ok(Grant {
             id: GrantId(id),
@@ -197,6 +225,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Result<Grant>> {
             data_limit: data_limit.map(|bytes| ByteSize::from_bytes(bytes.unsigned_abs())),
             unlimited,
             template,
+            merged_from: merged_from.map(KeyId),
             policy: parsed(&serde_json::Value::from(policy).to_string(), "grants.policy")?,
             reason,
             actor,

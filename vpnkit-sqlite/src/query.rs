@@ -675,4 +675,30 @@ mod tests {
             }
         }
     }
+
+    /// At a million keys none of these reads more than what it is asked for.
+    #[tokio::test]
+    async fn support_reads_by_indexes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys.db");
+        drop(crate::SqliteStore::open(&path, crate::SqliteOptions::default()).await.unwrap());
+        let file = Connection::open(&path).unwrap();
+        for (text, index) in [
+            (
+                "SELECT * FROM events WHERE key_id = 1 AND cursor < 9 ORDER BY cursor DESC LIMIT 5",
+                "events_by_key",
+            ),
+            ("SELECT key_id, device FROM credentials WHERE mark = x'00'", "sqlite_autoindex_credentials"),
+            ("SELECT key_id, id FROM grants WHERE merged_from = 1", "grants_by_merged"),
+        ] {
+            let mut plan = file.prepare(&format!("EXPLAIN QUERY PLAN {text}")).unwrap();
+            let steps = plan.query_map([], |r| r.get::<_, String>(3)).unwrap();
+            let steps: Vec<String> = steps.map(Result::unwrap).collect();
+            assert!(steps.iter().any(|step| step.contains(index)), "{text}: {steps:?}");
+            assert!(
+                !steps.iter().any(|step| step.contains("TEMP B-TREE") || step.contains("SCAN")),
+                "{steps:?}"
+            );
+        }
+    }
 }

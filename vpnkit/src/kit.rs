@@ -296,7 +296,7 @@ impl VpnKit {
     /// Returns this kit for calls in somebody's name and for a reason: events, grants and [`Keys::timeline`] tell both. It is the
     /// same kit, and closes with it.
     ///
-    /// Errors: `InvalidInput` about `actor`, 1 to 255 visible characters, or `reason`, up to 4,000 characters.
+    /// Errors: `InvalidInput` about `actor`, 1 to 255 visible characters, or `reason`, up to 500 characters on one line.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

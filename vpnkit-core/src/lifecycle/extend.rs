@@ -76,6 +76,7 @@ pub fn extend_key(
         data_limit: extension.data_limit,
         unlimited: extension.unlimited,
         template: extension.template.clone(),
+        merged_from: None,
         policy: extension.policy,
         reason: extension.reason.clone(),
         actor: None,
@@ -110,7 +111,7 @@ pub fn undo(grants: &mut [Grant], key: &mut Key, now: Timestamp) -> EventKind {
         grant.before = terms;
         let nothing = undone.kind == GrantKind::Created && terms.data_limit == Some(ByteSize::default());
         terms = given(&terms, grant);
-        if nothing && terms.data_limit == Some(ByteSize::default()) {
+        if nothing && grant.data_limit.is_none() && terms.data_limit == Some(ByteSize::default()) {
             // The limit came with the creation of the key, and this one has gone on with it.
             terms.data_limit = left.data_limit;
         }

@@ -90,7 +90,7 @@ events! {
     KeyExpired = "key.expired",
     /// A key was paused.
     KeyPaused = "key.paused",
-    /// A key was locked for a while.
+    /// A key was locked for a while; the detail says until when.
     KeyLocked = "key.locked",
     /// A key is used at more addresses at once than it may be; the detail says at how many, and what was done.
     KeyAddressLimit = "key.address_limit",

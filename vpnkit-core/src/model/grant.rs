@@ -257,6 +257,8 @@ pub struct Grant {
     pub unlimited: bool,
     /// The template that it was made of.
     pub template: Option<String>,
+    /// The key that it is what was left of: that one was merged into this one.
+    pub merged_from: Option<KeyId>,
     /// What happened to what the key had.
     pub policy: RenewPolicy,
     /// Why.
@@ -300,6 +302,7 @@ impl Grant {
             data_limit: after.data_limit,
             unlimited: after.data_limit.is_none(),
             template: None,
+            merged_from: None,
             policy: RenewPolicy::Reset,
             reason: None,
             actor: None,
@@ -325,6 +328,7 @@ impl Grant {
             data_limit: plan.data_limit,
             unlimited: plan.data_limit.is_none(),
             template: None,
+            merged_from: None,
             policy: if plan.add_remaining_traffic {
                 RenewPolicy::RemainingToTotal
             } else {

@@ -370,18 +370,16 @@ impl Key {
         self.link_revision == revision.wrapping_add(1) & Self::REVISION_MAX
     }
 
-    /// Returns the key with the credentials that it had before they were replaced, as far as they still work: what its old links
-    /// show. Who has only those learns nothing of the new ones.
+    /// Returns the key as its old links show it: where credentials were replaced, only with those that were, as far as they still work. Who
+    /// has only old links learns nothing of what the key has got since.
     #[must_use]
     pub fn with_old_credentials(mut self) -> Self {
-        let old: Vec<Credential> = self.credentials.iter().filter(|c| c.is_replaced()).cloned().collect();
-        for credential in old {
-            let current = Credential { device: credential.device.current(), ..credential };
-            if let Some(new) = self.credentials.iter_mut().find(|c| c.place() == current.place()) {
-                *new = current;
+        if self.credentials.iter().any(Credential::is_replaced) {
+            self.credentials.retain(Credential::is_replaced);
+            for credential in &mut self.credentials {
+                credential.device = credential.device.current();
             }
         }
-        self.credentials.retain(|credential| !credential.is_replaced());
         self
     }
 

@@ -138,13 +138,13 @@ impl KeyTemplate {
         request
     }
 
-    /// Fills in what is not given of an extension. A template without a data limit makes the key unlimited, unless volume is given.
+    /// Fills in what is not given of an extension: time and volume. One without a data limit gives no volume; a key becomes unlimited only when
+    /// the extension says so.
     #[must_use]
     pub fn extend(&self, mut extension: Extension) -> Extension {
         extension.expires_in = extension.expires_in.or(self.expires_in);
         if !extension.unlimited {
             extension.data_limit = extension.data_limit.or(self.data_limit);
-            extension.unlimited = extension.data_limit.is_none();
         }
         extension
     }
@@ -186,7 +186,8 @@ mod tests {
             (Some(30 * DAY), Some(ByteSize::gib(50)), false)
         );
         let unlimited = KeyTemplate::named("free").expires_in(DAY);
-        assert!(unlimited.extend(Extension::default()).unlimited);
+        assert!(!unlimited.extend(Extension::default()).unlimited);
+        assert!(unlimited.extend(Extension::default().unlimited()).unlimited);
         assert!(!unlimited.extend(Extension::default().data_limit(ByteSize::gib(1))).unlimited);
     }
 

@@ -96,6 +96,9 @@ impl<T: Clone + PartialEq> Patch<T> {
     }
 }
 
+/// How long old links work at most.
+const KEEP_OLD_MAX: Duration = Duration::from_secs(366 * 86_400);
+
 /// A change of a key. Fields that are not named stay as they are.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -216,6 +219,12 @@ impl KeyPatch {
         Self { enabled: Some(enabled), ..Self::default() }
     }
 
+    /// Returns whether devices that have fetched the subscription are forgotten: with links that end at once, theirs do.
+    #[must_use]
+    pub const fn forgets_devices(&self) -> bool {
+        self.revoke_links && self.keep_old_links.is_none()
+    }
+
     /// Checks every value.
     pub fn validate(&self) -> Result<()> {
         const OP: &str = "keys.update";
@@ -226,6 +235,9 @@ impl KeyPatch {
         check_addresses(OP, self.address_limit.value().copied())?;
         check_length(OP, "delete_after", self.delete_after.value().copied())?;
         check_length(OP, "keep_old_links", self.keep_old_links)?;
+        if self.keep_old_links.is_some_and(|time| time > KEEP_OLD_MAX) {
+            return Err(Error::invalid(OP, "keep_old_links", "must be at most 366 days"));
+        }
         if self.keep_old_links.is_some() && !self.revoke_links {
             return Err(
                 Error::invalid(OP, "keep_old_links", "no links are revoked").hint("set `revoke_links`")
@@ -267,6 +279,10 @@ impl KeyPatch {
             )
             .with("key", key.id));
         }
+        if self.paused == Some(true) && key.status == KeyStatus::Locked {
+            return Err(Error::invalid(operation, "paused", "the key is locked: its time goes on")
+                .with("key", key.id));
+        }
         if self.begin_next_plan && key.next_plan.is_none() && self.next_plan.value().is_none() {
             return Err(Error::new(ErrorKind::NotFound, operation, "the key has no next plan")
                 .with("field", "next_plan")
@@ -282,7 +298,7 @@ impl KeyPatch {
             .iter()
             .filter(|(name, value)| value.is_none() && key.labels.contains_key(*name))
             .count();
-        if key.labels.len() + new > LABELS_MAX + gone {
+        if new > gone && key.labels.len() + new > LABELS_MAX + gone {
             return Err(Error::invalid(
                 operation,
                 "labels",
@@ -324,6 +340,7 @@ impl KeyPatch {
         lifecycle::ended_by_hand(&before, key, now);
         // Of one that is disabled the status does not tell it.
         updated |= before.paused_at.is_some() != key.paused_at.is_some() && before.status == key.status;
+        updated |= before.locked_until != key.locked_until && before.status == key.status;
         if updated {
             happened.insert(0, EventKind::KeyUpdated);
         }
@@ -369,7 +386,8 @@ impl KeyPatch {
         for new in &self.credentials {
             match key.credentials.iter_mut().find(|c| c.place() == new.place()) {
                 Some(old) if old.secret == new.secret || self.keep_old_links.is_none() => {
-                    if old.secret != new.secret && !happened.contains(&EventKind::KeyRevoked) {
+                    let revoked = self.revoke_links && old.secret != new.secret;
+                    if revoked && !happened.contains(&EventKind::KeyRevoked) {
                         happened.push(EventKind::KeyRevoked);
                     }
                     // Its address stays with the device.

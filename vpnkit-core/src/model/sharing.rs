@@ -26,6 +26,7 @@ pub enum SharingAction {
 #[serde(default, deny_unknown_fields)]
 pub struct SharingPolicy {
     /// What happens.
+    #[schemars(extend("x-positional" = true))]
     pub action: SharingAction,
     /// For how long it is locked.
     #[serde(with = "duration_text")]

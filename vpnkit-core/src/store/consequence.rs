@@ -44,6 +44,8 @@ fn differences(before: &Key, after: &Key) -> String {
     shown("device_limit", devices(before), devices(after));
     let addresses = |key: &Key| key.address_limit.map(|limit| limit.to_string());
     shown("address_limit", addresses(before), addresses(after));
+    let locked = |key: &Key| key.locked_until.map(|until| until.to_string());
+    shown("locked_until", locked(before), locked(after));
     let owner = |key: &Key| key.owner.map(|owner| owner.0.to_string());
     shown("owner", owner(before), owner(after));
     let changed = [
@@ -87,7 +89,9 @@ pub fn of_status(key: &Key) -> NewEvent {
         KeyStatus::Limited => EventKind::KeyLimited,
         KeyStatus::Expired => EventKind::KeyExpired,
     };
-    NewEvent { kind, subject: key.subject(), detail: String::new() }
+    let until = key.locked_until.filter(|_| key.status == KeyStatus::Locked);
+    let detail = until.map_or_else(String::new, |until| format!("until {until}"));
+    NewEvent { kind, subject: key.subject(), detail }
 }
 
 /// Returns the transition from `before` to `after`, if there is one.

@@ -41,6 +41,17 @@ pub fn no_grant(id: GrantId) -> Error {
     Error::new(ErrorKind::NotFound, COMMIT, "no such grant").with("field", "grant").with("grant", id.0)
 }
 
+/// Returns `Conflict`: the key of the grant was merged into another one, where a grant stands for what was left of it.
+#[must_use]
+pub fn merged(key: KeyId, into: KeyId, grant: GrantId) -> Error {
+    Error::new(ErrorKind::Conflict, COMMIT, "the key of the grant was merged into another one")
+        .with("field", "grant")
+        .with("key", key)
+        .with("merged_into", into)
+        .with("grant", grant.0)
+        .hint("undo that grant, which is all that was left of the key")
+}
+
 /// Returns `Conflict`: the grant was undone before.
 #[must_use]
 pub fn undone_before(id: GrantId, at: Timestamp) -> Error {

@@ -9,8 +9,8 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    ChangeBatch, Claim, Claimed, DeviceOp, Fence, GrantFilter, InboundOp, KeyOp, KeyStore, Lease, Made,
-    Newest, Origin, Pruned, Question, QuestionId, QuestionOp, Receipt, RecordOp, Request, Retention,
+    ChangeBatch, Claim, Claimed, DeviceOp, Fence, GrantFilter, InboundOp, KeyOp, KeyStore, Lease, MERGED_MAX,
+    Made, Newest, Origin, Pruned, Question, QuestionId, QuestionOp, Receipt, RecordOp, Request, Retention,
     StoreChange, StoreOp, StoreTxn, TrafficBatch, consequence, errors, last_before,
 };
 use crate::accounting::{Baseline, Moved};
@@ -229,8 +229,22 @@ impl State {
         if *fingerprint != request.fingerprint {
             return Err(errors::another_request(&request.key, made));
         }
-        let keys = made.iter().filter_map(|made| self.keys.get(&made.as_key()?).cloned()).collect();
+        let keys =
+            made.iter().filter_map(|made| self.keys.get(&self.stays(made.as_key()?)).cloned()).collect();
         Ok(Some(Receipt { keys, made: made.clone(), cursor: *cursor, replayed: true, ..Receipt::default() }))
+    }
+
+    /// The key that a key was merged into, as long as there is one; itself otherwise.
+    fn stays(&self, mut id: KeyId) -> KeyId {
+        for _ in 0..MERGED_MAX {
+            let into =
+                self.grants.values().find(|grant| grant.merged_from == Some(id)).map(|grant| grant.key);
+            match into.filter(|_| !self.keys.contains_key(&id)) {
+                Some(into) => id = into,
+                None => break,
+            }
+        }
+        id
     }
 
     fn key_step(&mut self, op: KeyOp, at: Timestamp, receipt: &mut Receipt) -> Result<()> {
@@ -255,6 +269,9 @@ impl State {
                     patch.next_plan.apply(&mut before.next_plan);
                 }
                 self.replace(&before, after.clone(), &happened, at, receipt);
+                if patch.forgets_devices() {
+                    self.devices.retain(|(owner, _), _| *owner != key);
+                }
                 receipt.made.push(Made::key(key));
                 receipt.keys.push(after);
             }
@@ -269,9 +286,9 @@ impl State {
             KeyOp::Merge { key, into, expected } => {
                 let (gone, before) = (self.key(key, None)?.clone(), self.key(into, expected)?.clone());
                 let mut after = before.clone();
-                let (grant, _) = lifecycle::merge(&mut after, &gone, self.payment.clone(), at)?;
+                let (grant, kind) = lifecycle::merge(&mut after, &gone, self.payment.clone(), at)?;
                 let grant = self.grant(grant, receipt);
-                self.change_end(&before, after, (EventKind::KeyMerged, grant), at, receipt);
+                self.change_end(&before, after, (kind, grant), at, receipt);
                 self.delete(key, None, at, receipt)?;
             }
             KeyOp::Undo { grant: id, reason } => {
@@ -279,6 +296,7 @@ impl State {
                 if let Some(at) = undone.undone_at {
                     return Err(errors::undone_before(id, at));
                 }
+                self.check_merged(undone.key)?;
                 let before = self.key(undone.key, None)?.clone();
                 let mut after = before.clone();
                 let mut grants: Vec<Grant> = self
@@ -303,11 +321,13 @@ impl State {
                 if let Some(before) = self.keys.get(&id).cloned() {
                     let mut after = before.clone();
                     let mut happened = lifecycle::settle(&mut after, at);
-                    if after.old_links_until.is_some_and(|until| until <= at)
-                        && lifecycle::end_old_links(&mut after)
-                    {
-                        happened.push(EventKind::KeyRevoked);
-                        self.put_credentials(&before.credentials, &mut after, at, receipt)?;
+                    if after.old_links_until.is_some_and(|until| until <= at) {
+                        // Who has fetched with the old ones fetches with the new ones, or no more.
+                        self.devices.retain(|(owner, _), _| *owner != id);
+                        if lifecycle::end_old_links(&mut after) {
+                            happened.push(EventKind::KeyRevoked);
+                            self.put_credentials(&before.credentials, &mut after, at, receipt)?;
+                        }
                     }
                     lifecycle::stamp(&before, &mut after, at);
                     if lifecycle::is_over(&after, at) {
@@ -318,6 +338,14 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// What a key gave to another one stands in that one's entry.
+    fn check_merged(&self, key: KeyId) -> Result<()> {
+        match self.grants.values().find(|grant| grant.merged_from == Some(key)) {
+            Some(merge) if !self.keys.contains_key(&key) => Err(errors::merged(key, merge.key, merge.id)),
+            _ => Ok(()),
+        }
     }
 
     /// Writes an entry of the ledger.

@@ -21,6 +21,9 @@ pub use grant_filter::GrantFilter;
 pub use lease::{Claim, Claimed, Fence, Holder, Lease, Origin};
 pub use question::{Question, QuestionId};
 pub use retention::{Pruned, Retention, last_before};
+/// How many merges are followed from one key to the next.
+pub const MERGED_MAX: usize = 16;
+
 pub use txn::{
     DeviceOp, InboundOp, KeyOp, Made, QuestionOp, Receipt, RecordOp, Request, SETTLE_AGAIN, StoreOp,
     StoreTxn, TrafficBatch, Transition,

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use percent_encoding::percent_decode_str;
 use uuid::Uuid;
 
+use crate::Secret;
 use crate::model::{CredentialKind, CredentialSecret};
 
 /// Text that is looked at, in bytes.
@@ -19,7 +20,7 @@ const TOKEN: usize = 28;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pasted {
     /// What could be the token of a subscription URL.
-    Token(String),
+    Token(Secret),
     /// What could be the secret of a credential.
     Secret(CredentialSecret),
 }
@@ -92,7 +93,13 @@ fn user(rest: &str) -> &str {
     link.rsplit_once('@').map_or("", |(user, _)| user)
 }
 
+/// What has fewer letters could be guessed: a password that moved in from elsewhere.
+const SHORTEST: usize = 12;
+
 fn secret(kind: CredentialKind, text: &str) -> Option<Pasted> {
+    if text.len() < SHORTEST {
+        return None;
+    }
     CredentialSecret::parse(kind, text).ok().map(Pasted::Secret)
 }
 
@@ -124,7 +131,7 @@ fn tokens(word: &str) -> impl Iterator<Item = Pasted> {
     let letter = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     word.split(move |c| !letter(c))
         .filter(|part| part.len() == TOKEN)
-        .map(|part| Pasted::Token(part.to_owned()))
+        .map(|part| Pasted::Token(Secret::new(part)))
 }
 
 /// UUIDs as they stand in configurations of clients.
@@ -173,20 +180,20 @@ mod tests {
         has(&format!("vmess://{ID}@[::1]:443?x=@y"), CredentialKind::Vmess, ID);
         let json = STANDARD.encode(format!(r#"{{"v":"2","add":"h","port":443,"id":"{ID}"}}"#));
         has(&format!("look: vmess://{json}"), CredentialKind::Vmess, ID);
-        has("trojan://p%40ss%20word@h:443?security=tls#x", CredentialKind::Trojan, "p@ss word");
-        let user = STANDARD.encode("chacha20-ietf-poly1305:secret");
-        has(&format!("ss://{user}@h:8388#x"), CredentialKind::Shadowsocks, "secret");
-        let all = STANDARD.encode("aes-256-gcm:sec:ret@h:8388");
-        has(&format!("ss://{all}#x"), CredentialKind::Shadowsocks, "sec:ret");
+        has("trojan://p%40ss%20word%20long@h:443?security=tls#x", CredentialKind::Trojan, "p@ss word long");
+        let user = STANDARD.encode("chacha20-ietf-poly1305:secret-secret");
+        has(&format!("ss://{user}@h:8388#x"), CredentialKind::Shadowsocks, "secret-secret");
+        let all = STANDARD.encode("aes-256-gcm:sec:ret-secret@h:8388");
+        has(&format!("ss://{all}#x"), CredentialKind::Shadowsocks, "sec:ret-secret");
         let key = STANDARD.encode([7; 32]);
         let link = format!("ss://2022-blake3-aes-256-gcm:AAAA%3A{}@h:1#x", key.replace('=', "%3D"));
         has(&link, CredentialKind::Shadowsocks2022, &key);
         let config = format!(r#"{{"users": [{{"id": "{ID}", "encryption": "none"}}]}}"#);
         has(&config, CredentialKind::Vless, ID);
         // A whole subscription.
-        let body = STANDARD.encode(format!("trojan://other@h:1\nvless://{ID}@h:443"));
+        let body = STANDARD.encode(format!("trojan://other-password@h:1\nvless://{ID}@h:443"));
         has(&body, CredentialKind::Vless, ID);
-        has(&body, CredentialKind::Trojan, "other");
+        has(&body, CredentialKind::Trojan, "other-password");
     }
 
     #[test]
@@ -198,10 +205,11 @@ mod tests {
             format!("clash://install-config?url=https%3A%2F%2Fsub.example.com%2Fs%2F{LETTERS}&name=x"),
             format!("my link is {LETTERS}"),
         ] {
-            assert!(pasted(&text).contains(&Pasted::Token(LETTERS.to_owned())), "{text}");
+            assert!(pasted(&text).contains(&Pasted::Token(Secret::new(LETTERS))), "{text}");
         }
         assert_eq!(pasted("alice 42 hello@example.com"), []);
         assert_eq!(pasted(""), []);
+        assert_eq!(pasted("trojan://1234@h:1"), [], "that could be guessed");
     }
 
     proptest! {

@@ -85,7 +85,7 @@ impl Shared {
             let returned = earlier.is_some();
             let tally = accounting::account(earlier.as_ref().or(baseline), reading);
             if tally.moved.is_empty() && tally.forgotten.is_empty() && !tally.new_epoch && !returned {
-                server.rates.read(&[]);
+                server.rates.read(&[], self.clock.now());
                 return Ok(Collected::of(server));
             }
             let after = baseline.map_or(0, |b| b.sequence);
@@ -118,7 +118,7 @@ impl Shared {
             let txn = server.txn(self, [StoreOp::Traffic(Box::new(batch))])?;
             match self.store.commit(txn).await {
                 Ok(receipt) => {
-                    server.rates.read(&rates);
+                    server.rates.read(&rates, self.clock.now());
                     *last = Some(Some(Baseline { epoch, sequence: after + 1, counters: tally.counters }));
                     let limited = |t: &&Transition| t.to == KeyStatus::Limited;
                     collected.limited = receipt.transitions.iter().filter(limited).count();

@@ -4,12 +4,21 @@ use std::sync::Arc;
 
 use super::{Engine, Shared};
 use crate::operation::Operation;
-use vpnkit_core::model::{Cause, check_reason};
+use vpnkit_core::model::Cause;
 use vpnkit_core::store::{StoreOp, StoreTxn};
 use vpnkit_core::{Error, ErrorKind, Result};
 
 /// Longest name of an actor, in characters.
 const ACTOR_MAX: usize = 255;
+/// Longest reason, in characters.
+const REASON_MAX: usize = 500;
+
+/// Whether a character is seen as what it is: none that hides itself, or turns the others around.
+fn is_visible(c: char) -> bool {
+    let hidden =
+        matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    !c.is_control() && !hidden
+}
 
 /// In whose name calls are made, why, and whether they are only tried.
 ///
@@ -28,23 +37,28 @@ pub struct CallContext {
 }
 
 impl CallContext {
-    /// Sets who calls, as events, grants and timelines tell it: 1 to 255 visible characters. It is not checked who that is.
+    /// Sets who calls, as events, grants and timelines tell it: 1 to 255 visible characters. It is not checked who that is. A reason of
+    /// before is gone.
     ///
     /// Errors: `InvalidInput` about `actor`.
     pub fn acting_as(mut self, actor: &str) -> Result<Self> {
         let fits = !actor.is_empty() && actor.chars().count() <= ACTOR_MAX;
-        if !fits || actor.trim() != actor || actor.chars().any(char::is_control) {
+        if !fits || actor.trim() != actor || !actor.chars().all(is_visible) {
             return Err(Error::invalid("acting_as", "actor", "must have 1 to 255 visible characters"));
         }
-        self.actor = Some(actor.into());
+        // Why somebody else has called says nothing of this one.
+        (self.actor, self.reason) = (Some(actor.into()), None);
         Ok(self)
     }
 
     /// Sets why calls are made, as events, grants and timelines tell it.
     ///
-    /// Errors: `InvalidInput` about `reason`: up to 4,000 characters without control characters.
+    /// Errors: `InvalidInput` about `reason`: up to 500 characters on one line. It stands in every event of the call.
     pub fn because(mut self, reason: &str) -> Result<Self> {
-        check_reason("acting_as", Some(reason))?;
+        if reason.chars().count() > REASON_MAX || !reason.chars().all(is_visible) {
+            let message = "must have up to 500 characters, on one line";
+            return Err(Error::invalid("acting_as", "reason", message));
+        }
         self.reason = Some(reason.into());
         Ok(self)
     }
@@ -119,6 +133,11 @@ impl Engine {
         let current = Current { operation, context: self.context.clone() };
         CURRENT.scope(current, change).await
     }
+}
+
+/// Whether the call that this task carries out is only tried.
+pub(super) fn is_dry_run() -> bool {
+    CURRENT.try_with(|current| current.context.dry_run).unwrap_or(false)
 }
 
 impl Shared {

@@ -22,8 +22,10 @@ pub(super) struct Cuts(Mutex<State>);
 struct State {
     /// Keys that may no longer connect.
     keys: BTreeSet<KeyId>,
-    /// Keys that had credentials which work no longer: also those that may connect.
+    /// Keys that had credentials which work no longer, and that the server still lets in with them.
     replaced: BTreeSet<KeyId>,
+    /// Keys whose accounts were replaced: also those that may connect.
+    ready: BTreeSet<KeyId>,
     /// Inbounds that are gone, or have left their port.
     gone: Vec<Arc<Inbound>>,
     /// The inbounds as they were last.
@@ -43,6 +45,16 @@ impl Cuts {
     /// Remembers keys that had credentials which work no longer: clients with the new ones connect again.
     pub(super) fn replaced(&self, keys: impl IntoIterator<Item = KeyId>) {
         self.state().replaced.extend(keys);
+    }
+
+    /// The server has the new accounts of these keys: who is cut now does not come back with the old ones.
+    pub(super) fn applied(&self, keys: impl IntoIterator<Item = KeyId>) {
+        let mut state = self.state();
+        for key in keys {
+            if state.replaced.remove(&key) {
+                state.ready.insert(key);
+            }
+        }
     }
 
     /// Forgets everything: another process has cut meanwhile.
@@ -71,29 +83,37 @@ impl Cuts {
         }
     }
 
-    fn take(&self) -> (Vec<KeyId>, Vec<Arc<Inbound>>) {
+    fn take(&self) -> Taken {
         let mut state = self.state();
-        let mut keys = std::mem::take(&mut state.keys);
-        keys.append(&mut state.replaced);
-        (keys.into_iter().collect(), std::mem::take(&mut state.gone))
+        let (keys, ready) = (std::mem::take(&mut state.keys), std::mem::take(&mut state.ready));
+        Taken { keys, ready, gone: std::mem::take(&mut state.gone) }
     }
 
-    fn put_back(&self, keys: Vec<KeyId>, gone: Vec<Arc<Inbound>>) {
+    fn put_back(&self, taken: Taken) {
         let mut state = self.state();
-        state.keys.extend(keys);
-        state.gone.extend(gone);
+        state.keys.extend(taken.keys);
+        state.ready.extend(taken.ready);
+        state.gone.extend(taken.gone);
     }
+}
+
+/// What is to be cut now.
+struct Taken {
+    keys: BTreeSet<KeyId>,
+    ready: BTreeSet<KeyId>,
+    gone: Vec<Arc<Inbound>>,
 }
 
 impl Server {
     /// Cuts what has to be cut; what could not be is tried again with the next work, or the next comparison.
     pub(super) async fn cut(&self, inbounds: &[Arc<Inbound>]) -> Result<()> {
         self.cuts.inbounds(inbounds);
-        let (keys, gone) = self.cuts.take();
-        if !self.backend.capabilities().cut_live || (keys.is_empty() && gone.is_empty()) {
+        let taken = self.cuts.take();
+        let keys: Vec<KeyId> = taken.keys.union(&taken.ready).copied().collect();
+        if !self.backend.capabilities().cut_live || (keys.is_empty() && taken.gone.is_empty()) {
             return Ok(());
         }
-        match self.disconnect(&keys, &gone, inbounds).await {
+        match self.disconnect(&keys, &taken.gone, inbounds).await {
             Ok(0) => Ok(()),
             Ok(connections) => {
                 tracing::debug!(server = %self.id(), connections, "connections were cut");
@@ -101,7 +121,7 @@ impl Server {
             }
             Err(e) => {
                 tracing::warn!(server = %self.id(), error = %e, "connections could not be cut; it is tried again");
-                self.cuts.put_back(keys, gone);
+                self.cuts.put_back(taken);
                 Err(e)
             }
         }
@@ -143,5 +163,30 @@ impl Server {
         strays.retain(|key| !rightful.contains(key));
         self.cuts.keys(strays);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_accounts_are_gone_before_their_connections_end() {
+        let (cuts, one, two) = (Cuts::default(), KeyId(1), KeyId(2));
+        cuts.replaced([one]);
+        cuts.keys([two]);
+        // Of another batch, before the server has the new account: who is cut now would come back.
+        cuts.spare(&[one]);
+        let taken = cuts.take();
+        assert_eq!((taken.keys.into_iter().collect::<Vec<_>>(), taken.ready.len()), (vec![two], 0));
+        cuts.applied([one, two]);
+        let taken = cuts.take();
+        assert_eq!((taken.keys.len(), taken.ready.iter().copied().collect::<Vec<_>>()), (0, vec![one]));
+        // It could not be cut, and is changed meanwhile.
+        cuts.put_back(taken);
+        cuts.spare(&[one]);
+        assert_eq!(cuts.take().ready.into_iter().collect::<Vec<_>>(), [one]);
+        cuts.applied([one]);
+        assert!(cuts.take().ready.is_empty());
     }
 }

@@ -91,8 +91,8 @@ impl Shared {
             let receipt = self.store.commit(txn).await?;
             ended += receipt.transitions.len();
             self.queue_transitions(&receipt.transitions);
-            self.replaced(&receipt.replaced);
-            self.queue_keys(receipt.replaced.iter().copied());
+            self.revoked(&receipt.revoked);
+            self.replaced(&receipt.replaced).await?;
             self.delete_over(&receipt.over, fence.as_ref()).await?;
             if !full || self.stop.is_cancelled() {
                 return Ok(ended);

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use vpnkit_macros::operations;
 
+use super::ask::Asked;
 use super::inbounds::forget_hosts;
 use super::server::Server;
-use super::{Engine, ExtendedStep, ExtendedSteps, Placement, Shared};
+use super::{Collected, Engine, ExtendedStep, ExtendedSteps, Placement, Shared};
 use vpnkit_core::backend::Fingerprint;
 use vpnkit_core::model::{
     CreateKey, Cursor, Endpoint, Event, Extension, Inbound, Key, KeyCounts, KeyId, KeyPatch, KeyQuery,
@@ -60,7 +61,7 @@ impl Keys {
         if receipt.took_effect() {
             shared.applied(&receipt.keys, false, receipt.cursor).await;
         }
-        only_key(OP, id.as_deref(), receipt)
+        only_key(OP, id.as_deref(), of_nobody(receipt))
     }
 
     /// Creates many keys in one transaction: all of them or none. The result has the order of the requests.
@@ -117,7 +118,7 @@ impl Keys {
         if receipt.took_effect() {
             shared.applied(&receipt.keys, false, receipt.cursor).await;
         }
-        keys_of(OP, id.as_deref(), receipt, count)
+        keys_of(OP, id.as_deref(), of_nobody(receipt), count)
     }
 
     /// Returns the key, or `None`.
@@ -379,14 +380,22 @@ impl Keys {
         if let Some(replay) = shared.replay(op, request.as_ref()).await? {
             return only_key(op, idempotency_key.as_deref(), replay);
         }
+        if !self.engine.context().is_dry_run() {
+            // What has passed and was not read yet would be given again.
+            let _ = shared.collect_all().await;
+            let _ = shared.ask_all::<Collected>(op, &Asked::Collect).await;
+        }
         let (gone, into) = (shared.resolve(op, &key).await?, shared.resolve(op, &into).await?.id);
         let mut from = FromInbounds::new(shared, op);
         let (receipt, dedicated) = loop {
             let inbounds = shared.inbounds();
             let dedicated: Vec<Arc<Inbound>> =
                 inbounds.iter().filter(|i| i.dedicated_to == Some(gone.id)).cloned().collect();
-            let steps = [StoreOp::from(KeyOp::Merge { key: gone.id, into, expected })]
+            // What is due of both is done first.
+            let merge = KeyOp::Merge { key: gone.id, into, expected };
+            let steps = [KeyOp::Settle(gone.id), KeyOp::Settle(into), merge]
                 .into_iter()
+                .map(StoreOp::from)
                 .chain(dedicated.iter().map(|inbound| forget_hosts(&inbound.node, &inbound.tag)));
             let txn = shared.txn(steps).for_request(request.clone());
             if let Some(receipt) = from.commit(txn).await? {
@@ -476,7 +485,7 @@ impl Keys {
         shared.placement(&key).await.map_err(|e| e.during(OP))
     }
 
-    fn shared(&self, operation: &'static str) -> Result<&Shared> {
+    fn shared(&self, operation: &'static str) -> Result<&Arc<Shared>> {
         self.engine.shared.open(operation)?;
         Ok(&self.engine.shared)
     }
@@ -529,7 +538,11 @@ impl Keys {
         let took_effect = receipt.took_effect();
         let Receipt { keys, transitions, revoked, replaced, cursor, .. } = receipt;
         shared.revoked(if took_effect { &revoked } else { &[] });
-        self.engine.shared.replaced(if took_effect { &replaced } else { &[] });
+        if took_effect {
+            for server in shared.servers().iter() {
+                server.cuts.replaced(replaced.iter().copied());
+            }
+        }
         if !took_effect {
             // Nobody has to follow.
         } else if touches_servers || !transitions.is_empty() {
@@ -566,6 +579,14 @@ pub(super) fn check_idempotency_key(op: &'static str, id: &str) -> Result<()> {
         return Err(Error::invalid(op, "idempotency_key", message));
     }
     Ok(())
+}
+
+/// A key that was only tried has no id: the next one that is created has the one that it was given.
+fn of_nobody(mut receipt: Receipt) -> Receipt {
+    if receipt.dry_run {
+        receipt.keys.iter_mut().for_each(|key| key.id = KeyId(0));
+    }
+    receipt
 }
 
 /// The keys of a receipt, marked when they are those of an earlier call.

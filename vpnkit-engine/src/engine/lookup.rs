@@ -1,9 +1,9 @@
 //! Finding the key that a customer's link is of.
 
 use super::Shared;
+use vpnkit_core::Result;
 use vpnkit_core::model::{Key, KeyId, KeyRef};
 use vpnkit_core::subscription::pasted::{Pasted, pasted};
-use vpnkit_core::{Result, Timestamp};
 
 impl Shared {
     /// The key of the first link in a text that is one of a key's: at most sixteen look-ups, each by an index.
@@ -20,9 +20,10 @@ impl Shared {
         let (id, revision) = match one {
             Pasted::Token(token) => {
                 let cache = self.fresh_subscriptions().await?;
-                // A secret that has retired tells nothing any more.
-                let now = if revoked { Timestamp::default() } else { self.clock.now() };
-                let Some(claim) = cache.signing.verify(token, now) else { return Ok(None) };
+                // A secret that has retired tells nothing any more: it may have been lost.
+                let Some(claim) = cache.signing.verify(token.expose(), self.clock.now()) else {
+                    return Ok(None);
+                };
                 (claim.key, Some(claim.revision))
             }
             Pasted::Secret(secret) => {

@@ -461,11 +461,19 @@ impl Shared {
         self.queue_keys(transitions.iter().filter(turned).map(|t| t.key));
     }
 
-    /// Ends the connections of keys that had credentials which work no longer, once servers have the new ones.
-    fn replaced(&self, keys: &[KeyId]) {
+    /// Lets servers replace the accounts of keys that had credentials which work no longer, and then end their connections.
+    async fn replaced(&self, keys: &[KeyId]) -> Result<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        self.queue_keys(keys.iter().copied());
         for server in self.servers().iter() {
             server.cuts.replaced(keys.iter().copied());
+            if server.backend.capabilities().live_counters {
+                self.look_at_keys(server, keys).await?;
+            }
         }
+        Ok(())
     }
 
     /// Waits until every server's queue is empty, at most [`EngineOptions::apply_wait`].

@@ -133,6 +133,18 @@ pub fn difference(rules: &dyn ServerRules, desired: &DesiredState, observed: &Ob
     Difference { inbounds, accounts: removals }
 }
 
+/// Keys whose accounts on the server are replaced by others.
+pub(super) fn replaced(difference: &Difference, observed: &Observed) -> Vec<KeyId> {
+    let replaces = |change: &Change| match change {
+        Change::PutAccount(inbound, account) => {
+            let held = observed.inbounds.get(&inbound.tag)?;
+            held.accounts.contains_key(&(account.key, account.device.clone())).then_some(account.key)
+        }
+        _ => None,
+    };
+    difference.accounts.iter().filter_map(replaces).collect()
+}
+
 /// The key that a step is about.
 pub(super) fn key_of(change: &Change) -> Option<KeyId> {
     match change {

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
-
+use vpnkit_core::Timestamp;
 use vpnkit_core::accounting::Moved;
 use vpnkit_core::model::{ByteSize, KeyId, NodeId, ServerId, Traffic};
 
@@ -56,7 +55,7 @@ pub(super) struct Measured(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     /// When all counters were read last.
-    read: Option<Instant>,
+    read: Option<Timestamp>,
     /// What was counted since then, of keys that are read more often.
     since: BTreeMap<KeyId, Traffic>,
     /// What the last reading of all has counted, and in which time.
@@ -73,10 +72,9 @@ fn add<'m>(to: &mut BTreeMap<KeyId, Traffic>, moved: impl IntoIterator<Item = &'
 
 impl Measured {
     /// Takes a reading of all counters in.
-    pub(super) fn read(&self, moved: &[Moved]) {
+    pub(super) fn read(&self, moved: &[Moved], now: Timestamp) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        if state.read.is_some_and(|before| now.duration_since(before) < SHORTEST) {
+        if state.read.is_some_and(|before| now >= before && now.since(before) < SHORTEST) {
             add(&mut state.since, moved);
             return;
         }
@@ -84,7 +82,7 @@ impl Measured {
         add(&mut counted, moved);
         // The first reading of a process tells what has passed since some other one has read: nobody knows how long that was.
         (state.span, state.last) = match state.read {
-            Some(before) => (now.duration_since(before), counted),
+            Some(before) => (now.since(before), counted),
             None => (Duration::ZERO, BTreeMap::new()),
         };
         state.read = Some(now);
@@ -176,26 +174,24 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn rates_are_those_between_two_readings() {
+    #[test]
+    fn rates_are_those_between_two_readings() {
         let (measured, node) = (Measured::default(), NodeId::main());
         let server = ServerId::new(&node, "fake");
         let down =
             |rates: &Rates| rates.keys.iter().map(|rate| (rate.key.0, rate.down.bytes())).collect::<Vec<_>>();
-        measured.read(&[moved(1, 1_000_000)]);
+        let at = Timestamp::from_secs;
+        measured.read(&[moved(1, 1_000_000)], at(100));
         assert_eq!(down(&measured.rates(&server, &node, 9)), [], "since when, nobody knows");
-        tokio::time::advance(Duration::from_secs(4)).await;
         measured.read_some(&[moved(2, 100)]);
-        tokio::time::advance(Duration::from_secs(6)).await;
-        measured.read(&[moved(1, 500), moved(2, 900), moved(3, 0)]);
+        measured.read(&[moved(1, 500), moved(2, 900), moved(3, 0)], at(110));
         let rates = measured.rates(&server, &node, 9);
         assert_eq!(down(&rates), [(2, 100), (1, 50)]);
         assert_eq!((rates.servers[0].down.bytes(), rates.servers[0].keys), (150, 2));
         assert_eq!(down(&measured.rates(&server, &node, 1)), [(2, 100)]);
         let both = joined([rates.clone(), rates], 9);
         assert_eq!((down(&both), both.servers.len()), (vec![(2, 200), (1, 100)], 2));
-        tokio::time::advance(Duration::from_secs(10)).await;
-        measured.read(&[]);
+        measured.read(&[], at(120));
         assert_eq!(down(&measured.rates(&server, &node, 9)), []);
     }
 }

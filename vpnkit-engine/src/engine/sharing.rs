@@ -3,8 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::ask::Asked;
 use super::leases::Wanted;
@@ -18,31 +19,51 @@ const OP: &str = "sharing";
 /// Keys that are read at once.
 const AT_ONCE: usize = 500;
 
-/// How many times in a row each key was at too many addresses.
+/// How often each key was at too many addresses lately.
 #[derive(Debug, Default)]
-pub(super) struct Sharing(Mutex<HashMap<KeyId, u32>>);
+pub(super) struct Sharing(Mutex<HashMap<KeyId, Seen>>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// One more with each check that finds too many, one less with each that does not.
+    count: u32,
+    /// When it was told of last.
+    told: Option<Instant>,
+}
+
+/// A key that goes on being shared is told of so often.
+const AGAIN: Duration = Duration::from_secs(3_600);
 
 impl Sharing {
-    /// Counts the keys that are at too many addresses now, and forgets the others. Returns those that have been so often enough,
-    /// once until they are not.
-    fn count(&self, over: &HashSet<KeyId>, checks: u32) -> HashSet<KeyId> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.retain(|key, _| over.contains(key));
+    /// Counts the keys that are at too many addresses now. Returns those that have been so often enough, each once an hour. What servers
+    /// that have not answered would have said is not known: with `complete` unset nobody is counted down.
+    fn count(&self, over: &HashSet<KeyId>, checks: u32, complete: bool) -> HashSet<KeyId> {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if complete {
+            seen.retain(|key, seen| {
+                if !over.contains(key) {
+                    seen.count = seen.count.saturating_sub(1);
+                }
+                seen.count > 0 || seen.told.is_some_and(|told| now.duration_since(told) < AGAIN)
+            });
+        }
         let often = |key: &&KeyId| {
-            let count = counts.entry(**key).or_default();
-            *count = count.saturating_add(1);
-            *count == checks
+            let seen = seen.entry(**key).or_default();
+            // One clean check in between does not begin it anew.
+            seen.count = seen.count.saturating_add(1).min(checks.saturating_add(1));
+            seen.count >= checks && seen.told.is_none_or(|told| now.duration_since(told) >= AGAIN)
         };
         over.iter().filter(often).copied().collect()
     }
 
-    /// Lets keys be told of again at the next check: what was to be done with them was not.
-    fn again(&self, keys: impl IntoIterator<Item = KeyId>) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for key in keys {
-            if let Some(count) = counts.get_mut(&key) {
-                *count = count.saturating_sub(1);
-            }
+    /// Remembers that a key was told of. One that was stopped begins from nothing: if it goes on afterwards it is stopped again.
+    fn told(&self, key: KeyId, stopped: bool) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if stopped {
+            seen.remove(&key);
+        } else if let Some(seen) = seen.get_mut(&key) {
+            seen.told = Some(Instant::now());
         }
     }
 }
@@ -83,10 +104,17 @@ impl Shared {
         if !self.store.limits_addresses().await? {
             return Ok(());
         }
-        let here =
-            side_by_side(self.up(), |server| async move { server.online(OP).await.unwrap_or_default() });
+        let here = side_by_side(self.up(), |server| async move {
+            let online = server.online(OP).await;
+            online
+                .inspect_err(
+                    |e| tracing::warn!(server = %server.id(), error = %e, "who is online is not known"),
+                )
+                .ok()
+        });
         let (here, others) = tokio::join!(here, self.ask_all::<Vec<OnlineKey>>(OP, &Asked::Online));
-        let online = super::traffic::by_key(here.into_iter().chain(others?).flatten());
+        let complete = here.iter().all(Option::is_some);
+        let online = super::traffic::by_key(here.into_iter().flatten().chain(others?).flatten());
         let several: HashMap<KeyId, usize> =
             online.iter().map(|one| (one.key, places(one))).filter(|(_, places)| *places > 1).collect();
         let mut over = HashMap::new();
@@ -101,19 +129,15 @@ impl Shared {
             }
         }
         let now_over: HashSet<KeyId> = over.keys().copied().collect();
-        let told = self.sharing.count(&now_over, self.options.sharing.checks);
+        let told = self.sharing.count(&now_over, self.options.sharing.checks, complete);
+        let stops = self.options.sharing.action != SharingAction::Warn;
         for (key, places) in over.into_values().filter(|(key, _)| told.contains(&key.id)) {
             let id = key.id;
             match self.tell_shared(key, places, fence.clone()).await {
-                Ok(()) => {}
+                Ok(()) => self.sharing.told(id, stops),
                 // Deleted or changed meanwhile: the next check sees it as it is.
-                Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => {
-                    self.sharing.again([id]);
-                }
-                Err(e) => {
-                    self.sharing.again([id]);
-                    tracing::warn!(key = id.0, error = %e, "a key that is shared could not be stopped");
-                }
+                Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => {}
+                Err(e) => tracing::warn!(key = id.0, error = %e, "a key that is shared could not be stopped"),
             }
         }
         Ok(())
@@ -149,7 +173,14 @@ impl Shared {
             SharingAction::Rotate => {
                 patch.revoke_links = true;
                 for old in key.credentials.iter().filter(|credential| !credential.is_replaced()) {
-                    patch.credentials.push(self.renewed(OP, old).await?);
+                    match self.renewed(OP, old).await {
+                        Ok(new) => patch.credentials.push(new),
+                        // Only the process that drives its server can make it; the others are replaced.
+                        Err(e) if e.kind() == ErrorKind::Unavailable => {
+                            tracing::warn!(key = key.id.0, error = %e, "one credential of a shared key stays");
+                        }
+                        Err(e) => return Err(e),
+                    }
                 }
                 ", credentials and links replaced".to_owned()
             }
@@ -165,10 +196,8 @@ impl Shared {
         tracing::info!(key = key.id.0, places, limit, "a key is used at too many addresses at once");
         let receipt = self.store.commit(self.txn(steps).under(fence)).await?;
         self.revoked(&receipt.revoked);
-        self.replaced(&receipt.replaced);
         self.queue_transitions(&receipt.transitions);
-        self.queue_keys(receipt.replaced.iter().copied());
-        Ok(())
+        self.replaced(&receipt.replaced).await
     }
 }
 
@@ -194,15 +223,25 @@ mod tests {
         assert_eq!(at(&[]), 0);
     }
 
-    #[test]
-    fn it_is_told_once_until_it_is_over() {
+    #[tokio::test(start_paused = true)]
+    async fn it_is_told_once_an_hour() {
         let (sharing, one) = (Sharing::default(), HashSet::from([KeyId(1)]));
-        let told = |over: &HashSet<KeyId>| !sharing.count(over, 2).is_empty();
-        assert!(!told(&one) && told(&one) && !told(&one) && !told(&one));
-        assert!(!told(&HashSet::new()) && !told(&one));
-        // What was not done is tried again.
-        assert!(told(&one));
-        sharing.again(one.clone());
-        assert!(told(&one));
+        let over = |over: &HashSet<KeyId>| !sharing.count(over, 2, true).is_empty();
+        assert!(!over(&one) && over(&one), "the second time");
+        // It was not told: something failed.
+        assert!(over(&one));
+        sharing.told(KeyId(1), false);
+        for _ in 0..10 {
+            assert!(!over(&one) && !over(&HashSet::new()));
+        }
+        tokio::time::advance(AGAIN).await;
+        assert!(over(&one));
+        // Every other check is enough in the long run, and servers that do not answer excuse nobody.
+        let (sharing, none) = (Sharing::default(), HashSet::new());
+        assert!(sharing.count(&one, 2, true).is_empty() && sharing.count(&none, 2, false).is_empty());
+        assert!(!sharing.count(&one, 2, true).is_empty());
+        // One that was stopped and goes on is stopped again, after as many checks.
+        sharing.told(KeyId(1), true);
+        assert!(sharing.count(&one, 2, true).is_empty() && !sharing.count(&one, 2, true).is_empty());
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct SubscriptionCache {
     pub(super) stopped: BTreeSet<ServerId>,
     /// How much bytes through nodes count, where that is not once.
     pub(super) coefficients: BTreeMap<NodeId, Coefficient>,
+    /// Nodes of which it cannot be read: as long as it cannot, what was known of them holds.
+    pub(super) unread: Vec<NodeId>,
     /// What keys are made of.
     pub(super) key_templates: BTreeMap<String, KeyTemplate>,
     pub(super) sources: BTreeMap<String, SubscriptionTemplate>,
@@ -133,8 +135,10 @@ impl SubscriptionCache {
             SERVER => drop(self.servers.insert(id.parse()?, parsed(record)?)),
             STOPPED => drop(self.stopped.insert(id.parse()?)),
             NODE => {
-                let ToldNode { coefficient } = parsed(record)?;
-                self.coefficients.insert(NodeId::new(id)?, coefficient);
+                let node = NodeId::new(id)?;
+                let told = parsed(record).inspect_err(|_| self.unread.push(node.clone()));
+                let ToldNode { coefficient } = told?;
+                self.coefficients.insert(node, coefficient);
             }
             KEY_TEMPLATE => drop(self.key_templates.insert(id.to_owned(), parsed(record)?)),
             TEMPLATE => {
@@ -194,6 +198,12 @@ impl Shared {
         if let Some(e) = &cache.fault {
             tracing::warn!(error = %e, "the settings of this store cannot be read; those from before are used");
             cache.settings = Arc::clone(&self.cache().settings);
+        }
+        let known = self.cache();
+        for node in std::mem::take(&mut cache.unread) {
+            if let Some(coefficient) = known.coefficients.get(&node) {
+                cache.coefficients.insert(node, *coefficient);
+            }
         }
         let cache = Arc::new(cache);
         *self.cache.write().unwrap_or_else(PoisonError::into_inner) =

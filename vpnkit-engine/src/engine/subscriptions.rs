@@ -179,7 +179,7 @@ impl Subscriptions {
         let shared = self.shared(OP)?;
         let (cache, now) =
             (shared.fresh_subscriptions().await.map_err(|e| e.during(OP))?, shared.clock.now());
-        let Some(key) = shared.key_of(&cache, token, now).await.map_err(|e| e.during(OP))? else {
+        let Some((key, old)) = shared.key_of(&cache, token, now).await.map_err(|e| e.during(OP))? else {
             return Ok(SubscriptionResponse::not_found());
         };
         let header = |name: &str| {
@@ -209,7 +209,13 @@ impl Subscriptions {
             _ => {
                 let limit = key.device_limit.or(cache.settings.device_limit);
                 let device = device(&key, &header, now);
-                shared.seen(device, limit, cache.settings.require_device).await.map_err(|e| e.during(OP))?
+                let required = cache.settings.require_device;
+                let seen = if old {
+                    shared.was_seen(device, limit, required).await
+                } else {
+                    shared.seen(device, limit, required).await
+                };
+                seen.map_err(|e| e.during(OP))?
             }
         };
         let language = header("accept-language").and_then(Language::accepted);
@@ -238,7 +244,9 @@ impl Subscriptions {
         let mut patch = KeyPatch { revoke_links: true, keep_old_links: keep_old, ..KeyPatch::default() };
         if new_credentials {
             for old in key.credentials.iter().filter(|credential| !credential.is_replaced()) {
-                patch.credentials.push(shared.renewed(OP, old).await?);
+                // In the name of the call: what is only tried asks no server.
+                let renewed = self.engine.in_context(OP, shared.renewed(OP, old)).await?;
+                patch.credentials.push(renewed);
             }
         }
         self.engine.keys().patch(OP, key.id.into(), patch, None).await
@@ -405,15 +413,37 @@ impl Shared {
             .ok_or_else(|| Error::new(ErrorKind::Unexpected, op, "there is no secret to sign with"))
     }
 
-    /// The key of a token; `None` when it is not one, or was revoked.
-    async fn key_of(&self, cache: &SubscriptionCache, token: &str, now: Timestamp) -> Result<Option<Key>> {
+    /// The key of a token, and whether that is of links that were revoked and still work; `None` when it is not one, or was revoked.
+    async fn key_of(
+        &self,
+        cache: &SubscriptionCache,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Option<(Key, bool)>> {
         let Some(claim) = cache.signing.verify(token, now) else { return Ok(None) };
         let Some(key) = self.store.key(&KeyRef::Id(claim.key)).await? else { return Ok(None) };
         if key.link_revision == claim.revision {
-            return Ok(Some(key));
+            return Ok(Some((key, false)));
         }
         let old = key.old_links_until.is_some_and(|until| until > now) && key.had_revision(claim.revision);
-        Ok(old.then(|| key.with_old_credentials()))
+        Ok(old.then(|| (key.with_old_credentials(), true)))
+    }
+
+    /// Whether a device has fetched before, of who comes with an old link: it takes no room from those that have the new one.
+    async fn was_seen(
+        &self,
+        device: Option<ClientDevice>,
+        limit: Option<u32>,
+        required: bool,
+    ) -> Result<Devices> {
+        if limit.is_none() {
+            return Ok(Devices::Free);
+        }
+        let Some(device) = device else {
+            return Ok(if required { Devices::Unnamed } else { Devices::Free });
+        };
+        let known = self.store.devices(device.key).await?;
+        Ok(if known.iter().any(|one| one.id == device.id) { Devices::Bound } else { Devices::Full })
     }
 
     /// Records a device, unless it was lately.

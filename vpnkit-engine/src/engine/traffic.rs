@@ -15,7 +15,7 @@ use super::server::Server;
 use super::{Collected, Engine, side_by_side};
 use vpnkit_core::accounting::{Coefficient, by_calendar};
 use vpnkit_core::model::{
-    HistoryQuery, KeyId, KeyRef, NodeId, TimeZoneName, UsagePoint, UsageQuery, UsageStep,
+    HistoryQuery, KeyId, KeyRef, NodeId, TimeZoneName, Traffic, UsagePoint, UsageQuery, UsageStep,
 };
 use vpnkit_core::traffic::OnlineKey;
 use vpnkit_core::{Error, Result, Timestamp};
@@ -109,7 +109,16 @@ impl TrafficView {
         };
         let points = shared.store.usage(&usage).await.map_err(|e| e.during(OP))?;
         let zone = query.time_zone.as_ref().unwrap_or(&shared.options.time_zone);
-        Ok(by_calendar(&points, query.step, zone))
+        let mut points = by_calendar(&points, query.step, zone);
+        if let Some(since) = query.since {
+            // An hour that begins before the day that is asked for belongs to the day before.
+            let asked = UsagePoint { at: since, traffic: Traffic::default(), step: UsageStep::Hour };
+            let first = by_calendar(&[asked], query.step, zone).first().map_or(since, |first| first.at);
+            points.retain(|point| {
+                query.step == UsageStep::Hour || point.step > query.step || point.at >= first
+            });
+        }
+        Ok(points)
     }
 
     /// Draws a chart of a key's traffic over the last `days` (1 to 366, today included), for bots to send. `width` is in

@@ -213,6 +213,7 @@ async fn sync(
     ended.iter().for_each(|key| server.near.forget(*key));
     server.cuts.keys(ended);
     let failed = apply(shared, server, &changes).await?;
+    server.cuts.applied(ids.iter().copied().filter(|id| !failed.contains_key(id)));
     // Before those who wait are answered. What fails is tried again by the caller.
     let _ = server.cut(&inbounds).await;
     Ok(failed)
@@ -369,6 +370,8 @@ async fn reconcile(shared: &Shared, server: &Server) -> Result<usize> {
         }
     }
     shared.find_near_limits(server, &desired).await?;
+    // Of a revocation that an earlier process has not brought here: who connects with the old accounts is out.
+    server.cuts.replaced(plan::replaced(&difference, &observed));
     drop((desired, observed));
     server.forget_what_is_over(&difference);
     let steps = difference.len();
@@ -406,7 +409,10 @@ async fn reconcile(shared: &Shared, server: &Server) -> Result<usize> {
             })
             .cloned()
             .collect();
-        failed += apply(shared, server, &current).await?.len();
+        let refused = apply(shared, server, &current).await?;
+        failed += refused.len();
+        let done = current.iter().filter_map(plan::key_of);
+        server.cuts.applied(done.filter(|key| !refused.contains_key(key)));
         ended.extend(current.iter().filter_map(|change| match change {
             Change::RemoveAccount(_, key, _) => Some(*key),
             _ => None,

@@ -12,6 +12,7 @@ from . import _lifetime, _native, _wire
 from ._loop import Calls
 from ._nouns_async import Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, Subscriptions, TrafficView
 from ._wire import KeyLike, Length, Size
+from .errors import invalid
 
 
 class KitView:
@@ -45,7 +46,10 @@ class KitView:
         """The same kit for calls in somebody's name and for a reason, as events, grants and ``keys.timeline`` tell it:
         ``kit.acting_as("support:alice", reason="asked by phone").keys.disable("bob")``. It is not checked who that is.
 
-        Raises InvalidInputError about ``actor``, 1 to 255 visible characters, or ``reason``, up to 4,000 characters."""
+        Raises InvalidInputError about ``actor``, 1 to 255 visible characters, or ``reason``, up to 500 characters on one line."""
+        for name, value in (("actor", actor), ("reason", "" if reason is None else reason)):
+            if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise invalid("acting_as", name, f"cannot be {type(value).__name__}", 'a text, as "support:alice"')
         return KitView(self._calls.native.view(actor, reason, False), self)
 
     def dry_run(self) -> KitView:
@@ -55,6 +59,9 @@ class KitView:
         Calls whose effect is on servers or other processes cannot be tried: they raise UnsupportedError. Those that read do
         so."""
         return KitView(self._calls.native.view(None, None, True), self)
+
+    def __repr__(self) -> str:
+        return "<vpnkit.KitView of an open kit>"
 
     async def now(self) -> datetime:
         """The time as vpnkit sees it: in a sandbox that of its own clock. Compute with it, not with the machine's."""

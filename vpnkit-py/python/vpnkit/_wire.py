@@ -49,7 +49,28 @@ KEEP: Final[Literal[Keep.KEEP]] = Keep.KEEP
 
 EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 
-dumps = json.JSONEncoder(separators=(",", ":")).encode
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def dumps(arguments: Any) -> str:
+    """The JSON of arguments. What JSON cannot have is the caller's mistake, and told so."""
+    try:
+        return _encode(arguments)
+    except TypeError:
+        field, value = _unwritable("", arguments)
+        hint = "give its name" if hasattr(value, "name") or hasattr(value, "key") else None
+        raise invalid("call", field, f"cannot be {type(value).__name__}", hint) from None
+
+
+def _unwritable(path: str, value: Any) -> tuple[str, Any]:
+    """Where the value stands that JSON cannot have."""
+    if isinstance(value, dict):
+        for name, inside in cast("dict[str, Any]", value).items():
+            try:
+                _encode(inside)
+            except TypeError:
+                return _unwritable(name, inside)
+    return path, value
 
 
 class Record:

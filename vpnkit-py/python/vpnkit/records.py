@@ -651,6 +651,8 @@ class Grant(Record):
     """It made the key unlimited."""
     template: str | None
     """The template that it was made of."""
+    merged_from: int | None
+    """The key that it is what was left of: that one was merged into this one."""
     policy: RenewPolicy
     """What happened to what the key had."""
     reason: str | None
@@ -1494,9 +1496,9 @@ class SharingPolicy(Record):
     """How keys are kept from being shared. An IPv6 network of 64 bits is one address: a single device has many of
     those."""
 
-    _: KW_ONLY
     action: SharingAction = "warn"
     """What happens."""
+    _: KW_ONLY
     lock_for: Length = "10 minutes"
     """For how long it is locked."""
     check_every: Length = "30 seconds"

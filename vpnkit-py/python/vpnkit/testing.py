@@ -15,17 +15,24 @@ from . import _kit_sync, _native
 from ._kit_async import Sandbox
 from ._opening import Opening
 from .config import to_json
+from .records import SharingPolicy
 
 SyncSandbox = _kit_sync.Sandbox
 
 __all__ = ["Sandbox", "SyncSandbox", "open", "open_sync"]
 
 
-def open(store: str | PathLike[str] = "memory:") -> Opening[Sandbox]:
+def open(
+    store: str | PathLike[str] = "memory:", *, time_zone: str | None = None, sharing: SharingPolicy | None = None
+) -> Opening[Sandbox]:
     """Opens a sandbox for asyncio. Nothing happens by itself: call ``tick`` or ``advance``."""
-    return Opening(to_json(store, background=False), Sandbox, sandbox=True)
+    config = to_json(store, time_zone=time_zone, sharing=sharing, background=False)
+    return Opening(config, Sandbox, sandbox=True)
 
 
-def open_sync(store: str | PathLike[str] = "memory:") -> SyncSandbox:
+def open_sync(
+    store: str | PathLike[str] = "memory:", *, time_zone: str | None = None, sharing: SharingPolicy | None = None
+) -> SyncSandbox:
     """The same for threads."""
-    return SyncSandbox(_native.open(to_json(store, background=False), True).wait())
+    config = to_json(store, time_zone=time_zone, sharing=sharing, background=False)
+    return SyncSandbox(_native.open(config, True).wait())
