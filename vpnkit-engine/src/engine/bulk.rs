@@ -64,7 +64,7 @@ impl Keys {
     ) -> Result<ExtendedStep> {
         let shared = &self.engine.shared;
         shared.open(op)?;
-        super::keys::check_idempotency_key(op, idempotency_key)?;
+        super::payment::check_idempotency_key(op, idempotency_key)?;
         let query = KeyQuery { sort: Sort::Id, descending: false, limit: STEP, page: None, ..query };
         query.resume().map_err(|e| e.during(op))?;
         let after = after.unwrap_or(KeyId(0));

@@ -3,7 +3,7 @@
 use vpnkit_macros::operations;
 
 use super::Engine;
-use super::keys::{check_idempotency_key, only_key};
+use super::payment::{check_idempotency_key, only_key};
 use vpnkit_core::backend::Fingerprint;
 use vpnkit_core::model::{Grant, GrantId, GrantQuery, GrantRef, Key, KeyRef, check_reason};
 use vpnkit_core::store::{GrantFilter, KeyOp, Request};

@@ -1,22 +1,19 @@
 //! Keys.
 
-use std::collections::HashSet;
-use std::slice;
 use std::sync::Arc;
 
 use vpnkit_macros::operations;
 
-use super::ask::Asked;
-use super::inbounds::forget_hosts;
+use super::payment::{grant_request, only_key};
+use super::revision::FromInbounds;
 use super::server::Server;
-use super::{Collected, Engine, ExtendedStep, ExtendedSteps, Placement, Shared};
-use vpnkit_core::backend::Fingerprint;
+use super::{Engine, ExtendedStep, ExtendedSteps, KeyIterator, Placement, Shared};
 use vpnkit_core::model::{
-    CreateKey, Cursor, Endpoint, Event, Extension, Inbound, Key, KeyCounts, KeyId, KeyPatch, KeyQuery,
-    KeyRef, Page, Patch,
+    CreateKey, Cursor, Endpoint, Event, Extension, Key, KeyCounts, KeyId, KeyPatch, KeyQuery, KeyRef, Page,
+    Patch,
 };
-use vpnkit_core::store::{Fence, KeyOp, Receipt, Request, StoreOp, StoreTxn};
-use vpnkit_core::{Error, ErrorKind, Result, Secret};
+use vpnkit_core::store::{KeyOp, Receipt, Request};
+use vpnkit_core::{Error, ErrorKind, Result};
 
 /// Creates, finds, changes and deletes keys. Every change is committed before it is applied to a server; a server that
 /// is down delays a key, it never loses one.
@@ -39,31 +36,6 @@ impl Keys {
         self.engine.run_to_completion("keys.create", async move { keys.create_one(request).await }).await
     }
 
-    async fn create_one(&self, request: CreateKey) -> Result<Key> {
-        const OP: &str = "keys.create";
-        let shared = self.shared(OP)?;
-        let now = shared.clock.now();
-        let id = request.idempotency_key.clone();
-        let made = id.as_ref().map(|id| request_of(OP, id, slice::from_ref(&request))).transpose()?;
-        if let Some(replay) = shared.replay(OP, made.as_ref()).await? {
-            return only_key(OP, id.as_deref(), replay);
-        }
-        let mut from = FromInbounds::new(shared, OP);
-        let receipt = loop {
-            shared.check_given(OP, &request.credentials, &[])?;
-            let request = shared.made_of_template(OP, request.clone(), now).await?;
-            let key = shared.complete(request.validate(now)?).await?;
-            let txn = StoreTxn { at: now, ..shared.txn([KeyOp::Create(Box::new(key))]) };
-            if let Some(receipt) = from.commit(txn.for_request(made.clone())).await? {
-                break receipt;
-            }
-        };
-        if receipt.took_effect() {
-            shared.applied(&receipt.keys, false, receipt.cursor).await;
-        }
-        only_key(OP, id.as_deref(), of_nobody(receipt))
-    }
-
     /// Creates many keys in one transaction: all of them or none. The result has the order of the requests.
     ///
     /// Errors as with [`Self::create`], with the `index` of the request that is at fault. Idempotency keys of the
@@ -77,48 +49,6 @@ impl Keys {
         let keys = self.clone();
         let all = async move { keys.create_all(requests, idempotency_key).await };
         self.engine.run_to_completion("keys.create_many", all).await
-    }
-
-    async fn create_all(
-        &self,
-        requests: Vec<CreateKey>,
-        idempotency_key: Option<String>,
-    ) -> Result<Vec<Key>> {
-        const OP: &str = "keys.create_many";
-        let shared = self.shared(OP)?;
-        let now = shared.clock.now();
-        let (id, count) = (idempotency_key, requests.len());
-        let made = id.as_ref().map(|id| request_of(OP, id, &requests)).transpose()?;
-        if let Some(replay) = shared.replay(OP, made.as_ref()).await? {
-            return keys_of(OP, id.as_deref(), replay, count);
-        }
-        let mut from = FromInbounds::new(shared, OP);
-        let receipt = loop {
-            let mut ops: Vec<StoreOp> = Vec::with_capacity(requests.len());
-            for (index, request) in requests.iter().enumerate() {
-                let fault = |e: Error| e.during(OP).with("index", index);
-                if request.idempotency_key.is_some() {
-                    return Err(fault(Error::invalid(
-                        OP,
-                        "idempotency_key",
-                        "give the whole batch one, not each key",
-                    )));
-                }
-                shared.check_given(OP, &request.credentials, &[]).map_err(fault)?;
-                let request = shared.made_of_template(OP, request.clone(), now).await.map_err(fault)?;
-                let key = request.validate(now).map_err(fault)?;
-                let key = shared.complete(key).await.map_err(fault)?;
-                ops.push(KeyOp::Create(Box::new(key)).into());
-            }
-            let txn = StoreTxn { at: now, ..shared.txn(ops) }.for_request(made.clone());
-            if let Some(receipt) = from.commit(txn).await? {
-                break receipt;
-            }
-        };
-        if receipt.took_effect() {
-            shared.applied(&receipt.keys, false, receipt.cursor).await;
-        }
-        keys_of(OP, id.as_deref(), of_nobody(receipt), count)
     }
 
     /// Returns the key, or `None`.
@@ -365,51 +295,6 @@ impl Keys {
         self.engine.run_to_completion(OP, merge).await
     }
 
-    async fn merge_one(
-        &self,
-        op: &'static str,
-        key: KeyRef,
-        into: KeyRef,
-        idempotency_key: Option<String>,
-        expected: Option<u64>,
-    ) -> Result<Key> {
-        let shared = self.shared(op)?;
-        // As they are named: the one that goes cannot be looked up when the call comes again.
-        let asked = [key.to_string(), into.to_string()];
-        let request = idempotency_key.as_deref().map(|id| grant_request(op, id, asked)).transpose()?;
-        if let Some(replay) = shared.replay(op, request.as_ref()).await? {
-            return only_key(op, idempotency_key.as_deref(), replay);
-        }
-        if !self.engine.context().is_dry_run() {
-            // What has passed and was not read yet would be given again.
-            let _ = shared.collect_all().await;
-            let _ = shared.ask_all::<Collected>(op, &Asked::Collect).await;
-        }
-        let (gone, into) = (shared.resolve(op, &key).await?, shared.resolve(op, &into).await?.id);
-        let mut from = FromInbounds::new(shared, op);
-        let (receipt, dedicated) = loop {
-            let inbounds = shared.inbounds();
-            let dedicated: Vec<Arc<Inbound>> =
-                inbounds.iter().filter(|i| i.dedicated_to == Some(gone.id)).cloned().collect();
-            // What is due of both is done first.
-            let merge = KeyOp::Merge { key: gone.id, into, expected };
-            let steps = [KeyOp::Settle(gone.id), KeyOp::Settle(into), merge]
-                .into_iter()
-                .map(StoreOp::from)
-                .chain(dedicated.iter().map(|inbound| forget_hosts(&inbound.node, &inbound.tag)));
-            let txn = shared.txn(steps).for_request(request.clone());
-            if let Some(receipt) = from.commit(txn).await? {
-                break (receipt, dedicated);
-            }
-        };
-        if receipt.took_effect() {
-            shared.revoked(&receipt.revoked);
-            shared.let_go(slice::from_ref(&gone), &dedicated).await?;
-            shared.applied(&receipt.keys, false, receipt.cursor).await;
-        }
-        only_key(op, idempotency_key.as_deref(), receipt)
-    }
-
     /// Deletes these keys in one transaction, all of them or none; returns how many.
     ///
     /// Errors: `NotFound` with the first key that does not exist.
@@ -485,7 +370,7 @@ impl Keys {
         shared.placement(&key).await.map_err(|e| e.during(OP))
     }
 
-    fn shared(&self, operation: &'static str) -> Result<&Arc<Shared>> {
+    pub(super) fn shared(&self, operation: &'static str) -> Result<&Arc<Shared>> {
         self.engine.shared.open(operation)?;
         Ok(&self.engine.shared)
     }
@@ -554,119 +439,6 @@ impl Keys {
     }
 }
 
-/// What makes a creation idempotent. The expiry is left out: a caller that computes it from the time of the call asks for
-/// another one each time it tries again.
-fn request_of(op: &'static str, id: &str, requests: &[CreateKey]) -> Result<Request> {
-    let asked: Vec<CreateKey> = requests
-        .iter()
-        .map(|request| CreateKey { idempotency_key: None, expires_at: None, ..request.clone() })
-        .collect();
-    let asked = Secret::reveal(|| serde_json::to_string(&asked)).unwrap_or_default();
-    grant_request(op, id, [asked])
-}
-
-/// What makes a grant idempotent.
-fn grant_request(op: &'static str, id: &str, asked: impl IntoIterator<Item = String>) -> Result<Request> {
-    check_idempotency_key(op, id)?;
-    Ok(Request::grant(id, Fingerprint::of(asked)))
-}
-
-/// Errors: `InvalidInput` about `idempotency_key`.
-pub(super) fn check_idempotency_key(op: &'static str, id: &str) -> Result<()> {
-    // Two that look the same are the same.
-    if id.is_empty() || id.len() > 255 || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let message = "must have 1 to 255 visible ASCII characters and no spaces";
-        return Err(Error::invalid(op, "idempotency_key", message));
-    }
-    Ok(())
-}
-
-/// A key that was only tried has no id: the next one that is created has the one that it was given.
-fn of_nobody(mut receipt: Receipt) -> Receipt {
-    if receipt.dry_run {
-        receipt.keys.iter_mut().for_each(|key| key.id = KeyId(0));
-    }
-    receipt
-}
-
-/// The keys of a receipt, marked when they are those of an earlier call.
-fn keys_of(op: &'static str, id: Option<&str>, receipt: Receipt, count: usize) -> Result<Vec<Key>> {
-    let mut keys = receipt.keys;
-    if keys.len() != count {
-        return Err(Error::new(ErrorKind::NotFound, op, "a key of this idempotency key was deleted since")
-            .with("field", "idempotency_key")
-            .with("idempotency_key", id.unwrap_or_default()));
-    }
-    if receipt.replayed {
-        keys.iter_mut().for_each(|key| key.replayed = true);
-    }
-    Ok(keys)
-}
-
-pub(super) fn only_key(op: &'static str, id: Option<&str>, receipt: Receipt) -> Result<Key> {
-    let keys = keys_of(op, id, receipt, 1)?;
-    keys.into_iter().next().ok_or_else(|| Error::new(ErrorKind::Unexpected, op, "the store lost the key"))
-}
-
-/// Commits what was made from the inbounds as this process knows them.
-struct FromInbounds<'s> {
-    shared: &'s Shared,
-    op: &'static str,
-    seen: Option<u64>,
-    tries: usize,
-}
-
-impl<'s> FromInbounds<'s> {
-    /// Each time somebody else was faster.
-    const TRIES: usize = 20;
-
-    fn new(shared: &'s Shared, op: &'static str) -> Self {
-        Self { shared, op, seen: shared.known_revision(), tries: 0 }
-    }
-
-    /// Commits; `None` when another process has changed inbounds meanwhile: then it is to be made again.
-    async fn commit(&mut self, txn: StoreTxn) -> Result<Option<Receipt>> {
-        match self.shared.store.commit(txn.from_revision(self.seen)).await {
-            Err(e) if e.get("revision").is_some() && self.tries < Self::TRIES => {
-                self.tries += 1;
-                self.shared.reload().await.map_err(|e| e.during(self.op))?;
-                self.seen = self.shared.known_revision();
-                Ok(None)
-            }
-            outcome => outcome.map(Some).map_err(|e| e.during(self.op)),
-        }
-    }
-}
-
-/// Keys one by one, over all pages.
-#[derive(Debug)]
-pub struct KeyIterator {
-    keys: Keys,
-    /// `None` behind the last page.
-    query: Option<KeyQuery>,
-    ready: std::vec::IntoIter<Key>,
-}
-
-impl KeyIterator {
-    /// Returns the next key; `None` at the end.
-    ///
-    /// Errors: those of [`Keys::find`].
-    pub async fn next(&mut self) -> Result<Option<Key>> {
-        loop {
-            if let Some(key) = self.ready.next() {
-                return Ok(Some(key));
-            }
-            let Some(query) = &mut self.query else { return Ok(None) };
-            let page = self.keys.find(query.clone()).await?;
-            self.ready = page.keys.into_iter();
-            match page.next {
-                Some(next) => query.page = Some(next),
-                None => self.query = None,
-            }
-        }
-    }
-}
-
 /// Says what was looked up, and what may have been meant.
 fn not_found(op: &'static str, key: &KeyRef) -> Error {
     let (message, hint) = match key {
@@ -691,18 +463,6 @@ fn not_found(op: &'static str, key: &KeyRef) -> Error {
 }
 
 impl Shared {
-    /// The receipt of an earlier call, before anything of this one is looked at: what was right then may have expired.
-    pub(super) async fn replay(
-        &self,
-        op: &'static str,
-        request: Option<&Request>,
-    ) -> Result<Option<Receipt>> {
-        match request {
-            Some(request) => self.store.receipt(request).await.map_err(|e| e.during(op)),
-            None => Ok(None),
-        }
-    }
-
     /// Commits a step that changes when a key ends, and lets servers follow.
     pub(super) async fn change_end(
         &self,
@@ -728,63 +488,10 @@ impl Shared {
         self.store.key(key).await.map_err(|e| e.during(op))?.ok_or_else(|| not_found(op, key))
     }
 
-    /// Deletes keys in one transaction; as background work it is fenced.
-    pub(super) async fn delete(
-        &self,
-        op: &'static str,
-        keys: Vec<Key>,
-        expected: impl Fn(&Key) -> Option<u64>,
-        fence: Option<Fence>,
-    ) -> Result<()> {
-        let owners: HashSet<KeyId> = keys.iter().map(|key| key.id).collect();
-        let dedicated = || -> Vec<Arc<Inbound>> {
-            let of_them = |inbound: &&Arc<Inbound>| inbound.dedicated_to.is_some_and(|o| owners.contains(&o));
-            self.inbounds().iter().filter(of_them).cloned().collect()
-        };
-        let mut from = FromInbounds::new(self, op);
-        let (receipt, own_inbounds) = loop {
-            let own_inbounds = dedicated();
-            let delete = |key: &Key| KeyOp::Delete { key: key.id, expected: expected(key) }.into();
-            let mut ops: Vec<StoreOp> = keys.iter().map(delete).collect();
-            ops.extend(own_inbounds.iter().map(|inbound| forget_hosts(&inbound.node, &inbound.tag)));
-            if let Some(receipt) = from.commit(self.txn(ops).under(fence.clone())).await? {
-                break (receipt, own_inbounds);
-            }
-        };
-        if !receipt.took_effect() {
-            return Ok(());
-        }
-        self.revoked(&receipt.revoked);
-        self.let_go(&keys, &own_inbounds).await?;
-        // Nobody waits for background work.
-        if fence.is_none() {
-            let others = self.others();
-            tokio::join!(self.settled(), self.wait_elsewhere(&others, receipt.cursor));
-        }
-        Ok(())
-    }
-
-    /// Lets servers forget keys that were deleted, and the inbounds that were dedicated to them.
-    async fn let_go(&self, keys: &[Key], own_inbounds: &[Arc<Inbound>]) -> Result<()> {
-        if !own_inbounds.is_empty() {
-            self.reload().await?;
-        }
-        for server in self.servers().iter() {
-            for key in keys {
-                server.near.forget(key.id);
-                server.queue.deleted(key);
-            }
-            for inbound in own_inbounds.iter().filter(|inbound| inbound.runs_on(server.id())) {
-                drop(server.queue.inbound(inbound.tag.clone()));
-            }
-        }
-        Ok(())
-    }
-
     /// Queues these keys on the servers that they belong on, and waits until they were applied, or for as long as a call
     /// waits; those that other processes drive bring themselves up to what was `committed`. `moved`: they may have belonged on
     /// other servers before, which are queued and not waited for.
-    async fn applied(&self, keys: &[Key], moved: bool, committed: Cursor) {
+    pub(super) async fn applied(&self, keys: &[Key], moved: bool, committed: Cursor) {
         let others = match keys {
             [key] => self.others_of(key),
             _ => self.others(),

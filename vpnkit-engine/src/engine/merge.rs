@@ -1,0 +1,60 @@
+//! Merging keys.
+
+use std::slice;
+use std::sync::Arc;
+
+use super::ask::Asked;
+use super::inbounds::forget_hosts;
+use super::payment::{grant_request, only_key};
+use super::revision::FromInbounds;
+use super::{Collected, Keys};
+use vpnkit_core::Result;
+use vpnkit_core::model::{Inbound, Key, KeyRef};
+use vpnkit_core::store::{KeyOp, StoreOp};
+
+impl Keys {
+    pub(super) async fn merge_one(
+        &self,
+        op: &'static str,
+        key: KeyRef,
+        into: KeyRef,
+        idempotency_key: Option<String>,
+        expected: Option<u64>,
+    ) -> Result<Key> {
+        let shared = self.shared(op)?;
+        // As they are named: the one that goes cannot be looked up when the call comes again.
+        let asked = [key.to_string(), into.to_string()];
+        let request = idempotency_key.as_deref().map(|id| grant_request(op, id, asked)).transpose()?;
+        if let Some(replay) = shared.replay(op, request.as_ref()).await? {
+            return only_key(op, idempotency_key.as_deref(), replay);
+        }
+        if !self.engine.context().is_dry_run() {
+            // What has passed and was not read yet would be given again.
+            let _ = shared.collect_all().await;
+            let _ = shared.ask_all::<Collected>(op, &Asked::Collect).await;
+        }
+        let (gone, into) = (shared.resolve(op, &key).await?, shared.resolve(op, &into).await?.id);
+        let mut from = FromInbounds::new(shared, op);
+        let (receipt, dedicated) = loop {
+            let inbounds = shared.inbounds();
+            let dedicated: Vec<Arc<Inbound>> =
+                inbounds.iter().filter(|i| i.dedicated_to == Some(gone.id)).cloned().collect();
+            // What is due of both is done first.
+            let merge = KeyOp::Merge { key: gone.id, into, expected };
+            let steps = [KeyOp::Settle(gone.id), KeyOp::Settle(into), merge]
+                .into_iter()
+                .map(StoreOp::from)
+                .chain(dedicated.iter().map(|inbound| forget_hosts(&inbound.node, &inbound.tag)));
+            let txn = shared.txn(steps).for_request(request.clone());
+            if let Some(receipt) = from.commit(txn).await? {
+                break (receipt, dedicated);
+            }
+        };
+        if receipt.took_effect() {
+            shared.revoked(&receipt.revoked);
+            shared.let_go(slice::from_ref(&gone), &dedicated).await?;
+            shared.applied(&receipt.keys, false, receipt.cursor).await;
+        }
+        only_key(op, idempotency_key.as_deref(), receipt)
+    }
+}
