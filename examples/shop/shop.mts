@@ -148,8 +148,8 @@ support.command("find", async (context) => {
 
 /** `/disable TELEGRAM_ID WHY`. */
 support.command("disable", async (context) => {
-  const [telegram, ...reason] = context.match.split(" ");
-  const by = kit.actingAs(`telegram:${context.from.id}`, { reason: reason.join(" ") });
+  const [telegram, ...why] = context.match.trim().split(/\s+/);
+  const by = kit.actingAs(`telegram:${context.from.id}`, { reason: why.join(" ").slice(0, 200) });
   try {
     const key = await by.keys.disable(nameOf(Number(telegram)));
     await context.reply(`${key.name} is ${key.status}.`);

@@ -138,7 +138,8 @@ async def find(message: Message, command: CommandObject, kit: vpnkit.Kit) -> Non
         for grant in await kit.grants.find(key):
             undone = f", undone: {grant.undone_because}" if grant.undone_at else ""
             lines.append(f"  {grant.at:%Y-%m-%d %H:%M} {grant.kind} {grant.idempotency_key} {grant.policy}{undone}")
-    await message.answer("\n".join(lines) or "Nobody.")
+    # Telegram takes no longer message.
+    await message.answer("\n".join(lines)[:4_096] or "Nobody.")
 
 
 @shop.message(Command("refund"), F.from_user.id.in_(ADMINS))

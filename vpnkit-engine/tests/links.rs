@@ -358,7 +358,7 @@ async fn a_certificate_ends_with_its_link_and_one_that_is_renewed_cuts_nobody() 
     clock.advance(25 * DAY);
     engine.servers().reconcile(&"main/vpn".parse().unwrap()).await.unwrap();
     driver.tick().await.unwrap();
-    assert!(xray.is_online(key.id));
+    assert!(xray.is_online(key.id) && vpn.is_online(key.id));
     assert!(!kinds(&engine).await[told..].contains(&EventKind::KeyRevoked));
     // The process that drives no server with certificates tells of a shared key, and replaces what it can.
     xray.set_online(key.id, &addresses(["192.0.2.1", "192.0.2.2"]));

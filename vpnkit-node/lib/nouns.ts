@@ -356,8 +356,7 @@ export class Keys {
    * Only like is added to like.
    *
    * Rejects with NotFoundError; ConflictError about the version of `into`; InvalidInputError about `into` when they
-   * are the same key, or one of them never ends, is unlimited or is reset again and again and the other is not;
-   * IdempotencyMismatchError.
+   * cannot be added up, about `key` when it is disabled or locked, or has a next plan; IdempotencyMismatchError.
    */
   async merge(
     key: KeyLike,

@@ -99,7 +99,10 @@ pub(crate) fn replay(connection: &Connection, vault: &Vault, request: &Request) 
         for id in &mut ids {
             *id = grant::stays(connection, *id)?;
         }
-        keys = query::keys(connection, vault, &ids)?;
+        let found = query::keys(connection, vault, &ids)?;
+        let of = |id: &KeyId| found.binary_search_by_key(id, |key| key.id).ok().and_then(|i| found.get(i));
+        // In the order in which they were asked for, one for each.
+        keys = ids.iter().filter_map(of).cloned().collect();
     }
     Ok(Some(Receipt { keys, made, cursor: Cursor(cursor), replayed: true, ..Receipt::default() }))
 }

@@ -20,7 +20,8 @@ pub use bound_credentials::{
 };
 pub use histories::random_histories_follow_a_plain_model;
 pub use lifecycle::{
-    a_life_is_changed_by_patches, a_payment_grants_once_and_for_good, grants_are_kept_and_taken_back,
+    a_life_is_changed_by_patches, a_payment_grants_once_and_for_good,
+    a_repeated_request_finds_what_was_merged, grants_are_kept_and_taken_back,
     keys_are_found_by_how_they_stand, keys_are_found_by_their_labels,
     the_first_bytes_begin_the_time_of_a_key, timelines_outlive_the_stream_and_the_key,
     what_is_due_is_settled, what_is_only_tried_leaves_nothing,
@@ -117,6 +118,7 @@ crate::suite!($ store_conformance, store, "Tests that the stores of an `async fn
     a_life_is_changed_by_patches,
     grants_are_kept_and_taken_back,
     a_payment_grants_once_and_for_good,
+    a_repeated_request_finds_what_was_merged,
     keys_are_found_by_their_labels,
     keys_are_found_by_how_they_stand,
     timelines_outlive_the_stream_and_the_key,

@@ -5,7 +5,7 @@ use crate::model::{ByteSize, EventKind, Extension, Grant, Key, KeyStatus, LABELS
 use crate::{Error, Result, Timestamp};
 
 /// Gives `into` what is left of `key`, which is to be deleted then: its volume, its time, and the labels that `into` has not. Of one whose time
-/// or volume is over nothing is left. Limits of devices and addresses are the stricter ones of both.
+/// or volume is over nothing is left. Limits of devices and addresses are the stricter ones of those that are set.
 ///
 /// Only like is added to like: what never ends or is unlimited to what is, too.
 ///
@@ -17,7 +17,7 @@ pub fn merge(
     idempotency_key: Option<String>,
     now: Timestamp,
 ) -> Result<(Grant, EventKind)> {
-    check(into, key)?;
+    check(into, key, now)?;
     let from = key.paused_at.unwrap_or(now);
     let time = key.hold.map(|hold| hold.duration).or_else(|| {
         let end = key.expires_at?;
@@ -49,7 +49,9 @@ fn ends(key: &Key) -> bool {
     key.expires_at.is_some() || key.hold.is_some()
 }
 
-fn check(into: &Key, key: &Key) -> Result<()> {
+fn check(into: &Key, key: &Key, now: Timestamp) -> Result<()> {
+    let stopped =
+        |key: &Key| key.status == KeyStatus::Disabled || key.locked_until.is_some_and(|until| until > now);
     let fault = |field: &str, message: &str| {
         Err(Error::invalid("keys.merge", field, message).with("key", key.id).with("into", into.id))
     };
@@ -65,10 +67,10 @@ fn check(into: &Key, key: &Key) -> Result<()> {
     if into.reset.is_some() || key.reset.is_some() {
         return fault("into", "the usage of one of them is set to nothing again and again");
     }
-    if matches!(key.status, KeyStatus::Disabled | KeyStatus::Locked) {
+    if stopped(key) {
         return fault("key", "it is disabled or locked: what was stopped would go on");
     }
-    if matches!(into.status, KeyStatus::Disabled | KeyStatus::Locked) {
+    if stopped(into) {
         return fault("into", "it is disabled or locked: enable it first");
     }
     if key.next_plan.is_some() {

@@ -386,7 +386,9 @@ impl KeyPatch {
         for new in &self.credentials {
             match key.credentials.iter_mut().find(|c| c.place() == new.place()) {
                 Some(old) if old.secret == new.secret || self.keep_old_links.is_none() => {
-                    let revoked = self.revoke_links && old.secret != new.secret;
+                    // A certificate that is renewed ends with its time.
+                    let renewed = new.certificate.is_some() && !self.revoke_links;
+                    let revoked = old.secret != new.secret && !renewed;
                     if revoked && !happened.contains(&EventKind::KeyRevoked) {
                         happened.push(EventKind::KeyRevoked);
                     }

@@ -237,10 +237,11 @@ impl State {
     /// The key that a key was merged into, as long as there is one; itself otherwise.
     fn stays(&self, mut id: KeyId) -> KeyId {
         for _ in 0..MERGED_MAX {
-            let into =
-                self.grants.values().find(|grant| grant.merged_from == Some(id)).map(|grant| grant.key);
-            match into.filter(|_| !self.keys.contains_key(&id)) {
-                Some(into) => id = into,
+            if self.keys.contains_key(&id) {
+                break;
+            }
+            match self.grants.values().find(|grant| grant.merged_from == Some(id)) {
+                Some(merge) => id = merge.key,
                 None => break,
             }
         }
@@ -342,9 +343,13 @@ impl State {
 
     /// What a key gave to another one stands in that one's entry.
     fn check_merged(&self, key: KeyId) -> Result<()> {
+        // A look at the ledger reads all of it.
+        if self.keys.contains_key(&key) {
+            return Ok(());
+        }
         match self.grants.values().find(|grant| grant.merged_from == Some(key)) {
-            Some(merge) if !self.keys.contains_key(&key) => Err(errors::merged(key, merge.key, merge.id)),
-            _ => Ok(()),
+            Some(merge) => Err(errors::merged(key, merge.key, merge.id)),
+            None => Ok(()),
         }
     }
 

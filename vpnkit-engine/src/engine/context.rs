@@ -97,7 +97,7 @@ struct Current {
 }
 
 tokio::task_local! {
-    static CURRENT: Current;
+    static CURRENT: Option<Current>;
 }
 
 impl Engine {
@@ -131,20 +131,26 @@ impl Engine {
             self.not_tried(operation)?;
         }
         let current = Current { operation, context: self.context.clone() };
-        CURRENT.scope(current, change).await
+        CURRENT.scope(Some(current), change).await
     }
+}
+
+/// Does what vpnkit would do by itself, in the middle of a call: it is nobody's.
+pub(super) async fn by_itself<T>(work: impl Future<Output = T>) -> T {
+    CURRENT.scope(None, work).await
 }
 
 /// Whether the call that this task carries out is only tried.
 pub(super) fn is_dry_run() -> bool {
-    CURRENT.try_with(|current| current.context.dry_run).unwrap_or(false)
+    CURRENT.try_with(|current| current.as_ref().is_some_and(|c| c.context.dry_run)).unwrap_or(false)
 }
 
 impl Shared {
     /// A batch of this engine, for the call that this task carries out.
     pub(super) fn txn<S: Into<StoreOp>>(&self, ops: impl IntoIterator<Item = S>) -> StoreTxn {
         let mut txn = StoreTxn::new(self.clock.now(), ops).by(self.origin);
-        let _ = CURRENT.try_with(|Current { operation, context }| {
+        let _ = CURRENT.try_with(|current| {
+            let Some(Current { operation, context }) = current else { return };
             txn.cause = Some(Cause {
                 operation: (*operation).to_owned(),
                 actor: context.actor.as_deref().map(str::to_owned),

@@ -1,6 +1,6 @@
 //! Connections that have to end, remembered until they have.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,8 +22,11 @@ pub(super) struct Cuts(Mutex<State>);
 struct State {
     /// Keys that may no longer connect.
     keys: BTreeSet<KeyId>,
-    /// Keys that had credentials which work no longer, and that the server still lets in with them.
-    replaced: BTreeSet<KeyId>,
+    /// Keys that had credentials which work no longer, and that the server may still let in with them; each with the number of its
+    /// revocation.
+    replaced: BTreeMap<KeyId, u64>,
+    /// The newest number.
+    newest: u64,
     /// Keys whose accounts were replaced: also those that may connect.
     ready: BTreeSet<KeyId>,
     /// Inbounds that are gone, or have left their port.
@@ -44,17 +47,36 @@ impl Cuts {
 
     /// Remembers keys that had credentials which work no longer: clients with the new ones connect again.
     pub(super) fn replaced(&self, keys: impl IntoIterator<Item = KeyId>) {
-        self.state().replaced.extend(keys);
+        let mut state = self.state();
+        state.newest += 1;
+        let number = state.newest;
+        state.replaced.extend(keys.into_iter().map(|key| (key, number)));
     }
 
-    /// The server has the new accounts of these keys: who is cut now does not come back with the old ones.
-    pub(super) fn applied(&self, keys: impl IntoIterator<Item = KeyId>) {
+    /// Returns the number of the newest revocation. What is read of the store from now on has it.
+    pub(super) fn newest(&self) -> u64 {
+        self.state().newest
+    }
+
+    /// The server was told of these keys as they were after this revocation: who is cut now does not come back with the old accounts.
+    pub(super) fn applied(&self, keys: impl IntoIterator<Item = KeyId>, number: u64) {
         let mut state = self.state();
         for key in keys {
-            if state.replaced.remove(&key) {
+            if state.replaced.get(&key).is_some_and(|replaced| *replaced <= number) {
+                state.replaced.remove(&key);
                 state.ready.insert(key);
             }
         }
+    }
+
+    /// The server has what the store had after this revocation, and the accounts of `found` were others before.
+    pub(super) fn compared(&self, number: u64, found: impl IntoIterator<Item = KeyId>) {
+        let mut state = self.state();
+        let (applied, later) =
+            std::mem::take(&mut state.replaced).into_iter().partition(|(_, n)| *n <= number);
+        state.replaced = later;
+        let applied: BTreeMap<KeyId, u64> = applied;
+        state.ready.extend(applied.into_keys().chain(found));
     }
 
     /// Forgets everything: another process has cut meanwhile.
@@ -173,20 +195,29 @@ mod tests {
     #[test]
     fn old_accounts_are_gone_before_their_connections_end() {
         let (cuts, one, two) = (Cuts::default(), KeyId(1), KeyId(2));
+        let ready = || cuts.take().ready.into_iter().collect::<Vec<_>>();
+        let before = cuts.newest();
         cuts.replaced([one]);
         cuts.keys([two]);
-        // Of another batch, before the server has the new account: who is cut now would come back.
+        // Of a batch that had read the store before: who is cut now would come back.
+        cuts.applied([one, two], before);
         cuts.spare(&[one]);
         let taken = cuts.take();
         assert_eq!((taken.keys.into_iter().collect::<Vec<_>>(), taken.ready.len()), (vec![two], 0));
-        cuts.applied([one, two]);
+        cuts.applied([one, two], cuts.newest());
         let taken = cuts.take();
         assert_eq!((taken.keys.len(), taken.ready.iter().copied().collect::<Vec<_>>()), (0, vec![one]));
         // It could not be cut, and is changed meanwhile.
         cuts.put_back(taken);
         cuts.spare(&[one]);
-        assert_eq!(cuts.take().ready.into_iter().collect::<Vec<_>>(), [one]);
-        cuts.applied([one]);
-        assert!(cuts.take().ready.is_empty());
+        assert_eq!(ready(), [one]);
+        // What no batch has brought there a comparison has, but for what was revoked since.
+        cuts.replaced([one]);
+        let read = cuts.newest();
+        cuts.replaced([two]);
+        cuts.compared(read, [KeyId(3)]);
+        assert_eq!(ready(), [one, KeyId(3)]);
+        cuts.compared(cuts.newest(), []);
+        assert_eq!(ready(), [two]);
     }
 }

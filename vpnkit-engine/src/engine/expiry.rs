@@ -90,9 +90,9 @@ impl Shared {
             let txn = StoreTxn { at: now, ..self.txn(ops) }.under(fence.clone());
             let receipt = self.store.commit(txn).await?;
             ended += receipt.transitions.len();
-            self.queue_transitions(&receipt.transitions);
             self.revoked(&receipt.revoked);
-            self.replaced(&receipt.replaced).await?;
+            self.replace_later(&receipt.replaced).await;
+            self.queue_transitions(&receipt.transitions);
             self.delete_over(&receipt.over, fence.as_ref()).await?;
             if !full || self.stop.is_cancelled() {
                 return Ok(ended);

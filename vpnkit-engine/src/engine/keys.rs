@@ -158,7 +158,14 @@ impl Keys {
         let shared = self.shared(op)?;
         let id = match &key {
             KeyRef::Id(id) => *id,
-            _ => shared.resolve(op, &key).await?.id,
+            _ => match shared.resolve(op, &key).await {
+                Ok(key) => key.id,
+                // It was merged or renamed since: what the payment was given to stands in the ledger.
+                Err(e) if e.kind() == ErrorKind::NotFound => {
+                    shared.paid_for(op, idempotency_key.as_deref()).await?.ok_or(e)?
+                }
+                Err(e) => return Err(e),
+            },
         };
         // However the key was named, and whatever is said of it.
         let asked = Extension { reason: None, ..extension.clone() };
@@ -279,8 +286,8 @@ impl Keys {
     ///
     /// Only like is added to like.
     ///
-    /// Errors: `NotFound`; `Conflict` about the version of `into`; `InvalidInput` about `into` when they are the same key, or one of them never ends, is unlimited or is
-    /// reset again and again and the other is not; `IdempotencyMismatch`.
+    /// Errors: `NotFound`; `Conflict` about the version of `into`; `InvalidInput` about `into` when they cannot be added up, about `key`
+    /// when it is disabled or locked, or has a next plan; `IdempotencyMismatch`.
     #[operation(change, dry_run)]
     pub async fn merge(
         &self,
@@ -423,11 +430,7 @@ impl Keys {
         let took_effect = receipt.took_effect();
         let Receipt { keys, transitions, revoked, replaced, cursor, .. } = receipt;
         shared.revoked(if took_effect { &revoked } else { &[] });
-        if took_effect {
-            for server in shared.servers().iter() {
-                server.cuts.replaced(replaced.iter().copied());
-            }
-        }
+        shared.replaced(if took_effect { &replaced } else { &[] });
         if !took_effect {
             // Nobody has to follow.
         } else if touches_servers || !transitions.is_empty() {

@@ -7,10 +7,10 @@ use super::ask::Asked;
 use super::inbounds::forget_hosts;
 use super::payment::{grant_request, only_key};
 use super::revision::FromInbounds;
-use super::{Collected, Keys};
-use vpnkit_core::Result;
+use super::{Collected, Keys, context};
 use vpnkit_core::model::{Inbound, Key, KeyRef};
 use vpnkit_core::store::{KeyOp, StoreOp};
+use vpnkit_core::{Error, Result};
 
 impl Keys {
     pub(super) async fn merge_one(
@@ -28,22 +28,28 @@ impl Keys {
         if let Some(replay) = shared.replay(op, request.as_ref()).await? {
             return only_key(op, idempotency_key.as_deref(), replay);
         }
-        if !self.engine.context().is_dry_run() {
-            // What has passed and was not read yet would be given again.
-            let _ = shared.collect_all().await;
-            let _ = shared.ask_all::<Collected>(op, &Asked::Collect).await;
-        }
         let (gone, into) = (shared.resolve(op, &key).await?, shared.resolve(op, &into).await?.id);
+        if !self.engine.context().is_dry_run() {
+            // What has passed and was not read yet would be given again, and what is due of both is done first.
+            context::by_itself(async {
+                let _ = shared.collect_all().await;
+                let _ = shared.ask_all::<Collected>(op, &Asked::Collect).await;
+                let settled = shared.txn([KeyOp::Settle(gone.id), KeyOp::Settle(into)]);
+                let settled = shared.store.commit(settled).await.map_err(|e| e.during(op))?;
+                shared.revoked(&settled.revoked);
+                shared.replace_later(&settled.replaced).await;
+                shared.queue_transitions(&settled.transitions);
+                Ok::<(), Error>(())
+            })
+            .await?;
+        }
         let mut from = FromInbounds::new(shared, op);
         let (receipt, dedicated) = loop {
             let inbounds = shared.inbounds();
             let dedicated: Vec<Arc<Inbound>> =
                 inbounds.iter().filter(|i| i.dedicated_to == Some(gone.id)).cloned().collect();
-            // What is due of both is done first.
-            let merge = KeyOp::Merge { key: gone.id, into, expected };
-            let steps = [KeyOp::Settle(gone.id), KeyOp::Settle(into), merge]
+            let steps = [StoreOp::from(KeyOp::Merge { key: gone.id, into, expected })]
                 .into_iter()
-                .map(StoreOp::from)
                 .chain(dedicated.iter().map(|inbound| forget_hosts(&inbound.node, &inbound.tag)));
             let txn = shared.txn(steps).for_request(request.clone());
             if let Some(receipt) = from.commit(txn).await? {

@@ -468,19 +468,25 @@ impl Shared {
         self.queue_keys(transitions.iter().filter(turned).map(|t| t.key));
     }
 
-    /// Lets servers replace the accounts of keys that had credentials which work no longer, and then end their connections.
-    async fn replaced(&self, keys: &[KeyId]) -> Result<()> {
-        if keys.is_empty() {
-            return Ok(());
-        }
-        self.queue_keys(keys.iter().copied());
-        for server in self.servers().iter() {
+    /// Remembers that keys had credentials which work no longer: their connections end once servers have the new accounts.
+    fn replaced(&self, keys: &[KeyId]) {
+        for server in self.servers().iter().filter(|_| !keys.is_empty()) {
             server.cuts.replaced(keys.iter().copied());
-            if server.backend.capabilities().live_counters {
-                self.look_at_keys(server, keys).await?;
+        }
+    }
+
+    /// The same for what nobody waits for: queues them, too.
+    async fn replace_later(&self, keys: &[KeyId]) {
+        if keys.is_empty() {
+            return;
+        }
+        self.replaced(keys);
+        self.queue_keys(keys.iter().copied());
+        for server in self.servers().iter().filter(|server| server.backend.capabilities().live_counters) {
+            if let Err(e) = self.look_at_keys(server, keys).await {
+                tracing::warn!(error = %e, "keys near their limit are found later");
             }
         }
-        Ok(())
     }
 
     /// Waits until every server's queue is empty, at most [`EngineOptions::apply_wait`].

@@ -2,8 +2,8 @@
 
 use super::Shared;
 use vpnkit_core::backend::Fingerprint;
-use vpnkit_core::model::Key;
-use vpnkit_core::store::{Receipt, Request};
+use vpnkit_core::model::{Key, KeyId};
+use vpnkit_core::store::{GrantFilter, Receipt, Request};
 use vpnkit_core::{Error, ErrorKind, Result};
 
 /// What makes a grant idempotent.
@@ -51,6 +51,15 @@ pub(super) fn only_key(op: &'static str, id: Option<&str>, receipt: Receipt) -> 
 }
 
 impl Shared {
+    /// The key that a payment was given to first.
+    pub(super) async fn paid_for(&self, op: &'static str, payment: Option<&str>) -> Result<Option<KeyId>> {
+        let Some(payment) = payment else { return Ok(None) };
+        let filter =
+            GrantFilter { idempotency_key: Some(payment.to_owned()), limit: 1, ..GrantFilter::default() };
+        let grants = self.store.grants(&filter).await.map_err(|e| e.during(op))?;
+        Ok(grants.first().map(|grant| grant.key))
+    }
+
     /// The receipt of an earlier call, before anything of this one is looked at: what was right then may have expired.
     pub(super) async fn replay(
         &self,

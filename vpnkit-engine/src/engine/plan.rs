@@ -1,6 +1,6 @@
 //! Pure rules: what a server should hold, and what differs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use vpnkit_core::backend::{Account, Change, DesiredState, Observed, ServerRules};
@@ -133,12 +133,21 @@ pub fn difference(rules: &dyn ServerRules, desired: &DesiredState, observed: &Ob
     Difference { inbounds, accounts: removals }
 }
 
-/// Keys whose accounts on the server are replaced by others.
-pub(super) fn replaced(difference: &Difference, observed: &Observed) -> Vec<KeyId> {
+/// Keys whose accounts on the server are replaced by others, and whose former ones work no longer. A certificate is replaced when it is
+/// renewed.
+pub(super) fn replaced(difference: &Difference, desired: &DesiredState, observed: &Observed) -> Vec<KeyId> {
+    let kept: BTreeSet<(&InboundTag, KeyId)> = desired
+        .inbounds
+        .iter()
+        .flat_map(|(inbound, accounts)| accounts.iter().map(move |account| (&inbound.tag, account)))
+        .filter(|(_, account)| account.device.is_replaced())
+        .map(|(tag, account)| (tag, account.key))
+        .collect();
     let replaces = |change: &Change| match change {
-        Change::PutAccount(inbound, account) => {
+        Change::PutAccount(inbound, account) if account.certificate.is_none() => {
             let held = observed.inbounds.get(&inbound.tag)?;
-            held.accounts.contains_key(&(account.key, account.device.clone())).then_some(account.key)
+            let other = held.accounts.contains_key(&(account.key, account.device.clone()));
+            (other && !kept.contains(&(&inbound.tag, account.key))).then_some(account.key)
         }
         _ => None,
     };

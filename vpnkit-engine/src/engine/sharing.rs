@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::ask::Asked;
 use super::leases::Wanted;
 use super::{Shared, side_by_side};
-use vpnkit_core::model::{EventKind, Key, KeyId, KeyPatch, NewEvent, Patch, SharingAction};
+use vpnkit_core::model::{EventKind, Key, KeyId, KeyPatch, NewEvent, Patch, SharingAction, SharingPolicy};
 use vpnkit_core::store::{Fence, KeyOp, StoreOp};
 use vpnkit_core::traffic::OnlineKey;
 use vpnkit_core::{ErrorKind, Result};
@@ -23,10 +23,12 @@ const AT_ONCE: usize = 500;
 #[derive(Debug, Default)]
 pub(super) struct Sharing(Mutex<HashMap<KeyId, Seen>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Seen {
-    /// One more with each check that finds too many, one less with each that does not.
+    /// Two more with each check that finds too many, one less with each that does not.
     count: u32,
+    /// When it was seen so last.
+    last: Instant,
     /// When it was told of last.
     told: Option<Instant>,
 }
@@ -36,23 +38,25 @@ const AGAIN: Duration = Duration::from_secs(3_600);
 
 impl Sharing {
     /// Counts the keys that are at too many addresses now. Returns those that have been so often enough, each once an hour. What servers
-    /// that have not answered would have said is not known: with `complete` unset nobody is counted down.
-    fn count(&self, over: &HashSet<KeyId>, checks: u32, complete: bool) -> HashSet<KeyId> {
+    /// that have not answered would have said is not known: with `complete` unset nobody is counted down, only forgotten after a while.
+    fn count(&self, over: &HashSet<KeyId>, policy: &SharingPolicy, complete: bool) -> HashSet<KeyId> {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        if complete {
-            seen.retain(|key, seen| {
-                if !over.contains(key) {
-                    seen.count = seen.count.saturating_sub(1);
-                }
-                seen.count > 0 || seen.told.is_some_and(|told| now.duration_since(told) < AGAIN)
-            });
-        }
+        let (now, enough) = (Instant::now(), policy.checks.saturating_mul(2));
+        let long_ago = policy.check_every.saturating_mul(policy.checks.saturating_mul(4));
+        seen.retain(|key, seen| {
+            if complete && !over.contains(key) {
+                seen.count = seen.count.saturating_sub(1);
+            }
+            if now.duration_since(seen.last) > long_ago {
+                seen.count = 0;
+            }
+            seen.count > 0 || seen.told.is_some_and(|told| now.duration_since(told) < AGAIN)
+        });
         let often = |key: &&KeyId| {
-            let seen = seen.entry(**key).or_default();
-            // One clean check in between does not begin it anew.
-            seen.count = seen.count.saturating_add(1).min(checks.saturating_add(1));
-            seen.count >= checks && seen.told.is_none_or(|told| now.duration_since(told) >= AGAIN)
+            let seen = seen.entry(**key).or_insert(Seen { count: 0, last: now, told: None });
+            seen.last = now;
+            seen.count = seen.count.saturating_add(2).min(enough.saturating_add(2));
+            seen.count >= enough && seen.told.is_none_or(|told| now.duration_since(told) >= AGAIN)
         };
         over.iter().filter(often).copied().collect()
     }
@@ -129,12 +133,11 @@ impl Shared {
             }
         }
         let now_over: HashSet<KeyId> = over.keys().copied().collect();
-        let told = self.sharing.count(&now_over, self.options.sharing.checks, complete);
-        let stops = self.options.sharing.action != SharingAction::Warn;
+        let told = self.sharing.count(&now_over, &self.options.sharing, complete);
         for (key, places) in over.into_values().filter(|(key, _)| told.contains(&key.id)) {
             let id = key.id;
             match self.tell_shared(key, places, fence.clone()).await {
-                Ok(()) => self.sharing.told(id, stops),
+                Ok(stopped) => self.sharing.told(id, stopped),
                 // Deleted or changed meanwhile: the next check sees it as it is.
                 Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => {}
                 Err(e) => tracing::warn!(key = id.0, error = %e, "a key that is shared could not be stopped"),
@@ -159,8 +162,8 @@ impl Shared {
         Ok(keys)
     }
 
-    /// Tells of a key that is shared, and does what the policy says.
-    async fn tell_shared(&self, key: Key, places: usize, fence: Option<Fence>) -> Result<()> {
+    /// Tells of a key that is shared, and does what the policy says; returns whether it was stopped.
+    async fn tell_shared(&self, key: Key, places: usize, fence: Option<Fence>) -> Result<bool> {
         let policy = &self.options.sharing;
         let until = self.clock.now().plus(policy.lock_for);
         let mut patch = KeyPatch::default();
@@ -171,7 +174,6 @@ impl Shared {
                 format!(", locked until {until}")
             }
             SharingAction::Rotate => {
-                patch.revoke_links = true;
                 for old in key.credentials.iter().filter(|credential| !credential.is_replaced()) {
                     match self.renewed(OP, old).await {
                         Ok(new) => patch.credentials.push(new),
@@ -182,22 +184,28 @@ impl Shared {
                         Err(e) => return Err(e),
                     }
                 }
-                ", credentials and links replaced".to_owned()
+                patch.revoke_links = !patch.credentials.is_empty();
+                match patch.revoke_links {
+                    true => ", credentials and links replaced".to_owned(),
+                    false => ", only another process can replace its credentials".to_owned(),
+                }
             }
         };
         let limit = key.address_limit.unwrap_or_default();
         let detail = format!("{places} addresses at once, {limit} allowed{done}");
         let event = NewEvent { kind: EventKind::KeyAddressLimit, subject: key.subject(), detail };
         let mut steps = vec![StoreOp::Emit(event)];
-        if patch != KeyPatch::default() {
+        let stops = patch != KeyPatch::default();
+        if stops {
             let (key, expected) = (key.id, Some(key.version));
             steps.push(KeyOp::Patch { key, expected, patch: Box::new(patch) }.into());
         }
         tracing::info!(key = key.id.0, places, limit, "a key is used at too many addresses at once");
         let receipt = self.store.commit(self.txn(steps).under(fence)).await?;
         self.revoked(&receipt.revoked);
+        self.replace_later(&receipt.replaced).await;
         self.queue_transitions(&receipt.transitions);
-        self.replaced(&receipt.replaced).await
+        Ok(stops)
     }
 }
 
@@ -225,23 +233,37 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_is_told_once_an_hour() {
-        let (sharing, one) = (Sharing::default(), HashSet::from([KeyId(1)]));
-        let over = |over: &HashSet<KeyId>| !sharing.count(over, 2, true).is_empty();
-        assert!(!over(&one) && over(&one), "the second time");
+        let (sharing, one, none) = (Sharing::default(), HashSet::from([KeyId(1)]), HashSet::new());
+        let policy = SharingPolicy::default();
+        let over = |sharing: &Sharing, over: &HashSet<KeyId>| !sharing.count(over, &policy, true).is_empty();
+        assert!(!over(&sharing, &one) && over(&sharing, &one), "the second time");
         // It was not told: something failed.
-        assert!(over(&one));
+        assert!(over(&sharing, &one));
         sharing.told(KeyId(1), false);
         for _ in 0..10 {
-            assert!(!over(&one) && !over(&HashSet::new()));
+            assert!(!over(&sharing, &one) && !over(&sharing, &none));
         }
         tokio::time::advance(AGAIN).await;
-        assert!(over(&one));
-        // Every other check is enough in the long run, and servers that do not answer excuse nobody.
-        let (sharing, none) = (Sharing::default(), HashSet::new());
-        assert!(sharing.count(&one, 2, true).is_empty() && sharing.count(&none, 2, false).is_empty());
-        assert!(!sharing.count(&one, 2, true).is_empty());
+        over(&sharing, &one);
+        assert!(over(&sharing, &one));
+        // Each other check is enough in the long run; one in three is not.
+        let sharing = Sharing::default();
+        let often = (0..20).any(|i| over(&sharing, if i % 2 == 0 { &one } else { &none }));
+        let sharing = Sharing::default();
+        let seldom = (0..20).any(|i| over(&sharing, if i % 3 == 0 { &one } else { &none }));
+        assert!(often && !seldom);
+        // Servers that do not answer excuse nobody, and two moments that are far apart are no sharing.
+        let sharing = Sharing::default();
+        assert!(
+            !over(&sharing, &one) && sharing.count(&none, &policy, false).is_empty() && over(&sharing, &one)
+        );
+        let sharing = Sharing::default();
+        assert!(!over(&sharing, &one));
+        tokio::time::advance(policy.check_every * 9).await;
+        assert!(sharing.count(&one, &policy, false).is_empty());
         // One that was stopped and goes on is stopped again, after as many checks.
+        assert!(over(&sharing, &one));
         sharing.told(KeyId(1), true);
-        assert!(sharing.count(&one, 2, true).is_empty() && !sharing.count(&one, 2, true).is_empty());
+        assert!(!over(&sharing, &one) && over(&sharing, &one));
     }
 }

@@ -189,6 +189,8 @@ async fn sync(
     server: &Server,
     work: &BTreeMap<KeyId, KeyWork>,
 ) -> Result<BTreeMap<KeyId, Error>> {
+    // Before the store is read.
+    let revoked = server.cuts.newest();
     let inbounds = own_inbounds(shared, server);
     let ids: Vec<KeyId> = work.keys().copied().collect();
     let keys: BTreeMap<KeyId, Key> = shared.store.keys(&ids).await?.into_iter().map(|k| (k.id, k)).collect();
@@ -213,7 +215,8 @@ async fn sync(
     ended.iter().for_each(|key| server.near.forget(*key));
     server.cuts.keys(ended);
     let failed = apply(shared, server, &changes).await?;
-    server.cuts.applied(ids.iter().copied().filter(|id| !failed.contains_key(id)));
+    // Also of those that it refuses: on its other inbounds they were replaced.
+    server.cuts.applied(ids.iter().copied(), revoked);
     // Before those who wait are answered. What fails is tried again by the caller.
     let _ = server.cut(&inbounds).await;
     Ok(failed)
@@ -359,6 +362,8 @@ async fn reconcile(shared: &Shared, server: &Server) -> Result<usize> {
     }
     shared.refreshed(shared.known_revision()).await?;
     give_credentials(shared, server).await;
+    // Before the store is read.
+    let revoked = server.cuts.newest();
     let desired = server.desired(shared).desired().await?;
     let observed = server.answer("server.observe", OBSERVE, server.backend.observe()).await?;
     let difference = plan::difference(server.rules.as_ref(), &desired, &observed);
@@ -371,11 +376,12 @@ async fn reconcile(shared: &Shared, server: &Server) -> Result<usize> {
     }
     shared.find_near_limits(server, &desired).await?;
     // Of a revocation that an earlier process has not brought here: who connects with the old accounts is out.
-    server.cuts.replaced(plan::replaced(&difference, &observed));
+    let found = plan::replaced(&difference, &desired, &observed);
     drop((desired, observed));
     server.forget_what_is_over(&difference);
     let steps = difference.len();
     if steps == 0 {
+        server.cuts.compared(revoked, []);
         server.cut(&own_inbounds(shared, server)).await?;
         return Ok(0);
     }
@@ -409,16 +415,14 @@ async fn reconcile(shared: &Shared, server: &Server) -> Result<usize> {
             })
             .cloned()
             .collect();
-        let refused = apply(shared, server, &current).await?;
-        failed += refused.len();
-        let done = current.iter().filter_map(plan::key_of);
-        server.cuts.applied(done.filter(|key| !refused.contains_key(key)));
+        failed += apply(shared, server, &current).await?.len();
         ended.extend(current.iter().filter_map(|change| match change {
             Change::RemoveAccount(_, key, _) => Some(*key),
             _ => None,
         }));
     }
     server.cuts.keys(ended);
+    server.cuts.compared(revoked, found.into_iter().filter(|key| !newer.contains(key)));
     server.cut(&own_inbounds(shared, server)).await?;
     refused(failed)?;
     if aside.is_empty() {

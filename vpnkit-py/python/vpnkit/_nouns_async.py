@@ -513,8 +513,8 @@ class Keys:
         Only like is added to like.
 
         Raises NotFoundError; ConflictError about the version of ``into``; InvalidInputError about ``into`` when
-        they are the same key, or one of them never ends, is unlimited or is reset again and again and the other is
-        not; IdempotencyMismatchError.
+        they cannot be added up, about ``key`` when it is disabled or locked, or has a next plan;
+        IdempotencyMismatchError.
         """
         arguments = {
             "key": _wire.key_ref("keys.merge", "key", key),

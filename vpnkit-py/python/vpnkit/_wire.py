@@ -62,14 +62,14 @@ def dumps(arguments: Any) -> str:
         raise invalid("call", field, f"cannot be {type(value).__name__}", hint) from None
 
 
-def _unwritable(path: str, value: Any) -> tuple[str, Any]:
+def _unwritable(path: str, value: object) -> tuple[str, object]:
     """Where the value stands that JSON cannot have."""
-    if isinstance(value, dict):
-        for name, inside in cast("dict[str, Any]", value).items():
-            try:
-                _encode(inside)
-            except TypeError:
-                return _unwritable(name, inside)
+    inside = cast("dict[str, object]", value) if isinstance(value, dict) else {}
+    for name, one in inside.items():
+        try:
+            _encode(one)
+        except TypeError:
+            return _unwritable(name, one)
     return path, value
 
 

@@ -365,6 +365,32 @@ pub async fn timelines_outlive_the_stream_and_the_key(s: Subject) {
     assert_eq!(s.store.timeline(next.id, None, 9).await.unwrap().len(), 1);
 }
 
+/// What was asked for comes back in its order, the key that stays in place of the one that went.
+pub async fn a_repeated_request_finds_what_was_merged(s: Subject) {
+    let older = created(&s, CreateKey::named("older")).await;
+    let several = || {
+        let ops = ["x", "y", "z"].map(|name| create(CreateKey::named(name)));
+        StoreTxn::new(at(), ops).for_request(Some(Request::grant("pay:1", Fingerprint::of(["1"]))))
+    };
+    let made = s.store.commit(several()).await.unwrap().keys;
+    let [x, y, z] = [made[0].id, made[1].id, made[2].id];
+    let merge = |key: KeyId, into: KeyId| KeyOp::Merge { key, into, expected: None };
+    let replayed = async || {
+        let receipt = s.store.commit(several()).await.unwrap();
+        assert!(receipt.replayed);
+        receipt.keys.iter().map(|key| key.id).collect::<Vec<_>>()
+    };
+    assert_eq!(replayed().await, [x, y, z]);
+    commit_at(&s, at(), merge(y, older.id)).await;
+    assert_eq!(replayed().await, [x, older.id, z]);
+    commit_at(&s, at(), merge(x, z)).await;
+    assert_eq!(replayed().await, [z, older.id, z], "one for each that was asked for");
+    commit_at(&s, at(), merge(z, older.id)).await;
+    assert_eq!(replayed().await, [older.id; 3], "over several merges");
+    commit_at(&s, at(), KeyOp::Delete { key: older.id, expected: None }).await;
+    assert_eq!(replayed().await, []);
+}
+
 /// As if it had been done, and nothing is left of it: no key, no event, no id that is used up.
 pub async fn what_is_only_tried_leaves_nothing(s: Subject) {
     let key = created(&s, CreateKey::named("k").data_limit(ByteSize::from_bytes(100))).await;
