@@ -64,13 +64,15 @@ def dumps(arguments: Any) -> str:
 
 def _unwritable(path: str, value: object) -> tuple[str, object]:
     """Where the value stands that JSON cannot have."""
-    inside = cast("dict[str, object]", value) if isinstance(value, dict) else {}
+    if not isinstance(value, dict):
+        return path, value
+    inside = cast("dict[str, object]", value)
     for name, one in inside.items():
         try:
             _encode(one)
         except TypeError:
             return _unwritable(name, one)
-    return path, value
+    return path, inside
 
 
 class Record:
