@@ -232,7 +232,7 @@ async fn unknown_tags_and_texts_that_are_none_are_refused() {
         note: Patch::Set("n".into()),
         ..KeyPatch::default()
     };
-    assert_eq!(kit.keys().update(key.id, patch, None).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(kit.keys().update(key.id, patch, None, None).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(kit.keys().require(key.id).await.unwrap(), key);
     let many = vec![CreateKey::named("b"), CreateKey::named("no spaces")];
     let error = kit.keys().create_many(many, None).await.unwrap_err();

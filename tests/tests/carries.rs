@@ -327,7 +327,7 @@ async fn a_new_secret_replaces_the_old_one_without_a_restart() {
     assert!(old.tunnel.connects(&bed.site).await);
     let rotated = vpnkit::Credential::generate(vpnkit::CredentialKind::Vless);
     let patch = vpnkit::KeyPatch { credentials: vec![rotated], ..Default::default() };
-    bed.kit.keys().update(key.id, patch, Some(key.version)).await.unwrap();
+    bed.kit.keys().update(key.id, patch, None, Some(key.version)).await.unwrap();
     assert!(!old.tunnel.connects(&bed.site).await);
     let new = bed.client(key.id, "reality").await;
     assert!(new.tunnel.connects(&bed.site).await);

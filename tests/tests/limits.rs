@@ -60,7 +60,7 @@ async fn a_key_over_its_limit_makes_no_new_connection_until_the_limit_is_raised(
     .await;
     println!("limited {took:?} after the download ended");
     let raise = KeyPatch { data_limit: Patch::Set(ByteSize::mib(10)), ..KeyPatch::default() };
-    let key = bed.kit.keys().update(key.id, raise, None).await.unwrap();
+    let key = bed.kit.keys().update(key.id, raise, None, None).await.unwrap();
     assert_eq!(key.status, KeyStatus::Active);
     assert!(client.tunnel.connects(&bed.site).await);
     bed.kit.close().await.unwrap();
@@ -75,7 +75,7 @@ async fn a_key_over_its_time_makes_no_new_connection() {
     assert!(client.tunnel.connects(&bed.site).await);
     let soon = SystemClock.now().plus(Duration::from_secs(2));
     let patch = KeyPatch { expires_at: Patch::Set(soon), ..KeyPatch::default() };
-    assert_eq!(bed.kit.keys().update(key.id, patch, None).await.unwrap().status, KeyStatus::Active);
+    assert_eq!(bed.kit.keys().update(key.id, patch, None, None).await.unwrap().status, KeyStatus::Active);
     let mut events = bed.kit.events().stream(Cursor::START);
     within("the event", PATIENCE, async {
         while events.next().await.unwrap().unwrap().kind != EventKind::KeyExpired {}
@@ -84,7 +84,7 @@ async fn a_key_over_its_time_makes_no_new_connection() {
     let took = eventually("it is refused", PATIENCE, async || !client.tunnel.connects(&bed.site).await).await;
     println!("refused {took:?} after the event");
     let forever = KeyPatch { expires_at: Patch::Clear, ..KeyPatch::default() };
-    bed.kit.keys().update(key.id, forever, None).await.unwrap();
+    bed.kit.keys().update(key.id, forever, None, None).await.unwrap();
     assert!(client.tunnel.connects(&bed.site).await);
     bed.kit.close().await.unwrap();
 }

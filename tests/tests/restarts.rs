@@ -133,7 +133,7 @@ async fn what_was_done_while_an_attached_xray_was_down_is_right_when_it_returns(
     kit.keys().delete(goes.id, None).await.unwrap();
     let rotated = vpnkit::Credential::generate(vpnkit::CredentialKind::Vless);
     let patch = KeyPatch { credentials: vec![rotated], note: Patch::Set("n".into()), ..KeyPatch::default() };
-    kit.keys().update(changes.id, patch, None).await.unwrap();
+    kit.keys().update(changes.id, patch, None, None).await.unwrap();
     let fresh = [client(new.id).await, client(changes.id).await];
 
     server.restart().await;

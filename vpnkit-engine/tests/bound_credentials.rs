@@ -127,7 +127,7 @@ async fn callers_do_not_choose_certificates() {
     let key = engine.keys().create(CreateKey::named("k")).await.unwrap();
     // As it came it may be given back.
     let same = KeyPatch { credentials: key.credentials.clone(), ..KeyPatch::default() };
-    assert_eq!(engine.keys().update(key.id, same, None).await.unwrap(), key);
+    assert_eq!(engine.keys().update(key.id, same, None, None).await.unwrap(), key);
     let mut other = key.credentials[0].clone();
     other.certificate = other.certificate.map(|term| CertificateTerm { serial: 99, ..term });
     let mut without = key.credentials[0].clone();
@@ -137,7 +137,7 @@ async fn callers_do_not_choose_certificates() {
         let patch = KeyPatch { credentials: vec![bad.clone()], ..KeyPatch::default() };
         let create = CreateKey { credentials: vec![bad], ..CreateKey::default() };
         for refused in [
-            engine.keys().update(key.id, patch, None).await.unwrap_err(),
+            engine.keys().update(key.id, patch, None, None).await.unwrap_err(),
             engine.keys().create(create.clone()).await.unwrap_err(),
             engine.keys().create_many(vec![create], None).await.unwrap_err(),
         ] {
@@ -203,7 +203,7 @@ async fn a_renewal_reaches_every_device() {
         ..Credential::generate(CredentialKind::Vless).only_on(wg.id())
     };
     let patch = KeyPatch { credentials: vec![phone], ..KeyPatch::default() };
-    engine.keys().update(key.id, patch, None).await.unwrap();
+    engine.keys().update(key.id, patch, None, None).await.unwrap();
     assert_eq!(server.addresses(key.id, "wg").len(), 2);
     engine.inbounds().ensure(tunnel("wg", 1, "10.1.0.0/24").certificate_lifetime(DAY)).await.unwrap();
     let both = engine.keys().require(key.id).await.unwrap();
@@ -241,7 +241,7 @@ async fn an_inbound_without_room_for_the_keys_is_not_added() {
     assert_eq!((bad.kind(), bad.get("field")), (ErrorKind::InvalidInput, Some("addresses")));
     let only = InboundSelection::Only(vec![InboundTag::new("plain").unwrap()]);
     let patch = KeyPatch { inbounds: Some(only), ..KeyPatch::default() };
-    engine.keys().update(KeyId(1), patch, None).await.unwrap();
+    engine.keys().update(KeyId(1), patch, None, None).await.unwrap();
     engine.inbounds().ensure(tunnel("wg", 2, "10.1.0.0/29")).await.unwrap();
     // It is full now: a key on it is refused with the inbound's name, one on the other is not.
     let full = engine.keys().create(CreateKey::named("full")).await.unwrap_err();

@@ -97,7 +97,7 @@ async fn every_device_of_a_deleted_key_leaves_the_server() {
         ..Credential::generate(CredentialKind::Vless)
     };
     let patch = KeyPatch { credentials: vec![phone], ..KeyPatch::default() };
-    engine.keys().update(key.id, patch, None).await.unwrap();
+    engine.keys().update(key.id, patch, None, None).await.unwrap();
     engine.keys().delete(key.id, None).await.unwrap();
     assert!(!server.lets_in(key.id, "main"));
 }
@@ -336,7 +336,7 @@ async fn a_key_at_full_speed_overruns_its_limit_by_little() {
     engine.keys().disable(ends[0].id).await.unwrap();
     engine.keys().delete(ends[1].id, None).await.unwrap();
     let unlimited = KeyPatch { data_limit: Patch::Clear, ..KeyPatch::default() };
-    engine.keys().update(ends[2].id, unlimited, None).await.unwrap();
+    engine.keys().update(ends[2].id, unlimited, None, None).await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     let asked = server.asked().len();
     tokio::time::sleep(Duration::from_secs(60)).await;

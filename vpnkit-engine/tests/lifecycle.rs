@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use vpnkit_core::model::{
     ByteSize, CreateKey, DataReset, EventKind, Extension, GrantQuery, HistoryQuery, Host, Inbound,
-    InboundTag, Key, KeyPatch, KeyQuery, KeyStatus, NodeId, Patch, Protocol, RenewPolicy, ResetPeriod,
-    Traffic, UsageStep,
+    InboundTag, Key, KeyName, KeyPatch, KeyQuery, KeyStatus, NextPlan, NodeId, Patch, Protocol, RenewPolicy,
+    ResetPeriod, Traffic, UsageStep,
 };
-use vpnkit_core::{ErrorKind, ManualClock};
+use vpnkit_core::{Clock as _, ErrorKind, ManualClock};
 use vpnkit_engine::engine::{Engine, EngineOptions, ServerParts};
 use vpnkit_sqlite::{SqliteOptions, SqliteStore};
 use vpnkit_testkit::{FakeRules, FakeServer, Fault};
@@ -94,6 +94,44 @@ async fn two_processes_that_get_one_payment_extend_once() {
     assert_eq!(get(&two, &key).await.expires_at, Some(end.minus(DAY)));
     let again = one.grants().undo("stars:7", None, None).await.unwrap_err();
     assert_eq!((again.kind(), again.get("field")), (ErrorKind::Conflict, Some("grant")));
+    one.close().await.unwrap();
+    two.close().await.unwrap();
+}
+
+/// Also when the callback comes again after the plan has begun, when the key has another name, or when it went into another key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_that_get_one_payment_set_one_next_plan() {
+    let bed = Bed::new();
+    let (one, two) = (bed.open(&[]).await, bed.open(&[]).await);
+    let key = one.keys().create(CreateKey::named("alice").expires_in(DAY)).await.unwrap();
+    let sell = async |engine: &Engine, payment: usize| {
+        let plan = NextPlan { duration: Some(30 * DAY), ..NextPlan::default() };
+        // What is reckoned from now differs each time.
+        bed.clock.advance(Duration::from_millis(1));
+        let patch = KeyPatch {
+            next_plan: Patch::Set(plan),
+            locked_until: Patch::Set(bed.clock.now()),
+            ..KeyPatch::default()
+        };
+        engine.keys().update(key.id, patch, Some(format!("stars:{payment}")), None).await.unwrap()
+    };
+    for payment in 0..30 {
+        let (first, second) = tokio::join!(sell(&one, payment), sell(&two, payment));
+        assert!(first.replayed != second.replayed, "one of them has set it");
+        two.keys().begin_next_plan(key.id).await.unwrap();
+        let late = sell(&one, payment).await;
+        assert!(late.replayed && late.next_plan.is_none(), "{late:?}");
+    }
+    let ledger = two.grants().find(GrantQuery { limit: 1_000, ..GrantQuery::of(key.id) }).await.unwrap();
+    assert_eq!(ledger.len(), 31);
+    let renamed = KeyPatch { name: Patch::Set(KeyName::new("bob").unwrap()), ..KeyPatch::default() };
+    two.keys().update("alice", renamed.clone(), Some("name:1".into()), None).await.unwrap();
+    let again = one.keys().update("bob", renamed, Some("name:1".into()), None).await.unwrap();
+    assert!(again.replayed && again.name == KeyName::new("bob").ok());
+    let stays = one.keys().create(CreateKey::named("stays").expires_in(DAY)).await.unwrap();
+    two.keys().merge("bob", "stays", None, None).await.unwrap();
+    let late = sell(&one, 7).await;
+    assert!(late.replayed && late.id == stays.id);
     one.close().await.unwrap();
     two.close().await.unwrap();
 }
@@ -316,7 +354,7 @@ async fn usage_is_reset_by_the_calendar_of_the_kit() {
     assert!(fake.lets_in(key.id, "main"), "a limited key connects again");
     assert_eq!(reset.resets_at, Some("2026-02-28T20:30:00Z".parse().unwrap()));
     let weekly = KeyPatch { reset: Patch::Set(DataReset::each(ResetPeriod::Week)), ..KeyPatch::default() };
-    let weekly = engine.keys().update("alice", weekly, None).await.unwrap();
+    let weekly = engine.keys().update("alice", weekly, None, None).await.unwrap();
     assert_eq!(weekly.reset.unwrap().time_zone.unwrap().as_str(), "Asia/Tehran");
     engine.close().await.unwrap();
 }

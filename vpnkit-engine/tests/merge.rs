@@ -121,9 +121,9 @@ async fn what_was_stopped_or_would_be_lost_is_not_merged() {
     keys.disable("off").await.unwrap();
     let until = bed.clock.now().plus(DAY);
     let lock = KeyPatch { locked_until: Patch::Set(until), ..KeyPatch::default() };
-    keys.update("locked", lock, None).await.unwrap();
+    keys.update("locked", lock, None, None).await.unwrap();
     let next = NextPlan { duration: Some(DAY), ..NextPlan::default() };
-    keys.update("planned", KeyPatch { next_plan: Patch::Set(next), ..KeyPatch::default() }, None)
+    keys.update("planned", KeyPatch { next_plan: Patch::Set(next), ..KeyPatch::default() }, None, None)
         .await
         .unwrap();
     for key in ["off", "locked", "planned"] {

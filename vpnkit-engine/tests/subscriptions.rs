@@ -200,7 +200,7 @@ async fn clients_get_what_they_read_with_the_headers_they_read() {
         assert!(answer.body.starts_with(start), "{agent}: {}", &answer.body[..60]);
     }
     let unlimited = KeyPatch { expires_at: Patch::Clear, ..KeyPatch::default() };
-    bed.engine.keys().update("alice", unlimited, None).await.unwrap();
+    bed.engine.keys().update("alice", unlimited, None, None).await.unwrap();
     let info = |answer: SubscriptionResponse| answer.header("subscription-userinfo").unwrap().to_owned();
     assert!(info(bed.ask(&[]).await).ends_with("; expire=0"));
     assert!(!info(bed.ask(&[("user-agent", "Stash/3.1.1 Clash/1.9.0")]).await).contains("expire"));
@@ -368,7 +368,7 @@ async fn devices_are_counted_and_can_be_forgotten() {
     let bed = bed().await;
     bed.engine
         .keys()
-        .update("alice", KeyPatch { device_limit: Patch::Set(2), ..KeyPatch::default() }, None)
+        .update("alice", KeyPatch { device_limit: Patch::Set(2), ..KeyPatch::default() }, None, None)
         .await
         .unwrap();
     let from = async |id: &str| {
@@ -400,7 +400,7 @@ async fn devices_are_counted_and_can_be_forgotten() {
     // A limit that is lowered keeps those that came first.
     bed.engine
         .keys()
-        .update("alice", KeyPatch { device_limit: Patch::Set(1), ..KeyPatch::default() }, None)
+        .update("alice", KeyPatch { device_limit: Patch::Set(1), ..KeyPatch::default() }, None, None)
         .await
         .unwrap();
     assert!(from("two").await.body.contains("vpn.example"));
@@ -428,7 +428,7 @@ async fn devices_are_counted_and_can_be_forgotten() {
     // Without a limit devices are remembered, but not without end.
     bed.engine
         .keys()
-        .update("alice", KeyPatch { device_limit: Patch::Clear, ..KeyPatch::default() }, None)
+        .update("alice", KeyPatch { device_limit: Patch::Clear, ..KeyPatch::default() }, None, None)
         .await
         .unwrap();
     for i in 0..60 {
@@ -501,7 +501,7 @@ async fn a_device_that_does_not_come_back_makes_room() {
         expires_at: Patch::Set(bed.clock.now().plus(Duration::from_secs(365 * DAY))),
         ..KeyPatch::default()
     };
-    bed.engine.keys().update("alice", limit, None).await.unwrap();
+    bed.engine.keys().update("alice", limit, None, None).await.unwrap();
     let served = async |id: &str| {
         bed.ask(&[("X-HWID", id), ("user-agent", "Happ/3")]).await.body.contains("vpn.example")
     };

@@ -190,18 +190,24 @@ export class Keys {
   /**
    * Changes a key. With `expectedVersion`, only if nobody changed it since.
    *
-   * Rejects with NotFoundError, ConflictError, InvalidInputError, AlreadyExistsError (name).
+   * A payment changes it once, however late it comes again: the same idempotency key, in whichever process, returns
+   * the key as it is. So what is sold by a change, such as a next plan or a usage that is set to nothing, is not given
+   * twice. It is kept for good and may not be that of another call.
+   *
+   * Rejects with NotFoundError, ConflictError, InvalidInputError, AlreadyExistsError (name); IdempotencyMismatchError
+   * when the idempotency key was used for something else.
    */
   async update(
     key: KeyLike,
     patch: KeyPatch,
-    options: CallOptions & { readonly expectedVersion?: number | null | undefined } = {},
+    options: CallOptions & { readonly idempotencyKey?: string | null | undefined; readonly expectedVersion?: number | null | undefined } = {},
   ): Promise<Key> {
     const operation = "keys.update";
-    onlyOptions(operation, options, "expectedVersion");
+    onlyOptions(operation, options, "idempotencyKey", "expectedVersion");
     const args = {
       key: keyRef(operation, "key", key),
       patch: writeKeyPatch(operation, patch),
+      idempotency_key: options.idempotencyKey,
       expected_version: options.expectedVersion,
     };
     return this.#calls.call(operation, args, readKey, options);

@@ -95,7 +95,9 @@ class Run {
         return shown(made);
       }
       case "update":
-        return shown(await kit.keys.update(key(), friendly(step.patch ?? {}), options));
+        return shown(
+          await kit.keys.update(key(), friendly(step.patch ?? {}), { ...friendly(step.with ?? {}), ...options }),
+        );
       case "extend": {
         const { idempotency_key: idempotencyKey, ...extension } = step.with ?? {};
         return shown(await kit.keys.extend(key(), friendly(extension), { ...options, idempotencyKey }));

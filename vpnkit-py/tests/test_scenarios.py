@@ -103,7 +103,8 @@ class Run:
                 return shown(key)
             case "update":
                 changed = patch(step.get("patch", {}))
-                return shown(await keys.update(self.key(argument), expected_version=version, **changed))
+                given = step.get("with", {})
+                return shown(await keys.update(self.key(argument), expected_version=version, **given, **changed))
             case "extend":
                 given = request(step.get("with", {}))
                 return shown(await keys.extend(self.key(argument), expected_version=version, **given))

@@ -6,7 +6,7 @@
 //! | step | meaning |
 //! |---|---|
 //! | `{"create": {…}, "as": "k"}` | creates a key; later steps call it `$k` |
-//! | `{"update": "$k", "patch": {…}}` | changes a key; `"expected_version"` may stand beside |
+//! | `{"update": "$k", "patch": {…}}` | changes a key; `"expected_version"`, and `"with"` that has an `idempotency_key`, may stand beside |
 //! | `{"enable": "$k"}`, `{"disable": "$k"}`, `{"reset_usage": "$k"}`, `{"delete": "$k"}`, `{"get": "$k"}` | as they say |
 //! | `{"pause": "$k"}`, `{"resume": "$k"}`, `{"begin_next_plan": "$k"}` | as they say |
 //! | `{"extend": "$k", "with": {…}}` | extends a key; `with` may have `idempotency_key` |
@@ -159,7 +159,9 @@ impl Run {
             "update" => {
                 let patch = step.get("patch").cloned().unwrap_or_else(|| json!({}));
                 let patch: KeyPatch = serde_json::from_value(patch).expect("a patch");
-                Ok(shown(&keys.update(self.key(argument), patch, version).await?))
+                let mut given = step.get("with").and_then(Value::as_object).cloned().unwrap_or_default();
+                let payment = take_text(&mut given, "idempotency_key");
+                Ok(shown(&keys.update(self.key(argument), patch, payment, version).await?))
             }
             "enable" => Ok(shown(&keys.enable(self.key(argument)).await?)),
             "disable" => Ok(shown(&keys.disable(self.key(argument)).await?)),

@@ -80,8 +80,8 @@ impl VpnKit {
     ///
     /// // Sold another 50 GiB: only if nobody changed the key meanwhile.
     /// let patch = KeyPatch::default().data_limit(ByteSize::gib(100));
-    /// let sold = kit.keys().update(key.id, patch.clone(), Some(key.version)).await?;
-    /// let again = kit.keys().update(key.id, patch, Some(key.version)).await;
+    /// let sold = kit.keys().update(key.id, patch.clone(), None, Some(key.version)).await?;
+    /// let again = kit.keys().update(key.id, patch, None, Some(key.version)).await;
     /// assert_eq!(again.unwrap_err().kind(), ErrorKind::Conflict);
     ///
     /// assert_eq!(kit.keys().disable("tg_42").await?.status, KeyStatus::Disabled);

@@ -79,7 +79,7 @@ async fn show(kit: &VpnKit, destination: &Site, site: &Site) -> Result<()> {
     println!("A new connection of it is refused.");
 
     let raise = KeyPatch { data_limit: Patch::Set(ByteSize::gib(1)), ..KeyPatch::default() };
-    let key = kit.keys().update(key.id, raise, None).await?;
+    let key = kit.keys().update(key.id, raise, None, None).await?;
     println!("\nThe limit is raised, nothing is restarted:");
     limits(&key);
     assert!(client.tunnel.connects(site).await, "it must connect again");

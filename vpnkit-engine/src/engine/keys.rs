@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use vpnkit_macros::operations;
 
-use super::payment::{grant_request, only_key};
+use super::payment::{grant_request, only_key, update_request};
 use super::revision::FromInbounds;
 use super::server::Server;
 use super::{Engine, ExtendedStep, ExtendedSteps, KeyIterator, Placement, Shared};
@@ -107,21 +107,41 @@ impl Keys {
 
     /// Changes a key. With `expected_version`, only if nobody changed it since.
     ///
-    /// Errors: `NotFound`, `Conflict`, `InvalidInput`, `AlreadyExists` (name).
+    /// A payment changes it once, however late it comes again: the same idempotency key, in whichever process, returns the key as
+    /// it is. So what is sold by a change, such as a next plan or a usage that is set to nothing, is not given twice. It is kept
+    /// for good and may not be that of another call.
+    ///
+    /// Errors: `NotFound`, `Conflict`, `InvalidInput`, `AlreadyExists` (name); `IdempotencyMismatch` when the idempotency key was
+    /// used for something else.
     #[operation(change, dry_run)]
     pub async fn update(
         &self,
         key: impl Into<KeyRef>,
         #[arg(spread)] patch: KeyPatch,
+        idempotency_key: Option<String>,
         expected_version: Option<u64>,
     ) -> Result<Key> {
         const OP: &str = "keys.update";
-        let (shared, key) = (self.shared(OP)?, key.into());
+        let (shared, mut key) = (self.shared(OP)?, key.into());
+        let mut request = None;
+        if let Some(payment) = &idempotency_key {
+            let id = match key {
+                KeyRef::Id(id) => id,
+                _ => shared.resolve(OP, &key).await?.id,
+            };
+            request = Some(update_request(OP, payment, id, &patch)?);
+            if let Some(replay) = shared.replay(OP, request.as_ref()).await? {
+                return only_key(OP, Some(payment), replay);
+            }
+            key = KeyRef::Id(id);
+        }
         if patch.credentials.iter().any(|credential| credential.inbound.is_some()) {
             let held = shared.resolve(OP, &key).await?;
             shared.check_given(OP, &patch.credentials, &held.credentials)?;
         }
-        self.patch(OP, key, patch, expected_version).await
+        let keys = self.clone();
+        let update = async move { keys.patch_one(OP, key, patch, expected_version, request).await };
+        self.engine.run_to_completion(OP, update).await
     }
 
     /// Gives a key time and volume, computed in the store from what it has then. What the key still has is treated as the policy says.
@@ -390,7 +410,8 @@ impl Keys {
         expected: Option<u64>,
     ) -> Result<Key> {
         let keys = self.clone();
-        self.engine.run_to_completion(op, async move { keys.patch_one(op, key, patch, expected).await }).await
+        let patch = async move { keys.patch_one(op, key, patch, expected, None).await };
+        self.engine.run_to_completion(op, patch).await
     }
 
     async fn patch_one(
@@ -399,6 +420,7 @@ impl Keys {
         key: KeyRef,
         patch: KeyPatch,
         expected: Option<u64>,
+        request: Option<Request>,
     ) -> Result<Key> {
         let shared = self.shared(op)?;
         patch.validate().map_err(|e| e.during(op))?;
@@ -423,11 +445,14 @@ impl Keys {
                 }
             };
             let txn = shared.txn([KeyOp::Patch { key, expected, patch: Box::new(patch) }]);
-            if let Some(receipt) = from.commit(txn).await? {
+            if let Some(receipt) = from.commit(txn.for_request(request.clone())).await? {
                 break receipt;
             }
         };
         let took_effect = receipt.took_effect();
+        if receipt.replayed {
+            return only_key(op, request.as_ref().map(|request| request.key.as_str()), receipt);
+        }
         let Receipt { keys, transitions, revoked, replaced, cursor, .. } = receipt;
         shared.revoked(if took_effect { &revoked } else { &[] });
         shared.replaced(if took_effect { &replaced } else { &[] });

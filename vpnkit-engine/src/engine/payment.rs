@@ -2,7 +2,7 @@
 
 use super::Shared;
 use vpnkit_core::backend::Fingerprint;
-use vpnkit_core::model::{Key, KeyId};
+use vpnkit_core::model::{Key, KeyId, KeyPatch, Patch};
 use vpnkit_core::store::{GrantFilter, Receipt, Request};
 use vpnkit_core::{Error, ErrorKind, Result};
 
@@ -14,6 +14,13 @@ pub(super) fn grant_request(
 ) -> Result<Request> {
     check_idempotency_key(op, id)?;
     Ok(Request::grant(id, Fingerprint::of(asked)))
+}
+
+/// What makes a change of a key idempotent, without what differs between two tries of it: times, and secrets that were generated.
+pub(super) fn update_request(op: &'static str, id: &str, key: KeyId, patch: &KeyPatch) -> Result<Request> {
+    let (expires_at, locked_until) = (Patch::Keep, Patch::Keep);
+    let asked = KeyPatch { expires_at, locked_until, credentials: Vec::new(), ..patch.clone() };
+    grant_request(op, id, [key.to_string(), serde_json::to_string(&asked).unwrap_or_default()])
 }
 
 /// Errors: `InvalidInput` about `idempotency_key`.

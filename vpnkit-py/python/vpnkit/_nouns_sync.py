@@ -292,13 +292,19 @@ class Keys:
         revoke_links: bool = False,
         keep_old_links: Length | Keep = KEEP,
         credentials: Sequence[Credential] = (),
+        idempotency_key: str | None = None,
         expected_version: int | None = None,
     ) -> Key:
         """Changes a key. With ``expected_version``, only if nobody changed it since.
 
+        A payment changes it once, however late it comes again: the same idempotency key, in whichever process,
+        returns the key as it is. So what is sold by a change, such as a next plan or a usage that is set to
+        nothing, is not given twice. It is kept for good and may not be that of another call.
+
         The arguments are the fields of ``KeyPatch``.
 
-        Raises NotFoundError, ConflictError, InvalidInputError, AlreadyExistsError (name).
+        Raises NotFoundError, ConflictError, InvalidInputError, AlreadyExistsError (name); IdempotencyMismatchError
+        when the idempotency key was used for something else.
         """
         patch = KeyPatch(
             name=name,
@@ -327,6 +333,7 @@ class Keys:
         arguments = {
             "key": _wire.key_ref("keys.update", "key", key),
             "patch": patch._json("keys.update"),
+            "idempotency_key": idempotency_key,
             "expected_version": expected_version,
         }
         answer: Key = self._calls.call("keys.update", _wire.dumps(arguments))
