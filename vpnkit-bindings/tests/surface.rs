@@ -40,7 +40,7 @@ fn the_errors_of_an_operation_are_those_that_its_documentation_names() {
         |name| operation::named(name).unwrap().errors().iter().map(|k| k.code()).collect::<BTreeSet<_>>();
     assert_eq!(
         codes("keys.update"),
-        BTreeSet::from(["not_found", "conflict", "invalid_input", "already_exists"])
+        BTreeSet::from(["not_found", "conflict", "invalid_input", "already_exists", "idempotency_mismatch"])
     );
     assert_eq!(codes("kit.now".trim_start_matches("kit.")), BTreeSet::new());
 }
