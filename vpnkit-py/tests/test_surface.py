@@ -70,7 +70,7 @@ def test_data() -> None:
     for name, fields in data.items():
         assert names(getattr(vpnkit, name)) == fields, name
     assert parameters(vpnkit.Keys.create) == data["CreateKey"]
-    assert parameters(vpnkit.Keys.update) == data["KeyPatch"] | {"key", "expected_version"}
+    assert parameters(vpnkit.Keys.update) == data["KeyPatch"] | {"key", "idempotency_key", "expected_version"}
     assert parameters(vpnkit.Keys.find) == data["KeyQuery"]
     assert parameters(vpnkit.TrafficView.history) == data["HistoryQuery"]
     assert parameters(vpnkit.Subscriptions.render) == data["RenderOptions"] | {"key"}
