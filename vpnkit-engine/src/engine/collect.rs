@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::drive::spread;
 use super::server::Server;
-use super::{Shared, near_limits, side_by_side};
+use super::{Shared, near_limits, rates, side_by_side};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vpnkit_core::accounting::{self, Baseline};
@@ -85,7 +85,7 @@ impl Shared {
             let returned = earlier.is_some();
             let tally = accounting::account(earlier.as_ref().or(baseline), reading);
             if tally.moved.is_empty() && tally.forgotten.is_empty() && !tally.new_epoch && !returned {
-                server.rates.read(&[], self.clock.now());
+                server.rates.read(Vec::new(), self.clock.now());
                 return Ok(Collected::of(server));
             }
             let after = baseline.map_or(0, |b| b.sequence);
@@ -100,7 +100,7 @@ impl Shared {
             if tally.counter_resets > 0 {
                 tracing::warn!(server = %server.id(), counters = tally.counter_resets, "another program resets counters");
             }
-            let (rates, coefficient) = (tally.moved.clone(), self.coefficient(server));
+            let (counted, coefficient) = (rates::counted(&tally.moved), self.coefficient(server));
             let batch = TrafficBatch {
                 coefficient,
                 server: server.id().clone(),
@@ -118,7 +118,7 @@ impl Shared {
             let txn = server.txn(self, [StoreOp::Traffic(Box::new(batch))])?;
             match self.store.commit(txn).await {
                 Ok(receipt) => {
-                    server.rates.read(&rates, self.clock.now());
+                    server.rates.read(counted, self.clock.now());
                     *last = Some(Some(Baseline { epoch, sequence: after + 1, counters: tally.counters }));
                     let limited = |t: &&Transition| t.to == KeyStatus::Limited;
                     collected.limited = receipt.transitions.iter().filter(limited).count();

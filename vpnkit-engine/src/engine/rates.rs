@@ -58,39 +58,54 @@ struct State {
     read: Option<Timestamp>,
     /// What was counted since then, of keys that are read more often.
     since: BTreeMap<KeyId, Traffic>,
-    /// What the last reading of all has counted, and in which time.
-    last: BTreeMap<KeyId, Traffic>,
+    /// What the last reading of all has counted, by key, and in which time: of a million keys, so no map.
+    last: Vec<(KeyId, Traffic)>,
     span: Duration,
 }
 
-fn add<'m>(to: &mut BTreeMap<KeyId, Traffic>, moved: impl IntoIterator<Item = &'m Moved>) {
-    for moved in moved.into_iter().filter(|moved| moved.delta != Traffic::default()) {
-        let sum = to.entry(moved.key).or_default();
-        *sum = sum.plus(moved.delta);
+/// Sums up by key what a reading, which is sorted by key, has counted.
+pub(super) fn counted(moved: &[Moved]) -> Vec<(KeyId, Traffic)> {
+    let of = |counters: &[Moved]| {
+        let sum = counters.iter().fold(Traffic::default(), |sum, moved| sum.plus(moved.delta));
+        counters.first().filter(|_| sum != Traffic::default()).map(|first| (first.key, sum))
+    };
+    moved.chunk_by(|a, b| a.key == b.key).filter_map(of).collect()
+}
+
+fn add(to: &mut BTreeMap<KeyId, Traffic>, counted: Vec<(KeyId, Traffic)>) {
+    for (key, traffic) in counted {
+        let sum = to.entry(key).or_default();
+        *sum = sum.plus(traffic);
     }
 }
 
 impl Measured {
     /// Takes a reading of all counters in.
-    pub(super) fn read(&self, moved: &[Moved], now: Timestamp) {
+    pub(super) fn read(&self, mut counted: Vec<(KeyId, Traffic)>, now: Timestamp) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.read.is_some_and(|before| now >= before && now.since(before) < SHORTEST) {
-            add(&mut state.since, moved);
+            add(&mut state.since, counted);
             return;
         }
-        let mut counted = std::mem::take(&mut state.since);
-        add(&mut counted, moved);
+        let sorted = counted.len();
+        for (key, traffic) in std::mem::take(&mut state.since) {
+            let all = counted.get_mut(..sorted).unwrap_or_default();
+            match all.binary_search_by_key(&key, |(key, _)| *key).ok().and_then(|place| all.get_mut(place)) {
+                Some((_, sum)) => *sum = sum.plus(traffic),
+                None => counted.push((key, traffic)),
+            }
+        }
         // The first reading of a process tells what has passed since some other one has read: nobody knows how long that was.
         (state.span, state.last) = match state.read {
             Some(before) => (now.since(before), counted),
-            None => (Duration::ZERO, BTreeMap::new()),
+            None => (Duration::ZERO, Vec::new()),
         };
         state.read = Some(now);
     }
 
     /// Takes a reading of some keys in.
     pub(super) fn read_some(&self, moved: &[Moved]) {
-        add(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).since, moved);
+        add(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).since, counted(moved));
     }
 
     /// Returns how fast bytes pass: of the server, and of so many of its fastest keys.
@@ -181,17 +196,20 @@ mod tests {
         let down =
             |rates: &Rates| rates.keys.iter().map(|rate| (rate.key.0, rate.down.bytes())).collect::<Vec<_>>();
         let at = Timestamp::from_secs;
-        measured.read(&[moved(1, 1_000_000)], at(100));
+        measured.read(counted(&[moved(1, 1_000_000)]), at(100));
         assert_eq!(down(&measured.rates(&server, &node, 9)), [], "since when, nobody knows");
-        measured.read_some(&[moved(2, 100)]);
-        measured.read(&[moved(1, 500), moved(2, 900), moved(3, 0)], at(110));
+        measured.read_some(&[moved(2, 100), moved(4, 30)]);
+        measured.read(counted(&[moved(1, 500), moved(2, 900), moved(3, 0)]), at(110));
         let rates = measured.rates(&server, &node, 9);
-        assert_eq!(down(&rates), [(2, 100), (1, 50)]);
-        assert_eq!((rates.servers[0].down.bytes(), rates.servers[0].keys), (150, 2));
+        assert_eq!(down(&rates), [(2, 100), (1, 50), (4, 3)]);
+        assert_eq!((rates.servers[0].down.bytes(), rates.servers[0].keys), (153, 3));
         assert_eq!(down(&measured.rates(&server, &node, 1)), [(2, 100)]);
+        // Several counters of one key.
+        assert_eq!(counted(&[moved(1, 5), moved(1, 6), moved(2, 0), moved(3, 7)]).len(), 2);
+        assert_eq!(counted(&[moved(1, 5), moved(1, 6)])[0].1.down, 11);
         let both = joined([rates.clone(), rates], 9);
-        assert_eq!((down(&both), both.servers.len()), (vec![(2, 200), (1, 100)], 2));
-        measured.read(&[], at(120));
+        assert_eq!((down(&both), both.servers.len()), (vec![(2, 200), (1, 100), (4, 6)], 2));
+        measured.read(Vec::new(), at(120));
         assert_eq!(down(&measured.rates(&server, &node, 9)), []);
     }
 }

@@ -252,7 +252,7 @@ mod tests {
         let sharing = Sharing::default();
         let seldom = (0..20).any(|i| over(&sharing, if i % 3 == 0 { &one } else { &none }));
         assert!(often && !seldom);
-        // Servers that do not answer excuse nobody, and two moments that are far apart are no sharing.
+        // Servers that do not answer excuse nobody, and two checks that are far apart are no sharing.
         let sharing = Sharing::default();
         assert!(
             !over(&sharing, &one) && sharing.count(&none, &policy, false).is_empty() && over(&sharing, &one)
