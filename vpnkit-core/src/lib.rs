@@ -18,6 +18,7 @@ mod json;
 pub mod lifecycle;
 pub mod machine;
 pub mod model;
+pub mod ownership;
 mod secret;
 pub mod store;
 pub mod subscription;

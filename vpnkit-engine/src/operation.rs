@@ -28,6 +28,8 @@ pub struct Operation {
     pub dry_run: bool,
     /// Whether somebody has to be named on whose behalf it is done.
     pub needs_actor: bool,
+    /// In whose name it may be called.
+    pub access: Access,
     /// Its parameters, in the order of the method.
     pub parameters: &'static [Parameter],
     /// The JSON Schema of its arguments.
@@ -36,6 +38,53 @@ pub struct Operation {
     pub result: fn(&mut SchemaGenerator) -> Schema,
     /// Reads arguments and makes the call.
     pub parse: fn(&str) -> Result<Call>,
+}
+
+/// In whose name an operation may be called, apart from that of the application itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// In that of sudo.
+    Sudo,
+    /// In that of resellers, too: it does and shows what is their own.
+    Own,
+}
+
+/// A noun, or the kit itself: what its operations are carried out by.
+pub trait OnEngine {
+    /// Returns the engine.
+    fn engine(&self) -> &Engine;
+}
+
+impl OnEngine for Engine {
+    fn engine(&self) -> &Engine {
+        self
+    }
+}
+
+/// Carries a call out if who calls may make it. Every operation begins here.
+///
+/// Errors: `PermissionDenied`.
+pub async fn enter<T>(noun: &impl OnEngine, mark: Mark, call: impl Future<Output = Result<T>>) -> Result<T> {
+    crate::engine::enter(noun.engine(), mark, call).await
+}
+
+/// What of an operation's description it is judged by.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    /// [`Operation::name`].
+    pub name: &'static str,
+    /// [`Operation::changes`].
+    pub changes: bool,
+    /// [`Operation::access`].
+    pub access: Access,
+}
+
+impl Mark {
+    /// Returns the noun of its name; empty for the kit itself.
+    #[must_use]
+    pub fn noun(&self) -> &'static str {
+        self.name.split_once('.').map_or("", |(noun, _)| noun)
+    }
 }
 
 /// What the schema of the arguments does not say of a parameter.
@@ -82,6 +131,12 @@ impl Operation {
             .flatten()
             .find(|operation| operation.name == name)
             .ok_or_else(|| Error::new(ErrorKind::Unsupported, "call", "no such operation").with("name", name))
+    }
+
+    /// Returns the noun of its name; empty for the kit itself.
+    #[must_use]
+    pub fn noun(&self) -> &'static str {
+        self.name.split_once('.').map_or("", |(noun, _)| noun)
     }
 
     /// Returns the kinds of errors that its documentation promises: the names in backticks after `Errors:`.

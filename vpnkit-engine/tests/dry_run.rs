@@ -10,7 +10,9 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use vpnkit_core::model::{CreateKey, Inbound, InboundTag, KeyQuery, KeyTemplate, NextPlan, Protocol};
+use vpnkit_core::model::{
+    CreateAdmin, CreateKey, Inbound, InboundTag, KeyQuery, KeyTemplate, NextPlan, Protocol,
+};
 use vpnkit_core::store::KeyStore;
 use vpnkit_core::{ErrorKind, ManualClock};
 use vpnkit_engine::engine::{CallContext, Engine, EngineOptions, ServerParts};
@@ -19,7 +21,7 @@ use vpnkit_sqlite::{SqliteOptions, SqliteStore};
 use vpnkit_testkit::FakeServer;
 
 /// Arguments with which each change would do something.
-fn arguments(operation: &str) -> Value {
+fn arguments(operation: &str, api_key: &str) -> Value {
     let inbound = |port: u16| json!({ "tag": "main", "port": port, "protocol": { "type": "vless" } });
     match operation {
         "keys.create" => json!({ "request": { "name": "new" } }),
@@ -57,6 +59,17 @@ fn arguments(operation: &str) -> Value {
         "servers.remove" | "servers.stop" | "servers.start" | "servers.reconcile" => {
             json!({ "id": "main/fake" })
         }
+        "admins.create" => json!({ "request": { "name": "new" }, "password": "long enough" }),
+        "admins.update" => json!({ "admin": "bob", "patch": { "note": "new" } }),
+        "admins.reset_usage" | "admins.disable_keys" | "admins.enable_keys" | "admins.delete" => {
+            json!({ "admin": "bob" })
+        }
+        "admins.hand_over_keys" => json!({ "admin": "bob", "to": "carol" }),
+        "admins.set_password" => json!({ "admin": "bob", "password": "another one" }),
+        "admins.create_api_key" => {
+            json!({ "admin": "bob", "name": "site", "scopes": null, "expires_in": null })
+        }
+        "admins.revoke_api_key" => json!({ "id": api_key }),
         "traffic.collect" | "tick" => json!({}),
         other => panic!("{other} is new: say with which arguments it changes something"),
     }
@@ -70,7 +83,8 @@ async fn all_of(store: &Arc<dyn KeyStore>) -> String {
         (store.inbounds().await.unwrap(), store.records(&Default::default()).await.unwrap());
     let devices = store.devices(keys.keys[0].id).await.unwrap();
     let place = (store.revision().await.unwrap(), store.newest_event().await.unwrap());
-    format!("{keys:?} {grants:?} {inbounds:?} {records:?} {devices:?} {place:?}")
+    let admins = store.admins(None).await.unwrap();
+    format!("{keys:?} {grants:?} {inbounds:?} {records:?} {devices:?} {admins:?} {place:?}")
 }
 
 #[tokio::test]
@@ -109,6 +123,13 @@ async fn every_change_that_is_tried_leaves_nothing_or_is_refused() {
         .for_request(&token, &[("x-hwid".to_owned(), "one".to_owned())], None)
         .await
         .unwrap();
+    let bob = engine.admins().create(CreateAdmin::named("bob"), None).await.unwrap();
+    engine.admins().create(CreateAdmin::named("carol"), None).await.unwrap();
+    for disabled in [false, true] {
+        let owner = Some(bob.id);
+        engine.keys().create(CreateKey { owner, disabled, ..CreateKey::default() }).await.unwrap();
+    }
+    let api_key = engine.admins().create_api_key(bob.id, "bot", None, None).await.unwrap().key.id;
     // Now there is usage to be set to nothing.
     let alice = engine.keys().require("alice").await.unwrap();
     server.pass(alice.id, vpnkit_core::model::Traffic { up: 1, down: 1 });
@@ -118,7 +139,7 @@ async fn every_change_that_is_tried_leaves_nothing_or_is_refused() {
     let tried = engine.with_context(CallContext::default().dry_run());
     let mut refused = Vec::new();
     for operation in Operation::all().into_iter().filter(|operation| operation.changes) {
-        let call = (operation.parse)(&arguments(operation.name).to_string()).unwrap();
+        let call = (operation.parse)(&arguments(operation.name, &api_key).to_string()).unwrap();
         match call(&tried).await {
             Ok(_) => assert!(operation.dry_run, "{}", operation.name),
             Err(e) => {
@@ -129,18 +150,30 @@ async fn every_change_that_is_tried_leaves_nothing_or_is_refused() {
         assert!(all_of(&store).await == before, "{} has left something", operation.name);
         assert_eq!(server.steps(), had, "{}", operation.name);
     }
-    let at_servers =
-        ["traffic.collect", "servers.remove", "servers.stop", "servers.start", "servers.reconcile", "tick"];
-    assert_eq!(refused, at_servers);
+    let cannot = [
+        "admins.hand_over_keys",
+        "admins.delete",
+        "traffic.collect",
+        "servers.remove",
+        "servers.stop",
+        "servers.start",
+        "servers.reconcile",
+        "tick",
+    ];
+    assert_eq!(refused, cannot);
     // And each of those that can be tried does something when it is meant.
     for operation in Operation::all().into_iter().filter(|operation| operation.dry_run) {
-        if operation.name == "keys.reset_usage" {
-            // Its next plan has begun with nothing used.
-            server.pass(alice.id, vpnkit_core::model::Traffic { up: 1, down: 1 });
+        if matches!(operation.name, "keys.reset_usage" | "admins.reset_usage") {
+            // The next plan has begun with nothing used; nothing of bob's has passed.
+            let bobs = KeyQuery { owner: Some(bob.id), ..KeyQuery::default() };
+            let key = engine.keys().find(bobs).await.unwrap().keys[0].id;
+            for key in [alice.id, key] {
+                server.pass(key, vpnkit_core::model::Traffic { up: 1, down: 1 });
+            }
             engine.tick().await.unwrap();
         }
         let before = all_of(&store).await;
-        let call = (operation.parse)(&arguments(operation.name).to_string()).unwrap();
+        let call = (operation.parse)(&arguments(operation.name, &api_key).to_string()).unwrap();
         match call(&engine).await {
             Ok(_) => assert!(all_of(&store).await != before, "{} does nothing", operation.name),
             // What an earlier one has deleted or taken.

@@ -16,7 +16,8 @@ use syn::{ItemImpl, parse_macro_input};
 /// - On the block: `noun` is the first part of the operation's name (`""` for the kit itself), `handle` the function
 ///   that makes the noun from `&Engine`.
 /// - On a method: `#[operation(read)]` or `#[operation(change)]`; besides `inline` (short enough to run on the thread that
-///   is woken by the store), `anyone` (needs no actor), `dry_run` (a change that can be tried) and `name = "verb"` where the name differs from the method's.
+///   is woken by the store), `anyone` (needs no actor), `dry_run` (a change that can be tried), `own` (open to resellers, for what is
+///   their own) and `name = "verb"` where the name differs from the method's.
 /// - On a parameter: `#[arg(default = expression)]`; `#[arg(record)]` for one whose fields errors name without it;
 ///   `#[arg(spread)]` for such a one whose fields languages offer as arguments; `#[arg(positional)]` for an optional one
 ///   that languages take by place; `#[arg(required)]` for an `Option` that must be given; `#[arg(format = "text")]` for

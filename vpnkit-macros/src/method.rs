@@ -18,6 +18,7 @@ pub(crate) struct Method {
     inline: bool,
     actor: bool,
     dry_run: bool,
+    own: bool,
     asynchronous: bool,
     parameters: Vec<Parameter>,
     result: Type,
@@ -32,7 +33,7 @@ impl Method {
         let mark = function.attrs.remove(place);
         let method = function.sig.ident.clone();
         let (mut verb, mut changes, mut inline, mut actor) = (method.to_string(), None, false, true);
-        let mut dry_run = false;
+        let (mut dry_run, mut own) = (false, false);
         for meta in mark.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)? {
             match &meta {
                 Meta::Path(path) if path.is_ident("read") => changes = Some(false),
@@ -40,6 +41,7 @@ impl Method {
                 Meta::Path(path) if path.is_ident("inline") => inline = true,
                 Meta::Path(path) if path.is_ident("anyone") => actor = false,
                 Meta::Path(path) if path.is_ident("dry_run") => dry_run = true,
+                Meta::Path(path) if path.is_ident("own") => own = true,
                 Meta::NameValue(pair) if pair.path.is_ident("name") => verb = text(&pair.value)?,
                 other => return Err(syn::Error::new_spanned(other, "unknown mark of an operation")),
             }
@@ -52,13 +54,30 @@ impl Method {
                 parameters.push(Parameter::take(typed)?);
             }
         }
+        let name = if noun.is_empty() { verb } else { format!("{noun}.{verb}") };
+        if function.sig.asyncness.is_some() {
+            // Who calls is judged before anything is done.
+            let body = &function.block;
+            let access = access(own);
+            let judged = quote!({
+                let mark = ::vpnkit_engine::operation::Mark { name: #name, changes: #changes, access: #access };
+                ::vpnkit_engine::operation::enter(self, mark, async #body).await
+            });
+            function.block = syn::parse2(judged)?;
+        } else if !own {
+            return Err(syn::Error::new_spanned(
+                &method,
+                "what does not wait cannot be judged: it must be `own`",
+            ));
+        }
         Ok(Some(Self {
-            name: if noun.is_empty() { verb } else { format!("{noun}.{verb}") },
+            name,
             docs: docs(&function.attrs)?,
             changes,
             inline,
             actor,
             dry_run,
+            own,
             asynchronous: function.sig.asyncness.is_some(),
             parameters,
             result: inside_result(&function.sig.output)?,
@@ -88,6 +107,7 @@ impl Method {
     /// The entry of `OPERATIONS`.
     pub(crate) fn description(&self, handle: &Expr) -> TokenStream {
         let Self { name, method, docs, changes, inline, actor, dry_run, result, .. } = self;
+        let access = access(self.own);
         let record = self.record();
         let parameters = self.parameters.iter().map(Parameter::description);
         let passed = self.parameters.iter().map(Parameter::passed);
@@ -103,6 +123,7 @@ impl Method {
                 inline: #inline,
                 dry_run: #dry_run,
                 needs_actor: #actor,
+                access: #access,
                 parameters: PARAMETERS,
                 arguments: |generator| generator.root_schema_for::<#record>(),
                 result: |generator| generator.subschema_for::<#result>(),
@@ -119,6 +140,11 @@ impl Method {
             }
         }}
     }
+}
+
+fn access(own: bool) -> TokenStream {
+    let access = if own { quote!(Own) } else { quote!(Sudo) };
+    quote!(::vpnkit_engine::operation::Access::#access)
 }
 
 fn text(value: &Expr) -> Result<String> {

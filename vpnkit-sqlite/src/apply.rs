@@ -1,5 +1,7 @@
 //! Carrying out a batch inside a transaction.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::convert_error::{convert, damaged, violates};
@@ -7,12 +9,13 @@ use crate::life::Life;
 use crate::row::{HeldInbound, INBOUND_COLUMNS, number, selection_text};
 use crate::vault::Vault;
 use crate::{grant, label, lease, query};
-use vpnkit_core::accounting::Baseline;
+use vpnkit_core::accounting::{Baseline, crossed};
 use vpnkit_core::model::Cursor;
 use vpnkit_core::model::{
-    Cause, ClientDevice, EventKind, EventSubject, Grant, Inbound, InboundId, InboundTag, Key, KeyId,
-    KeyPatch, KeyRef, KeyStatus, Labels, NewEvent, NewKey, NodeId, ServerId, Traffic,
+    Admin, Cause, ClientDevice, EventKind, EventSubject, Grant, Inbound, InboundId, InboundTag, Key, KeyId,
+    KeyPatch, KeyRef, Labels, NewEvent, NewKey, NodeId, ServerId, Traffic,
 };
+use vpnkit_core::ownership::{self, OwnedRows as _, rows};
 use vpnkit_core::store::errors as answer;
 use vpnkit_core::store::{
     DeviceOp, InboundOp, KeyOp, Made, Origin, Receipt, RecordOp, Request, SETTLE_AGAIN, StoreOp, StoreTxn,
@@ -44,10 +47,16 @@ pub(crate) fn apply(connection: &Connection, vault: &Vault, txn: StoreTxn) -> Re
     let (at, origin) = (txn.at, txn.origin);
     let payment = txn.request.as_ref().map(|request| request.key.clone());
     let (cause, receipt) = (txn.caused_by(), Receipt { dry_run: txn.dry_run, ..Receipt::default() });
-    let mut batch = Batch { connection, vault, at, origin, payment, cause, receipt, cursor: None };
+    let (acting, moves) = (Vec::new(), false);
+    let mut batch =
+        Batch { connection, vault, at, origin, payment, cause, acting, moves, receipt, cursor: None };
+    batch.acting = txn.scope.map_or(Ok(Vec::new()), |scope| rows::acting(&batch, scope))?;
     let several = txn.ops.len() > 1;
     for (index, op) in txn.ops.into_iter().enumerate() {
-        batch.step(op).map_err(|e| if several { e.with("index", index) } else { e })?;
+        let allowed = ownership::check_step(&batch, &batch.acting, &op);
+        allowed
+            .and_then(|()| batch.step(op))
+            .map_err(|e| if several { e.with("index", index) } else { e })?;
     }
     let cursor = match batch.cursor {
         Some(cursor) => cursor,
@@ -116,6 +125,10 @@ pub(crate) struct Batch<'c> {
     pub(crate) payment: Option<String>,
     /// The call that the batch is made for.
     pub(crate) cause: Option<Cause>,
+    /// Who acts, and those above it.
+    pub(crate) acting: Vec<Admin>,
+    /// It moves what was sold from one key to another.
+    pub(crate) moves: bool,
     pub(crate) receipt: Receipt,
     cursor: Option<Cursor>,
 }
@@ -133,6 +146,8 @@ impl Batch<'_> {
             StoreOp::Key(KeyOp::Undo { grant, reason }) => self.undo(grant, reason.as_deref()),
             StoreOp::Key(KeyOp::Settle(key)) => self.settle(key),
             StoreOp::Key(KeyOp::SetAside(key)) => self.set_aside(key),
+            StoreOp::Key(KeyOp::FollowOwner(key)) => self.follow_owner(key),
+            StoreOp::Admin(op) => self.admin_step(op),
             StoreOp::Inbound(InboundOp::Put(inbound)) => self.put_inbound(&inbound),
             StoreOp::Inbound(InboundOp::Remove(node, tag)) => self.remove_inbound(&node, &tag),
             StoreOp::TakeSerials { inbound, count } => self.take_serials(&inbound, count),
@@ -147,6 +162,8 @@ impl Batch<'_> {
                 self.receipt.made.push(made);
                 Ok(())
             }
+            StoreOp::RemindOfEnd { days, limit } => self.remind_of_end(days, limit),
+            StoreOp::Consumer(op) => self.consumer_step(&op),
             StoreOp::Emit(event) => self.emit(event),
             _ => Err(answer::unknown_step()),
         }
@@ -165,13 +182,14 @@ impl Batch<'_> {
         }
     }
 
-    fn create(&mut self, new: NewKey) -> Result<()> {
+    fn create(&mut self, mut new: NewKey) -> Result<()> {
+        new.suspended = rows::is_suspended(self, new.owner)?;
         let template = new.template.clone();
         let mut key = new.into_key(KeyId(0), self.at);
         self.run(
             "INSERT INTO keys (uid, version, name, label, note, owner, status, expires_at, inbounds, created_at,
-                               updated_at, device_limit, life, labels, due_at, address_limit)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                               updated_at, device_limit, life, labels, due_at, address_limit, suspended)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
             params![
                 key.uid.as_bytes(),
                 number(key.version),
@@ -189,17 +207,24 @@ impl Batch<'_> {
                 label::text(&key.labels),
                 lifecycle::due_at(&key).map(Timestamp::as_millis),
                 key.address_limit,
+                key.suspended,
             ],
         )
         .map_err(|e| taken(&key, e))?;
         key.id = KeyId(self.connection.last_insert_rowid());
         self.run(
-            "INSERT INTO meters (key_id, data_limit, on_hold) VALUES (?1, ?2, ?3)",
-            params![key.id.0, key.data_limit.map(|l| number(l.bytes())), key.status == KeyStatus::OnHold],
+            "INSERT INTO meters (key_id, data_limit, on_hold, owner) VALUES (?1, ?2, ?3, ?4)",
+            params![
+                key.id.0,
+                key.data_limit.map(|l| number(l.bytes())),
+                key.hold.is_some(),
+                key.owner.map(|owner| owner.0)
+            ],
         )
         .map_err(sql)?;
         self.put_labels(key.id, &Labels::new(), &key.labels)?;
         self.put_credentials(&[], &mut key)?;
+        self.own(None, Some(&key))?;
         self.emit(NewEvent { kind: EventKind::KeyCreated, subject: key.subject(), detail: String::new() })?;
         self.receipt.made.push(Made::key(key.id));
         self.grant(&Grant { template, ..Grant::created(&key, self.payment.clone()) }).map(drop)?;
@@ -211,7 +236,14 @@ impl Batch<'_> {
         let mut before = self.key(id, expected)?;
         patch.check(answer::COMMIT, &before, self.at)?;
         let mut after = before.clone();
-        if let Some(happened) = patch.apply(&mut after, self.at) {
+        let happened = patch.apply(&mut after, self.at);
+        for admin in &self.acting {
+            ownership::check_patch(admin, patch, &before, &after)?;
+        }
+        if let Some(mut happened) = happened {
+            if before.owner != after.owner {
+                happened.extend(self.follow(&mut after)?);
+            }
             self.leave_inbounds(&before, &mut after)?;
             if happened.contains(&EventKind::KeyNextPlan) {
                 // A plan that begins as it is set stands in the ledger, too.
@@ -280,6 +312,31 @@ impl Batch<'_> {
             .map_err(sql)
     }
 
+    /// Suspends a key, or lets it go on, as the quotas of its owner say.
+    fn follow_owner(&mut self, id: KeyId) -> Result<()> {
+        let before = match query::bare_key(self.connection, id) {
+            Ok(Some(key)) => key,
+            Ok(None) => return Ok(()),
+            // The others go on, and this one is not looked at again and again.
+            Err(e) if e.kind() == ErrorKind::StoreCorrupt => {
+                tracing::warn!(key = id.0, error = %e, "a key cannot be read; it does not follow its owner");
+                let owner = self.owner_of(id)?.flatten();
+                let suspended = rows::is_suspended(self, owner)?;
+                return self
+                    .run("UPDATE keys SET suspended = ?2 WHERE id = ?1", params![id.0, suspended])
+                    .map(drop)
+                    .map_err(sql);
+            }
+            Err(e) => return Err(e),
+        };
+        let mut after = before.clone();
+        let happened = self.follow(&mut after)?;
+        match lifecycle::stamp(&before, &mut after, self.at) {
+            true => self.replace(&before, &after, &happened),
+            false => Ok(()),
+        }
+    }
+
     fn set_aside(&self, id: KeyId) -> Result<()> {
         let again = self.at.plus(SETTLE_AGAIN).as_millis();
         self.run("UPDATE keys SET due_at = ?2 WHERE id = ?1", [id.0, again]).map(drop).map_err(sql)
@@ -310,7 +367,7 @@ impl Batch<'_> {
         if (before.used, before.data_limit) != (after.used, after.data_limit) {
             self.write_meter(&before, &after)?;
         }
-        self.tell(&before, &after, &happened)
+        self.tell_change(&before, &after, &happened)
     }
 
     /// Writes what differs in `keys` and `meters`, with the events that follow.
@@ -320,11 +377,12 @@ impl Batch<'_> {
         if before.labels != after.labels {
             self.put_labels(after.id, &before.labels, &after.labels)?;
         }
-        self.tell(before, after, happened)
+        self.tell_change(before, after, happened)
     }
 
     /// Writes the events that follow from a change, and the entry of a plan that has begun.
-    fn tell(&mut self, before: &Key, after: &Key, happened: &[EventKind]) -> Result<()> {
+    fn tell_change(&mut self, before: &Key, after: &Key, happened: &[EventKind]) -> Result<()> {
+        self.own(Some(before), Some(after))?;
         if let Some(grant) = consequence::grant_of(before, after, happened, self.at) {
             self.write_grant(&grant)?;
         }
@@ -359,6 +417,10 @@ impl Batch<'_> {
             )
             .map_err(|e| taken(after, e))?;
         }
+        if before.suspended != after.suspended {
+            self.run("UPDATE keys SET suspended = ?2 WHERE id = ?1", params![after.id.0, after.suspended])
+                .map_err(sql)?;
+        }
         let (id, version, updated_at) = (after.id.0, number(after.version), after.updated_at.as_millis());
         let (life, due_at) = (Life::text(after), lifecycle::due_at(after).map(Timestamp::as_millis));
         let ends = |key: &Key| (key.status, key.expires_at);
@@ -382,6 +444,10 @@ impl Batch<'_> {
 
     fn write_meter(&self, before: &Key, after: &Key) -> Result<()> {
         let id = after.id.0;
+        if before.owner != after.owner {
+            self.run("UPDATE meters SET owner = ?2 WHERE key_id = ?1", params![id, after.owner.map(|o| o.0)])
+                .map_err(sql)?;
+        }
         if (before.data_limit, before.used) != (after.data_limit, after.used) {
             let limit = after.data_limit.map(|limit| number(limit.bytes()));
             self.run(
@@ -400,6 +466,7 @@ impl Batch<'_> {
 
     pub(crate) fn delete(&mut self, id: KeyId, expected: Option<u64>) -> Result<()> {
         let key = self.key(id, expected)?;
+        self.own(Some(&key), None)?;
         for credential in &key.credentials {
             self.revoke(id, credential)?;
         }
@@ -518,7 +585,12 @@ impl Batch<'_> {
             _ => self.run("DELETE FROM records WHERE kind = ?1 AND id = ?2", [kind, id]),
         }
         .map_err(sql)?;
-        self.grow_revision()
+        self.grow_revision()?;
+        // What vpnkit writes down for itself is nobody's setting.
+        match &self.cause {
+            Some(_) => self.emit(consequence::of_settings(kind, id)),
+            None => Ok(()),
+        }
     }
 
     /// What other processes have read of inbounds and records is no longer true.
@@ -591,11 +663,13 @@ impl Batch<'_> {
         let at = self.at.as_millis();
         let hour = at.div_euclid(3_600_000);
         let (mut follows, mut near) = (Vec::new(), Vec::new());
+        let (mut owners, mut shares) = (BTreeMap::<i64, (u64, Traffic)>::new(), Vec::new());
         {
             let prepare = |text: &str| self.connection.prepare_cached(text).map_err(sql);
             // Not `UPDATE … RETURNING`: that makes SQLite keep a journal for each statement.
-            let mut meter =
-                prepare("SELECT max(data_limit - used - ?2, 0), on_hold FROM meters WHERE key_id = ?1")?;
+            let mut meter = prepare(
+                "SELECT max(data_limit - used - ?2, 0), on_hold, owner, data_limit, used FROM meters WHERE key_id = ?1",
+            )?;
             let mut count = prepare(
                 "UPDATE meters SET used = used + min(?5, 9223372036854775807 - used), up = up + ?2, down = down + ?3, seen_at = ?4,
                                    first_seen_at = coalesce(first_seen_at, ?4), on_hold = 0 WHERE key_id = ?1",
@@ -613,10 +687,9 @@ impl Batch<'_> {
                 let (key, up, down) = (moved.key.0, number(moved.delta.up), number(moved.delta.down));
                 let counted = moved.delta != Traffic::default();
                 let delta = number(batch.coefficient.weigh(moved.delta.total()));
-                // What is left, nothing without a limit; and whether it has waited for these bytes.
-                let meter: Option<(Option<i64>, bool)> =
-                    meter.query_row([key, delta], |r| Ok((r.get(0)?, r.get(1)?))).optional().map_err(sql)?;
-                let Some((left, on_hold)) = meter else { continue };
+                let meter: Option<Meter> =
+                    meter.query_row([key, delta], Meter::read).optional().map_err(sql)?;
+                let Some(Meter { left, on_hold, owner, limit, used }) = meter else { continue };
                 let left = left.map(i64::unsigned_abs);
                 counter
                     .execute(params![
@@ -632,6 +705,22 @@ impl Batch<'_> {
                     count.execute([key, up, down, at, delta]).map_err(sql)?;
                     bucket.execute([hour, node, key, up, down]).map_err(sql)?;
                     through = through.plus(moved.delta);
+                    if let Some(percent) = limit.and_then(|limit| {
+                        let before = used.unsigned_abs();
+                        crossed(
+                            before,
+                            before.saturating_add(delta.unsigned_abs()),
+                            limit.unsigned_abs(),
+                            &batch.usage_percents,
+                        )
+                    }) {
+                        shares.push((moved.key, percent));
+                    }
+                    if let Some(owner) = owner {
+                        let (used, passed) = owners.entry(owner).or_default();
+                        *used = used.saturating_add(delta.unsigned_abs());
+                        *passed = passed.plus(moved.delta);
+                    }
                 }
                 match left {
                     _ if on_hold && counted => follows.push(moved.key),
@@ -649,6 +738,12 @@ impl Batch<'_> {
                 .map_err(sql)?;
             }
         }
+        for (key, percent) in shares {
+            self.tell_share(key, percent)?;
+        }
+        for (owner, (used, passed)) in owners {
+            self.count_used(owner, used, passed, hour, node)?;
+        }
         for (key, series) in &batch.forgotten {
             self.run(
                 "DELETE FROM counters WHERE source = ?1 AND key_id = ?2 AND series = ?3",
@@ -661,6 +756,23 @@ impl Batch<'_> {
         }
         self.receipt.near.append(&mut near);
         Ok(())
+    }
+
+    /// Tells that a key has used a share of its limit; all of it is told by its status.
+    fn tell_share(&mut self, id: KeyId, percent: u8) -> Result<()> {
+        if percent >= 100 {
+            return Ok(());
+        }
+        match query::bare_key(self.connection, id) {
+            Ok(Some(key)) => self.emit(consequence::of_share(&key, percent)),
+            Ok(None) => Ok(()),
+            // The others are told.
+            Err(e) if e.kind() == ErrorKind::StoreCorrupt => {
+                tracing::warn!(key = id.0, error = %e, "a key cannot be read; nobody is reminded of its limit");
+                Ok(())
+            }
+            Err(e) => Err(e),
+        }
     }
 
     /// The row of the server, one reading further.
@@ -722,15 +834,22 @@ impl Batch<'_> {
     }
 
     pub(crate) fn emit(&mut self, event: NewEvent) -> Result<()> {
+        let owner = match &event.subject {
+            EventSubject::Key { owner, .. } => owner.map(|owner| owner.0),
+            _ => None,
+        };
         let (key, subject, uid) = match &event.subject {
-            EventSubject::Key { id, uid } => (Some(id.0), None, Some(uid.as_bytes().to_vec())),
+            EventSubject::Key { id, uid, .. } => (Some(id.0), None, Some(uid.as_bytes().to_vec())),
+            EventSubject::Admin(admin) => (None, Some(format!("admin:{admin}")), None),
+            EventSubject::Settings(place) => (None, Some(format!("settings:{place}")), None),
             EventSubject::Inbound(tag) => (None, Some(format!("inbound:{tag}")), None),
             EventSubject::Server(server) => (None, Some(format!("server:{server}")), None),
             _ => return Err(answer::unknown_step()),
         };
         self.run(
-            "INSERT INTO events (at, kind, key_id, subject, uid, detail, origin, operation, actor, reason, payment)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            "INSERT INTO events (at, kind, key_id, subject, uid, detail, origin, operation, actor, reason, payment,
+                                 owner, by_admin)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             params![
                 self.at.as_millis(),
                 event.kind.code(),
@@ -743,11 +862,30 @@ impl Batch<'_> {
                 self.cause.as_ref().and_then(|cause| cause.actor.as_ref()),
                 self.cause.as_ref().and_then(|cause| cause.reason.as_ref()),
                 self.cause.as_ref().and_then(|cause| cause.idempotency_key.as_ref()),
+                owner,
+                self.cause.as_ref().and_then(|cause| cause.by_admin).map(|admin| admin.0),
             ],
         )
         .map_err(sql)?;
         self.cursor = Some(Cursor(self.connection.last_insert_rowid()));
         Ok(())
+    }
+}
+
+/// What a reading must know of a key.
+struct Meter {
+    /// What is left with what is counted now; nothing without a limit.
+    left: Option<i64>,
+    on_hold: bool,
+    owner: Option<i64>,
+    limit: Option<i64>,
+    used: i64,
+}
+
+impl Meter {
+    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        let (left, on_hold, owner) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok(Self { left, on_hold, owner, limit: row.get(3)?, used: row.get(4)? })
     }
 }
 

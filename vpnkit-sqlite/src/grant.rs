@@ -9,14 +9,15 @@ use uuid::Uuid;
 
 use crate::apply::{Batch, sql};
 use crate::convert_error::{convert, damaged};
+use crate::query::id_list;
 use crate::row::number;
-use vpnkit_core::model::{ByteSize, EventKind, Extension, Grant, GrantId, Key, KeyId};
+use vpnkit_core::model::{AdminId, ByteSize, EventKind, Extension, Grant, GrantId, Key, KeyId};
 use vpnkit_core::store::errors as answer;
 use vpnkit_core::store::{GrantFilter, MERGED_MAX, Made, consequence};
 use vpnkit_core::{Error, ErrorKind, Result, Timestamp, lifecycle};
 
 const COLUMNS: &str = "id, key_id, uid, at, kind, payment, expires_in, data_limit, unlimited, policy, reason, \
-     counted_from, before, after, undone_at, undone_because, actor, template, merged_from";
+     counted_from, before, after, undone_at, undone_because, actor, template, merged_from, owner";
 
 /// A word of an enum, as JSON has it without its quotes.
 fn word(value: &impl serde::Serialize) -> String {
@@ -39,8 +40,8 @@ impl Batch<'_> {
         let grant = grant.clone().caused_by(self.cause.as_ref());
         self.run(
             "INSERT INTO grants (key_id, uid, at, kind, payment, expires_in, data_limit, unlimited, policy, reason,
-                                 counted_from, before, after, actor, template, merged_from)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                                 counted_from, before, after, actor, template, merged_from, owner)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
             params![
                 grant.key.0,
                 grant.key_uid.as_bytes(),
@@ -58,6 +59,7 @@ impl Batch<'_> {
                 grant.actor,
                 grant.template,
                 grant.merged_from.map(|key| key.0),
+                grant.owner.map(|owner| owner.0),
             ],
         )
         .map_err(sql)?;
@@ -80,8 +82,12 @@ impl Batch<'_> {
         let mut after = before.clone();
         let (grant, kind) = lifecycle::merge(&mut after, &gone, self.payment.clone(), self.at)?;
         let grant = self.grant(&grant)?;
+        // What goes is not there twice.
+        self.moves = gone.owner == before.owner;
         self.change_end(&before, after, kind, grant)?;
-        self.delete(key, None)
+        self.delete(key, None)?;
+        self.moves = false;
+        Ok(())
     }
 
     /// Takes a grant back.
@@ -161,7 +167,8 @@ pub(crate) fn grants(connection: &Connection, filter: &GrantFilter) -> Result<Ve
     let mut values: Vec<Value> = vec![filter.after.0.into()];
     let mut add = |condition: &str, value: Value| {
         values.push(value);
-        let end = if condition.contains('(') { ")" } else { "" };
+        let count = |bracket: char| condition.matches(bracket).count();
+        let end = ")".repeat(count('(') - count(')'));
         conditions.push(format!("{condition} ?{}{end}", values.len()));
     };
     if let Some(id) = filter.id {
@@ -169,6 +176,9 @@ pub(crate) fn grants(connection: &Connection, filter: &GrantFilter) -> Result<Ve
     }
     if let Some(key) = filter.key {
         add("key_id =", key.0.into());
+    }
+    if let Some(owners) = &filter.owners {
+        add("owner IN (SELECT value FROM json_each(", id_list(owners).into());
     }
     if let Some(payment) = &filter.idempotency_key {
         add("payment =", payment.clone().into());
@@ -212,11 +222,12 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Result<Grant>> {
     let (id, key, payment, unlimited) = (row.get(0)?, row.get(1)?, row.get(5)?, row.get(8)?);
     let (reason, undone_at, undone_because) = (row.get(10)?, row.get::<_, Option<i64>>(14)?, row.get(15)?);
     let (actor, template) = (row.get(16)?, row.get(17)?);
-    let merged_from: Option<i64> = row.get(18)?;
+    let (merged_from, owner): (Option<i64>, Option<i64>) = (row.get(18)?, row.get(19)?);
     let build = || {
         Ok(Grant {
             id: GrantId(id),
             key: KeyId(key),
+            owner: owner.map(AdminId),
             key_uid: Uuid::from_slice(&uid).map_err(|_| damaged("grants.uid"))?,
             at,
             kind: parsed(&serde_json::Value::from(kind).to_string(), "grants.kind")?,

@@ -4,6 +4,7 @@
 //! share one fsync; reader threads answer beside it. WAL with `synchronous=FULL`: what was acknowledged survives
 //! `kill -9` and a power cut. Several processes may open the same file.
 
+mod admin;
 mod apply;
 mod convert_error;
 mod credential;
@@ -21,6 +22,7 @@ mod patience;
 mod prune;
 mod query;
 mod question;
+mod reminder;
 mod row;
 mod vault;
 mod worker;
@@ -36,13 +38,13 @@ use self::notice::Notice;
 use self::worker::{Readers, Writer};
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::model::{
-    ClientDevice, CredentialSecret, Cursor, DeviceName, Event, EventBatch, Grant, Inbound, InboundId, Key,
-    KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record, RecordQuery, Revocation, ServerId, UsagePoint,
-    UsageQuery,
+    Admin, AdminId, AdminRef, ClientDevice, CredentialSecret, Cursor, DeviceName, Event, EventBatch, Grant,
+    Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record, RecordQuery, Revocation,
+    ServerId, UsagePoint, UsageQuery,
 };
 use vpnkit_core::store::{
-    ChangeBatch, Claim, Claimed, Fence, GrantFilter, KeyStore, Lease, Newest, Origin, Pruned, Question,
-    QuestionId, Receipt, Request, Retention, StoreTxn,
+    ChangeBatch, Claim, Claimed, Fence, Following, GrantFilter, KeyStore, Lease, Newest, Origin, Pruned,
+    Question, QuestionId, Receipt, Request, Retention, StoreTxn,
 };
 use vpnkit_core::{Result, Secret, Timestamp};
 
@@ -145,6 +147,19 @@ impl KeyStore for SqliteStore {
         self.readers.run("store.grants", move |c, _| grant::grants(c, &filter)).await
     }
 
+    async fn admin(&self, admin: &AdminRef) -> Result<Option<Admin>> {
+        let named = admin.clone();
+        self.readers.run("store.admin", move |c, _| admin::find(c, &named)).await
+    }
+
+    async fn admins(&self, from: Option<AdminId>) -> Result<Vec<Admin>> {
+        self.readers.run("store.admins", move |c, _| admin::all(c, from)).await
+    }
+
+    async fn owners_to_follow(&self, limit: usize) -> Result<Following> {
+        self.readers.run("store.owners_to_follow", move |c, _| admin::to_follow(c, limit)).await
+    }
+
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<KeyId>> {
         self.readers.run("store.due", move |c, _| query::due(c, now, limit)).await
     }
@@ -196,6 +211,10 @@ impl KeyStore for SqliteStore {
 
     async fn timeline(&self, key: KeyId, before: Option<Cursor>, max: usize) -> Result<Vec<Event>> {
         self.readers.run("store.timeline", move |c, _| query::timeline(c, key, before, max)).await
+    }
+
+    async fn consumers(&self) -> Result<Vec<(String, Cursor)>> {
+        self.readers.run("store.consumers", |c, _| reminder::consumers(c)).await
     }
 
     async fn newest_event(&self) -> Result<Cursor> {

@@ -22,7 +22,7 @@ use vpnkit_core::{Error, ErrorKind, Result};
 const APPLICATION_ID: i32 = 0x7670_6e6b;
 
 /// Numbered, never edited once released.
-const MIGRATIONS: [&str; 11] = [
+const MIGRATIONS: [&str; 12] = [
     include_str!("../migrations/0001_initial.sql"),
     include_str!("../migrations/0002_subscriptions.sql"),
     include_str!("../migrations/0003_servers.sql"),
@@ -34,6 +34,7 @@ const MIGRATIONS: [&str; 11] = [
     include_str!("../migrations/0009_processes.sql"),
     include_str!("../migrations/0010_lifecycle.sql"),
     include_str!("../migrations/0011_support.sql"),
+    include_str!("../migrations/0012_admins.sql"),
 ];
 
 const OPEN: &str = "store.open";

@@ -11,7 +11,7 @@ use crate::row::{
 use crate::vault::Vault;
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::model::{
-    Cause, CertificateTerm, ClientDevice, CredentialSecret, Cursor, DeviceName, Event, EventBatch,
+    AdminId, Cause, CertificateTerm, ClientDevice, CredentialSecret, Cursor, DeviceName, Event, EventBatch,
     EventSubject, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Place, Record,
     RecordQuery, Revocation, ServerId, Sort, SortValue, Traffic, UsagePoint, UsageQuery, UsageStep,
 };
@@ -152,6 +152,10 @@ fn conditions(query: &KeyQuery) -> (Vec<String>, Vec<Value>) {
         let column = if places.len() > 1 { "+k.status" } else { "k.status" };
         conditions.push(format!("{column} IN ({})", places.join(", ")));
     }
+    if let Some(owners) = &query.owners {
+        conditions
+            .push(format!("k.owner IN (SELECT value FROM json_each({}))", bind(id_list(owners).into())));
+    }
     if let Some(owner) = query.owner {
         conditions.push(format!("k.owner = {}", bind(owner.0.into())));
     }
@@ -180,6 +184,11 @@ fn conditions(query: &KeyQuery) -> (Vec<String>, Vec<Value>) {
             .push(format!("(holds(k.name, {place}) OR holds(k.label, {place}) OR holds(k.note, {place}))"));
     }
     (conditions, values)
+}
+
+/// Ids as a JSON list.
+pub(crate) fn id_list(ids: &[AdminId]) -> String {
+    serde_json::to_string(&ids.iter().map(|id| id.0).collect::<Vec<_>>()).unwrap_or_default()
 }
 
 /// The keys of each status.
@@ -423,6 +432,15 @@ pub(crate) fn usage(connection: &Connection, query: &UsageQuery) -> Result<Vec<U
         };
         Ok(UsagePoint { at, traffic: traffic(r, 1)?, step })
     };
+    if let (None, Some(owners)) = (query.key, &query.owners) {
+        let text = "SELECT u.hour, sum(u.up), sum(u.down), 0 FROM owner_hours u JOIN nodes n ON n.id = u.node
+                    WHERE u.owner IN (SELECT value FROM json_each(?4)) AND u.hour BETWEEN ?1 AND ?2
+                      AND (?3 IS NULL OR n.name = ?3) GROUP BY 1 ORDER BY 1";
+        return connection
+            .prepare_cached(text)
+            .and_then(|mut s| s.query_map(params![first, last, node, id_list(owners)], point)?.collect())
+            .map_err(sql);
+    }
     let Some(key) = query.key else {
         let text = "SELECT u.hour, sum(u.up), sum(u.down), 0 FROM node_hours u JOIN nodes n ON n.id = u.node
                     WHERE u.hour BETWEEN ?1 AND ?2 AND (?3 IS NULL OR n.name = ?3) GROUP BY 1 ORDER BY 1";
@@ -555,12 +573,13 @@ pub(crate) fn timeline(
 
 /// What [`event`] reads.
 const EVENT_COLUMNS: &str =
-    "cursor, at, kind, key_id, uid, subject, detail, operation, actor, reason, payment";
+    "cursor, at, kind, key_id, uid, subject, detail, operation, actor, reason, payment, owner, by_admin";
 
 fn cause(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Cause>> {
     let Some(operation) = row.get(7)? else { return Ok(None) };
     let (actor, reason, idempotency_key) = (row.get(8)?, row.get(9)?, row.get(10)?);
-    Ok(Some(Cause { operation, actor, reason, idempotency_key }))
+    let by_admin = row.get::<_, Option<i64>>(12)?.map(AdminId);
+    Ok(Some(Cause { operation, actor, by_admin, reason, idempotency_key }))
 }
 
 fn event(row: &rusqlite::Row<'_>) -> Result<Event> {
@@ -571,7 +590,12 @@ fn event(row: &rusqlite::Row<'_>) -> Result<Event> {
         (Some(id), Some(uid), _) => EventSubject::Key {
             id: KeyId(id),
             uid: Uuid::from_slice(&uid).map_err(|_| damaged("events.uid"))?,
+            owner: row.get::<_, Option<i64>>(11).map_err(sql)?.map(AdminId),
         },
+        (_, _, Some(("admin", id))) => {
+            EventSubject::Admin(AdminId(id.parse().map_err(|_| damaged("events.subject"))?))
+        }
+        (_, _, Some(("settings", place))) => EventSubject::Settings(place.to_owned()),
         (_, _, Some(("inbound", tag))) => EventSubject::Inbound(tag.to_owned()),
         (_, _, Some(("server", id))) => EventSubject::Server(
             serde_json::from_value(serde_json::Value::from(id)).map_err(|_| damaged("events.subject"))?,
@@ -607,13 +631,13 @@ pub(crate) fn changes(
     while let Some(row) = rows.next().map_err(sql)? {
         seen += 1;
         batch.next = Cursor(row.get(0).map_err(sql)?);
-        let origin: i64 = row.get(11).map_err(sql)?;
+        let origin: i64 = row.get(13).map_err(sql)?;
         if origin != 0 && origin == own.0 {
             continue;
         }
         match event(row) {
             Ok(Event { cursor, kind, subject, .. }) => {
-                let devices: Option<String> = row.get(12).map_err(sql)?;
+                let devices: Option<String> = row.get(14).map_err(sql)?;
                 let devices = match devices {
                     Some(devices) => serde_json::from_str(&devices).map_err(|_| damaged("events.devices"))?,
                     None => Vec::new(),

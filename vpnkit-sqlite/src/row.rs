@@ -16,10 +16,10 @@ use vpnkit_core::{Error, Result, Timestamp};
 /// The columns that [`key`] reads, from `keys k JOIN meters m`.
 pub(crate) const KEY_COLUMNS: &str = "k.id, k.uid, k.version, k.name, k.label, k.note, k.owner, k.status, \
      k.expires_at, k.inbounds, k.created_at, k.updated_at, m.data_limit, m.used, m.up, m.down, m.seen_at, \
-     k.device_limit, k.link_revision, k.life, k.labels, m.first_seen_at, k.address_limit";
+     k.device_limit, k.link_revision, k.life, k.labels, m.first_seen_at, k.address_limit, k.suspended";
 
 /// How many they are.
-pub(crate) const KEY_WIDTH: usize = 23;
+pub(crate) const KEY_WIDTH: usize = 24;
 
 /// Where they come from.
 pub(crate) const KEY_TABLES: &str = "keys k JOIN meters m ON m.key_id = k.id";
@@ -115,6 +115,7 @@ fn read_key(
         device_limit: row.get(17)?,
         address_limit: row.get(22)?,
         locked_until: None,
+        suspended: row.get(23)?,
         link_revision: row.get(18)?,
         old_links_until: None,
         inbounds: match selection(inbounds.as_deref()) {

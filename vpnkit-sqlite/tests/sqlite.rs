@@ -116,7 +116,7 @@ async fn an_older_schema_is_brought_up_to_date() {
     let hour = |hour: i64| Timestamp::from_secs(hour * 3600);
     for (of, first) in [(Some(key.id), 10), (None, 110)] {
         let (from, to) = (hour(500_000), hour(500_002));
-        let query = UsageQuery { key: of, node: None, from, to };
+        let query = UsageQuery { key: of, owners: None, node: None, from, to };
         let points = store.usage(&query).await.unwrap();
         let seen: Vec<_> = points.iter().map(|point| (point.at, point.traffic.total())).collect();
         assert_eq!(seen, [(hour(500_000), first), (hour(500_001), 4)]);

@@ -264,7 +264,10 @@ impl SubscriptionSettings {
         let (own, known) = match why {
             Why::Status(KeyStatus::Limited) => (&self.notices.limited, strings.notice_limited),
             Why::Status(KeyStatus::Expired) => (&self.notices.expired, strings.notice_expired),
-            Why::Status(KeyStatus::Disabled) => (&self.notices.disabled, strings.notice_disabled),
+            // Customers are not told of their seller's quotas.
+            Why::Status(KeyStatus::Disabled | KeyStatus::Suspended) => {
+                (&self.notices.disabled, strings.notice_disabled)
+            }
             Why::Status(KeyStatus::Locked) => (&self.notices.locked, strings.notice_locked),
             Why::Status(KeyStatus::Paused) => (&self.notices.paused, strings.notice_paused),
             Why::Devices => (&self.notices.devices, strings.notice_devices),

@@ -1,5 +1,6 @@
 //! The suite of stores.
 
+mod admins;
 mod bound_credentials;
 mod histories;
 mod lifecycle;
@@ -10,6 +11,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use admins::{
+    a_call_tells_who_made_it, a_reseller_sells_what_it_may, a_reseller_touches_its_own_only,
+    admins_are_a_tree, bytes_sold_are_counted, bytes_used_stop_all_keys, consumers_keep_their_place,
+    counters_of_admins_follow_a_plain_model, quotas_of_keys_are_enforced, reminders_are_told_once,
+    the_last_key_is_sold_once,
+};
 pub use bound_credentials::{
     a_bound_secret_is_unique, a_certificate_is_revoked_when_it_goes,
     a_certificate_that_is_still_held_is_not_revoked, a_credential_is_only_for_an_inbound_that_takes_it,
@@ -35,10 +42,10 @@ pub use processes::{
 use vpnkit_core::accounting::{Coefficient, Moved, by_calendar};
 use vpnkit_core::backend::Fingerprint;
 use vpnkit_core::model::{
-    AdminId, ByteSize, ClientDevice, CreateKey, Credential, CredentialKind, CredentialSecret, Cursor,
-    EventKind, EventSubject, Inbound, InboundTag, Key, KeyCounts, KeyId, KeyName, KeyPatch, KeyQuery, KeyRef,
-    KeyStatus, NewEvent, NodeId, PageToken, Patch, Protocol, RecordQuery, ServerId, Sort, TimeZoneName,
-    Traffic, UsageQuery, UsageStep,
+    AdminId, ByteSize, ClientDevice, CreateAdmin, CreateKey, Credential, CredentialKind, CredentialSecret,
+    Cursor, EventKind, EventSubject, Inbound, InboundTag, Key, KeyCounts, KeyId, KeyName, KeyPatch, KeyQuery,
+    KeyRef, KeyStatus, NewEvent, NodeId, PageToken, Patch, Protocol, RecordQuery, ServerId, Sort,
+    TimeZoneName, Traffic, UsageQuery, UsageStep,
 };
 use vpnkit_core::store::{
     DeviceOp, InboundOp, KeyOp, KeyStore, Made, Receipt, RecordOp, Request, Retention, StoreOp, StoreTxn,
@@ -124,6 +131,17 @@ crate::suite!($ store_conformance, store, "Tests that the stores of an `async fn
     timelines_outlive_the_stream_and_the_key,
     what_is_only_tried_leaves_nothing,
     random_histories_follow_a_plain_model,
+    admins_are_a_tree,
+    quotas_of_keys_are_enforced,
+    bytes_sold_are_counted,
+    bytes_used_stop_all_keys,
+    the_last_key_is_sold_once,
+    a_reseller_touches_its_own_only,
+    a_reseller_sells_what_it_may,
+    counters_of_admins_follow_a_plain_model,
+    reminders_are_told_once,
+    consumers_keep_their_place,
+    a_call_tells_who_made_it,
 ]);
 
 const START: &str = "2026-03-01T10:20:30Z";
@@ -171,6 +189,7 @@ fn batch(after: u64, epoch: &str, new_epoch: bool, moved: Vec<Moved>) -> StoreOp
         forgotten: Vec::new(),
         coefficient: Coefficient::default(),
         near_within: 0,
+        usage_percents: vec![80, 90],
     }))
 }
 
@@ -191,7 +210,8 @@ pub async fn a_created_key_is_found_by_id_uid_and_name(s: Subject) {
         .data_limit(ByteSize::gib(3))
         .expires_in(Duration::from_secs(60))
         .only(vec![InboundTag::new("a").unwrap(), InboundTag::new("b").unwrap()]);
-    let key = created(&s, CreateKey { owner: Some(AdminId(7)), ..request }).await;
+    let owner = admins::admin(&s, CreateAdmin::named("bob")).await.id;
+    let key = created(&s, CreateKey { owner: Some(owner), ..request }).await;
     assert_eq!(key.version, 1);
     assert_eq!(key.expires_at, Some(at().plus(Duration::from_secs(60))));
     for by in [KeyRef::Id(key.id), KeyRef::Uid(key.uid), KeyRef::Name("aLICE".into())] {
@@ -405,6 +425,9 @@ pub async fn ids_are_never_used_again(s: Subject) {
 
 /// In every combination.
 pub async fn find_filters_searches_and_sorts(s: Subject) {
+    for name in ["one", "two"] {
+        admins::admin(&s, CreateAdmin::named(name)).await;
+    }
     let mut ops = Vec::new();
     for (name, label, owner, expires) in [
         (Some("bob"), Some("Боб"), 1, Some(300)),
@@ -692,7 +715,7 @@ pub async fn usage_is_summed_by_hour_and_day(s: Subject) {
         let txn = StoreTxn::new(hour(h).plus(Duration::from_secs(60)), vec![batch(n, "1", n == 0, both)]);
         s.store.commit(txn).await.unwrap();
     }
-    let all = UsageQuery { key: None, node: None, from: Timestamp::default(), to: hour(1000) };
+    let all = UsageQuery { key: None, owners: None, node: None, from: Timestamp::default(), to: hour(1000) };
     let usage_by = async |query: UsageQuery, step: UsageStep| {
         let points = by_calendar(&s.store.usage(&query).await.unwrap(), step, &TimeZoneName::default());
         points.iter().map(|p| (p.at, p.traffic.up, p.traffic.down)).collect::<Vec<_>>()
@@ -737,7 +760,8 @@ pub async fn bytes_count_against_limits_by_the_coefficient(s: Subject) {
     assert_eq!((near, stands().await), (vec![(key.id, 50)], (950, 5_701, KeyStatus::Active)));
     let receipt = read(3, 150, 34, 0).await;
     assert_eq!((receipt.transitions.len(), stands().await), (1, (1_001, 5_735, KeyStatus::Limited)));
-    let all = UsageQuery { key: None, node: None, from: Timestamp::default(), to: Timestamp::MAX };
+    let all =
+        UsageQuery { key: None, owners: None, node: None, from: Timestamp::default(), to: Timestamp::MAX };
     assert_eq!(s.store.usage(&all).await.unwrap()[0].traffic.down, 5_735);
 }
 
@@ -937,7 +961,7 @@ pub async fn events_tell_what_was_committed_in_order(s: Subject) {
         assert_eq!((event.kind, event.cursor, event.at), (kind, batch.next, at()));
         match kind {
             ServerDown => assert_eq!((&event.subject, event.detail.as_str()), (&subject, "why")),
-            _ => assert_eq!(event.subject, EventSubject::Key { id: key.id, uid: key.uid }),
+            _ => assert_eq!(event.subject, EventSubject::Key { id: key.id, uid: key.uid, owner: None }),
         }
         cursor = batch.next;
     }
@@ -1012,7 +1036,7 @@ pub async fn summing_up_keeps_every_byte(s: Subject) {
         read(hour).await;
     }
     let query = |key: Option<KeyId>, node: Option<&NodeId>, step: UsageStep| {
-        (UsageQuery { key, node: node.cloned(), from: time(0), to: time(HOURS + 48) }, step)
+        (UsageQuery { key, owners: None, node: node.cloned(), from: time(0), to: time(HOURS + 48) }, step)
     };
     let usage = async |(query, step): (UsageQuery, UsageStep)| {
         by_calendar(&s.store.usage(&query).await.unwrap(), step, &TimeZoneName::default())

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use vpnkit_core::model::{DurationText, SharingPolicy, TimeZoneName, duration_text, format_duration};
+use vpnkit_core::model::{
+    DurationText, ReminderPolicy, SharingPolicy, TimeZoneName, duration_text, format_duration,
+};
 use vpnkit_core::{Error, ErrorKind, Result, Secret};
 use vpnkit_engine::engine::EngineOptions;
 
@@ -183,6 +185,9 @@ pub struct Config {
     /// What happens to keys that are used at more addresses at once than their `address_limit`. Default: an event tells of it.
     #[serde(default)]
     pub sharing: SharingPolicy,
+    /// When events remind of the end of a key. Default: at 80 and 90 percent of the limit, 3 days and 1 day before the end.
+    #[serde(default)]
+    pub reminders: ReminderPolicy,
     /// Whether background work runs. Default: yes. Without it only [`crate::VpnKit::tick`] reads counters and ends keys:
     /// for tests that move a clock.
     #[serde(default = "default_background")]
@@ -232,6 +237,7 @@ impl Config {
             keep_daily: default_daily(),
             time_zone: TimeZoneName::default(),
             sharing: SharingPolicy::default(),
+            reminders: ReminderPolicy::default(),
             background: default_background(),
         }
     }
@@ -312,8 +318,12 @@ impl Config {
                 faults.push((name.to_owned(), format!("must be {least} to {most}")));
             }
         }
-        if let Err(e) = self.sharing.validate("config") {
-            faults.push((e.get("field").unwrap_or("sharing").to_owned(), e.message().to_owned()));
+        for (name, checked) in
+            [("sharing", self.sharing.validate("config")), ("reminders", self.reminders.validate("config"))]
+        {
+            if let Err(e) = checked {
+                faults.push((e.get("field").unwrap_or(name).to_owned(), e.message().to_owned()));
+            }
         }
         for (name, passphrase) in
             [("passphrase", &self.passphrase), ("previous_passphrase", &self.previous_passphrase)]
@@ -363,6 +373,7 @@ impl Config {
             keep_daily: self.keep_daily,
             time_zone: self.time_zone.clone(),
             sharing: self.sharing.clone(),
+            reminders: self.reminders.clone(),
             background: self.background,
             ..EngineOptions::default()
         }

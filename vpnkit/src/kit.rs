@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use vpnkit_core::model::AdminId;
 use vpnkit_core::store::{KeyStore, memory::MemoryStore};
 use vpnkit_core::{Clock, Result, Secret, SystemClock, Timestamp};
 use vpnkit_engine::engine::{
-    Engine, Events, Grants, Hosts, Inbounds, KeyTemplates, Keys, ServerParts, Subscriptions, TrafficView,
+    Admins, Engine, Events, Grants, Hosts, Inbounds, KeyTemplates, Keys, ServerParts, Subscriptions,
+    TrafficView,
 };
 
 use crate::config::{Config, StoreConfig};
@@ -226,6 +228,32 @@ impl VpnKit {
         self.engine.grants()
     }
 
+    /// Admins: sudo and resellers, their quotas, passwords and API keys.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> vpnkit::Result<()> {
+    /// use vpnkit::{ByteSize, Config, CreateAdmin, Secret, VpnKit};
+    ///
+    /// let kit = VpnKit::open(Config::memory()).await?;
+    /// let bob = CreateAdmin::named("bob").key_limit(100).sold_limit(ByteSize::gib(5_000));
+    /// let bob = kit.admins().create(bob, Some(Secret::new("correct horse"))).await?;
+    /// // Who signs in with a password, and who calls with an API key.
+    /// let signed_in = kit.admins().check_password("bob", Secret::new("correct horse")).await?;
+    /// assert_eq!(signed_in.map(|admin| admin.id), Some(bob.id));
+    /// let scopes = Some(vec!["keys".to_owned()]);
+    /// let made = kit.admins().create_api_key(bob.id, "website", scopes, None).await?;
+    /// let key = kit.admins().check_api_key(made.token).await?.expect("it was just made");
+    /// let website = kit.as_admin(key.admin, key.scopes)?;
+    /// assert_eq!(website.keys().count(Default::default()).await?.total, 0);
+    /// kit.close().await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn admins(&self) -> Admins {
+        self.engine.admins()
+    }
+
     /// Templates: what keys are made of again and again, the products of a shop.
     ///
     /// ```
@@ -318,6 +346,37 @@ impl VpnKit {
         if let Some(reason) = reason {
             context = context.because(reason)?;
         }
+        Ok(Self { engine: self.engine.with_context(context) })
+    }
+
+    /// Returns this kit for calls in the name of an admin: they do and see what that one may, as it stands at the time of each
+    /// call. Sudo may do everything, a reseller what is its own, within its quotas; what belongs to others is not there. With
+    /// `scopes`, as an API key has them, only what those cover: `*`, `*:read`, a noun such as `keys`, `keys:read`.
+    ///
+    /// It is the same kit, and closes with it. Calls that are not allowed fail with `PermissionDenied`.
+    ///
+    /// Errors: `InvalidInput` about `scopes`; `PermissionDenied` for a kit that makes calls in the name of an admin already.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> vpnkit::Result<()> {
+    /// use vpnkit::{ByteSize, Config, CreateAdmin, CreateKey, ErrorKind, VpnKit};
+    ///
+    /// let kit = VpnKit::open(Config::memory()).await?;
+    /// kit.keys().create(CreateKey::named("somebody")).await?;
+    /// let bob = kit.admins().create(CreateAdmin::named("bob").key_limit(1), None).await?;
+    /// let bobs = kit.as_admin(bob.id, None)?;
+    /// let key = bobs.keys().create(CreateKey::named("alice").data_limit(ByteSize::gib(50))).await?;
+    /// assert_eq!(key.owner, Some(bob.id));
+    /// assert!(bobs.keys().get("somebody").await?.is_none());
+    /// let one_more = bobs.keys().create(CreateKey::named("carol")).await;
+    /// assert_eq!(one_more.unwrap_err().kind(), ErrorKind::LimitReached);
+    /// assert_eq!(bobs.servers().status().await.unwrap_err().kind(), ErrorKind::PermissionDenied);
+    /// kit.close().await
+    /// # }
+    /// ```
+    pub fn as_admin(&self, admin: AdminId, scopes: Option<Vec<String>>) -> Result<Self> {
+        let context = self.engine.context().clone().as_admin(admin, scopes)?;
         Ok(Self { engine: self.engine.with_context(context) })
     }
 

@@ -4,6 +4,7 @@ use std::ops::Deref;
 
 use vpnkit_core::Result;
 use vpnkit_engine::engine::{self, Engine, ServerParts, ServerStatus};
+use vpnkit_engine::operation::OnEngine;
 use vpnkit_macros::operations;
 
 use crate::ServerConfig;
@@ -19,6 +20,12 @@ impl Deref for Servers {
 
     fn deref(&self) -> &engine::Servers {
         &self.engine
+    }
+}
+
+impl OnEngine for Servers {
+    fn engine(&self) -> &Engine {
+        self.engine.engine()
     }
 }
 

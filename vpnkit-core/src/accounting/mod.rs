@@ -14,9 +14,11 @@
 
 mod calendar;
 mod coefficient;
+mod crossed;
 
 pub use calendar::by_calendar;
 pub use coefficient::Coefficient;
+pub use crossed::crossed;
 
 use crate::model::{KeyId, Traffic};
 use crate::traffic::{Counter, Epoch, Reading, Series};

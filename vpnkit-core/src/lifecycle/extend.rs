@@ -69,6 +69,7 @@ pub fn extend_key(
         id: GrantId(0),
         key: key.id,
         key_uid: key.uid,
+        owner: key.owner,
         at: now,
         kind: GrantKind::Extended,
         idempotency_key,

@@ -45,7 +45,11 @@ pub fn settle(key: &mut Key, now: Timestamp) -> Vec<EventKind> {
         KeyStatus::Limited if before != KeyStatus::Limited || key.ended_at.is_none() => {
             key.ended_at = Some(now)
         }
-        KeyStatus::Expired | KeyStatus::Limited | KeyStatus::Disabled | KeyStatus::Locked => {}
+        KeyStatus::Expired
+        | KeyStatus::Limited
+        | KeyStatus::Disabled
+        | KeyStatus::Locked
+        | KeyStatus::Suspended => {}
         KeyStatus::Active | KeyStatus::OnHold | KeyStatus::Paused => key.ended_at = None,
     }
     happened
@@ -207,6 +211,8 @@ fn status_due_at(key: &Key) -> Option<Timestamp> {
     match key.status {
         KeyStatus::Disabled | KeyStatus::Paused => None,
         KeyStatus::Locked => key.locked_until,
+        // Its time goes on.
+        KeyStatus::Suspended => key.expires_at,
         KeyStatus::OnHold => key.hold.and_then(|hold| hold.until),
         KeyStatus::Active => key.expires_at.into_iter().chain(key.resets_at).min(),
         KeyStatus::Limited => key.expires_at.into_iter().chain(key.resets_at).chain(deletion(key)).min(),

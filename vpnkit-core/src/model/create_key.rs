@@ -242,6 +242,7 @@ impl CreateKey {
             credentials: self.credentials,
             disabled: self.disabled,
             template: self.template,
+            suspended: false,
         })
     }
 
@@ -310,6 +311,8 @@ pub struct NewKey {
     pub disabled: bool,
     /// What it was made of, for the ledger.
     pub template: Option<String>,
+    /// Whether the keys of its owner have used what they may: the store says it.
+    pub suspended: bool,
 }
 
 impl NewKey {
@@ -341,6 +344,7 @@ impl NewKey {
             device_limit: self.device_limit,
             address_limit: self.address_limit,
             locked_until: None,
+            suspended: self.suspended,
             link_revision: 0,
             old_links_until: None,
             inbounds: self.inbounds,

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{KeyId, ServerId};
+use super::{AdminId, KeyId, ServerId};
 use crate::{Error, ErrorKind, Result, Timestamp};
 
 /// A place in the stream of events. Keep the last one you handled; start from [`Cursor::START`].
@@ -125,6 +125,24 @@ events! {
     ServerRestarted = "server.restarted",
     /// A server refused a key; the detail names the server and says why. It is tried again at the next reconcile.
     KeyRejected = "key.rejected",
+    /// A key was stopped: the keys of its owner have used as many bytes as they may.
+    KeySuspended = "key.suspended",
+    /// A key has used a share of its data limit that is reminded of; the detail is the share: `80%`.
+    KeyUsageReached = "key.usage_reached",
+    /// A key's time ends soon; the detail is in how many days: `3 days`.
+    KeyExpiresSoon = "key.expires_soon",
+    /// An admin was created.
+    AdminCreated = "admin.created",
+    /// Something of an admin was changed; the detail names it.
+    AdminUpdated = "admin.updated",
+    /// An admin was deleted.
+    AdminDeleted = "admin.deleted",
+    /// An admin has used a large share of a quota; the detail is which one, and the share: `sold 90%`.
+    AdminQuotaNear = "admin.quota_near",
+    /// An admin has used up a quota; the detail is which one: `used 100%`.
+    AdminQuotaReached = "admin.quota_reached",
+    /// Settings, hosts, templates, or how much a node counts, were changed; the detail says which.
+    SettingsChanged = "settings.changed",
 }
 
 impl fmt::Display for EventKind {
@@ -165,11 +183,17 @@ pub enum EventSubject {
         id: KeyId,
         /// The UUID.
         uid: Uuid,
+        /// The admin who owned it then.
+        owner: Option<AdminId>,
     },
     /// An inbound, by tag.
     Inbound(String),
     /// A server.
     Server(ServerId),
+    /// An admin.
+    Admin(AdminId),
+    /// Settings, hosts or templates: the kind of a record, and which one.
+    Settings(String),
 }
 
 /// One entry of the outbox. Its JSON is flat: [`EventRecord`].
@@ -197,13 +221,33 @@ pub struct Cause {
     pub operation: String,
     /// Who called, as the application says.
     pub actor: Option<String>,
+    /// The admin in whose name it was called.
+    pub by_admin: Option<AdminId>,
     /// Why, as the application says.
     pub reason: Option<String>,
     /// The idempotency key of the call: the payment.
     pub idempotency_key: Option<String>,
 }
 
+impl Cause {
+    /// Who called: as the application says, or the admin in whose name it was, as `admin:7`.
+    #[must_use]
+    pub fn caller(&self) -> Option<String> {
+        self.actor.clone().or_else(|| self.by_admin.map(|admin| format!("admin:{admin}")))
+    }
+}
+
 impl Event {
+    /// The admin that it is about, or who owned the key that it is about.
+    #[must_use]
+    pub const fn admin(&self) -> Option<AdminId> {
+        match &self.subject {
+            EventSubject::Key { owner, .. } => *owner,
+            EventSubject::Admin(admin) => Some(*admin),
+            _ => None,
+        }
+    }
+
     /// Returns whether the timeline of its key has it for longer than the stream: not what comes again and again by itself.
     #[must_use]
     pub fn is_of_timeline(&self) -> bool {
@@ -238,6 +282,12 @@ pub struct EventRecord {
     pub inbound: Option<String>,
     /// The id of the server that it is about.
     pub server: Option<ServerId>,
+    /// The id of the admin that it is about, or who owned the key that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<AdminId>,
+    /// The settings that it is about: `settings`, `hosts/main/ws`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<String>,
     /// A short text for people; may be empty. Never a secret.
     pub detail: String,
     /// The operation that it follows from: `keys.extend`; `None` when vpnkit did it by itself.
@@ -246,6 +296,9 @@ pub struct EventRecord {
     /// Who called, as the application has said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
+    /// The admin in whose name it was called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_admin: Option<AdminId>,
     /// Why, as the application has said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -265,21 +318,28 @@ impl From<Event> for EventRecord {
             key_uid: None,
             inbound: None,
             server: None,
+            admin: None,
+            settings: None,
             detail,
             operation: None,
             actor: None,
+            by_admin: None,
             reason: None,
             idempotency_key: None,
         };
         if let Some(cause) = cause {
             record.operation = Some(cause.operation);
-            (record.actor, record.reason) = (cause.actor, cause.reason);
+            (record.actor, record.by_admin, record.reason) = (cause.actor, cause.by_admin, cause.reason);
             record.idempotency_key = cause.idempotency_key;
         }
         match subject {
-            EventSubject::Key { id, uid } => (record.key, record.key_uid) = (Some(id), Some(uid)),
+            EventSubject::Key { id, uid, owner } => {
+                (record.key, record.key_uid, record.admin) = (Some(id), Some(uid), owner);
+            }
             EventSubject::Inbound(tag) => record.inbound = Some(tag),
             EventSubject::Server(server) => record.server = Some(server),
+            EventSubject::Admin(admin) => record.admin = Some(admin),
+            EventSubject::Settings(place) => record.settings = Some(place),
         }
         record
     }
@@ -289,13 +349,18 @@ impl TryFrom<EventRecord> for Event {
     type Error = Error;
 
     fn try_from(record: EventRecord) -> Result<Self> {
-        let EventRecord { cursor, at, kind, key, key_uid, inbound, server, detail, .. } = record;
-        let (actor, reason, idempotency_key) = (record.actor, record.reason, record.idempotency_key);
-        let cause = record.operation.map(|operation| Cause { operation, actor, reason, idempotency_key });
-        let subject = match (key, key_uid, inbound, server) {
-            (Some(id), Some(uid), _, _) => EventSubject::Key { id, uid },
-            (_, _, Some(tag), _) => EventSubject::Inbound(tag),
-            (_, _, _, Some(server)) => EventSubject::Server(server),
+        let EventRecord { cursor, at, kind, key, key_uid, inbound, server, admin, settings, detail, .. } =
+            record;
+        let (actor, by_admin) = (record.actor, record.by_admin);
+        let (reason, idempotency_key) = (record.reason, record.idempotency_key);
+        let cause =
+            record.operation.map(|operation| Cause { operation, actor, by_admin, reason, idempotency_key });
+        let subject = match (key, key_uid, inbound, server, admin, settings) {
+            (Some(id), Some(uid), _, _, owner, _) => EventSubject::Key { id, uid, owner },
+            (_, _, Some(tag), ..) => EventSubject::Inbound(tag),
+            (_, _, _, Some(server), ..) => EventSubject::Server(server),
+            (.., Some(admin), _) => EventSubject::Admin(admin),
+            (.., Some(place)) => EventSubject::Settings(place),
             _ => return Err(Error::invalid("event.parse", "key", "the event is about nothing")),
         };
         Ok(Self { cursor, at, kind, subject, detail, cause })

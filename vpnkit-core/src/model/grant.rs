@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::check_key::{NOTE_MAX, check_length, check_limit, check_text};
-use super::{ByteSize, Cause, Key, KeyId, KeyRef, NextPlan};
+use super::{AdminId, ByteSize, Cause, Key, KeyId, KeyRef, NextPlan};
 use crate::{Error, Result, Timestamp};
 
 /// The integer id of a grant: given by the store, never used again.
@@ -241,6 +241,9 @@ pub struct Grant {
     pub key: KeyId,
     /// The UUID of the key.
     pub key_uid: Uuid,
+    /// The admin who owned the key then.
+    #[serde(default)]
+    pub owner: Option<AdminId>,
     /// When it was given.
     pub at: Timestamp,
     /// What was done.
@@ -295,6 +298,7 @@ impl Grant {
             id: GrantId(0),
             key: key.id,
             key_uid: key.uid,
+            owner: key.owner,
             at,
             kind: GrantKind::Created,
             idempotency_key,
@@ -321,6 +325,7 @@ impl Grant {
             id: GrantId(0),
             key: after.id,
             key_uid: after.uid,
+            owner: after.owner,
             at,
             kind: GrantKind::NextPlan,
             idempotency_key: None,
@@ -347,7 +352,7 @@ impl Grant {
     /// Sets who gave it, and why unless that is known.
     #[must_use]
     pub fn caused_by(mut self, cause: Option<&Cause>) -> Self {
-        self.actor = cause.and_then(|cause| cause.actor.clone());
+        self.actor = cause.and_then(Cause::caller);
         self.reason = self.reason.or_else(|| cause.and_then(|cause| cause.reason.clone()));
         self
     }

@@ -26,6 +26,8 @@ pub enum KeyStatus {
     Paused,
     /// Stopped for a time that is known, for instance because it was used at too many addresses at once.
     Locked,
+    /// Stopped because the keys of its owner have used as many bytes as they may.
+    Suspended,
     /// The data limit is used up.
     Limited,
     /// Its time is over.
@@ -40,6 +42,7 @@ impl KeyStatus {
         Self::Disabled,
         Self::Paused,
         Self::Locked,
+        Self::Suspended,
         Self::Limited,
         Self::Expired,
     ];
@@ -61,6 +64,7 @@ impl KeyStatus {
             Self::OnHold => "on_hold",
             Self::Paused => "paused",
             Self::Locked => "locked",
+            Self::Suspended => "suspended",
             Self::Disabled => "disabled",
             Self::Limited => "limited",
             Self::Expired => "expired",
@@ -217,6 +221,9 @@ pub struct Key {
     /// Until when it is locked.
     #[serde(default)]
     pub locked_until: Option<Timestamp>,
+    /// Whether the keys of its owner have used as many bytes as they may.
+    #[serde(default)]
+    pub suspended: bool,
     /// Grows when its links are revoked.
     #[serde(default)]
     pub link_revision: u32,
@@ -290,6 +297,7 @@ impl Serialize for Key {
             device_limit,
             address_limit,
             locked_until,
+            suspended,
             link_revision,
             old_links_until,
             inbounds,
@@ -301,7 +309,7 @@ impl Serialize for Key {
             seen_at,
             replayed,
         } = self;
-        let mut fields = s.serialize_struct("Key", 35)?;
+        let mut fields = s.serialize_struct("Key", 36)?;
         fields.serialize_field("id", id)?;
         fields.serialize_field("uid", uid)?;
         fields.serialize_field("version", version)?;
@@ -327,6 +335,7 @@ impl Serialize for Key {
         fields.serialize_field("device_limit", device_limit)?;
         fields.serialize_field("address_limit", address_limit)?;
         fields.serialize_field("locked_until", locked_until)?;
+        fields.serialize_field("suspended", suspended)?;
         fields.serialize_field("link_revision", link_revision)?;
         fields.serialize_field("old_links_until", old_links_until)?;
         fields.serialize_field("inbounds", inbounds)?;
@@ -401,6 +410,6 @@ impl Key {
     /// Its identities, for events.
     #[must_use]
     pub fn subject(&self) -> super::EventSubject {
-        super::EventSubject::Key { id: self.id, uid: self.uid }
+        super::EventSubject::Key { id: self.id, uid: self.uid, owner: self.owner }
     }
 }

@@ -2,9 +2,12 @@
 
 mod address_pool;
 mod address_range;
+mod admin;
+mod admin_patch;
 mod certificate;
 mod check_key;
 mod client_device;
+mod create_admin;
 mod create_key;
 mod credential;
 mod data_reset;
@@ -26,6 +29,7 @@ mod page;
 mod patch;
 mod query;
 mod record;
+mod reminders;
 mod sharing;
 mod size;
 mod span;
@@ -33,9 +37,12 @@ mod usage;
 
 pub use address_pool::AddressPool;
 pub use address_range::AddressRange;
+pub use admin::{Admin, AdminRef, AdminRole};
+pub use admin_patch::AdminPatch;
 pub use certificate::{CertificateTerm, Revocation};
 pub(crate) use check_key::LONGEST;
 pub use client_device::ClientDevice;
+pub use create_admin::{CreateAdmin, NewAdmin};
 pub use create_key::{CreateKey, NewKey};
 pub use credential::{Credential, CredentialKind, CredentialSecret, DeviceName};
 pub use data_reset::{DataReset, ResetPeriod, TimeZoneName};
@@ -62,6 +69,7 @@ pub use page::{Direction, Page, PageToken, Place};
 pub use patch::{KeyPatch, Patch, given};
 pub use query::{KeyCounts, KeyQuery, Sort, SortValue};
 pub use record::{Record, RecordQuery};
+pub use reminders::ReminderPolicy;
 pub use sharing::{SharingAction, SharingPolicy};
 pub use size::ByteSize;
 pub use span::optional as optional_duration_text;
@@ -102,6 +110,20 @@ identity_schema! {
     PageToken: "string" "page-token",
     Fragment: "string" "fragment",
     Noise: "string" "noise",
+}
+
+impl schemars::JsonSchema for AdminRef {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "AdminRef".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": ["integer", "string"], "format": "admin-ref" })
+    }
 }
 
 impl schemars::JsonSchema for KeyRef {

@@ -1,5 +1,7 @@
 //! Finding keys.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
@@ -34,6 +36,9 @@ pub struct KeyQuery {
     pub search: Option<String>,
     /// Only of this owner.
     pub owner: Option<AdminId>,
+    /// Only of one of these owners: set for calls in the name of an admin.
+    #[serde(skip)]
+    pub owners: Option<Arc<[AdminId]>>,
     /// Only with all of these labels, exactly.
     pub labels: Labels,
     /// Only those that end before this time, or have ended.
@@ -56,6 +61,7 @@ impl Default for KeyQuery {
             status: Vec::new(),
             search: None,
             owner: None,
+            owners: None,
             labels: Labels::new(),
             expires_before: None,
             used_percent: None,
@@ -143,6 +149,10 @@ impl KeyQuery {
             |text: Option<&str>, needle: &str| text.is_some_and(|t| t.to_lowercase().contains(needle));
         (self.status.is_empty() || self.status.contains(&key.status))
             && self.owner.is_none_or(|owner| key.owner == Some(owner))
+            && self
+                .owners
+                .as_ref()
+                .is_none_or(|owners| key.owner.is_some_and(|owner| owners.contains(&owner)))
             && self.labels.iter().all(|(name, value)| key.labels.get(name) == Some(value))
             && self.expires_before.is_none_or(|time| key.expires_at.is_some_and(|end| end < time))
             && self.used_percent.is_none_or(|percent| {
@@ -174,6 +184,9 @@ pub struct KeyCounts {
     /// Those that are locked for a while.
     #[serde(default)]
     pub locked: u64,
+    /// Those whose owner's keys have used as many bytes as they may.
+    #[serde(default)]
+    pub suspended: u64,
     /// Those that were switched off by hand.
     pub disabled: u64,
     /// Those that have used up their data limit.
@@ -190,6 +203,7 @@ impl KeyCounts {
             KeyStatus::OnHold => &mut self.on_hold,
             KeyStatus::Paused => &mut self.paused,
             KeyStatus::Locked => &mut self.locked,
+            KeyStatus::Suspended => &mut self.suspended,
             KeyStatus::Disabled => &mut self.disabled,
             KeyStatus::Limited => &mut self.limited,
             KeyStatus::Expired => &mut self.expired,

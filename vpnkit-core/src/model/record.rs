@@ -1,5 +1,6 @@
 //! Small things that are read and replaced as a whole.
 
+use super::AdminId;
 use crate::Secret;
 
 /// What a store keeps for the engine without looking into it: settings, the hosts of an inbound, a template. It may hold
@@ -16,6 +17,20 @@ pub struct Record {
     pub index: Option<String>,
     /// The thing itself, as JSON.
     pub body: Secret,
+}
+
+impl Record {
+    /// The kind of admins' passwords; the id is that of the admin.
+    pub const ADMIN_PASSWORD: &'static str = "admin_password";
+    /// The kind of admins' API keys; the id begins with that of the admin: `7/…`.
+    pub const API_KEY: &'static str = "api_key";
+
+    /// Returns the admin that a record of a kind belongs to; `None` when it belongs to none.
+    #[must_use]
+    pub fn admin(kind: &str, id: &str) -> Option<AdminId> {
+        let own = matches!(kind, Self::ADMIN_PASSWORD | Self::API_KEY);
+        id.split('/').next().filter(|_| own)?.parse().ok().map(AdminId)
+    }
 }
 
 /// Which records. The default is all of them.

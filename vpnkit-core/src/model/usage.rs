@@ -1,9 +1,11 @@
 //! Traffic over time.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{KeyId, KeyRef, NodeId, TimeZoneName, Traffic};
+use super::{AdminId, AdminRef, KeyId, KeyRef, NodeId, TimeZoneName, Traffic};
 use crate::Timestamp;
 
 /// The width of one point.
@@ -32,6 +34,8 @@ pub struct HistoryQuery {
     /// Only of this key; without it of all.
     #[schemars(extend("x-positional" = true))]
     pub key: Option<KeyRef>,
+    /// Only of the keys that this admin and those below it owned then; not together with `key`.
+    pub admin: Option<AdminRef>,
     /// Only through this node; without it through all.
     pub node: Option<NodeId>,
     /// From the hour of this time on; without it from the beginning.
@@ -49,6 +53,11 @@ impl HistoryQuery {
     /// Of one key.
     pub fn of(key: impl Into<KeyRef>) -> Self {
         Self { key: Some(key.into()), ..Self::default() }
+    }
+
+    /// Of the keys of one admin, and of those below it.
+    pub fn of_admin(admin: impl Into<AdminRef>) -> Self {
+        Self { admin: Some(admin.into()), ..Self::default() }
     }
 
     /// Only through this node.
@@ -92,6 +101,8 @@ impl HistoryQuery {
 pub struct UsageQuery {
     /// Only of this key; `None` is all keys.
     pub key: Option<KeyId>,
+    /// Without a key, only of the keys that these admins owned then; `None` is all.
+    pub owners: Option<Arc<[AdminId]>>,
     /// Only through this node; `None` is all nodes.
     pub node: Option<NodeId>,
     /// From the hour of this time on.

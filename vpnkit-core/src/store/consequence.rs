@@ -2,7 +2,7 @@
 
 use super::Transition;
 use crate::Timestamp;
-use crate::model::{EventKind, Grant, GrantId, Key, KeyStatus, NewEvent};
+use crate::model::{EventKind, EventSubject, Grant, GrantId, Key, KeyStatus, NewEvent};
 
 /// Returns the events that follow when `before` became `after` by what `happened`.
 #[must_use]
@@ -85,6 +85,7 @@ pub fn of_status(key: &Key) -> NewEvent {
         KeyStatus::OnHold => EventKind::KeyOnHold,
         KeyStatus::Paused => EventKind::KeyPaused,
         KeyStatus::Locked => EventKind::KeyLocked,
+        KeyStatus::Suspended => EventKind::KeySuspended,
         KeyStatus::Disabled => EventKind::KeyDisabled,
         KeyStatus::Limited => EventKind::KeyLimited,
         KeyStatus::Expired => EventKind::KeyExpired,
@@ -98,4 +99,31 @@ pub fn of_status(key: &Key) -> NewEvent {
 #[must_use]
 pub fn transition(before: KeyStatus, after: &Key) -> Option<Transition> {
     (before != after.status).then_some(Transition { key: after.id, from: before, to: after.status })
+}
+
+/// Returns the event that tells of a record that a call has changed.
+#[must_use]
+pub fn of_settings(kind: &str, id: &str) -> NewEvent {
+    let place = if id.is_empty() { kind.to_owned() } else { format!("{kind}/{id}") };
+    NewEvent {
+        kind: EventKind::SettingsChanged,
+        subject: EventSubject::Settings(place),
+        detail: String::new(),
+    }
+}
+
+/// Returns the event that tells that a key has used a share of its limit.
+#[must_use]
+pub fn of_share(key: &Key, percent: u8) -> NewEvent {
+    NewEvent { kind: EventKind::KeyUsageReached, subject: key.subject(), detail: format!("{percent}%") }
+}
+
+/// Returns the event that tells that a key ends soon; `None` when it was created for no longer, or cannot be used anyway.
+#[must_use]
+pub fn of_end(key: &Key, days: u32) -> Option<NewEvent> {
+    let time = std::time::Duration::from_secs(u64::from(days) * 86_400);
+    let ends = matches!(key.status, KeyStatus::Active | KeyStatus::Limited);
+    let longer = key.expires_at.is_some_and(|end| end > key.start().plus(time));
+    let detail = if days == 1 { "1 day".to_owned() } else { format!("{days} days") };
+    (ends && longer).then(|| NewEvent { kind: EventKind::KeyExpiresSoon, subject: key.subject(), detail })
 }

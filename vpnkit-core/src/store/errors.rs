@@ -1,7 +1,7 @@
 //! The errors that every store answers in the same words.
 
 use super::{Fence, Made};
-use crate::model::{CredentialKind, Cursor, GrantId, InboundId, InboundTag, KeyId};
+use crate::model::{AdminId, CredentialKind, Cursor, GrantId, InboundId, InboundTag, KeyId};
 use crate::{Error, ErrorKind, Timestamp};
 
 /// The operation that errors of a commit name.
@@ -237,4 +237,54 @@ pub fn lease_lost(fence: &Fence) -> Error {
 #[must_use]
 pub fn closed(operation: &'static str) -> Error {
     Error::new(ErrorKind::Closed, operation, "the store is closed")
+}
+
+/// Returns `NotFound`: there is no admin with this id.
+#[must_use]
+pub fn no_admin(id: AdminId, field: &'static str) -> Error {
+    Error::new(ErrorKind::NotFound, COMMIT, "no such admin").with("field", field).with("admin", id)
+}
+
+/// Returns `AlreadyExists`: another admin has the name.
+#[must_use]
+pub fn admin_name_taken(name: &str) -> Error {
+    Error::new(ErrorKind::AlreadyExists, COMMIT, "the name is taken").with("field", "name").with("name", name)
+}
+
+/// Returns `Conflict`: the admin has another version than the caller expects.
+#[must_use]
+pub fn admin_version(id: AdminId, expected: u64, found: u64) -> Error {
+    Error::new(ErrorKind::Conflict, COMMIT, "the admin was changed meanwhile")
+        .with("admin", id)
+        .with("expected_version", expected)
+        .with("version", found)
+        .hint("get the admin again and decide again")
+}
+
+/// Returns `Conflict`: the admin owns keys.
+#[must_use]
+pub fn owns_keys(id: AdminId) -> Error {
+    Error::new(ErrorKind::Conflict, COMMIT, "the admin has keys")
+        .with("admin", id)
+        .hint("say what becomes of them: delete them, hand them over, or leave them without an owner")
+}
+
+/// Returns `LimitReached`: there are as many admins as there may be.
+#[must_use]
+pub fn too_many_admins(above: Option<AdminId>, limit: usize) -> Error {
+    let error = Error::new(ErrorKind::LimitReached, COMMIT, "there are as many admins as there may be")
+        .with("limit", limit);
+    match above {
+        Some(admin) => error.with("admin", admin).with("quota", "admins"),
+        None => error,
+    }
+}
+
+/// Returns `LimitReached`: the admin would stand below too many others.
+#[must_use]
+pub fn too_deep(parent: AdminId, most: usize) -> Error {
+    Error::new(ErrorKind::LimitReached, COMMIT, "too many admins above each other")
+        .with("field", "parent")
+        .with("parent", parent)
+        .with("limit", most)
 }

@@ -1,7 +1,9 @@
 //! Which entries of the ledger.
 
+use std::sync::Arc;
+
 use crate::Timestamp;
-use crate::model::{Grant, GrantId, KeyId};
+use crate::model::{AdminId, Grant, GrantId, KeyId};
 
 /// Which entries of the ledger, as stores are asked for them: oldest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,6 +12,8 @@ pub struct GrantFilter {
     pub id: Option<GrantId>,
     /// Only of this key.
     pub key: Option<KeyId>,
+    /// Only of keys that one of these admins owned then.
+    pub owners: Option<Arc<[AdminId]>>,
     /// Only of this idempotency key.
     pub idempotency_key: Option<String>,
     /// Only from this time on.
@@ -27,6 +31,7 @@ impl Default for GrantFilter {
         Self {
             id: None,
             key: None,
+            owners: None,
             idempotency_key: None,
             since: Timestamp::default(),
             until: Timestamp::MAX,
@@ -42,6 +47,10 @@ impl GrantFilter {
     pub fn matches(&self, grant: &Grant) -> bool {
         self.id.is_none_or(|id| grant.id == id)
             && self.key.is_none_or(|key| grant.key == key)
+            && self
+                .owners
+                .as_ref()
+                .is_none_or(|owners| grant.owner.is_some_and(|owner| owners.contains(&owner)))
             && self.idempotency_key.as_ref().is_none_or(|key| grant.idempotency_key.as_ref() == Some(key))
             && grant.at >= self.since
             && grant.at < self.until

@@ -1,5 +1,7 @@
 //! The store in memory: the reference implementation, for tests and for what may be forgotten.
 
+mod admins;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,19 +11,21 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    ChangeBatch, Claim, Claimed, DeviceOp, Fence, GrantFilter, InboundOp, KeyOp, KeyStore, Lease, MERGED_MAX,
-    Made, Newest, Origin, Pruned, Question, QuestionId, QuestionOp, Receipt, RecordOp, Request, Retention,
-    StoreChange, StoreOp, StoreTxn, TrafficBatch, consequence, errors, last_before,
+    ChangeBatch, Claim, Claimed, ConsumerOp, DeviceOp, Fence, Following, GrantFilter, InboundOp, KeyOp,
+    KeyStore, Lease, MERGED_MAX, Made, Newest, Origin, Pruned, Question, QuestionId, QuestionOp, Receipt,
+    RecordOp, Request, Retention, StoreChange, StoreOp, StoreTxn, TrafficBatch, consequence, errors,
+    last_before,
 };
-use crate::accounting::{Baseline, Moved};
+use crate::accounting::{Baseline, Moved, crossed};
 use crate::backend::Fingerprint;
 use crate::machine::since_boot;
 use crate::model::{
-    Cause, ClientDevice, Credential, CredentialKind, CredentialSecret, Cursor, DeviceName, Event, EventBatch,
-    EventKind, EventSubject, Grant, GrantId, Inbound, InboundId, InboundTag, Key, KeyCounts, KeyId, KeyName,
-    KeyQuery, KeyRef, NewEvent, NewKey, NodeId, Page, Place, Record, RecordQuery, Revocation, ServerId,
-    Traffic, UsagePoint, UsageQuery, UsageStep,
+    Admin, AdminId, AdminRef, Cause, ClientDevice, Credential, CredentialKind, CredentialSecret, Cursor,
+    DeviceName, Event, EventBatch, EventKind, EventSubject, Grant, GrantId, Inbound, InboundId, InboundTag,
+    Key, KeyCounts, KeyId, KeyName, KeyQuery, KeyRef, NewEvent, NewKey, NodeId, Page, Place, Record,
+    RecordQuery, Revocation, ServerId, Traffic, UsagePoint, UsageQuery, UsageStep,
 };
+use crate::ownership::{self, rows};
 use crate::traffic::{Counter, Series};
 use crate::{Result, Secret, Timestamp, lifecycle};
 
@@ -59,6 +63,18 @@ struct State {
     requests: HashMap<String, Done>,
     grants: BTreeMap<GrantId, Grant>,
     newest_grant: i64,
+    admins: BTreeMap<AdminId, admins::HeldAdmin>,
+    newest_admin: i64,
+    owner_hours: BTreeMap<(Timestamp, NodeId, AdminId), Traffic>,
+    /// Up to which end, and which key, was reminded, by the number of days.
+    reminded: BTreeMap<u32, (Timestamp, KeyId)>,
+    consumers: BTreeMap<String, Cursor>,
+    /// The time of the batch that is being carried out.
+    at: Timestamp,
+    /// Who acts in it, and those above it.
+    acting: Vec<Admin>,
+    /// It moves what was sold from one key to another.
+    moves: bool,
     /// The idempotency key of the batch that is being carried out.
     payment: Option<String>,
     /// The call that it is made for.
@@ -126,13 +142,15 @@ impl State {
         if let Some(seen) = txn.seen.filter(|seen| *seen != self.revision) {
             return Err(errors::revision_outdated(seen, self.revision));
         }
-        self.origin = txn.origin;
+        (self.origin, self.at, self.moves) = (txn.origin, txn.at, false);
+        self.acting = txn.scope.map_or(Ok(Vec::new()), |scope| rows::acting(self, scope))?;
         self.cause = txn.caused_by();
         self.payment = txn.request.as_ref().map(|request| request.key.clone());
         let mut receipt = Receipt::default();
         let several = txn.ops.len() > 1;
         for (index, op) in txn.ops.into_iter().enumerate() {
-            let step = self.step(op, txn.at, &mut receipt);
+            let allowed = ownership::check_step(self, &self.acting, &op);
+            let step = allowed.and_then(|()| self.step(op, txn.at, &mut receipt));
             step.map_err(|e| if several { e.with("index", index) } else { e })?;
         }
         receipt.cursor = Cursor(self.newest_event);
@@ -185,6 +203,7 @@ impl State {
                 }
                 Ok(())
             }
+            StoreOp::Admin(op) => self.admin_step(op, at, receipt),
             StoreOp::Record(op) => self.record_step(op, receipt),
             StoreOp::Device(DeviceOp::See { device, limit, gone_since }) => {
                 self.see_device(*device, limit, gone_since)
@@ -199,9 +218,51 @@ impl State {
                 receipt.made.push(made);
                 Ok(())
             }
+            StoreOp::RemindOfEnd { days, limit } => {
+                self.remind(days, limit, at, receipt);
+                Ok(())
+            }
+            StoreOp::Consumer(op) => {
+                match op {
+                    ConsumerOp::Add(name, from) => drop(self.consumers.entry(name).or_insert(from)),
+                    ConsumerOp::Advance(name, to) => {
+                        if let Some(place) = self.consumers.get_mut(&name) {
+                            *place = to;
+                        }
+                    }
+                    ConsumerOp::Remove(name) => drop(self.consumers.remove(&name)),
+                }
+                Ok(())
+            }
             StoreOp::Emit(event) => {
                 self.emit(event, at);
                 Ok(())
+            }
+        }
+    }
+
+    fn remind(&mut self, days: u32, limit: usize, at: Timestamp, receipt: &mut Receipt) {
+        let until = at.plus(Duration::from_secs(u64::from(days) * 86_400));
+        let all = (until, KeyId(i64::MAX));
+        let Some(mark) = self.reminded.get(&days).copied() else {
+            self.reminded.insert(days, all);
+            return;
+        };
+        let mut ending: Vec<(Timestamp, KeyId)> = self
+            .keys
+            .values()
+            .filter_map(|key| Some((key.expires_at?, key.id)))
+            .filter(|place| *place > mark && place.0 <= until)
+            .collect();
+        ending.sort_unstable();
+        ending.truncate(limit);
+        let done = if ending.len() == limit { ending.last().copied().unwrap_or(mark) } else { all };
+        self.reminded.insert(days, done.max(mark));
+        receipt.reminded += ending.len();
+        for (_, id) in ending {
+            let event = self.keys.get(&id).and_then(|key| consequence::of_end(key, days));
+            if let Some(event) = event {
+                self.emit(event, at);
             }
         }
     }
@@ -262,14 +323,20 @@ impl State {
                 let mut before = self.key(key, expected)?.clone();
                 patch.check(errors::COMMIT, &before, at)?;
                 let mut after = before.clone();
-                let happened = patch.apply(&mut after, at).unwrap_or_default();
+                let mut happened = patch.apply(&mut after, at).unwrap_or_default();
+                for admin in &self.acting {
+                    ownership::check_patch(admin, &patch, &before, &after)?;
+                }
+                if before.owner != after.owner {
+                    happened.extend(self.follow(&mut after, at)?);
+                }
                 self.rename(&before, &after)?;
                 self.put_credentials(&before.credentials, &mut after, at, receipt)?;
                 if happened.contains(&EventKind::KeyNextPlan) {
                     // A plan that begins as it is set stands in the ledger, too.
                     patch.next_plan.apply(&mut before.next_plan);
                 }
-                self.replace(&before, after.clone(), &happened, at, receipt);
+                self.replace(&before, after.clone(), &happened, at, receipt)?;
                 if patch.forgets_devices() {
                     self.devices.retain(|(owner, _), _| *owner != key);
                 }
@@ -282,15 +349,18 @@ impl State {
                 let mut after = before.clone();
                 let (grant, kind) = lifecycle::extend_key(&mut after, &extension, self.payment.clone(), at);
                 let grant = self.grant(grant, receipt);
-                self.change_end(&before, after, (kind, grant), at, receipt);
+                self.change_end(&before, after, (kind, grant), at, receipt)?;
             }
             KeyOp::Merge { key, into, expected } => {
                 let (gone, before) = (self.key(key, None)?.clone(), self.key(into, expected)?.clone());
                 let mut after = before.clone();
                 let (grant, kind) = lifecycle::merge(&mut after, &gone, self.payment.clone(), at)?;
                 let grant = self.grant(grant, receipt);
-                self.change_end(&before, after, (kind, grant), at, receipt);
+                // What goes is not there twice.
+                self.moves = gone.owner == before.owner;
+                self.change_end(&before, after, (kind, grant), at, receipt)?;
                 self.delete(key, None, at, receipt)?;
+                self.moves = false;
             }
             KeyOp::Undo { grant: id, reason } => {
                 let undone = self.grants.get(&id).ok_or_else(|| errors::no_grant(id))?;
@@ -313,7 +383,7 @@ impl State {
                 }
                 self.grants.extend(grants.into_iter().map(|grant| (grant.id, grant)));
                 receipt.made.push(Made::grant(id));
-                self.change_end(&before, after, (kind, id), at, receipt);
+                self.change_end(&before, after, (kind, id), at, receipt)?;
             }
             KeyOp::Delete { key, expected } => self.delete(key, expected, at, receipt)?,
             // Whatever is in memory can be read.
@@ -334,8 +404,15 @@ impl State {
                     if lifecycle::is_over(&after, at) {
                         receipt.over.push(id);
                     }
-                    self.replace(&before, after, &happened, at, receipt);
+                    self.replace(&before, after, &happened, at, receipt)?;
                 }
+            }
+            KeyOp::FollowOwner(id) => {
+                let Some(before) = self.keys.get(&id).cloned() else { return Ok(()) };
+                let mut after = before.clone();
+                let happened = self.follow(&mut after, at)?;
+                lifecycle::stamp(&before, &mut after, at);
+                self.replace(&before, after, &happened, at, receipt)?;
             }
         }
         Ok(())
@@ -370,15 +447,16 @@ impl State {
         (kind, grant): (EventKind, GrantId),
         at: Timestamp,
         receipt: &mut Receipt,
-    ) {
+    ) -> Result<()> {
         self.emit(consequence::of_grant(kind, before, grant), at);
         let mut happened = Vec::new();
         happened.extend(lifecycle::settle(&mut after, at));
         lifecycle::ended_by_hand(before, &mut after, at);
         lifecycle::stamp(before, &mut after, at);
-        self.replace(before, after.clone(), &happened, at, receipt);
+        self.replace(before, after.clone(), &happened, at, receipt)?;
         receipt.made.push(Made::key(after.id));
         receipt.keys.push(after);
+        Ok(())
     }
 
     fn key(&self, id: KeyId, expected: Option<u64>) -> Result<&Key> {
@@ -389,7 +467,8 @@ impl State {
         }
     }
 
-    fn create(&mut self, new: NewKey, at: Timestamp, receipt: &mut Receipt) -> Result<Key> {
+    fn create(&mut self, mut new: NewKey, at: Timestamp, receipt: &mut Receipt) -> Result<Key> {
+        new.suspended = rows::is_suspended(self, new.owner)?;
         if let Some(name) = &new.name
             && self.names.contains_key(&name.folded())
         {
@@ -401,6 +480,7 @@ impl State {
         self.newest_key += 1;
         let mut key = new.into_key(KeyId(self.newest_key), at);
         self.put_credentials(&[], &mut key, at, receipt)?;
+        self.own(None, Some(&key))?;
         if let Some(name) = &key.name {
             self.names.insert(name.folded(), key.id);
         }
@@ -579,7 +659,8 @@ impl State {
         happened: &[EventKind],
         at: Timestamp,
         receipt: &mut Receipt,
-    ) {
+    ) -> Result<()> {
+        self.own(Some(before), Some(&after))?;
         if let Some(grant) = consequence::grant_of(before, &after, happened, at) {
             self.grant(grant, &mut Receipt::default());
         }
@@ -591,6 +672,7 @@ impl State {
             receipt.replaced.push(after.id);
         }
         self.keys.insert(after.id, after);
+        Ok(())
     }
 
     fn delete(
@@ -601,6 +683,7 @@ impl State {
         receipt: &mut Receipt,
     ) -> Result<()> {
         let key = self.key(id, expected)?.clone();
+        self.own(Some(&key), None)?;
         for credential in &key.credentials {
             self.revoke(id, credential, at, receipt);
         }
@@ -669,7 +752,7 @@ impl State {
         for (key, series) in batch.forgotten {
             counters.remove(&(key, Some(series)));
         }
-        let mut connected = BTreeSet::new();
+        let (mut connected, mut owners) = (BTreeSet::new(), BTreeMap::<AdminId, u64>::new());
         for moved in batch.moved {
             let Some(before) = self.keys.get(&moved.key).cloned() else { continue };
             let Moved { key, series, counter: traffic, ended, .. } = moved.clone();
@@ -677,9 +760,17 @@ impl State {
             if moved.delta == Traffic::default() {
                 continue;
             }
+            let before_used = before.used;
             let mut counted = before;
             counted.traffic = counted.traffic.plus(moved.delta);
-            counted.used = counted.used.saturating_add(batch.coefficient.weigh(moved.delta.total()));
+            let weighed = batch.coefficient.weigh(moved.delta.total());
+            counted.used = counted.used.saturating_add(weighed);
+            if let Some(owner) = counted.owner {
+                let used = owners.entry(owner).or_default();
+                *used = used.saturating_add(weighed);
+                let hour = self.owner_hours.entry((at.hour(), batch.node.clone(), owner)).or_default();
+                *hour = hour.plus(moved.delta);
+            }
             counted.seen_at = Some(at);
             counted.first_seen_at.get_or_insert(at);
             let hour = self.hours.entry((at.hour(), batch.node.clone(), moved.key)).or_default();
@@ -687,6 +778,12 @@ impl State {
             let all = self.node_hours.entry((at.hour(), batch.node.clone())).or_default();
             *all = all.plus(moved.delta);
             connected.insert(key);
+            let share = counted
+                .data_limit
+                .and_then(|limit| crossed(before_used, counted.used, limit.bytes(), &batch.usage_percents));
+            if let Some(percent) = share.filter(|percent| *percent < 100) {
+                self.emit(consequence::of_share(&counted, percent), at);
+            }
             if let Some(left) = counted.remaining().filter(|left| (1..=batch.near_within).contains(left)) {
                 receipt.near.push((key, left));
             }
@@ -697,7 +794,10 @@ impl State {
             let mut after = before.clone();
             let happened = lifecycle::connect(&mut after, at);
             lifecycle::stamp(&before, &mut after, at);
-            self.replace(&before, after, &happened, at, receipt);
+            self.replace(&before, after, &happened, at, receipt)?;
+        }
+        for (owner, used) in owners {
+            self.count_used(owner, used)?;
         }
         let counters = counters.into_values().collect();
         let known = self.baselines.entry(batch.server).or_default();
@@ -717,6 +817,9 @@ impl State {
             return Err(errors::record(&place.0, &place.1, *expected, version));
         }
         self.revision += 1;
+        if self.cause.is_some() {
+            self.emit(consequence::of_settings(&place.0, &place.1), self.at);
+        }
         match op {
             RecordOp::Put { place, index, body, .. } => {
                 let (kind, id) = place.clone();
@@ -904,6 +1007,23 @@ impl KeyStore for MemoryStore {
         Ok(found.take(filter.limit).cloned().collect())
     }
 
+    async fn admin(&self, admin: &AdminRef) -> Result<Option<Admin>> {
+        self.state("store.admin")?.find_admin(admin)
+    }
+
+    async fn admins(&self, from: Option<AdminId>) -> Result<Vec<Admin>> {
+        let state = self.state("store.admins")?;
+        let ids = match from {
+            Some(from) => state.below(from),
+            None => state.admins.keys().copied().collect(),
+        };
+        ids.into_iter().filter_map(|id| rows::AdminRows::admin(&*state, id).transpose()).collect()
+    }
+
+    async fn owners_to_follow(&self, limit: usize) -> Result<Following> {
+        self.state("store.owners_to_follow")?.to_follow(limit)
+    }
+
     async fn inbounds(&self) -> Result<Vec<Inbound>> {
         Ok(self.state("store.inbounds")?.inbounds.values().cloned().collect())
     }
@@ -962,8 +1082,8 @@ impl KeyStore for MemoryStore {
             (&state.days, query.from.day(), UsageStep::Day),
             (&state.months, query.from.month(), UsageStep::Month),
         ];
-        match query.key {
-            Some(wanted) => {
+        match (query.key, &query.owners) {
+            (Some(wanted), _) => {
                 for (map, from, step) in widths {
                     for ((at, node, key), traffic) in map {
                         if *key == wanted && *at >= from {
@@ -972,7 +1092,14 @@ impl KeyStore for MemoryStore {
                     }
                 }
             }
-            None => {
+            (None, Some(owners)) => {
+                for ((at, node, owner), traffic) in &state.owner_hours {
+                    if *at >= query.from.hour() && owners.contains(owner) {
+                        add(*at, UsageStep::Hour, node, *traffic);
+                    }
+                }
+            }
+            (None, None) => {
                 for ((at, node), traffic) in &state.node_hours {
                     if *at >= query.from.hour() {
                         add(*at, UsageStep::Hour, node, *traffic);
@@ -995,6 +1122,11 @@ impl KeyStore for MemoryStore {
         let events = state.events.iter().rev().map(|logged| &logged.event);
         let asked = events.filter(|e| e.key() == Some(key) && before.is_none_or(|before| e.cursor < before));
         Ok(asked.take(max).cloned().collect())
+    }
+
+    async fn consumers(&self) -> Result<Vec<(String, Cursor)>> {
+        let state = self.state("store.consumers")?;
+        Ok(state.consumers.iter().map(|(name, cursor)| (name.clone(), *cursor)).collect())
     }
 
     async fn newest_event(&self) -> Result<Cursor> {

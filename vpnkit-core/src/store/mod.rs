@@ -25,17 +25,26 @@ pub use retention::{Pruned, Retention, last_before};
 pub const MERGED_MAX: usize = 16;
 
 pub use txn::{
-    DeviceOp, InboundOp, KeyOp, Made, QuestionOp, Receipt, RecordOp, Request, SETTLE_AGAIN, StoreOp,
-    StoreTxn, TrafficBatch, Transition,
+    AdminOp, ConsumerOp, DeviceOp, InboundOp, KeyOp, Made, QuestionOp, Receipt, RecordOp, Request,
+    SETTLE_AGAIN, StoreOp, StoreTxn, TrafficBatch, Transition,
 };
 
 use crate::accounting::Baseline;
 use crate::model::{
-    ClientDevice, CredentialSecret, Cursor, DeviceName, Event, EventBatch, Grant, Inbound, InboundId, Key,
-    KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record, RecordQuery, Revocation, ServerId, UsagePoint,
-    UsageQuery,
+    Admin, AdminId, AdminRef, ClientDevice, CredentialSecret, Cursor, DeviceName, Event, EventBatch, Grant,
+    Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record, RecordQuery, Revocation,
+    ServerId, UsagePoint, UsageQuery,
 };
 use crate::{Result, Secret, Timestamp};
+
+/// Keys that have to follow what has changed of their owners.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Following {
+    /// The keys.
+    pub keys: Vec<KeyId>,
+    /// The admins whose keys have all followed, and what: for [`AdminOp::Followed`].
+    pub done: Vec<(AdminId, u64)>,
+}
 
 /// Remembers keys, inbounds, readings, usage and events.
 ///
@@ -72,6 +81,16 @@ pub trait KeyStore: Debug + Send + Sync {
 
     /// Entries of the ledger, oldest first.
     async fn grants(&self, filter: &GrantFilter) -> Result<Vec<Grant>>;
+
+    /// Returns an admin by its id or name, with what it has and uses.
+    async fn admin(&self, admin: &AdminRef) -> Result<Option<Admin>>;
+
+    /// Returns an admin and all below it, or all admins, by id.
+    async fn admins(&self, from: Option<AdminId>) -> Result<Vec<Admin>>;
+
+    /// Returns at most `limit` keys whose owner has come to its quota of bytes used, or has more of it, and that have not followed yet
+    /// ([`KeyOp::FollowOwner`]). The work does not grow with the other keys.
+    async fn owners_to_follow(&self, limit: usize) -> Result<Following>;
 
     /// Keys of which something is due at `now` ([`crate::lifecycle::due_at`]): by an index, at most `limit`.
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<KeyId>>;
@@ -113,6 +132,9 @@ pub trait KeyStore: Debug + Send + Sync {
     /// Returns the events of a key from before a cursor, the newest first: also of a key that was deleted, and for longer than
     /// [`Self::events`] has them.
     async fn timeline(&self, key: KeyId, before: Option<Cursor>, max: usize) -> Result<Vec<Event>>;
+
+    /// Returns the consumers of events and where they are, by name.
+    async fn consumers(&self) -> Result<Vec<(String, Cursor)>>;
 
     /// The cursor of the newest event.
     async fn newest_event(&self) -> Result<Cursor>;

@@ -8,8 +8,8 @@ use super::{Fence, Origin, Question, QuestionId};
 use crate::accounting::{Coefficient, Moved};
 use crate::backend::Fingerprint;
 use crate::model::{
-    Cause, ClientDevice, Cursor, Extension, GrantId, Inbound, InboundId, InboundTag, Key, KeyId, KeyPatch,
-    KeyStatus, NewEvent, NewKey, NodeId, Revocation, ServerId,
+    Admin, AdminId, AdminPatch, Cause, ClientDevice, Cursor, Extension, GrantId, Inbound, InboundId,
+    InboundTag, Key, KeyId, KeyPatch, KeyStatus, NewAdmin, NewEvent, NewKey, NodeId, Revocation, ServerId,
 };
 use crate::traffic::{Epoch, Series};
 use crate::{Secret, Timestamp};
@@ -25,6 +25,8 @@ pub enum StoreOp {
     Key(KeyOp),
     /// A step of an inbound.
     Inbound(InboundOp),
+    /// A step of an admin.
+    Admin(AdminOp),
     /// A step of a record.
     Record(RecordOp),
     /// A step of a device that fetches a subscription.
@@ -42,8 +44,36 @@ pub enum StoreOp {
     },
     /// Name something in [`Receipt::made`] that the caller wants to find there when the batch is made again.
     Note(Made),
+    /// Tell of the next keys that end in so many days, each once for each of its ends: those whose end has come so near since the
+    /// last such step, at most `limit` of them. The first step of a number of days tells of none.
+    RemindOfEnd {
+        /// Days before the end.
+        days: u32,
+        /// At most so many keys; [`Receipt::reminded`] says how many they were.
+        limit: usize,
+    },
+    /// A step of a consumer of events.
+    Consumer(ConsumerOp),
     /// Add an event that is not a consequence of another step.
     Emit(NewEvent),
+}
+
+/// A step of a consumer of events: of a name under which a place in the stream is kept.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ConsumerOp {
+    /// Add it where there is none: from a cursor on.
+    Add(String, Cursor),
+    /// It has handled the events up to a cursor.
+    Advance(String, Cursor),
+    /// Forget it; one that is not there is fine.
+    Remove(String),
+}
+
+impl From<ConsumerOp> for StoreOp {
+    fn from(op: ConsumerOp) -> Self {
+        Self::Consumer(op)
+    }
 }
 
 /// A step of a key.
@@ -97,6 +127,8 @@ pub enum KeyOp {
         /// Why.
         reason: Option<String>,
     },
+    /// Suspend a key, or let it go on, as the quotas of its owner say. A key that is gone is fine.
+    FollowOwner(KeyId),
     /// Leave a key that cannot be read alone for [`SETTLE_AGAIN`], whatever is due of it.
     SetAside(KeyId),
     /// Do what is due of a key at the time of the batch ([`crate::lifecycle::settle`]). A key that is gone is fine; one that is to be
@@ -106,6 +138,40 @@ pub enum KeyOp {
 
 /// How long a key that cannot be read is left alone when it is due.
 pub const SETTLE_AGAIN: Duration = Duration::from_secs(3_600);
+
+/// A step of an admin. What it has and uses is counted by the steps of keys: for their owner and all admins above it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum AdminOp {
+    /// Add an admin. `AlreadyExists` when its name is taken, `NotFound` without its parent, `LimitReached` when there are as many
+    /// admins as there may be, there or in the store.
+    Create(Box<NewAdmin>),
+    /// Change an admin. `NotFound`, `AlreadyExists`, or `Conflict` when `expected` is not its version.
+    Patch {
+        /// Which admin.
+        admin: AdminId,
+        /// The version that the caller has seen.
+        expected: Option<u64>,
+        /// What to change.
+        patch: Box<AdminPatch>,
+    },
+    /// Delete an admin. `NotFound`, or `Conflict` when it owns keys or `expected` is not its version. Those below it go to the one
+    /// above it.
+    Delete {
+        /// Which admin.
+        admin: AdminId,
+        /// The version that the caller has seen.
+        expected: Option<u64>,
+    },
+    /// All keys have followed what has changed of an admin ([`super::KeyStore::owners_to_follow`]); nothing when something else has
+    /// changed since.
+    Followed {
+        /// Which admin.
+        admin: AdminId,
+        /// What they have followed.
+        mark: u64,
+    },
+}
 
 /// A step of an inbound.
 #[derive(Clone, Debug)]
@@ -190,6 +256,12 @@ impl From<KeyOp> for StoreOp {
     }
 }
 
+impl From<AdminOp> for StoreOp {
+    fn from(op: AdminOp) -> Self {
+        Self::Admin(op)
+    }
+}
+
 impl From<InboundOp> for StoreOp {
     fn from(op: InboundOp) -> Self {
         Self::Inbound(op)
@@ -230,6 +302,8 @@ pub struct TrafficBatch {
     pub coefficient: Coefficient,
     /// Keys that have moved and have no more than these bytes left are told in [`Receipt::near`].
     pub near_within: u64,
+    /// Shares of the limit, in percent, of which a key is told when it passes one.
+    pub usage_percents: Vec<u8>,
 }
 
 /// Makes a batch idempotent.
@@ -274,6 +348,9 @@ pub struct StoreTxn {
     pub fence: Option<Fence>,
     /// The call that it is made for; `None` when vpnkit does it by itself. The idempotency key is that of [`Self::request`].
     pub cause: Option<Cause>,
+    /// The reseller in whose name it is made: it may touch nothing but keys and admins of its own. `NotFound` for those of others,
+    /// `PermissionDenied` for what it may not do.
+    pub scope: Option<AdminId>,
     /// It is carried out and taken back: the receipt says what would be.
     pub dry_run: bool,
     /// The [`super::KeyStore::revision`] that it was made from. `Conflict` with `revision` in its context when inbounds or records
@@ -293,6 +370,7 @@ impl StoreTxn {
             origin: Origin::NONE,
             fence: None,
             cause: None,
+            scope: None,
             dry_run: false,
             seen: None,
         }
@@ -372,6 +450,8 @@ pub struct Made {
 impl Made {
     /// The kind of keys.
     pub const KEY: &'static str = "key";
+    /// The kind of admins.
+    pub const ADMIN: &'static str = "admin";
     /// The kind of grants.
     pub const GRANT: &'static str = "grant";
     /// The kind of serial numbers.
@@ -401,6 +481,12 @@ impl Made {
         Self { kind: Self::KEY.to_owned(), id: id.to_string() }
     }
 
+    /// Names an admin.
+    #[must_use]
+    pub fn admin(id: AdminId) -> Self {
+        Self { kind: Self::ADMIN.to_owned(), id: id.to_string() }
+    }
+
     /// Names a grant.
     #[must_use]
     pub fn grant(id: GrantId) -> Self {
@@ -425,6 +511,8 @@ impl Made {
 pub struct Receipt {
     /// The key of every step that creates, changes, extends or undoes, in the order of the steps, as it stands after the batch.
     pub keys: Vec<Key>,
+    /// The admin of every step that creates or changes one, as it stands after that step.
+    pub admins: Vec<Admin>,
     /// Every key that was created or changed, every grant that was given or undone, every record that was put and every serial number that was taken, in the
     /// order of the steps.
     pub made: Vec<Made>,
@@ -432,6 +520,8 @@ pub struct Receipt {
     pub transitions: Vec<Transition>,
     /// Keys of a reading that are near their limit, and the bytes that are left to them.
     pub near: Vec<(KeyId, u64)>,
+    /// How many keys were looked at by [`StoreOp::RemindOfEnd`].
+    pub reminded: usize,
     /// Keys that were settled and are to be deleted by now.
     pub over: Vec<KeyId>,
     /// Keys that had credentials which work no longer ([`crate::model::EventKind::KeyRevoked`]).

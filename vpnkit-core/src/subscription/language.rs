@@ -133,7 +133,8 @@ impl Language {
             KeyStatus::OnHold => strings.on_hold,
             KeyStatus::Paused => strings.paused,
             KeyStatus::Locked => strings.locked,
-            KeyStatus::Disabled => strings.disabled,
+            // Customers are not told of their seller's quotas.
+            KeyStatus::Disabled | KeyStatus::Suspended => strings.disabled,
             KeyStatus::Limited => strings.limited,
             KeyStatus::Expired => strings.expired,
         }

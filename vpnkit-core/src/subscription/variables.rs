@@ -132,7 +132,7 @@ impl Variables<'_> {
                 KeyStatus::Active => "✅",
                 KeyStatus::OnHold => "🔌",
                 KeyStatus::Paused => "⏸",
-                KeyStatus::Locked => "🔒",
+                KeyStatus::Locked | KeyStatus::Suspended => "🔒",
                 KeyStatus::Limited => "🪫",
                 KeyStatus::Expired => "⌛️",
                 KeyStatus::Disabled => "❌",

@@ -80,6 +80,7 @@ impl Keys {
         if let Some(receipt) = shared.replay(op, Some(&request)).await? {
             return Ok(done(&receipt, 0));
         }
+        let extension = shared.sold_extension(op, extension)?;
         let extension = shared.extended_by_template(op, extension).await?;
         extension.validate(op)?;
         let (keys, more) = shared.keys_after(op, &query, after).await?;
@@ -132,7 +133,12 @@ fn done(receipt: &Receipt, found: usize) -> ExtendedStep {
 
 impl Shared {
     /// The keys of a query behind one, and whether there are more.
-    async fn keys_after(&self, op: &'static str, query: &KeyQuery, after: KeyId) -> Result<(Vec<Key>, bool)> {
+    pub(super) async fn keys_after(
+        &self,
+        op: &'static str,
+        query: &KeyQuery,
+        after: KeyId,
+    ) -> Result<(Vec<Key>, bool)> {
         let mut query = query.clone();
         if after > KeyId(0) {
             query.page = Some(PageToken::behind(after));

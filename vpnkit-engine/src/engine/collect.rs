@@ -110,6 +110,7 @@ impl Shared {
                 new_epoch: tally.new_epoch,
                 moved: tally.moved,
                 forgotten: tally.forgotten,
+                usage_percents: self.options.reminders.usage_percents.clone(),
                 near_within: match server.backend.capabilities().live_counters {
                     true => coefficient.weigh(near_limits::within(self.options.collect_every)),
                     false => 0,

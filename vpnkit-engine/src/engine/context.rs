@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Engine, Shared};
 use crate::operation::Operation;
-use vpnkit_core::model::Cause;
+use vpnkit_core::model::{Admin, AdminId, Cause};
 use vpnkit_core::store::{StoreOp, StoreTxn};
 use vpnkit_core::{Error, ErrorKind, Result};
 
@@ -33,6 +33,8 @@ fn is_visible(c: char) -> bool {
 pub struct CallContext {
     actor: Option<Arc<str>>,
     reason: Option<Arc<str>>,
+    admin: Option<AdminId>,
+    scopes: Option<Arc<[String]>>,
     dry_run: bool,
 }
 
@@ -63,6 +65,52 @@ impl CallContext {
         Ok(self)
     }
 
+    /// Makes calls in the name of an admin: they do and see what it may. With `scopes`, only what those cover.
+    ///
+    /// Errors: `PermissionDenied` when they are made in the name of another one already; `InvalidInput` about `scopes`.
+    pub fn as_admin(mut self, admin: AdminId, scopes: Option<Vec<String>>) -> Result<Self> {
+        const OP: &str = "as_admin";
+        if self.admin.is_some_and(|held| held != admin) || (self.scopes.is_some() && scopes.is_none()) {
+            return Err(Error::new(
+                ErrorKind::PermissionDenied,
+                OP,
+                "calls are made in the name of an admin already: begin with the kit that was opened",
+            ));
+        }
+        if let Some(scopes) = scopes {
+            super::access::check_scopes(OP, &scopes)?;
+            if self.scopes.as_ref().is_some_and(|held| !scopes.iter().all(|scope| held.contains(scope))) {
+                return Err(Error::new(ErrorKind::PermissionDenied, OP, "more scopes than it has"));
+            }
+            self.scopes = Some(scopes.into());
+        }
+        self.admin = Some(admin);
+        Ok(self)
+    }
+
+    /// Checks that calls may give somebody else these scopes: none that they do not have themselves.
+    pub(super) fn check_gives(&self, op: &'static str, scopes: Option<&[String]>) -> Result<()> {
+        let Some(held) = &self.scopes else { return Ok(()) };
+        let has = |scope: &String| held.contains(scope) || held.iter().any(|held| held == "*");
+        match scopes {
+            Some(scopes) if scopes.iter().all(has) => Ok(()),
+            _ => Err(Error::new(ErrorKind::PermissionDenied, op, "more scopes than the call has itself")
+                .with("field", "scopes")),
+        }
+    }
+
+    /// Returns the admin in whose name calls are made.
+    #[must_use]
+    pub const fn admin(&self) -> Option<AdminId> {
+        self.admin
+    }
+
+    /// Returns what calls are restricted to; `None` is everything that the admin may.
+    #[must_use]
+    pub fn scopes(&self) -> Option<&[String]> {
+        self.scopes.as_deref()
+    }
+
     /// Makes changes only tried.
     #[must_use]
     pub fn dry_run(mut self) -> Self {
@@ -89,15 +137,59 @@ impl CallContext {
     }
 }
 
+/// What a call in the name of a reseller is restricted to: its own, and that of those below it.
+#[derive(Clone, Debug)]
+pub(super) struct Scope {
+    pub(super) admin: AdminId,
+    /// Itself and those below it.
+    pub(super) tree: Arc<[AdminId]>,
+    /// Itself and those above it.
+    pub(super) acting: Arc<[Admin]>,
+}
+
+impl Scope {
+    /// Whether it sees what an admin owns.
+    pub(super) fn sees(&self, owner: Option<AdminId>) -> bool {
+        owner.is_some_and(|owner| self.tree.contains(&owner))
+    }
+
+    /// All that it sees.
+    pub(super) fn owners(&self) -> Arc<[AdminId]> {
+        Arc::clone(&self.tree)
+    }
+}
+
 /// The call that a task carries out.
 #[derive(Clone, Debug)]
-struct Current {
-    operation: &'static str,
-    context: CallContext,
+pub(super) struct Current {
+    pub(super) operation: &'static str,
+    pub(super) context: CallContext,
+    pub(super) scope: Option<Scope>,
+    /// The admin in whose name it was judged.
+    pub(super) entered: Option<AdminId>,
 }
 
 tokio::task_local! {
     static CURRENT: Option<Current>;
+}
+
+/// Carries a call out as what it was judged to be.
+pub(super) async fn in_call<T>(current: Current, call: impl Future<Output = T>) -> T {
+    CURRENT.scope(Some(current), call).await
+}
+
+fn current() -> Option<Current> {
+    CURRENT.try_with(Clone::clone).ok().flatten()
+}
+
+/// What the call that this task carries out is restricted to.
+pub(super) fn current_scope() -> Option<Scope> {
+    CURRENT.try_with(|current| current.as_ref().and_then(|c| c.scope.clone())).ok().flatten()
+}
+
+/// Whether this task carries out a call that was judged in the name of this admin.
+pub(super) fn is_scoped(admin: AdminId) -> bool {
+    CURRENT.try_with(|current| current.as_ref().is_some_and(|c| c.entered == Some(admin))).unwrap_or(false)
 }
 
 impl Engine {
@@ -127,12 +219,41 @@ impl Engine {
         operation: &'static str,
         change: impl Future<Output = Result<T>>,
     ) -> Result<T> {
+        let judged = self.judged();
+        self.in_judged_context(judged, operation, change).await
+    }
+
+    /// What this task was judged to be restricted to, for one that goes on in another task.
+    pub(super) fn judged(&self) -> Judged {
+        current()
+            .map_or_else(Judged::default, |current| Judged { scope: current.scope, entered: current.entered })
+    }
+
+    /// The same for a change that another task was judged to be restricted for.
+    pub(super) async fn in_judged_context<T>(
+        &self,
+        judged: Judged,
+        operation: &'static str,
+        change: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         if !Operation::named(operation).is_ok_and(|found| found.dry_run) {
             self.not_tried(operation)?;
         }
-        let current = Current { operation, context: self.context.clone() };
+        if judged.entered != self.context.admin {
+            // No operation gets here without having been judged.
+            return Err(Error::new(ErrorKind::PermissionDenied, operation, "this is not open to admins"));
+        }
+        let Judged { scope, entered } = judged;
+        let current = Current { operation, context: self.context.clone(), scope, entered };
         CURRENT.scope(Some(current), change).await
     }
+}
+
+/// What a call was judged to be restricted to.
+#[derive(Debug, Default)]
+pub(super) struct Judged {
+    scope: Option<Scope>,
+    entered: Option<AdminId>,
 }
 
 /// Does what vpnkit would do by itself, in the middle of a call: it is nobody's.
@@ -150,10 +271,11 @@ impl Shared {
     pub(super) fn txn<S: Into<StoreOp>>(&self, ops: impl IntoIterator<Item = S>) -> StoreTxn {
         let mut txn = StoreTxn::new(self.clock.now(), ops).by(self.origin);
         let _ = CURRENT.try_with(|current| {
-            let Some(Current { operation, context }) = current else { return };
+            let Some(Current { operation, context, .. }) = current else { return };
             txn.cause = Some(Cause {
                 operation: (*operation).to_owned(),
                 actor: context.actor.as_deref().map(str::to_owned),
+                by_admin: context.admin,
                 reason: context.reason.as_deref().map(str::to_owned),
                 idempotency_key: None,
             });

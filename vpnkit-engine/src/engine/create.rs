@@ -22,7 +22,9 @@ impl Keys {
         let mut from = FromInbounds::new(shared, OP);
         let receipt = loop {
             shared.check_given(OP, &request.credentials, &[])?;
-            let request = shared.made_of_template(OP, request.clone(), now).await?;
+            let request = shared.sold(OP, request.clone())?;
+            let mut request = shared.made_of_template(OP, request, now).await?;
+            request.inbounds = shared.narrowed(request.inbounds);
             let key = shared.complete(request.validate(now)?).await?;
             let txn = StoreTxn { at: now, ..shared.txn([KeyOp::Create(Box::new(key))]) };
             if let Some(receipt) = from.commit(txn.for_request(made.clone())).await? {
@@ -61,7 +63,9 @@ impl Keys {
                     )));
                 }
                 shared.check_given(OP, &request.credentials, &[]).map_err(fault)?;
-                let request = shared.made_of_template(OP, request.clone(), now).await.map_err(fault)?;
+                let request = shared.sold(OP, request.clone()).map_err(fault)?;
+                let mut request = shared.made_of_template(OP, request, now).await.map_err(fault)?;
+                request.inbounds = shared.narrowed(request.inbounds);
                 let key = request.validate(now).map_err(fault)?;
                 let key = shared.complete(key).await.map_err(fault)?;
                 ops.push(KeyOp::Create(Box::new(key)).into());

@@ -26,7 +26,7 @@ impl Events {
     /// At most `max` events after a cursor; does not wait.
     ///
     /// Errors: `CursorExpired` when some of them are no longer kept.
-    #[operation(read)]
+    #[operation(read, own)]
     pub async fn read(
         &self,
         after: Cursor,
@@ -38,7 +38,7 @@ impl Events {
     }
 
     /// The cursor of the newest event: from here on only what happens next.
-    #[operation(read)]
+    #[operation(read, own)]
     pub async fn newest(&self) -> Result<Cursor> {
         const OP: &str = "events.newest";
         self.engine.shared.open(OP)?;

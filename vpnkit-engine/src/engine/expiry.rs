@@ -34,6 +34,9 @@ pub(super) async fn run(shared: Arc<Shared>, upkeep: Arc<Wanted>) {
         if let Err(e) = shared.check_expiry(Some(held.fence.clone())).await {
             tracing::warn!(error = %e, "a review failed; the next one makes up for it");
         }
+        if let Err(e) = shared.follow_owners(Some(held.fence.clone())).await {
+            tracing::warn!(error = %e, "keys could not follow the quotas of their owners; it is tried again");
+        }
     }
 }
 

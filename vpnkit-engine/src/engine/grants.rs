@@ -20,7 +20,7 @@ impl Grants {
     /// Returns entries of the ledger, oldest first: of a key, of a payment, of a time.
     ///
     /// Errors: `NotFound` for a name or UUID of a key that does not exist; `InvalidInput` about `limit`.
-    #[operation(read)]
+    #[operation(read, own)]
     pub async fn find(&self, #[arg(spread)] query: GrantQuery) -> Result<Vec<Grant>> {
         const OP: &str = "grants.find";
         let shared = &self.engine.shared;
@@ -35,6 +35,7 @@ impl Grants {
         let filter = GrantFilter {
             id: None,
             key,
+            owners: None,
             idempotency_key: query.idempotency_key,
             since: query.since.unwrap_or_default(),
             until: query.until.unwrap_or(Timestamp::MAX),
@@ -52,7 +53,7 @@ impl Grants {
     ///
     /// Errors: `NotFound` for the grant, or when its key was deleted; `Conflict` when it was undone before, unless by a call with
     /// the same idempotency key; `InvalidInput` about `grant` when a payment has given several.
-    #[operation(change, dry_run)]
+    #[operation(change, dry_run, own)]
     pub async fn undo(
         &self,
         grant: impl Into<GrantRef>,

@@ -30,7 +30,7 @@ impl Keys {
     ///
     /// Errors: `InvalidInput` with the `field`; `NotFound` for an inbound that does not exist; `AlreadyExists` when
     /// the name is taken.
-    #[operation(change, dry_run)]
+    #[operation(change, dry_run, own)]
     pub async fn create(&self, #[arg(spread)] request: CreateKey) -> Result<Key> {
         let keys = self.clone();
         self.engine.run_to_completion("keys.create", async move { keys.create_one(request).await }).await
@@ -40,7 +40,7 @@ impl Keys {
     ///
     /// Errors as with [`Self::create`], with the `index` of the request that is at fault. Idempotency keys of the
     /// single requests are refused; give the whole batch one.
-    #[operation(change, dry_run)]
+    #[operation(change, dry_run, own)]
     pub async fn create_many(
         &self,
         requests: Vec<CreateKey>,
@@ -52,7 +52,7 @@ impl Keys {
     }
 
     /// Returns the key, or `None`.
-    #[operation(read, inline)]
+    #[operation(read, inline, own)]
     pub async fn get(&self, key: impl Into<KeyRef>) -> Result<Option<Key>> {
         const OP: &str = "keys.get";
         self.shared(OP)?.store.key(&key.into()).await.map_err(|e| e.during(OP))
@@ -61,7 +61,7 @@ impl Keys {
     /// Returns the key.
     ///
     /// Errors: `NotFound`.
-    #[operation(read, inline)]
+    #[operation(read, inline, own)]
     pub async fn require(&self, key: impl Into<KeyRef>) -> Result<Key> {
         const OP: &str = "keys.require";
         self.shared(OP)?.resolve(OP, &key.into()).await
@@ -70,7 +70,7 @@ impl Keys {
     /// Returns a page of keys: those with this text in name, label or note, with one of these statuses, of this owner.
     ///
     /// Errors: `InvalidInput` about `limit` or `page`.
-    #[operation(read)]
+    #[operation(read, own)]
     pub async fn find(&self, #[arg(spread)] query: KeyQuery) -> Result<Page> {
         const OP: &str = "keys.find";
         self.shared(OP)?.store.find(&query).await.map_err(|e| e.during(OP))
@@ -82,14 +82,14 @@ impl Keys {
     /// Only what the customer of the key alone has finds it: no names and no ids. Links that were revoked find nothing unless
     /// `revoked` is set: who has a stolen link is not to be shown its new one. A link of Shadowsocks 2022 with a key of 128 bits is
     /// not found by itself.
-    #[operation(read)]
+    #[operation(read, own)]
     pub async fn lookup(&self, text: &str, #[arg(default = false)] revoked: bool) -> Result<Option<Key>> {
         const OP: &str = "keys.lookup";
         self.shared(OP)?.look_up(text, revoked).await.map_err(|e| e.during(OP))
     }
 
     /// Counts the keys that a query finds on all its pages, by their status; order and size of pages do not matter.
-    #[operation(read)]
+    #[operation(read, own)]
     pub async fn count(&self, #[arg(spread)] query: KeyQuery) -> Result<KeyCounts> {
         const OP: &str = "keys.count";
         self.shared(OP)?.store.count(&query).await.map_err(|e| e.during(OP))
@@ -113,7 +113,7 @@ impl Keys {
     ///
     /// Errors: `NotFound`, `Conflict`, `InvalidInput`, `AlreadyExists` (name); `IdempotencyMismatch` when the idempotency key was
     /// used for something else.
-    #[operation(change, dry_run)]
+    #[operation(change, dry_run, own)]
     pub async fn update(
         &self,
         key: impl Into<KeyRef>,
@@ -152,7 +152,7 @@ impl Keys {
     ///
     /// Errors: `NotFound`; `InvalidInput` with the `field`; `Conflict`; `IdempotencyMismatch` when the idempotency key was used
     /// for something else.
-    #[operation(change, dry_run)]
+    #[operation(change, dry_run, own)]
     pub async fn extend(
         &self,
         key: impl Into<KeyRef>,
@@ -194,6 +194,7 @@ impl Keys {
         if let Some(replay) = shared.replay(op, request.as_ref()).await? {
             return only_key(op, idempotency_key.as_deref(), replay);
         }
+        let extension = shared.sold_extension(op, extension)?;
         let extension = shared.extended_by_template(op, extension).await?;
         extension.validate(op)?;
         let reason = extension.reason.clone();
@@ -209,7 +210,7 @@ impl Keys {
     /// and nothing is given twice. Order and size of pages of the query do not matter. Servers are not waited for.
     ///
     /// Errors: `InvalidInput` with the `field`; `IdempotencyMismatch` when the idempotency key was used for another extension.
-    #[operation(change, dry_run)]
+    #[operation(change, dry_run, own)]
     pub async fn extend_step(
         &self,
         #[arg(spread)] extension: Extension,
@@ -244,14 +245,14 @@ impl Keys {
     }
 
     /// Pauses a key: it may not connect, and the time that is left to it is kept until it is resumed.
-    #[operation(change, dry_run)]
+    #[operation(change, dry_run, own)]
     pub async fn pause(&self, key: impl Into<KeyRef>) -> Result<Key> {
         let patch = KeyPatch { paused: Some(true), ..KeyPatch::default() };
         self.patch("keys.pause", key.into(), patch, None).await
     }
 
     /// Resumes a key that was paused: its end moves by the length of the pause.
-    #[operation(change, dry_run)]
+    #[operation(change, dry_run, own)]
     pub async fn resume(&self, key: impl Into<KeyRef>) -> Result<Key> {
         let patch = KeyPatch { paused: Some(false), ..KeyPatch::default() };
         self.patch("keys.resume", key.into(), patch, None).await
@@ -260,26 +261,26 @@ impl Keys {
     /// Begins the next plan of a key now, whatever is left of what it has.
     ///
     /// Errors: `NotFound` for the key, and when it has no next plan.
-    #[operation(change, dry_run)]
+    #[operation(change, dry_run, own)]
     pub async fn begin_next_plan(&self, key: impl Into<KeyRef>) -> Result<Key> {
         let patch = KeyPatch { begin_next_plan: true, ..KeyPatch::default() };
         self.patch("keys.begin_next_plan", key.into(), patch, None).await
     }
 
     /// Lets a key that was disabled connect again, unless its time or limit is over.
-    #[operation(change, dry_run)]
+    #[operation(change, dry_run, own)]
     pub async fn enable(&self, key: impl Into<KeyRef>) -> Result<Key> {
         self.patch("keys.enable", key.into(), KeyPatch::enabled(true), None).await
     }
 
     /// Switches a key off by hand.
-    #[operation(change, dry_run)]
+    #[operation(change, dry_run, own)]
     pub async fn disable(&self, key: impl Into<KeyRef>) -> Result<Key> {
         self.patch("keys.disable", key.into(), KeyPatch::enabled(false), None).await
     }
 
     /// Sets what counts against the limit to nothing; the key's total traffic stays. A limited key may connect again.
-    #[operation(change, dry_run)]
+    #[operation(change, dry_run, own)]
     pub async fn reset_usage(&self, key: impl Into<KeyRef>) -> Result<Key> {
         let patch = KeyPatch { reset_usage: true, ..KeyPatch::default() };
         self.patch("keys.reset_usage", key.into(), patch, None).await
@@ -288,7 +289,7 @@ impl Keys {
     /// Deletes a key, its credentials and the inbounds that are dedicated to it. Its id is never used again.
     ///
     /// Errors: `NotFound`, `Conflict`.
-    #[operation(change, dry_run)]
+    #[operation(change, dry_run, own)]
     pub async fn delete(&self, key: impl Into<KeyRef>, expected_version: Option<u64>) -> Result<()> {
         const OP: &str = "keys.delete";
         let shared = self.shared(OP)?;
@@ -308,7 +309,7 @@ impl Keys {
     ///
     /// Errors: `NotFound`; `Conflict` about the version of `into`; `InvalidInput` about `into` when they cannot be added up, about `key`
     /// when it is disabled or locked, or has a next plan; `IdempotencyMismatch`.
-    #[operation(change, dry_run)]
+    #[operation(change, dry_run, own)]
     pub async fn merge(
         &self,
         key: impl Into<KeyRef>,
@@ -325,7 +326,7 @@ impl Keys {
     /// Deletes these keys in one transaction, all of them or none; returns how many.
     ///
     /// Errors: `NotFound` with the first key that does not exist.
-    #[operation(change, dry_run)]
+    #[operation(change, dry_run, own)]
     pub async fn delete_many(&self, ids: Vec<KeyId>) -> Result<usize> {
         const OP: &str = "keys.delete_many";
         let shared = self.shared(OP)?;
@@ -347,7 +348,7 @@ impl Keys {
     /// `before` is the cursor of the last one of the answer before. What is older than the timelines are kept is gone.
     ///
     /// Errors: `NotFound` for a name or UUID of a key that does not exist; `InvalidInput` about `limit`, 1 to 1,000.
-    #[operation(read)]
+    #[operation(read, own)]
     pub async fn timeline(
         &self,
         key: impl Into<KeyRef>,
@@ -370,7 +371,7 @@ impl Keys {
 
     /// Everything a client needs to connect with this key: one endpoint for each credential, inbound and host.
     /// A key that may not connect has the same endpoints; they just do not work.
-    #[operation(read)]
+    #[operation(read, own)]
     pub async fn endpoints(&self, key: impl Into<KeyRef>) -> Result<Vec<Endpoint>> {
         const OP: &str = "keys.endpoints";
         let shared = self.shared(OP)?;
@@ -380,7 +381,7 @@ impl Keys {
     }
 
     /// Share links, one for each endpoint.
-    #[operation(read)]
+    #[operation(read, own)]
     pub async fn links(&self, key: impl Into<KeyRef>) -> Result<Vec<String>> {
         Ok(self.endpoints(key).await?.iter().map(vpnkit_subscription::link).collect())
     }
@@ -389,7 +390,7 @@ impl Keys {
     /// it is applied to servers, so a server that is down, or slow, has it later.
     ///
     /// Errors: `NotFound`.
-    #[operation(read)]
+    #[operation(read, own)]
     pub async fn placement(&self, key: impl Into<KeyRef>) -> Result<Vec<Placement>> {
         const OP: &str = "keys.placement";
         let shared = self.shared(OP)?;
@@ -429,6 +430,7 @@ impl Keys {
         let mut from = FromInbounds::new(shared, op);
         let receipt = loop {
             let mut patch = patch.clone();
+            patch.inbounds = patch.inbounds.map(|selection| shared.narrowed(selection));
             if let Patch::Set(reset) = &mut patch.reset {
                 shared.with_time_zone(reset);
             }

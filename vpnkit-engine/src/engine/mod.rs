@@ -1,5 +1,8 @@
 //! The only place with side effects: commits to the store, then brings servers to what the store says.
 
+mod access;
+mod admins;
+mod api_keys;
 mod ask;
 mod bulk;
 mod collect;
@@ -22,13 +25,18 @@ mod leases;
 mod lookup;
 mod merge;
 mod near_limits;
+mod owners;
 mod page_cache;
+mod passwords;
 mod payment;
 mod placement;
 mod plan;
 mod queue;
 mod rates;
+mod reminders;
 mod revision;
+mod scoped_store;
+mod selling;
 mod server;
 mod servers;
 mod sharing;
@@ -50,6 +58,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use vpnkit_macros::operations;
 
+pub(crate) use access::enter;
+pub use admins::{Admins, KeysOfDeleted};
+pub use api_keys::{ApiKey, NewApiKey};
 pub use bulk::{ExtendedStep, ExtendedSteps};
 pub use collect::Collected;
 pub use context::CallContext;
@@ -72,7 +83,7 @@ use self::leases::Leases;
 use self::server::Server;
 use crate::operation::Operation;
 use vpnkit_core::backend::{ProtocolBackend, ServerRules};
-use vpnkit_core::model::{DataReset, Inbound, Key, KeyId, SharingPolicy, TimeZoneName};
+use vpnkit_core::model::{DataReset, Inbound, Key, KeyId, ReminderPolicy, SharingPolicy, TimeZoneName};
 use vpnkit_core::store::{KeyStore, Origin, Transition};
 use vpnkit_core::traffic::TrafficSource;
 use vpnkit_core::{Clock, Error, ErrorKind, Result, Timestamp};
@@ -100,6 +111,8 @@ pub struct EngineOptions {
     pub time_zone: TimeZoneName,
     /// What happens to keys that are used at too many addresses at once.
     pub sharing: SharingPolicy,
+    /// When events remind of the end of a key.
+    pub reminders: ReminderPolicy,
     /// How long opening waits for servers to start. Those that need longer go on, those that fail are tried again.
     pub start_wait: Duration,
     /// How long a process that has fallen silent keeps a server from being driven by another one.
@@ -123,6 +136,7 @@ impl Default for EngineOptions {
             keep_daily: Duration::from_secs(800 * 86_400),
             time_zone: TimeZoneName::default(),
             sharing: SharingPolicy::default(),
+            reminders: ReminderPolicy::default(),
             start_wait: Duration::from_secs(30),
             lease_time: Duration::from_secs(5),
             background: true,
@@ -177,6 +191,8 @@ pub(crate) struct Shared {
     sharing: sharing::Sharing,
     reloading: tokio::sync::Mutex<()>,
     starting: Semaphore,
+    /// Turns to check passwords.
+    checking: Semaphore,
     stop: CancellationToken,
     tasks: TaskTracker,
     /// Keeps the leases while servers are stopped.
@@ -208,6 +224,7 @@ impl Engine {
         servers: Vec<ServerParts>,
     ) -> Result<Self> {
         let stop = CancellationToken::new();
+        let store: Arc<dyn KeyStore> = Arc::new(scoped_store::ScopedStore(store));
         let store_id = store.id().await.map_err(|e| e.during("open"))?;
         let origin = Origin::random();
         let shared = Arc::new(Shared {
@@ -227,6 +244,7 @@ impl Engine {
             sharing: sharing::Sharing::default(),
             reloading: tokio::sync::Mutex::new(()),
             starting: Semaphore::new(AT_ONCE),
+            checking: Semaphore::new(passwords::AT_ONCE),
             stop: stop.clone(),
             tasks: TaskTracker::new(),
             keeper: TaskTracker::new(),
@@ -255,6 +273,7 @@ impl Engine {
             let upkeep = engine.shared.leases.want(leases::UPKEEP.to_owned());
             engine.shared.tasks.spawn(expiry::run(Arc::clone(&engine.shared), Arc::clone(&upkeep)));
             engine.shared.tasks.spawn(sharing::run(Arc::clone(&engine.shared), Arc::clone(&upkeep)));
+            engine.shared.tasks.spawn(reminders::run(Arc::clone(&engine.shared), Arc::clone(&upkeep)));
             engine.shared.tasks.spawn(expiry::run_pruning(Arc::clone(&engine.shared), upkeep));
         }
         engine.shared.keeper.spawn(leases::run(Arc::clone(&engine.shared)));
@@ -291,6 +310,12 @@ impl Engine {
     #[must_use]
     pub fn grants(&self) -> Grants {
         Grants { engine: self.clone() }
+    }
+
+    /// Admins: who owns keys, and what they may.
+    #[must_use]
+    pub fn admins(&self) -> Admins {
+        Admins { engine: self.clone() }
     }
 
     /// Templates: what keys are made of again and again.
@@ -338,7 +363,9 @@ impl Engine {
         change: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
         let engine = self.clone();
-        let change = async move { engine.in_context(operation, change).await };
+        // The task that carries it out knows nothing of this one.
+        let judged = self.judged();
+        let change = async move { engine.in_judged_context(judged, operation, change).await };
         self.shared.tasks.spawn(change).await.unwrap_or_else(|e| {
             let kind = if e.is_cancelled() { ErrorKind::Closed } else { ErrorKind::Unexpected };
             Err(Error::new(kind, operation, "the change did not end").caused_by(e))
@@ -362,7 +389,7 @@ impl Engine {
 #[operations(noun = "", handle = Engine::clone)]
 impl Engine {
     /// Returns the time as vpnkit sees it: in a sandbox that of its own clock. Compute with it, not with the machine's.
-    #[operation(read, inline, anyone)]
+    #[operation(read, inline, anyone, own)]
     pub fn now(&self) -> Result<Timestamp> {
         self.shared.open("now")?;
         Ok(self.shared.clock.now())
@@ -378,6 +405,8 @@ impl Engine {
             Err(e) => Err(e),
         };
         self.shared.check_expiry(None).await?;
+        self.shared.follow_owners(None).await?;
+        self.shared.remind(None).await?;
         self.shared.check_sharing(None).await?;
         self.shared.settled().await;
         read
@@ -387,6 +416,7 @@ impl Engine {
 /// The operations of every noun.
 pub(crate) const OPERATIONS: &[&[Operation]] = &[
     Keys::OPERATIONS,
+    Admins::OPERATIONS,
     Grants::OPERATIONS,
     KeyTemplates::OPERATIONS,
     Inbounds::OPERATIONS,

@@ -234,6 +234,7 @@ impl Shared {
             new_epoch: false,
             moved: moved.clone(),
             forgotten: Vec::new(),
+            usage_percents: self.options.reminders.usage_percents.clone(),
             near_within: coefficient.weigh(within(self.options.collect_every)),
         };
         let txn = server.txn(self, [StoreOp::Traffic(Box::new(batch))])?;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::Shared;
+use super::context::by_itself;
 use super::server::Server;
 use vpnkit_core::accounting::Coefficient;
 use vpnkit_core::model::{Host, InboundTag, KeyTemplate, NodeId, Record, RecordQuery, ServerId};
@@ -394,7 +395,8 @@ impl Shared {
         if cache.signing_version > 0 {
             return Ok(cache);
         }
-        match self.put_signing(op, &cache, &SigningKeys::generate()).await {
+        // Whoever asks first: they are the store's.
+        match by_itself(self.put_signing(op, &cache, &SigningKeys::generate())).await {
             // Another process was first.
             Err(e) if e.kind() == ErrorKind::Conflict => self.reload().await,
             outcome => outcome.map(|()| self.cache()),

@@ -119,7 +119,7 @@ impl Subscriptions {
     /// The token of a key: 28 letters, the same until its links are revoked or the signing secret is rotated.
     ///
     /// Errors: `NotFound`.
-    #[operation(read)]
+    #[operation(read, own)]
     pub async fn token(&self, key: impl Into<KeyRef>) -> Result<String> {
         const OP: &str = "subscriptions.token";
         let shared = self.shared(OP)?;
@@ -130,7 +130,7 @@ impl Subscriptions {
     /// The URL of a key's subscription.
     ///
     /// Errors: `NotFound`; `InvalidConfig` when the settings have no `base_url`.
-    #[operation(read)]
+    #[operation(read, own)]
     pub async fn url(&self, key: impl Into<KeyRef>) -> Result<String> {
         const OP: &str = "subscriptions.url";
         let shared = self.shared(OP)?;
@@ -146,7 +146,7 @@ impl Subscriptions {
     /// A key's subscription as a client gets it, devices aside.
     ///
     /// Errors: `NotFound` for the key or a template.
-    #[operation(read)]
+    #[operation(read, own)]
     pub async fn render(
         &self,
         key: impl Into<KeyRef>,
@@ -228,7 +228,7 @@ impl Subscriptions {
     /// Until then the old URL answers with the old links. Revoked again, those of before end at once.
     ///
     /// Errors: `NotFound`; `InvalidInput` about `keep_old`: longer than nothing, up to 366 days.
-    #[operation(change, dry_run)]
+    #[operation(change, dry_run, own)]
     pub async fn revoke(
         &self,
         key: impl Into<KeyRef>,
@@ -335,7 +335,7 @@ impl Subscriptions {
     /// The devices that have fetched a key's subscription, the one that came first first.
     ///
     /// Errors: `NotFound`.
-    #[operation(read)]
+    #[operation(read, own)]
     pub async fn devices(&self, key: impl Into<KeyRef>) -> Result<Vec<ClientDevice>> {
         const OP: &str = "subscriptions.devices";
         let shared = self.shared(OP)?;
@@ -346,7 +346,7 @@ impl Subscriptions {
     /// Forgets a device of a key, or with `None` all of them: there is room for another one.
     ///
     /// Errors: `NotFound`.
-    #[operation(change, dry_run)]
+    #[operation(change, dry_run, own)]
     pub async fn forget_device(
         &self,
         key: impl Into<KeyRef>,
@@ -517,6 +517,7 @@ impl Shared {
             _ => return subject.respond(format, known),
         }
         let query = UsageQuery {
+            owners: None,
             key: Some(subject.key.id),
             node: None,
             from: now.minus(Duration::from_secs(PAGE_DAYS * 86_400)),

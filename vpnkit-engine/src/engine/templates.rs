@@ -39,19 +39,19 @@ impl KeyTemplates {
     }
 
     /// Returns the template, or `None`.
-    #[operation(read)]
+    #[operation(read, own)]
     pub async fn get(&self, name: &str) -> Result<Option<KeyTemplate>> {
         const OP: &str = "templates.get";
         let cache = self.shared(OP)?.reload().await.map_err(|e| e.during(OP))?;
-        Ok(cache.key_templates.get(name).cloned())
+        Ok(cache.key_templates.get(name).filter(|template| Shared::may_sell(template)).cloned())
     }
 
     /// Returns all templates, sorted by name.
-    #[operation(read)]
+    #[operation(read, own)]
     pub async fn list(&self) -> Result<Vec<KeyTemplate>> {
         const OP: &str = "templates.list";
         let cache = self.shared(OP)?.reload().await.map_err(|e| e.during(OP))?;
-        Ok(cache.key_templates.values().cloned().collect())
+        Ok(cache.key_templates.values().filter(|template| Shared::may_sell(template)).cloned().collect())
     }
 
     /// Removes a template. Keys that were made of it stay as they are.

@@ -9,7 +9,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, Serializer};
 use vpnkit_macros::operations;
 
+use super::Shared;
 use super::ask::Asked;
+use super::context::current_scope;
 use super::rates::{Rates, joined};
 use super::server::Server;
 use super::{Collected, Engine, side_by_side};
@@ -79,7 +81,7 @@ impl TrafficView {
         let key = self.engine.shared.resolve(OP, &key.into()).await?.id;
         let to = self.engine.shared.clock.now().day().plus(Duration::from_secs(DAY));
         let from = to.minus(Duration::from_secs(u64::from(days) * DAY));
-        let query = UsageQuery { key: Some(key), node: None, from, to };
+        let query = UsageQuery { key: Some(key), owners: None, node: None, from, to };
         let points = self.engine.shared.store.usage(&query).await.map_err(|e| e.during(OP))?;
         let days = by_calendar(&points, UsageStep::Day, &TimeZoneName::default());
         UsageChart::new(&days, from, to, UsageStep::Day)
@@ -91,8 +93,8 @@ impl TrafficView {
     /// Returns traffic over time, oldest first; steps without traffic are left out. The sum of all steps is what has passed, to the
     /// byte.
     ///
-    /// Errors: `NotFound` for the key.
-    #[operation(read)]
+    /// Errors: `NotFound` for the key or the admin; `InvalidInput` about `admin` beside a key.
+    #[operation(read, own)]
     pub async fn history(&self, #[arg(spread)] query: HistoryQuery) -> Result<Vec<UsagePoint>> {
         const OP: &str = "traffic.history";
         let shared = &self.engine.shared;
@@ -101,8 +103,16 @@ impl TrafficView {
             Some(key) => Some(shared.resolve(OP, key).await?.id),
             None => None,
         };
+        let owners = match &query.admin {
+            Some(_) if key.is_some() => {
+                return Err(Error::invalid(OP, "admin", "give `key` or `admin`, not both"));
+            }
+            Some(admin) => Some(shared.below(OP, admin).await?),
+            None => None,
+        };
         let usage = UsageQuery {
             key,
+            owners,
             node: query.node,
             from: query.since.unwrap_or_default(),
             to: query.until.unwrap_or(Timestamp::MAX),
@@ -125,7 +135,7 @@ impl TrafficView {
     /// pixels, 200 to 4,096.
     ///
     /// Errors: `NotFound`; `InvalidInput` about `days` or `width`.
-    #[operation(read, name = "chart")]
+    #[operation(read, name = "chart", own)]
     pub async fn chart_image(
         &self,
         key: impl Into<KeyRef>,
@@ -156,7 +166,7 @@ impl TrafficView {
     }
 
     /// Returns the keys with open connections on any server that answers, sorted by id.
-    #[operation(read)]
+    #[operation(read, own)]
     pub async fn online(&self) -> Result<Vec<OnlineKey>> {
         const OP: &str = "traffic.online";
         let shared = &self.engine.shared;
@@ -165,7 +175,8 @@ impl TrafficView {
             known(&server, server.online(OP).await).unwrap_or_default()
         });
         let (here, others) = tokio::join!(here, shared.ask_all::<Vec<OnlineKey>>(OP, &Asked::Online));
-        Ok(by_key(here.into_iter().chain(others?).flatten()))
+        let online = by_key(here.into_iter().chain(others?).flatten());
+        shared.own_online(OP, online).await
     }
 
     /// Returns how fast bytes pass now, between the last two readings of each server that answers: by server, and of the `limit` fastest
@@ -212,7 +223,7 @@ impl TrafficView {
     /// Returns where one key is online from; `None` when it is not.
     ///
     /// Errors: `NotFound`.
-    #[operation(read)]
+    #[operation(read, own)]
     pub async fn online_key(&self, key: impl Into<KeyRef>) -> Result<Option<OnlineKey>> {
         const OP: &str = "traffic.online_key";
         let shared = &self.engine.shared;
@@ -225,6 +236,21 @@ impl TrafficView {
         let others = shared.ask_all::<Option<OnlineKey>>(OP, &asked);
         let (here, others) = tokio::join!(here, others);
         Ok(by_key(here.into_iter().chain(others?).flatten()).pop())
+    }
+}
+
+impl Shared {
+    /// Leaves those out that who calls does not see.
+    async fn own_online(&self, op: &'static str, online: Vec<OnlineKey>) -> Result<Vec<OnlineKey>> {
+        if current_scope().is_none() {
+            return Ok(online);
+        }
+        let ids: Vec<KeyId> = online.iter().map(|one| one.key).collect();
+        let mut seen = Vec::new();
+        for some in ids.chunks(500) {
+            seen.extend(self.store.keys(some).await.map_err(|e| e.during(op))?.into_iter().map(|key| key.id));
+        }
+        Ok(online.into_iter().filter(|one| seen.binary_search(&one.key).is_ok()).collect())
     }
 }
 

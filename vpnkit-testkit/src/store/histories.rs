@@ -15,10 +15,10 @@ const HISTORIES: u64 = 40;
 const STEPS: usize = 120;
 
 /// Numbers from a seed: xorshift64*.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(super) fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;

@@ -285,6 +285,7 @@ pub async fn timelines_outlive_the_stream_and_the_key(s: Subject) {
     let cause = Cause {
         operation: "keys.disable".to_owned(),
         actor: Some("support:bob".to_owned()),
+        by_admin: None,
         reason: Some("stolen".to_owned()),
         idempotency_key: None,
     };

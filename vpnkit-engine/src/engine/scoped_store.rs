@@ -1,0 +1,244 @@
+//! The store as calls in the name of a reseller see it: what is not its own is not there.
+//!
+//! Every read and every commit of the engine passes here; whose call it is stands in the task. So no operation has to think of it,
+//! and none can forget it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use super::context::{Scope, current_scope};
+use vpnkit_core::accounting::Baseline;
+use vpnkit_core::model::{
+    Admin, AdminId, AdminRef, ClientDevice, CredentialSecret, Cursor, DeviceName, Event, EventBatch, Grant,
+    Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record, RecordQuery, Revocation,
+    ServerId, UsagePoint, UsageQuery,
+};
+use vpnkit_core::store::{
+    ChangeBatch, Claim, Claimed, Fence, Following, GrantFilter, KeyStore, Lease, Newest, Origin, Pruned,
+    Question, QuestionId, Receipt, Request, Retention, StoreTxn,
+};
+use vpnkit_core::{Result, Secret, Timestamp};
+
+/// A store that shows a call what is its own.
+#[derive(Debug)]
+pub(super) struct ScopedStore(pub(super) Arc<dyn KeyStore>);
+
+/// What is asked for under an idempotency key in the name of one reseller is nothing to another one.
+fn own_request(scope: &Scope, request: Request) -> Request {
+    Request { id: format!("admin:{}:{}", scope.admin, request.id), ..request }
+}
+
+impl ScopedStore {
+    async fn sees_key(&self, id: KeyId) -> Result<bool> {
+        Ok(self.key(&KeyRef::Id(id)).await?.is_some())
+    }
+}
+
+#[async_trait]
+impl KeyStore for ScopedStore {
+    async fn key(&self, key: &KeyRef) -> Result<Option<Key>> {
+        let found = self.0.key(key).await?;
+        Ok(match current_scope() {
+            Some(scope) => found.filter(|key| scope.sees(key.owner)),
+            None => found,
+        })
+    }
+
+    async fn holder(&self, secret: &CredentialSecret) -> Result<Option<(KeyId, DeviceName)>> {
+        let found = self.0.holder(secret).await?;
+        match &found {
+            Some((key, _)) if current_scope().is_some() && !self.sees_key(*key).await? => Ok(None),
+            _ => Ok(found),
+        }
+    }
+
+    async fn limits_addresses(&self) -> Result<bool> {
+        self.0.limits_addresses().await
+    }
+
+    async fn keys(&self, ids: &[KeyId]) -> Result<Vec<Key>> {
+        let mut keys = self.0.keys(ids).await?;
+        if let Some(scope) = current_scope() {
+            keys.retain(|key| scope.sees(key.owner));
+        }
+        Ok(keys)
+    }
+
+    async fn find(&self, query: &KeyQuery) -> Result<Page> {
+        match current_scope() {
+            Some(scope) => self.0.find(&KeyQuery { owners: Some(scope.owners()), ..query.clone() }).await,
+            None => self.0.find(query).await,
+        }
+    }
+
+    async fn count(&self, query: &KeyQuery) -> Result<KeyCounts> {
+        match current_scope() {
+            Some(scope) => self.0.count(&KeyQuery { owners: Some(scope.owners()), ..query.clone() }).await,
+            None => self.0.count(query).await,
+        }
+    }
+
+    async fn commit(&self, mut txn: StoreTxn) -> Result<Receipt> {
+        if let Some(scope) = current_scope() {
+            txn.scope = Some(scope.admin);
+            txn.request = txn.request.map(|request| own_request(&scope, request));
+        }
+        self.0.commit(txn).await
+    }
+
+    async fn receipt(&self, request: &Request) -> Result<Option<Receipt>> {
+        let Some(scope) = current_scope() else { return self.0.receipt(request).await };
+        let found = self.0.receipt(&own_request(&scope, request.clone())).await?;
+        Ok(found.map(|mut receipt| {
+            // What was handed over since is another one's.
+            receipt.keys.retain(|key| scope.sees(key.owner));
+            receipt
+        }))
+    }
+
+    async fn grants(&self, filter: &GrantFilter) -> Result<Vec<Grant>> {
+        match current_scope() {
+            Some(scope) => {
+                self.0.grants(&GrantFilter { owners: Some(scope.owners()), ..filter.clone() }).await
+            }
+            None => self.0.grants(filter).await,
+        }
+    }
+
+    async fn admin(&self, admin: &AdminRef) -> Result<Option<Admin>> {
+        let found = self.0.admin(admin).await?;
+        Ok(match current_scope() {
+            Some(scope) => found.filter(|admin| scope.sees(Some(admin.id))),
+            None => found,
+        })
+    }
+
+    async fn admins(&self, from: Option<AdminId>) -> Result<Vec<Admin>> {
+        let Some(scope) = current_scope() else { return self.0.admins(from).await };
+        match from {
+            Some(from) if !scope.sees(Some(from)) => Ok(Vec::new()),
+            from => self.0.admins(Some(from.unwrap_or(scope.admin))).await,
+        }
+    }
+
+    async fn owners_to_follow(&self, limit: usize) -> Result<Following> {
+        self.0.owners_to_follow(limit).await
+    }
+
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<KeyId>> {
+        self.0.due(now, limit).await
+    }
+
+    async fn inbounds(&self) -> Result<Vec<Inbound>> {
+        self.0.inbounds().await
+    }
+
+    async fn records(&self, query: &RecordQuery) -> Result<Vec<Record>> {
+        self.0.records(query).await
+    }
+
+    async fn revision(&self) -> Result<u64> {
+        self.0.revision().await
+    }
+
+    async fn id(&self) -> Result<String> {
+        self.0.id().await
+    }
+
+    async fn revocations(&self, inbound: &InboundId, now: Timestamp) -> Result<Vec<Revocation>> {
+        self.0.revocations(inbound, now).await
+    }
+
+    async fn devices(&self, key: KeyId) -> Result<Vec<ClientDevice>> {
+        if current_scope().is_some() && !self.sees_key(key).await? {
+            return Ok(Vec::new());
+        }
+        self.0.devices(key).await
+    }
+
+    async fn baseline(&self, server: &ServerId) -> Result<Option<Baseline>> {
+        self.0.baseline(server).await
+    }
+
+    async fn baseline_of(&self, server: &ServerId, epoch: &str) -> Result<Option<Baseline>> {
+        self.0.baseline_of(server, epoch).await
+    }
+
+    async fn usage(&self, query: &UsageQuery) -> Result<Vec<UsagePoint>> {
+        let Some(scope) = current_scope() else { return self.0.usage(query).await };
+        match (query.key, &query.owners) {
+            (Some(key), _) if !self.sees_key(key).await? => Ok(Vec::new()),
+            (Some(_), _) => self.0.usage(query).await,
+            (None, asked) => {
+                let owners = match asked {
+                    Some(asked) => asked.iter().copied().filter(|owner| scope.sees(Some(*owner))).collect(),
+                    None => scope.owners(),
+                };
+                self.0.usage(&UsageQuery { owners: Some(owners), ..query.clone() }).await
+            }
+        }
+    }
+
+    async fn events(&self, after: Cursor, max: usize) -> Result<EventBatch> {
+        let mut batch = self.0.events(after, max).await?;
+        if let Some(scope) = current_scope() {
+            // Where it goes on is behind those of others, too.
+            batch.events.retain(|event| scope.sees(event.admin()));
+        }
+        Ok(batch)
+    }
+
+    async fn timeline(&self, key: KeyId, before: Option<Cursor>, max: usize) -> Result<Vec<Event>> {
+        let mut events = self.0.timeline(key, before, max).await?;
+        if let Some(scope) = current_scope() {
+            events.retain(|event| scope.sees(event.admin()));
+        }
+        Ok(events)
+    }
+
+    async fn consumers(&self) -> Result<Vec<(String, Cursor)>> {
+        self.0.consumers().await
+    }
+
+    async fn newest_event(&self) -> Result<Cursor> {
+        self.0.newest_event().await
+    }
+
+    fn newest(&self) -> watch::Receiver<Newest> {
+        self.0.newest()
+    }
+
+    async fn changes(&self, after: Cursor, max: usize, own: Origin) -> Result<ChangeBatch> {
+        self.0.changes(after, max, own).await
+    }
+
+    async fn questions(&self) -> Result<Vec<Question>> {
+        self.0.questions().await
+    }
+
+    async fn answer(&self, question: &QuestionId) -> Result<Option<Secret>> {
+        self.0.answer(question).await
+    }
+
+    async fn leases(&self) -> Result<Vec<Lease>> {
+        self.0.leases().await
+    }
+
+    async fn claim(&self, claims: &[Claim]) -> Result<Vec<Claimed>> {
+        self.0.claim(claims).await
+    }
+
+    async fn release(&self, leases: &[Fence]) -> Result<()> {
+        self.0.release(leases).await
+    }
+
+    async fn prune(&self, retention: &Retention, fence: Option<Fence>) -> Result<Pruned> {
+        self.0.prune(retention, fence).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.0.close().await
+    }
+}
