@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use vpnkit_core::model::{
-    CreateAdmin, CreateKey, Inbound, InboundTag, KeyQuery, KeyTemplate, NextPlan, Protocol,
+    CreateAdmin, CreateKey, Cursor, Inbound, InboundTag, KeyQuery, KeyTemplate, NextPlan, Protocol,
 };
-use vpnkit_core::store::KeyStore;
+use vpnkit_core::store::{ConsumerOp, KeyStore, StoreTxn};
 use vpnkit_core::{ErrorKind, ManualClock};
 use vpnkit_engine::engine::{CallContext, Engine, EngineOptions, ServerParts};
 use vpnkit_engine::operation::Operation;
@@ -70,6 +70,7 @@ fn arguments(operation: &str, api_key: &str) -> Value {
             json!({ "admin": "bob", "name": "site", "scopes": null, "expires_in": null })
         }
         "admins.revoke_api_key" => json!({ "id": api_key }),
+        "events.remove_consumer" => json!({ "name": "bot" }),
         "traffic.collect" | "tick" => json!({}),
         other => panic!("{other} is new: say with which arguments it changes something"),
     }
@@ -83,7 +84,7 @@ async fn all_of(store: &Arc<dyn KeyStore>) -> String {
         (store.inbounds().await.unwrap(), store.records(&Default::default()).await.unwrap());
     let devices = store.devices(keys.keys[0].id).await.unwrap();
     let place = (store.revision().await.unwrap(), store.newest_event().await.unwrap());
-    let admins = store.admins(None).await.unwrap();
+    let admins = (store.admins(None).await.unwrap(), store.consumers().await.unwrap());
     format!("{keys:?} {grants:?} {inbounds:?} {records:?} {devices:?} {admins:?} {place:?}")
 }
 
@@ -130,6 +131,8 @@ async fn every_change_that_is_tried_leaves_nothing_or_is_refused() {
         engine.keys().create(CreateKey { owner, disabled, ..CreateKey::default() }).await.unwrap();
     }
     let api_key = engine.admins().create_api_key(bob.id, "bot", None, None).await.unwrap().key.id;
+    let add = ConsumerOp::Add("bot".to_owned(), Cursor::START);
+    store.commit(StoreTxn::new(engine.now().unwrap(), [add])).await.unwrap();
     // Now there is usage to be set to nothing.
     let alice = engine.keys().require("alice").await.unwrap();
     server.pass(alice.id, vpnkit_core::model::Traffic { up: 1, down: 1 });

@@ -7,10 +7,10 @@ use tokio::sync::watch;
 
 use vpnkit_macros::operations;
 
-use super::Engine;
-use vpnkit_core::Result;
+use super::{ConsumerStatus, Engine, EventConsumer};
+use vpnkit_core::{Error, ErrorKind, Result};
 use vpnkit_core::model::{Cursor, Event, EventBatch};
-use vpnkit_core::store::Newest;
+use vpnkit_core::store::{ConsumerOp, Newest};
 
 /// Events that are read at once.
 const BATCH: usize = 1_000;
@@ -43,6 +43,51 @@ impl Events {
         const OP: &str = "events.newest";
         self.engine.shared.open(OP)?;
         self.engine.shared.store.newest_event().await.map_err(|e| e.during(OP))
+    }
+
+    /// Returns the consumers of events by name, and how far they have come.
+    #[operation(read)]
+    pub async fn consumers(&self) -> Result<Vec<ConsumerStatus>> {
+        const OP: &str = "events.consumers";
+        let shared = &self.engine.shared;
+        shared.open(OP)?;
+        let newest = shared.store.newest_event().await.map_err(|e| e.during(OP))?;
+        let all = shared.store.consumers().await.map_err(|e| e.during(OP))?;
+        let status = |(name, cursor): (String, Cursor)| {
+            let pending = u64::try_from(newest.0 - cursor.0).unwrap_or(0);
+            ConsumerStatus { name, cursor, pending }
+        };
+        Ok(all.into_iter().map(status).collect())
+    }
+
+    /// Forgets a consumer: who consumes under its name begins again.
+    ///
+    /// Errors: `NotFound`.
+    #[operation(change, dry_run)]
+    pub async fn remove_consumer(&self, name: &str) -> Result<()> {
+        const OP: &str = "events.remove_consumer";
+        let remove = async {
+            let shared = &self.engine.shared;
+            shared.open(OP)?;
+            let all = shared.store.consumers().await.map_err(|e| e.during(OP))?;
+            if !all.iter().any(|(known, _)| known == name) {
+                return Err(Error::new(ErrorKind::NotFound, OP, "no such consumer")
+                    .with("field", "name")
+                    .with("name", name));
+            }
+            let step = ConsumerOp::Remove(name.to_owned());
+            shared.store.commit(shared.txn([step])).await.map(drop).map_err(|e| e.during(OP))
+        };
+        self.engine.in_context(OP, remove).await
+    }
+
+    /// Consumes events under a name (1 to 64 of `A-Z a-z 0-9 . _ @ + -`), whose place the store keeps: each event is given at least
+    /// once to one of those who consume under it, in whichever process. It begins behind `after`, the first time; without that with
+    /// what happens next.
+    ///
+    /// Errors: `InvalidInput` about `name`; `PermissionDenied` in the name of an admin.
+    pub fn consume(&self, name: &str, after: Option<Cursor>) -> Result<EventConsumer> {
+        EventConsumer::new(&self.engine, name, after)
     }
 
     /// Everything after a cursor, then whatever comes. Keep the cursor of the last event that you handled.
@@ -118,7 +163,7 @@ impl EventStream {
 
 /// Waits until the newest event is another one: a newer one, or an older one in a store that was restored. `false` when the store
 /// is closed.
-async fn other_than(newest: &mut watch::Receiver<Newest>, cursor: Cursor) -> bool {
+pub(super) async fn other_than(newest: &mut watch::Receiver<Newest>, cursor: Cursor) -> bool {
     loop {
         if newest.borrow_and_update().event > cursor {
             return true;

@@ -260,14 +260,17 @@ impl Leases {
         wanted
     }
 
+    /// From now on this engine does not want a lease any more. It ends by itself.
+    pub(super) fn forget(&self, wanted: &Wanted) {
+        let mut all = self.wanted();
+        if all.get(&wanted.name).is_some_and(|now| std::ptr::eq(Arc::as_ptr(now), wanted)) {
+            all.remove(&wanted.name);
+        }
+    }
+
     /// Ends a lease, so that somebody else may have it at once.
     pub(super) async fn give_up(&self, store: &dyn KeyStore, wanted: &Wanted) {
-        {
-            let mut all = self.wanted();
-            if all.get(&wanted.name).is_some_and(|now| std::ptr::eq(Arc::as_ptr(now), wanted)) {
-                all.remove(&wanted.name);
-            }
-        }
+        self.forget(wanted);
         let held = self.take(wanted);
         if let Some(held) = held
             && let Err(e) = store.release(std::slice::from_ref(&held.fence)).await

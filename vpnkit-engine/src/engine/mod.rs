@@ -6,6 +6,7 @@ mod api_keys;
 mod ask;
 mod bulk;
 mod collect;
+mod consumer;
 mod context;
 mod create;
 mod credentials;
@@ -63,6 +64,7 @@ pub use admins::{Admins, KeysOfDeleted};
 pub use api_keys::{ApiKey, NewApiKey};
 pub use bulk::{ExtendedStep, ExtendedSteps};
 pub use collect::Collected;
+pub use consumer::{ConsumerStatus, EventConsumer};
 pub use context::CallContext;
 pub use elsewhere::Driver;
 pub use events::{EventStream, Events};
@@ -191,6 +193,7 @@ pub(crate) struct Shared {
     sharing: sharing::Sharing,
     reloading: tokio::sync::Mutex<()>,
     starting: Semaphore,
+    consuming: consumer::Consuming,
     /// Turns to check passwords.
     checking: Semaphore,
     stop: CancellationToken,
@@ -244,6 +247,7 @@ impl Engine {
             sharing: sharing::Sharing::default(),
             reloading: tokio::sync::Mutex::new(()),
             starting: Semaphore::new(AT_ONCE),
+            consuming: consumer::Consuming::default(),
             checking: Semaphore::new(passwords::AT_ONCE),
             stop: stop.clone(),
             tasks: TaskTracker::new(),

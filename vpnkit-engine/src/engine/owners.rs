@@ -49,7 +49,9 @@ impl Shared {
                 match self.store.commit(self.txn(ids.iter().map(step))).await {
                     Ok(receipt) => {
                         changed += ids.len();
-                        self.queue_transitions(&receipt.transitions);
+                        if receipt.took_effect() {
+                            self.queue_transitions(&receipt.transitions);
+                        }
                         break;
                     }
                     // One that was deleted meanwhile: the others go on.
