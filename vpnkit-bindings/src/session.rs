@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use vpnkit::{CallContext, Config, Cursor, Error, ErrorKind, Result, VpnKit};
+use vpnkit::{AdminId, CallContext, Config, Cursor, Error, ErrorKind, Result, VpnKit};
 
 use crate::request::Work;
 use crate::sandbox::Sandbox;
@@ -57,8 +57,20 @@ impl Session {
     }
 
     /// Returns the events after a cursor.
-    pub fn events(self: &Arc<Self>, after: Cursor) -> Result<Pump> {
-        Ok(Pump::new(Arc::clone(self), self.kit("events.stream")?.events().stream(after)))
+    pub fn events(self: &Arc<Self>, context: &CallContext, after: Cursor) -> Result<Pump> {
+        let engine = self.kit("events.stream")?.engine().with_context(context.clone());
+        Ok(Pump::stream(Arc::clone(self), engine.events().stream(after)))
+    }
+
+    /// Returns what consumes events under a name.
+    pub fn consume(
+        self: &Arc<Self>,
+        context: &CallContext,
+        name: &str,
+        after: Option<Cursor>,
+    ) -> Result<Pump> {
+        let engine = self.kit("events.consume")?.engine().with_context(context.clone());
+        Ok(Pump::consumer(Arc::clone(self), engine.events().consume(name, after)?))
     }
 
     /// Reads the counters a last time, stops managed servers, releases the store. Ending the runtime is left to the
@@ -85,14 +97,18 @@ impl Session {
 
 /// Returns a context with what is given; what is not stays.
 ///
-/// Errors: `InvalidInput` about `actor` or `reason`.
+/// Errors: `InvalidInput` about `actor`, `reason` or `scopes`; `PermissionDenied` when calls are in the name of another admin.
 pub fn narrowed(
     context: &CallContext,
     actor: Option<&str>,
     reason: Option<&str>,
+    admin: Option<(AdminId, Option<Vec<String>>)>,
     dry_run: bool,
 ) -> Result<CallContext> {
     let mut context = context.clone();
+    if let Some((admin, scopes)) = admin {
+        context = context.as_admin(admin, scopes)?;
+    }
     if let Some(actor) = actor {
         context = context.acting_as(actor)?;
     }

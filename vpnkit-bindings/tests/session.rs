@@ -77,7 +77,7 @@ fn large_numbers_survive_json() {
 fn after_its_end_a_runtime_answers_closed() {
     let runtime = Runtime::new().unwrap();
     let session = open(&runtime);
-    let pump = Arc::new(session.events(Cursor::START).unwrap());
+    let pump = Arc::new(session.events(&vpnkit::CallContext::default(), Cursor::START).unwrap());
     let waiting = std::thread::spawn({
         let (runtime, pump) = (runtime.clone(), Arc::clone(&pump));
         move || runtime.block_on("events.stream", pump.next(10)).unwrap().unwrap()

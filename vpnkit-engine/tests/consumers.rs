@@ -113,7 +113,10 @@ async fn each_event_is_given_to_one_of_many() {
         }
         who_has.insert(by);
     }
-    assert_eq!(seen.iter().map(|cursor| cursor.0).collect::<Vec<_>>(), (1..=created as i64).collect::<Vec<_>>());
+    assert_eq!(
+        seen.iter().map(|cursor| cursor.0).collect::<Vec<_>>(),
+        (1..=created as i64).collect::<Vec<_>>()
+    );
     assert!(twice <= 200, "{twice}");
     assert!(who_has.contains(&0) && who_has.contains(&2), "{who_has:?}");
     engine.close().await.unwrap();

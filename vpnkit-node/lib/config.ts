@@ -2,7 +2,7 @@
 import { list } from "./convert.js";
 import { invalid } from "./errors.js";
 import { snake } from "./names.js";
-import { type ServerConfig, type SharingPolicy, writeServerConfig, writeSharingPolicy } from "./records.js";
+import { type ServerConfig, type ReminderPolicy, type SharingPolicy, writeReminderPolicy, writeServerConfig, writeSharingPolicy } from "./records.js";
 import { type Length, lengthText } from "./sizes.js";
 
 /** Everything that `open` needs. */
@@ -31,6 +31,8 @@ export interface Config {
   readonly timeZone?: string;
   /** What happens to keys that are used at more addresses at once than their `addressLimit`. Default: an event tells of it. */
   readonly sharing?: SharingPolicy;
+  /** When events remind of the end of a key. Default: at 80 and 90 percent of the limit, 3 days and 1 day before the end. */
+  readonly reminders?: ReminderPolicy;
   /** Whether background work runs. Default: yes. Without it only `kit.tick()` reads counters and ends keys. */
   readonly background?: boolean;
 }
@@ -38,12 +40,13 @@ export interface Config {
 /** @internal */
 export function configJson(config: Config): string {
   if (typeof config !== "object" || config === null) throw invalid("open", "config", "must be an object", 'open({ store: "sqlite:bot.db" })');
-  const { servers = [], collectEvery, reconcileEvery, keepEvents, keepTimelines, keepHourly, keepDaily, timeZone, sharing, previousPassphrase, ...rest } = config;
+  const { servers = [], collectEvery, reconcileEvery, keepEvents, keepTimelines, keepHourly, keepDaily, timeZone, sharing, reminders, previousPassphrase, ...rest } = config;
   const json: Record<string, unknown> = { ...rest, servers: list("open", "servers", servers).map((one) => writeServerConfig("open", one)) };
   for (const [name, length] of Object.entries({ collectEvery, reconcileEvery, keepEvents, keepTimelines, keepHourly, keepDaily })) {
     if (length !== undefined) json[snake(name)] = lengthText("open", name, length);
   }
   if (sharing !== undefined) json["sharing"] = writeSharingPolicy("open", sharing);
+  if (reminders !== undefined) json["reminders"] = writeReminderPolicy("open", reminders);
   if (timeZone !== undefined) json["time_zone"] = timeZone;
   if (previousPassphrase !== undefined) json["previous_passphrase"] = previousPassphrase;
   return JSON.stringify(json);

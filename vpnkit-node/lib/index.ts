@@ -53,9 +53,10 @@ export {
 } from "./errors.js";
 export type { Event, InboundEvent, KeyEvent, ServerEvent } from "./events.js";
 export { KeyBatch } from "./key_batch.js";
+export type { AdminLike } from "./admin_like.js";
 export { type KeyLike, parseKey } from "./key_like.js";
 export { Kit, KitView } from "./kit.js";
-export { Events, Grants, Hosts, Inbounds, Keys, Servers, Subscriptions, TrafficView } from "./nouns.js";
+export { Admins, Events, Grants, Hosts, Inbounds, Keys, Servers, Subscriptions, TrafficView } from "./nouns.js";
 export { Page } from "./page.js";
 export { stopLeftRunning } from "./left_running.js";
 export { qrPng, qrSvg, qrTerminal } from "./qr.js";
@@ -63,7 +64,7 @@ export { Reality, type RealityParts } from "./reality.js";
 export type * from "./records.js";
 export { SubscriptionResponse } from "./response.js";
 export { GB, GiB, KiB, type Length, MB, MiB, type Size, TB, TiB, formatSize, parseSize } from "./sizes.js";
-export { EventStream } from "./stream.js";
+export { EventConsumer, EventStream } from "./stream.js";
 
 /**
  * Opens the store, starts the servers and the background work. Close it in the end: `await kit.close()`, or

@@ -3,11 +3,21 @@ import { type CallOptions, Calls } from "./calls.js";
 import { onlyOptions } from "./convert.js";
 import { invalid, raised } from "./errors.js";
 import type { NativeKit } from "./native.js";
-import { Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, Subscriptions, TrafficView } from "./nouns.js";
+import type { Admin } from "./records.js";
+import { Admins, Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, Subscriptions, TrafficView } from "./nouns.js";
 
-/** The calls of an open kit: the kit itself, or what `actingAs` and `dryRun` return. It closes with the kit. */
+interface Narrowed {
+  readonly actor?: string | undefined;
+  readonly reason?: string | undefined;
+  readonly admin?: number | undefined;
+  readonly scopes?: readonly string[] | undefined;
+  readonly dryRun?: boolean;
+}
+
+/** The calls of an open kit: the kit itself, or what `actingAs`, `asAdmin` and `dryRun` return. It closes with the kit. */
 export class KitView {
   readonly keys: Keys;
+  readonly admins: Admins;
   readonly grants: Grants;
   readonly templates: KeyTemplates;
   readonly inbounds: Inbounds;
@@ -26,6 +36,7 @@ export class KitView {
     this.#of = of;
     this.calls = new Calls(native);
     this.keys = new Keys(this.calls);
+    this.admins = new Admins(this.calls);
     this.grants = new Grants(this.calls);
     this.templates = new KeyTemplates(this.calls);
     this.inbounds = new Inbounds(this.calls);
@@ -49,7 +60,27 @@ export class KitView {
     const { reason } = options;
     if (typeof actor !== "string") throw invalid(operation, "actor", "must be a text", '"support:alice"');
     if (reason !== undefined && typeof reason !== "string") throw invalid(operation, "reason", "must be a text");
-    return this.#view(actor, reason, false);
+    return this.#view({ actor, reason });
+  }
+
+  /**
+   * The same kit for calls in the name of an admin: they do and see what that one may, as it stands at the time of each call.
+   * Sudo may do everything, a reseller what is its own, within its quotas; what belongs to others is not there. With `scopes`, as
+   * an API key has them, only what those cover: `*`, `*:read`, a noun such as `keys`, `keys:read`. Calls that are not allowed throw
+   * `PermissionDeniedError`.
+   *
+   * Throws `InvalidInputError` about `admin` or `scopes`; `PermissionDeniedError` for a kit that makes calls in the name of an
+   * admin already.
+   */
+  asAdmin(admin: number | Admin, options: { readonly scopes?: readonly string[] | null | undefined } = {}): KitView {
+    const operation = "asAdmin";
+    onlyOptions(operation, options, "scopes");
+    const id = typeof admin === "object" && admin !== null ? admin.id : admin;
+    if (!Number.isSafeInteger(id)) throw invalid(operation, "admin", "is no admin", "give the admin or its id");
+    const scopes = options.scopes ?? undefined;
+    if (scopes !== undefined && !(Array.isArray(scopes) && scopes.every((scope) => typeof scope === "string")))
+      throw invalid(operation, "scopes", "must be a list of texts", '["keys:read"]');
+    return this.#view({ admin: id, scopes });
   }
 
   /**
@@ -59,12 +90,12 @@ export class KitView {
    * Calls whose effect is on servers or other processes cannot be tried: they throw `UnsupportedError`. Those that read do so.
    */
   dryRun(): KitView {
-    return this.#view(undefined, undefined, true);
+    return this.#view({ dryRun: true });
   }
 
-  #view(actor: string | undefined, reason: string | undefined, dryRun: boolean): KitView {
+  #view({ actor, reason, admin, scopes, dryRun = false }: Narrowed): KitView {
     try {
-      return new KitView(this.calls.native.view(actor, reason, dryRun), this.#of ?? this);
+      return new KitView(this.calls.native.view(actor, reason, admin, scopes, dryRun), this.#of ?? this);
     } catch (error) {
       throw raised(error);
     }

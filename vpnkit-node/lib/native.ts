@@ -15,14 +15,23 @@ export interface NativeBatch {
 /** @internal */
 export interface NativeStream {
   next(bridge: NativeBridge, call: number, max: number): void;
+  acknowledge(bridge: NativeBridge, call: number): void;
+  close(bridge: NativeBridge, call: number): void;
 }
 
 /** @internal */
 export interface NativeKit {
   call(bridge: NativeBridge, call: number, operation: string, args: string): void;
   many(bridge: NativeBridge, call: number, operation: string, args: string): void;
-  view(actor: string | undefined, reason: string | undefined, dryRun: boolean): NativeKit;
+  view(
+    actor: string | undefined,
+    reason: string | undefined,
+    admin: number | undefined,
+    scopes: readonly string[] | undefined,
+    dryRun: boolean,
+  ): NativeKit;
   events(after: number): NativeStream;
+  consume(name: string, after: number | undefined): NativeStream;
   close(bridge: NativeBridge, call: number): void;
   shutDown(): void;
 }

@@ -3,16 +3,22 @@ import { type CallOptions, type Calls } from "./calls.js";
 import { type Json, type RequestHeaders, each, headerPairs, list, maybe, onlyOptions, put } from "./convert.js";
 import { attempt, invalid } from "./errors.js";
 import { KeyBatch } from "./key_batch.js";
+import { type AdminLike, adminRef } from "./admin_like.js";
 import { type KeyLike, keyId, keyRef } from "./key_like.js";
 import { type Length, lengthText } from "./sizes.js";
-import { EventStream } from "./stream.js";
+import { EventConsumer, EventStream } from "./stream.js";
 import { type Endpoint, readEndpoint } from "./endpoint.js";
 import { type Event, readEvent } from "./events.js";
 import { type Page, readPage } from "./page.js";
 import { type SubscriptionResponse, readSubscriptionResponse } from "./response.js";
 import {
+  type Admin,
+  type AdminPatch,
+  type ApiKey,
   type ClientDevice,
   type Collected,
+  type ConsumerStatus,
+  type CreateAdmin,
   type CreateKey,
   type EventBatch,
   type ExtendedStep,
@@ -29,6 +35,8 @@ import {
   type KeyPatch,
   type KeyQuery,
   type KeyTemplate,
+  type KeysOfDeleted,
+  type NewApiKey,
   type OnlineKey,
   type Placement,
   type Rates,
@@ -40,8 +48,11 @@ import {
   type SubscriptionTemplate,
   type Theme,
   type UsagePoint,
+  readAdmin,
+  readApiKey,
   readClientDevice,
   readCollected,
+  readConsumerStatus,
   readEventBatch,
   readExtendedStep,
   readGrant,
@@ -50,6 +61,7 @@ import {
   readKey,
   readKeyCounts,
   readKeyTemplate,
+  readNewApiKey,
   readOnlineKey,
   readPlacement,
   readRates,
@@ -57,6 +69,8 @@ import {
   readSubscriptionSettings,
   readSubscriptionTemplate,
   readUsagePoint,
+  writeAdminPatch,
+  writeCreateAdmin,
   writeCreateKey,
   writeExtension,
   writeGrantQuery,
@@ -441,6 +455,250 @@ export class Keys {
     onlyOptions(operation, options);
     const args = { key: keyRef(operation, "key", key) };
     return this.#calls.call(operation, args, (json: Json): Placement[] => json.map(readPlacement), options);
+  }
+}
+
+/** Keeps admins: a tree of sudo and resellers with quotas, passwords and API keys. */
+export class Admins {
+  readonly #calls: Calls;
+
+  /** @internal */
+  constructor(calls: Calls) {
+    this.#calls = calls;
+  }
+
+  /**
+   * Creates an admin. Called in the name of a reseller, it stands below that one unless `parent` names another one
+   * below it.
+   *
+   * Rejects with InvalidInputError with the `field`; AlreadyExistsError when the name is taken; NotFoundError for the
+   * parent; LimitReachedError when there are as many admins as there may be; PermissionDeniedError.
+   */
+  async create(
+    request: CreateAdmin,
+    options: CallOptions & { readonly password?: string | null | undefined } = {},
+  ): Promise<Admin> {
+    const operation = "admins.create";
+    onlyOptions(operation, options, "password");
+    const args = { request: writeCreateAdmin(operation, request), password: options.password };
+    return this.#calls.call(operation, args, readAdmin, options);
+  }
+
+  /** Returns the admin with what it has and uses, or `null`. */
+  async get(admin: AdminLike, options?: CallOptions): Promise<Admin | null> {
+    const operation = "admins.get";
+    onlyOptions(operation, options);
+    const args = { admin: adminRef(operation, "admin", admin) };
+    return this.#calls.call(operation, args, (json: Json) => maybe(json, readAdmin), options);
+  }
+
+  /**
+   * Returns the admin with what it has and uses.
+   *
+   * Rejects with NotFoundError.
+   */
+  async require(admin: AdminLike, options?: CallOptions): Promise<Admin> {
+    const operation = "admins.require";
+    onlyOptions(operation, options);
+    const args = { admin: adminRef(operation, "admin", admin) };
+    return this.#calls.call(operation, args, readAdmin, options);
+  }
+
+  /** Returns the admin in whose name calls are made; `null` for those of the application itself. */
+  async current(options?: CallOptions): Promise<Admin | null> {
+    const operation = "admins.current";
+    onlyOptions(operation, options);
+    return this.#calls.call(operation, {}, (json: Json) => maybe(json, readAdmin), options);
+  }
+
+  /**
+   * Returns all admins by id, or one and those below it.
+   *
+   * Rejects with NotFoundError for the one.
+   */
+  async list(below: AdminLike | null = null, options?: CallOptions): Promise<Admin[]> {
+    const operation = "admins.list";
+    onlyOptions(operation, options);
+    const args = { below: put(below, (value) => adminRef(operation, "below", value)) };
+    return this.#calls.call(operation, args, (json: Json): Admin[] => json.map(readAdmin), options);
+  }
+
+  /**
+   * Changes an admin. With `expectedVersion`, only if nobody changed it since. A limit that is lower than what there
+   * is takes nothing away: there is no more until there is less.
+   *
+   * Rejects with NotFoundError, ConflictError, InvalidInputError, AlreadyExistsError (name); PermissionDeniedError for
+   * an admin about itself.
+   */
+  async update(
+    admin: AdminLike,
+    patch: AdminPatch,
+    options: CallOptions & { readonly expectedVersion?: number | null | undefined } = {},
+  ): Promise<Admin> {
+    const operation = "admins.update";
+    onlyOptions(operation, options, "expectedVersion");
+    const args = {
+      admin: adminRef(operation, "admin", admin),
+      patch: writeAdminPatch(operation, patch),
+      expected_version: options.expectedVersion,
+    };
+    return this.#calls.call(operation, args, readAdmin, options);
+  }
+
+  /**
+   * Sets the bytes that the keys of an admin have used to nothing: those that its quota had stopped may connect again.
+   * What the admins above it count stays.
+   *
+   * Rejects with NotFoundError; PermissionDeniedError for an admin about itself.
+   */
+  async resetUsage(admin: AdminLike, options?: CallOptions): Promise<Admin> {
+    const operation = "admins.reset_usage";
+    onlyOptions(operation, options);
+    const args = { admin: adminRef(operation, "admin", admin) };
+    return this.#calls.call(operation, args, readAdmin, options);
+  }
+
+  /**
+   * Switches off all keys of an admin that may connect or are suspended, in steps of 500; returns how many.
+   * Interrupted, the same call goes on. Keys of the admins below it stay as they are.
+   *
+   * Rejects with NotFoundError.
+   */
+  async disableKeys(admin: AdminLike, options?: CallOptions): Promise<number> {
+    const operation = "admins.disable_keys";
+    onlyOptions(operation, options);
+    const args = { admin: adminRef(operation, "admin", admin) };
+    return this.#calls.call(operation, args, (json: Json): number => json, options);
+  }
+
+  /**
+   * Lets all keys of an admin go on that were switched off, by this or one by one, in steps of 500; returns how many.
+   *
+   * Rejects with NotFoundError.
+   */
+  async enableKeys(admin: AdminLike, options?: CallOptions): Promise<number> {
+    const operation = "admins.enable_keys";
+    onlyOptions(operation, options);
+    const args = { admin: adminRef(operation, "admin", admin) };
+    return this.#calls.call(operation, args, (json: Json): number => json, options);
+  }
+
+  /**
+   * Gives all keys of an admin to another one, in steps of 500; returns how many. They count against the quotas of
+   * that one: what is beyond them stays where it was.
+   *
+   * Rejects with NotFoundError; LimitReachedError when a quota has no room for more.
+   */
+  async handOverKeys(admin: AdminLike, to: AdminLike, options?: CallOptions): Promise<number> {
+    const operation = "admins.hand_over_keys";
+    onlyOptions(operation, options);
+    const args = { admin: adminRef(operation, "admin", admin), to: adminRef(operation, "to", to) };
+    return this.#calls.call(operation, args, (json: Json): number => json, options);
+  }
+
+  /**
+   * Deletes an admin with its password and API keys. Admins below it go to the one above it. What becomes of its keys
+   * `keys` says; those are done first, in steps of 500, and interrupted the same call goes on.
+   *
+   * Rejects with NotFoundError; ConflictError when it has keys, unless `keys` says what becomes of them;
+   * PermissionDeniedError for an admin about itself, or when keys of a reseller would have no owner.
+   */
+  async delete(
+    admin: AdminLike,
+    options: CallOptions & { readonly keys?: KeysOfDeleted | undefined; readonly expectedVersion?: number | null | undefined } = {},
+  ): Promise<void> {
+    const operation = "admins.delete";
+    onlyOptions(operation, options, "keys", "expectedVersion");
+    const args = {
+      admin: adminRef(operation, "admin", admin),
+      keys: options.keys,
+      expected_version: options.expectedVersion,
+    };
+    return this.#calls.call(operation, args, () => undefined, options);
+  }
+
+  /**
+   * Sets the password of an admin, 8 to 1,024 bytes, or takes it away: then nobody signs in with one. Only its
+   * Argon2id hash is kept.
+   *
+   * Rejects with NotFoundError; InvalidInputError about `password`.
+   */
+  async setPassword(admin: AdminLike, password: string | null, options?: CallOptions): Promise<void> {
+    const operation = "admins.set_password";
+    onlyOptions(operation, options);
+    const args = { admin: adminRef(operation, "admin", admin), password };
+    return this.#calls.call(operation, args, () => undefined, options);
+  }
+
+  /**
+   * Returns the admin who signs in with a name and a password; `null` when they are not right, or the admin is
+   * disabled. An unknown name takes as long as a wrong password. A few are checked at once, the others wait: limit how
+   * often one may try.
+   */
+  async checkPassword(name: string, password: string, options?: CallOptions): Promise<Admin | null> {
+    const operation = "admins.check_password";
+    onlyOptions(operation, options);
+    const args = { name, password };
+    return this.#calls.call(operation, args, (json: Json) => maybe(json, readAdmin), options);
+  }
+
+  /**
+   * Creates an API key of an admin: `name` is for people, up to 100 characters. `scopes` restrict it: `*`, `*:read`, a
+   * noun such as `keys`, or `keys:read`, `keys:change`; without any it may what the admin may. The token is shown now
+   * and never again.
+   *
+   * Rejects with NotFoundError; InvalidInputError with the `field`; LimitReachedError when the admin has 100 of them;
+   * PermissionDeniedError when the call has less to give.
+   */
+  async createApiKey(
+    admin: AdminLike,
+    name: string,
+    options: CallOptions & { readonly scopes?: Iterable<string> | undefined; readonly expiresIn?: Length | null | undefined } = {},
+  ): Promise<NewApiKey> {
+    const operation = "admins.create_api_key";
+    onlyOptions(operation, options, "scopes", "expiresIn");
+    const args = {
+      admin: adminRef(operation, "admin", admin),
+      name,
+      scopes: put(options.scopes, (value) => list(operation, "scopes", value)),
+      expires_in: put(options.expiresIn, (value) => lengthText(operation, "expiresIn", value)),
+    };
+    return this.#calls.call(operation, args, readNewApiKey, options);
+  }
+
+  /**
+   * Returns the API keys of an admin, without their tokens, by id.
+   *
+   * Rejects with NotFoundError.
+   */
+  async apiKeys(admin: AdminLike, options?: CallOptions): Promise<ApiKey[]> {
+    const operation = "admins.api_keys";
+    onlyOptions(operation, options);
+    const args = { admin: adminRef(operation, "admin", admin) };
+    return this.#calls.call(operation, args, (json: Json): ApiKey[] => json.map(readApiKey), options);
+  }
+
+  /**
+   * Makes an API key worthless from the next call on.
+   *
+   * Rejects with NotFoundError.
+   */
+  async revokeApiKey(id: string, options?: CallOptions): Promise<void> {
+    const operation = "admins.revoke_api_key";
+    onlyOptions(operation, options);
+    const args = { id };
+    return this.#calls.call(operation, args, () => undefined, options);
+  }
+
+  /**
+   * Returns the API key that a token is of; `null` when it is of none, has expired or was revoked, or its admin is
+   * disabled. Make calls with `CallContext.asAdmin`, with its admin and its scopes.
+   */
+  async checkApiKey(token: string, options?: CallOptions): Promise<ApiKey | null> {
+    const operation = "admins.check_api_key";
+    onlyOptions(operation, options);
+    const args = { token };
+    return this.#calls.call(operation, args, (json: Json) => maybe(json, readApiKey), options);
   }
 }
 
@@ -854,7 +1112,7 @@ export class TrafficView {
    * Returns traffic over time, oldest first; steps without traffic are left out. The sum of all steps is what has
    * passed, to the byte.
    *
-   * Rejects with NotFoundError for the key.
+   * Rejects with NotFoundError for the key or the admin; InvalidInputError about `admin` beside a key.
    */
   async history(query: HistoryQuery = {}, options?: CallOptions): Promise<UsagePoint[]> {
     const operation = "traffic.history";
@@ -974,6 +1232,25 @@ export class Events {
     return this.#calls.call(operation, {}, (json: Json): number => json, options);
   }
 
+  /** Returns the consumers of events by name, and how far they have come. */
+  async consumers(options?: CallOptions): Promise<ConsumerStatus[]> {
+    const operation = "events.consumers";
+    onlyOptions(operation, options);
+    return this.#calls.call(operation, {}, (json: Json): ConsumerStatus[] => json.map(readConsumerStatus), options);
+  }
+
+  /**
+   * Forgets a consumer: who consumes under its name begins again.
+   *
+   * Rejects with NotFoundError.
+   */
+  async removeConsumer(name: string, options?: CallOptions): Promise<void> {
+    const operation = "events.remove_consumer";
+    onlyOptions(operation, options);
+    const args = { name };
+    return this.#calls.call(operation, args, () => undefined, options);
+  }
+
   /**
    * Everything after a cursor (0: from the beginning), then whatever comes. Keep the cursor of the last event that you
    * handled, and go on from there.
@@ -981,6 +1258,21 @@ export class Events {
   stream(after = 0, options: CallOptions = {}): EventStream {
     if (!Number.isSafeInteger(after)) throw invalid("events.stream", "after", "is no cursor", "give the `cursor` of an event");
     return new EventStream(attempt(() => this.#calls.native.events(after)), options);
+  }
+
+  /**
+   * Consumes events under a name (1 to 64 of `A-Z a-z 0-9 . _ @ + -`), whose place the store keeps: each event is given at least
+   * once to one of those who consume under it, in whichever process. It begins behind `after`, the first time; without that
+   * with what happens next.
+   *
+   * Throws `InvalidInputError` about `name`; `CursorExpiredError`, from the loop, when events that were not handled are no longer
+   * kept: `removeConsumer` lets it begin again.
+   */
+  consume(name: string, options: CallOptions & { readonly after?: number | undefined } = {}): EventConsumer {
+    const { after, ...rest } = options;
+    if (typeof name !== "string") throw invalid("events.consume", "name", "must be a text");
+    if (after !== undefined && !Number.isSafeInteger(after)) throw invalid("events.consume", "after", "is no cursor", "give the `cursor` of an event");
+    return new EventConsumer(attempt(() => this.#calls.native.consume(name, after)), rest);
   }
 }
 

@@ -3,6 +3,7 @@ import { type Json, hiding, list, maybe, oneOrMany, others, put, unknownType } f
 import { type Credential, readCredential, writeCredential } from "./credential.js";
 import { type Event, readEvent } from "./events.js";
 import { lasting } from "./expiry.js";
+import { type AdminLike, adminRef } from "./admin_like.js";
 import { type KeyLike, keyRef } from "./key_like.js";
 import { camel, snake } from "./names.js";
 import { type Reality, readReality, writeReality } from "./reality.js";
@@ -25,6 +26,172 @@ export const readAddressPool = (json: Json): Required<AddressPool> =>
 
 /** @internal */
 export const writeAddressPool = (operation: string, given: AddressPool): Json => ({ ...others(operation, given, ["v4", "v6"]), v4: given.v4, v6: given.v6 });
+
+/** What an admin may do. */
+export type AdminRole =
+  | "sudo"
+  | "reseller";
+
+/** An admin as it stands in the store. What it has and uses counts all that is below it, too. */
+export interface Admin {
+  /** Integer id, never used again. */
+  readonly id: number;
+  /** Grows by one with every change, keys and traffic aside. */
+  readonly version: number;
+  /** The handle, unique among admins without regard to case. */
+  readonly name: string;
+  /** What it may do. */
+  readonly role: AdminRole;
+  /** The admin above it; what it has counts against that one's quotas, too. */
+  readonly parent: number | null;
+  /** Free text for the operator. */
+  readonly note: string | null;
+  /** What an application remembers of it: a Telegram id. */
+  readonly labels: Readonly<Record<string, string>>;
+  /** It may do nothing any more; its keys go on. */
+  readonly disabled: boolean;
+  /** How many keys there may be at once; `null` is any number. */
+  readonly keyLimit: number | null;
+  /**
+   * How many bytes may be sold: the data limits of keys, however they were given. With it, no key is unlimited or gets
+   * its volume again and again. `null` is any number.
+   */
+  readonly soldLimit: number | null;
+  /**
+   * How many bytes keys may use. When they have, all keys are `suspended` until there is more. `null` is any number.
+   */
+  readonly usedLimit: number | null;
+  /** How many admins may be below it. */
+  readonly adminLimit: number;
+  /** Tags of the inbounds that it may put keys on; `null` is all. */
+  readonly inbounds: readonly string[] | null;
+  /** The nodes that it may put keys on; `null` is all. */
+  readonly nodes: readonly string[] | null;
+  /** The names of the templates that it may sell; with them, nothing else. `null` is anything. */
+  readonly templates: readonly string[] | null;
+  /** How many keys there are. */
+  readonly keys: number;
+  /** Bytes that were sold: what was given less what was taken back unused. */
+  readonly sold: number;
+  /** Bytes that keys have used since `used` was last set to nothing. */
+  readonly used: number;
+  /** Bytes that keys have used altogether. */
+  readonly totalUsed: number;
+  /** How many admins are below it. */
+  readonly admins: number;
+  /** When it was created. */
+  readonly createdAt: Date;
+  /** When it was last changed, keys and traffic aside. */
+  readonly updatedAt: Date;
+}
+
+/** @internal */
+export const readAdmin = (json: Json): Admin =>
+  Object.freeze({
+    id: json.id,
+    version: json.version,
+    name: json.name,
+    role: json.role,
+    parent: json.parent ?? null,
+    note: json.note ?? null,
+    labels: json.labels,
+    disabled: json.disabled,
+    keyLimit: json.key_limit ?? null,
+    soldLimit: json.sold_limit ?? null,
+    usedLimit: json.used_limit ?? null,
+    adminLimit: json.admin_limit,
+    inbounds: json.inbounds ?? null,
+    nodes: json.nodes ?? null,
+    templates: json.templates ?? null,
+    keys: json.keys,
+    sold: json.sold,
+    used: json.used,
+    totalUsed: json.total_used,
+    admins: json.admins,
+    createdAt: new Date(json.created_at),
+    updatedAt: new Date(json.updated_at),
+  });
+
+/** A change of an admin. Fields that are not named stay as they are. */
+export interface AdminPatch {
+  /** The handle. */
+  readonly name?: string | undefined;
+  /** What it may do. */
+  readonly role?: AdminRole | undefined;
+  /** Free text for the operator. */
+  readonly note?: string | null | undefined;
+  /** Labels to set; those whose value is `null` go, the others stay. */
+  readonly labels?: Readonly<Record<string, string | null>> | undefined;
+  /** `true` lets it do nothing any more, `false` takes that back. */
+  readonly disabled?: boolean | undefined;
+  /** How many keys there may be at once; `null` is any number. */
+  readonly keyLimit?: number | null | undefined;
+  /** How many bytes may be sold; `null` is any number. */
+  readonly soldLimit?: Size | null | undefined;
+  /** How many bytes keys may use; `null` is any number. */
+  readonly usedLimit?: Size | null | undefined;
+  /** How many admins may be below it. */
+  readonly adminLimit?: number | undefined;
+  /** Tags of the inbounds that it may put keys on; `null` is all. */
+  readonly inbounds?: readonly string[] | null | undefined;
+  /** The nodes that it may put keys on; `null` is all. */
+  readonly nodes?: readonly string[] | null | undefined;
+  /** The names of the templates that it may sell; `null` is anything. */
+  readonly templates?: readonly string[] | null | undefined;
+  /** Sets the bytes that its keys have used to nothing: those that were suspended may connect again. */
+  readonly resetUsage?: boolean | undefined;
+  /** Sets the bytes that it has sold to nothing. */
+  readonly resetSold?: boolean | undefined;
+}
+
+/** @internal */
+export const writeAdminPatch = (operation: string, given: AdminPatch): Json => ({
+  ...others(operation, given, [
+    "name", "role", "note", "labels", "disabled", "keyLimit", "soldLimit", "usedLimit", "adminLimit", "inbounds",
+    "nodes", "templates", "resetUsage", "resetSold",
+  ]),
+  name: given.name,
+  role: given.role,
+  note: given.note,
+  labels: given.labels,
+  disabled: given.disabled,
+  key_limit: given.keyLimit,
+  sold_limit: put(given.soldLimit, (value) => sizeText(operation, "soldLimit", value)),
+  used_limit: put(given.usedLimit, (value) => sizeText(operation, "usedLimit", value)),
+  admin_limit: given.adminLimit,
+  inbounds: put(given.inbounds, (value) => list(operation, "inbounds", value)),
+  nodes: put(given.nodes, (value) => list(operation, "nodes", value)),
+  templates: put(given.templates, (value) => list(operation, "templates", value)),
+  reset_usage: given.resetUsage,
+  reset_sold: given.resetSold,
+});
+
+/** An API key, without its token. */
+export interface ApiKey {
+  /** Its id, part of its token. */
+  readonly id: string;
+  /** Whose it is. */
+  readonly admin: number;
+  /** What people call it. */
+  readonly name: string;
+  /** What it is restricted to; `null` is everything that the admin may. */
+  readonly scopes: readonly string[] | null;
+  /** When it was created. */
+  readonly createdAt: Date;
+  /** When it ends; `null` is never. */
+  readonly expiresAt: Date | null;
+}
+
+/** @internal */
+export const readApiKey = (json: Json): ApiKey =>
+  Object.freeze({
+    id: json.id,
+    admin: json.admin,
+    name: json.name,
+    scopes: json.scopes ?? null,
+    createdAt: new Date(json.created_at),
+    expiresAt: maybe(json.expires_at, (text: string) => new Date(text)),
+  });
 
 /** What a server can do: data, constant for the instance. */
 export interface Capabilities {
@@ -234,6 +401,73 @@ export const readCollected = (json: Json): Collected =>
     limited: json.limited,
     counterResets: json.counter_resets,
   });
+
+/** A consumer of events, and how far it has come. */
+export interface ConsumerStatus {
+  /** Its name. */
+  readonly name: string;
+  /** The cursor of the last event that was handled. */
+  readonly cursor: number;
+  /** How many events are behind that one, those that are no longer kept included. */
+  readonly pending: number;
+}
+
+/** @internal */
+export const readConsumerStatus = (json: Json): ConsumerStatus =>
+  Object.freeze({ name: json.name, cursor: json.cursor, pending: json.pending });
+
+/** An admin to be created: a reseller without limits, unless something else is said. */
+export interface CreateAdmin {
+  /** The handle: 1 to 64 of `A-Z a-z 0-9 . _ @ + -`, unique among admins without regard to case. */
+  readonly name: string;
+  /** What it may do. Default: `reseller`. */
+  readonly role?: AdminRole | undefined;
+  /** The admin above it. */
+  readonly parent?: AdminLike | null | undefined;
+  /** Free text, up to 4,000 characters. */
+  readonly note?: string | null | undefined;
+  /**
+   * What an application remembers of it: up to 16 names (1 to 32 of `a-z 0-9 _ -`) with values of 1 to 128 characters.
+   */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+  /** Created switched off. */
+  readonly disabled?: boolean | undefined;
+  /** How many keys there may be at once; `null` is any number. */
+  readonly keyLimit?: number | null | undefined;
+  /** How many bytes may be sold; `null` is any number. */
+  readonly soldLimit?: Size | null | undefined;
+  /** How many bytes keys may use; `null` is any number. */
+  readonly usedLimit?: Size | null | undefined;
+  /** How many admins may be below it. Default: 0. */
+  readonly adminLimit?: number | undefined;
+  /** Tags of the inbounds that it may put keys on; all by default. */
+  readonly inbounds?: readonly string[] | null | undefined;
+  /** The nodes that it may put keys on; all by default. */
+  readonly nodes?: readonly string[] | null | undefined;
+  /** The names of the templates that it may sell, and nothing else; anything by default. */
+  readonly templates?: readonly string[] | null | undefined;
+}
+
+/** @internal */
+export const writeCreateAdmin = (operation: string, given: CreateAdmin): Json => ({
+  ...others(operation, given, [
+    "name", "role", "parent", "note", "labels", "disabled", "keyLimit", "soldLimit", "usedLimit", "adminLimit",
+    "inbounds", "nodes", "templates",
+  ]),
+  name: given.name,
+  role: given.role,
+  parent: put(given.parent, (value) => adminRef(operation, "parent", value)),
+  note: given.note,
+  labels: given.labels,
+  disabled: given.disabled,
+  key_limit: given.keyLimit,
+  sold_limit: put(given.soldLimit, (value) => sizeText(operation, "soldLimit", value)),
+  used_limit: put(given.usedLimit, (value) => sizeText(operation, "usedLimit", value)),
+  admin_limit: given.adminLimit,
+  inbounds: put(given.inbounds, (value) => list(operation, "inbounds", value)),
+  nodes: put(given.nodes, (value) => list(operation, "nodes", value)),
+  templates: put(given.templates, (value) => list(operation, "templates", value)),
+});
 
 /** How often what counts against the limit is set to nothing. */
 export type ResetPeriod =
@@ -586,7 +820,16 @@ export type EventKind =
   | "server.up"
   | "server.down"
   | "server.restarted"
-  | "key.rejected";
+  | "key.rejected"
+  | "key.suspended"
+  | "key.usage_reached"
+  | "key.expires_soon"
+  | "admin.created"
+  | "admin.updated"
+  | "admin.deleted"
+  | "admin.quota_near"
+  | "admin.quota_reached"
+  | "settings.changed";
 
 /** Events after a cursor, oldest first. */
 export interface EventBatch {
@@ -699,6 +942,8 @@ export interface Grant {
   readonly key: number;
   /** The UUID of the key. */
   readonly keyUid: string;
+  /** The admin who owned the key then. */
+  readonly owner: number | null;
   /** When it was given. */
   readonly at: Date;
   /** What was done. */
@@ -739,6 +984,7 @@ export const readGrant = (json: Json): Grant =>
     id: json.id,
     key: json.key,
     keyUid: json.key_uid,
+    owner: json.owner ?? null,
     at: new Date(json.at),
     kind: camel<GrantKind>(json.kind),
     idempotencyKey: json.idempotency_key ?? null,
@@ -794,6 +1040,8 @@ export type UsageStep =
 export interface HistoryQuery {
   /** Only of this key; without it of all. */
   readonly key?: KeyLike | null | undefined;
+  /** Only of the keys that this admin and those below it owned then; not together with `key`. */
+  readonly admin?: AdminLike | null | undefined;
   /** Only through this node; without it through all. */
   readonly node?: string | null | undefined;
   /** From the hour of this time on; without it from the beginning. */
@@ -811,8 +1059,9 @@ export interface HistoryQuery {
 
 /** @internal */
 export const writeHistoryQuery = (operation: string, given: HistoryQuery): Json => ({
-  ...others(operation, given, ["key", "node", "since", "until", "step", "timeZone"]),
+  ...others(operation, given, ["key", "admin", "node", "since", "until", "step", "timeZone"]),
   key: put(given.key, (value) => keyRef(operation, "key", value)),
+  admin: put(given.admin, (value) => adminRef(operation, "admin", value)),
   node: given.node,
   since: put(given.since, (value) => timeText(operation, "since", value)),
   until: put(given.until, (value) => timeText(operation, "until", value)),
@@ -1193,6 +1442,7 @@ export type KeyStatus =
   | "disabled"
   | "paused"
   | "locked"
+  | "suspended"
   | "limited"
   | "expired";
 
@@ -1253,6 +1503,8 @@ export interface Key {
   readonly addressLimit: number | null;
   /** Until when it is locked. */
   readonly lockedUntil: Date | null;
+  /** Whether the keys of its owner have used as many bytes as they may. */
+  readonly suspended: boolean;
   /** Grows when its links are revoked. */
   readonly linkRevision: number;
   /** Until when the links and credentials work that it had before they were revoked. */
@@ -1303,6 +1555,7 @@ export const readKey = (json: Json): Key =>
     deviceLimit: json.device_limit ?? null,
     addressLimit: json.address_limit ?? null,
     lockedUntil: maybe(json.locked_until, (text: string) => new Date(text)),
+    suspended: json.suspended,
     linkRevision: json.link_revision,
     oldLinksUntil: maybe(json.old_links_until, (text: string) => new Date(text)),
     inbounds: json.inbounds ?? null,
@@ -1327,6 +1580,8 @@ export interface KeyCounts {
   readonly paused: number;
   /** Those that are locked for a while. */
   readonly locked: number;
+  /** Those whose owner's keys have used as many bytes as they may. */
+  readonly suspended: number;
   /** Those that were switched off by hand. */
   readonly disabled: number;
   /** Those that have used up their data limit. */
@@ -1343,6 +1598,7 @@ export const readKeyCounts = (json: Json): KeyCounts =>
     onHold: json.on_hold,
     paused: json.paused,
     locked: json.locked,
+    suspended: json.suspended,
     disabled: json.disabled,
     limited: json.limited,
     expired: json.expired,
@@ -1566,6 +1822,12 @@ export const writeKeyTemplate = (operation: string, given: KeyTemplate): Json =>
   name_suffix: given.nameSuffix,
 });
 
+/** What becomes of the keys of an admin that is deleted. */
+export type KeysOfDeleted =
+  | "refuse"
+  | "delete"
+  | "release";
+
 /** A language that customers read. */
 export type Language =
   | "en"
@@ -1579,6 +1841,18 @@ export type LogLevel =
   | "info"
   | "warning"
   | "error";
+
+/** An API key that was created. */
+export interface NewApiKey {
+  /** The API key. */
+  readonly key: ApiKey;
+  /** What it is used with. It is kept nowhere: show it now. */
+  readonly token: string;
+}
+
+/** @internal */
+export const readNewApiKey = (json: Json): NewApiKey =>
+  Object.freeze(hiding({ key: readApiKey(json.key), token: json.token }, "token"));
 
 /**
  * What a client shows instead of servers: lines with variables. An empty list is the text of the settings' language.
@@ -1705,6 +1979,24 @@ export interface Rates {
 /** @internal */
 export const readRates = (json: Json): Rates =>
   Object.freeze({ servers: json.servers.map(readServerRate), keys: json.keys.map(readKeyRate) });
+
+/** When events remind of the end of a key, each once for each limit and each end. */
+export interface ReminderPolicy {
+  /**
+   * Shares of the data limit, in percent: `key.usageReached` when one is passed; of several that are passed at once
+   * the highest.
+   */
+  readonly usagePercents?: readonly number[] | undefined;
+  /** Days before the end: `key.expiresSoon`. A key that was sold for no longer is not told of. */
+  readonly daysLeft?: readonly number[] | undefined;
+}
+
+/** @internal */
+export const writeReminderPolicy = (operation: string, given: ReminderPolicy): Json => ({
+  ...others(operation, given, ["usagePercents", "daysLeft"]),
+  usage_percents: put(given.usagePercents, (value) => list(operation, "usagePercents", value)),
+  days_left: put(given.daysLeft, (value) => list(operation, "daysLeft", value)),
+});
 
 /** What a client asks for. */
 export interface RenderOptions {

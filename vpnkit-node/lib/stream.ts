@@ -13,7 +13,10 @@ const BATCH = 1_000;
  * waits for an event the process stays alive; an open stream that nobody waits for does not keep it.
  */
 export class EventStream implements AsyncIterableIterator<Event> {
-  readonly #native: NativeStream;
+  /** @internal */
+  protected readonly native: NativeStream;
+  /** @internal */
+  protected readonly batch: number = BATCH;
   readonly #signal: AbortSignal | undefined;
   #ready: Event[] = [];
   #taken = 0;
@@ -22,7 +25,8 @@ export class EventStream implements AsyncIterableIterator<Event> {
 
   /** @internal */
   constructor(native: NativeStream, options: CallOptions) {
-    this.#native = native;
+    this.native = native;
+    for (const name of ["native", "batch"]) Object.defineProperty(this, name, { enumerable: false });
     this.#signal = options.signal;
   }
 
@@ -52,12 +56,39 @@ export class EventStream implements AsyncIterableIterator<Event> {
   }
 
   async #fetch(): Promise<void> {
-    const json = await begin<string>((to, call) => this.#native.next(to, call, BATCH)).catch((error: unknown) => {
+    const json = await begin<string>((to, call) => this.native.next(to, call, this.batch)).catch((error: unknown) => {
       if (error instanceof ClosedError) return "[]"; // Closed between two waits: the end, as when it is closed during one.
       throw error;
     });
     this.#ready = (JSON.parse(json) as unknown[]).map(readEvent);
     this.#taken = 0;
     this.#closed = this.#ready.length === 0;
+  }
+}
+
+/**
+ * Events one by one, each at least once to one of those who consume under the name: `for await (const event of consumer)`. An
+ * event counts as handled when the next one is asked for; leave the loop, and the last one comes again.
+ *
+ * `await using consumer = kit.events.consume("bot")`, or `close`, lets another process have its turn at once in the end.
+ */
+export class EventConsumer extends EventStream implements AsyncDisposable {
+  /** @internal */
+  protected override readonly batch: number = 1;
+
+  /** Counts the event that was given out last as handled, without asking for the next one. */
+  async acknowledge(): Promise<void> {
+    await begin((to, call) => this.native.acknowledge(to, call));
+  }
+
+  /** Ends it; what was handled is told. Nobody may wait for its next event. */
+  async close(): Promise<void> {
+    await begin((to, call) => this.native.close(to, call)).catch((error: unknown) => {
+      if (!(error instanceof ClosedError)) throw error;
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use napi::{CleanupEnvHook, Env, Result};
 use napi_derive::napi;
-use vpnkit::{CallContext, Cursor};
+use vpnkit::{AdminId, CallContext, Cursor};
 use vpnkit_bindings::{Pump, Request, Runtime, Session};
 
 use crate::bridge::{NativeBridge, Outcome, failure};
@@ -81,8 +81,17 @@ impl NativeKit {
 
     /// The same kit for calls in somebody's name, for a reason, or that are only tried; what is not given stays.
     #[napi]
-    pub fn view(&self, actor: Option<String>, reason: Option<String>, dry_run: bool) -> Result<Self> {
-        let context = vpnkit_bindings::narrowed(&self.context, actor.as_deref(), reason.as_deref(), dry_run);
+    pub fn view(
+        &self,
+        actor: Option<String>,
+        reason: Option<String>,
+        admin: Option<i64>,
+        scopes: Option<Vec<String>>,
+        dry_run: bool,
+    ) -> Result<Self> {
+        let admin = admin.map(|admin| (AdminId(admin), scopes));
+        let (actor, reason) = (actor.as_deref(), reason.as_deref());
+        let context = vpnkit_bindings::narrowed(&self.context, actor, reason, admin, dry_run);
         let context = context.map_err(|e| failure(&e))?;
         Ok(Self { session: Arc::clone(&self.session), context, hook: Mutex::new(None) })
     }
@@ -90,7 +99,15 @@ impl NativeKit {
     /// The events after a cursor.
     #[napi]
     pub fn events(&self, after: i64) -> Result<NativeStream> {
-        self.session.events(Cursor(after)).map(|pump| NativeStream(Arc::new(pump))).map_err(|e| failure(&e))
+        let pump = self.session.events(&self.context, Cursor(after));
+        pump.map(|pump| NativeStream(Arc::new(pump))).map_err(|e| failure(&e))
+    }
+
+    /// What consumes events under a name.
+    #[napi]
+    pub fn consume(&self, name: String, after: Option<i64>) -> Result<NativeStream> {
+        let pump = self.session.consume(&self.context, &name, after.map(Cursor));
+        pump.map(|pump| NativeStream(Arc::new(pump))).map_err(|e| failure(&e))
     }
 
     /// Reads the counters a last time, stops managed servers, releases the store.
@@ -124,6 +141,24 @@ impl NativeStream {
         let max = usize::try_from(max).unwrap_or(usize::MAX);
         bridge.start(call, self.0.session().runtime(), false, async move {
             pump.next(max).await.map(|events| Outcome::Json(vpnkit_bindings::json(&events)))
+        })
+    }
+
+    /// Counts the events that were given out last as handled.
+    #[napi]
+    pub fn acknowledge(&self, bridge: &NativeBridge, call: u32) -> Result<()> {
+        let pump = Arc::clone(&self.0);
+        bridge.start(call, self.0.session().runtime(), false, async move {
+            pump.acknowledge().await.map(|()| Outcome::Nothing)
+        })
+    }
+
+    /// Ends it; nobody may wait for its next event.
+    #[napi]
+    pub fn close(&self, bridge: &NativeBridge, call: u32) -> Result<()> {
+        let pump = Arc::clone(&self.0);
+        bridge.start(call, self.0.session().runtime(), false, async move {
+            pump.close().await.map(|()| Outcome::Nothing)
         })
     }
 }

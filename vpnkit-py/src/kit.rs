@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use vpnkit::{CallContext, Cursor};
+use vpnkit::{AdminId, CallContext, Cursor};
 use vpnkit_bindings::{Pump, Request, Runtime, Session};
 
 use crate::errors::exception;
@@ -49,22 +49,32 @@ impl Kit {
     }
 
     /// The same kit for calls in somebody's name, for a reason, or that are only tried; what is not given stays.
-    #[pyo3(signature = (actor, reason, dry_run))]
+    #[pyo3(signature = (actor, reason, admin, dry_run))]
     fn view(
         &self,
         py: Python<'_>,
         actor: Option<&str>,
         reason: Option<&str>,
+        admin: Option<(i64, Option<Vec<String>>)>,
         dry_run: bool,
     ) -> PyResult<Self> {
-        let context = vpnkit_bindings::narrowed(&self.context, actor, reason, dry_run);
+        let admin = admin.map(|(admin, scopes)| (AdminId(admin), scopes));
+        let context = vpnkit_bindings::narrowed(&self.context, actor, reason, admin, dry_run);
         let context = context.map_err(|e| exception(py, &e))?;
         Ok(Self { session: Arc::clone(&self.session), context })
     }
 
     /// The events after a cursor.
     fn events(&self, py: Python<'_>, after: i64) -> PyResult<Stream> {
-        self.session.events(Cursor(after)).map(|pump| Stream(Arc::new(pump))).map_err(|e| exception(py, &e))
+        let pump = self.session.events(&self.context, Cursor(after));
+        pump.map(|pump| Stream(Arc::new(pump))).map_err(|e| exception(py, &e))
+    }
+
+    /// What consumes events under a name.
+    #[pyo3(signature = (name, after))]
+    fn consume(&self, py: Python<'_>, name: &str, after: Option<i64>) -> PyResult<Stream> {
+        let pump = self.session.consume(&self.context, name, after.map(Cursor));
+        pump.map(|pump| Stream(Arc::new(pump))).map_err(|e| exception(py, &e))
     }
 
     /// Reads the counters a last time, stops managed servers, releases the store.
@@ -97,6 +107,22 @@ impl Stream {
         let pump = Arc::clone(&self.0);
         Pending::new("events.stream", self.0.session().runtime().clone(), async move {
             pump.next(max).await.map(Outcome::Events)
+        })
+    }
+
+    /// Counts the events that were given out last as handled.
+    fn acknowledge(&self) -> Pending {
+        let pump = Arc::clone(&self.0);
+        Pending::new("events.consume", self.0.session().runtime().clone(), async move {
+            pump.acknowledge().await.map(|()| Outcome::Answer(vpnkit_bindings::Answer::new(())))
+        })
+    }
+
+    /// Ends it; nobody may wait for its next event.
+    fn close(&self) -> Pending {
+        let pump = Arc::clone(&self.0);
+        Pending::new("events.consume", self.0.session().runtime().clone(), async move {
+            pump.close().await.map(|()| Outcome::Answer(vpnkit_bindings::Answer::new(())))
         })
     }
 }

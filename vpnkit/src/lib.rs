@@ -45,10 +45,10 @@ pub use vpnkit_core::{
 pub use vpnkit_core::{backend, store, traffic};
 pub use vpnkit_engine::engine;
 pub use vpnkit_engine::engine::{
-    Admins, ApiKey, CallContext, Collected, ConsumerStatus, EventConsumer, EventStream, Events, ExtendedStep, ExtendedSteps, Grants, Hosts,
-    Image, ImageFormat, InboundHosts, Inbounds, KeyIterator, KeyRate, KeyTemplates, Keys, KeysOfDeleted,
-    NewApiKey, Placement, PlacementState, Rates, RenderOptions, ServerCondition, ServerRate, ServerStatus,
-    Subscriptions, TrafficView,
+    Admins, ApiKey, CallContext, Collected, ConsumerStatus, EventConsumer, EventStream, Events, ExtendedStep,
+    ExtendedSteps, Grants, Hosts, Image, ImageFormat, InboundHosts, Inbounds, KeyIterator, KeyRate,
+    KeyTemplates, Keys, KeysOfDeleted, NewApiKey, Placement, PlacementState, Rates, RenderOptions,
+    ServerCondition, ServerRate, ServerStatus, Subscriptions, TrafficView,
 };
 #[cfg(feature = "sqlite")]
 pub use vpnkit_sqlite as sqlite;

@@ -14,7 +14,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use vpnkit::operation::{self, Operation};
-use vpnkit::{Config, ErrorKind, EventKind, KeyStatus, ServerConfig, SharingPolicy};
+use vpnkit::{Config, ErrorKind, EventKind, KeyStatus, ReminderPolicy, ServerConfig, SharingPolicy};
 
 use self::model::Surface;
 use self::python_nouns::Waiting;
@@ -27,6 +27,7 @@ const NOUNS: &[(&str, &str, &str)] = &[
         "Creates, finds, changes and deletes keys. Every change is committed before it is applied to a server; a server that is \
          down delays a key, it never loses one.",
     ),
+    ("admins", "Admins", "Keeps admins: a tree of sudo and resellers with quotas, passwords and API keys."),
     ("grants", "Grants", "Shows the ledger of what keys were given, and takes grants back."),
     (
         "templates",
@@ -56,9 +57,12 @@ const NOUNS: &[(&str, &str, &str)] = &[
 /// What every language writes by hand, since a call with JSON in and out is not what a person expects of it.
 const BY_HAND: &[(&str, &str)] = &[
     ("events", "stream"),
+    ("events", "consume"),
     ("keys", "iterate"),
     ("keys", "extend_all"),
     ("kit", "acting_as"),
+    ("kit", "as_admin"),
+    ("kit", "admins"),
     ("kit", "dry_run"),
     ("kit", "templates"),
     ("kit", "open"),
@@ -84,6 +88,7 @@ pub fn surface() -> BTreeMap<&'static str, String> {
         operation::all().into_iter().map(|operation| described(operation, &mut generator)).collect();
     generator.subschema_for::<ServerConfig>();
     generator.subschema_for::<SharingPolicy>();
+    generator.subschema_for::<ReminderPolicy>();
     let records = generator.take_definitions(true);
     let config = self::generator().into_root_schema_for::<Config>().to_value();
     let mut names = names(&records);
@@ -96,7 +101,7 @@ pub fn surface() -> BTreeMap<&'static str, String> {
         "event_kinds": codes(EventKind::ALL.iter().map(|kind| kind.code()).collect()),
         "key_statuses": codes(KeyStatus::ALL.iter().map(|status| status.code()).collect()),
     });
-    let surface = Surface::read(&operations, &records, &["ServerConfig", "SharingPolicy"]);
+    let surface = Surface::read(&operations, &records, &["ServerConfig", "SharingPolicy", "ReminderPolicy"]);
     let text = |value: &Value| {
         let mut value = value.clone();
         docs::plain(&mut value);

@@ -31,6 +31,7 @@ pub(super) enum Type {
     Headers,
     /// A key by its id, name or UUID.
     KeyRef,
+    AdminRef,
     KeyId,
     /// A record, a union or a set of strings.
     Named(String),
@@ -314,6 +315,7 @@ fn read_type(schema: &Value) -> Type {
         ("base64", _) => Type::Base64,
         ("headers", _) => Type::Headers,
         ("key-ref", _) => Type::KeyRef,
+        ("admin-ref", _) => Type::AdminRef,
         ("key-id", _) => Type::KeyId,
         (_, "integer") if kinds.contains(&"string") => Type::IntOrText,
         (_, "boolean") => Type::Bool,

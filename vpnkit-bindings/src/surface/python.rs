@@ -36,7 +36,7 @@ from typing import Any, Literal, TypeAlias
 
 from . import _sugar, _wire
 from ._native import Credential, Event, Key
-from ._wire import KEEP, Keep, KeyLike, Length, Record, Size
+from ._wire import KEEP, AdminLike, Keep, KeyLike, Length, Record, Size
 from .sizes import ByteSize
 "#;
 
@@ -216,6 +216,7 @@ pub(super) fn hint(surface: &Surface, ty: &Type, given: bool, made: bool) -> Str
         Type::Utf8 | Type::Base64 => "bytes".to_owned(),
         Type::Headers => "Headers".to_owned(),
         Type::KeyRef => "KeyLike".to_owned(),
+        Type::AdminRef => "AdminLike".to_owned(),
         Type::KeyId => if given { "int | Key" } else { "int" }.to_owned(),
         Type::Named(name) => name.clone(),
         Type::List(inner) => match &**inner {
@@ -314,6 +315,7 @@ pub(super) fn writer(surface: &Surface, ty: &Type) -> Option<String> {
         Type::Path => "_wire.path".to_owned(),
         Type::Headers => "_wire.headers".to_owned(),
         Type::KeyRef => "_wire.key_ref".to_owned(),
+        Type::AdminRef => "_wire.admin_ref".to_owned(),
         Type::KeyId => "_wire.key_id".to_owned(),
         Type::Named(name) if name == "Credential" => "_wire.credential".to_owned(),
         Type::Named(name) if surface.is_text(name) => return None,

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 
 from . import _wire
 from ._native import Credential, Event, Key
-from .{LOOP} import Calls, EventStream
-from ._wire import EMPTY, KEEP, Headers, Keep, KeyLike, Length, Size
+from .{LOOP} import Calls, EventConsumer, EventStream
+from ._wire import EMPTY, KEEP, AdminLike, Headers, Keep, KeyLike, Length, Size
 from .sizes import ByteSize
 "#;
 
@@ -92,6 +92,15 @@ const STREAM: &str = r#"    def stream(self, after: int = 0) -> EventStream:
         """Everything after a cursor (0: from the beginning), then whatever comes. Keep the cursor of the last event that
         you handled, and go on from there."""
         return self._calls.stream(after)
+
+    def consume(self, name: str, *, after: int | None = None) -> EventConsumer:
+        """Consumes events under a name (1 to 64 of ``A-Z a-z 0-9 . _ @ + -``), whose place the store keeps: each event is given
+        at least once to one of those who consume under it, in whichever process. It begins behind ``after``, the first time;
+        without that with what happens next.
+
+        Raises InvalidInputError about ``name``; CursorExpiredError, from the loop, when events that were not handled are no
+        longer kept: :meth:`remove_consumer` lets it begin again."""
+        return self._calls.consumer(name, after)
 "#;
 
 /// A parameter as it stands in the signature.

@@ -18,6 +18,7 @@ import { type Json, hiding, list, maybe, oneOrMany, others, put, unknownType } f
 import { type Credential, readCredential, writeCredential } from "./credential.js";
 import { type Event, readEvent } from "./events.js";
 import { lasting } from "./expiry.js";
+import { type AdminLike, adminRef } from "./admin_like.js";
 import { type KeyLike, keyRef } from "./key_like.js";
 import { camel, snake } from "./names.js";
 import { type Reality, readReality, writeReality } from "./reality.js";
@@ -189,6 +190,7 @@ pub(super) fn hint(surface: &Surface, ty: &Type, given: bool, made: bool) -> Str
         Type::Base64 => "Buffer".to_owned(),
         Type::Headers => "RequestHeaders".to_owned(),
         Type::KeyRef => "KeyLike".to_owned(),
+        Type::AdminRef => "AdminLike".to_owned(),
         Type::KeyId => "number".to_owned(),
         Type::Named(name) if made => surface.records.get(name).map_or_else(|| name.clone(), returned),
         Type::Named(name) => name.clone(),
@@ -348,6 +350,7 @@ fn writer(surface: &Surface, ty: &Type, name: &str) -> Option<String> {
         Type::Length => of("lengthText"),
         Type::Time => of("timeText"),
         Type::KeyRef => of("keyRef"),
+        Type::AdminRef => of("adminRef"),
         Type::Named(record) => match surface.records.get(record).map(|record| &record.shape) {
             Some(Shape::Strings(strings)) => {
                 strings.iter().any(|(text, _)| spelled(text) != *text).then(|| "snake".to_owned())?

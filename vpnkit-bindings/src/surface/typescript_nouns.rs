@@ -11,10 +11,11 @@ import { type CallOptions, type Calls } from "./calls.js";
 import { type Json, type RequestHeaders, each, headerPairs, list, maybe, onlyOptions, put } from "./convert.js";
 import { attempt, invalid } from "./errors.js";
 import { KeyBatch } from "./key_batch.js";
+import { type AdminLike, adminRef } from "./admin_like.js";
 import { type KeyLike, keyId, keyRef } from "./key_like.js";
 import { camel, snake } from "./names.js";
 import { type Length, type Size, lengthText, timeText, sizeText } from "./sizes.js";
-import { EventStream } from "./stream.js";
+import { EventConsumer, EventStream } from "./stream.js";
 "#;
 
 /// Writes the file.
@@ -71,6 +72,21 @@ const STREAM: &str = r#"  /**
   stream(after = 0, options: CallOptions = {}): EventStream {
     if (!Number.isSafeInteger(after)) throw invalid("events.stream", "after", "is no cursor", "give the `cursor` of an event");
     return new EventStream(attempt(() => this.#calls.native.events(after)), options);
+  }
+
+  /**
+   * Consumes events under a name (1 to 64 of `A-Z a-z 0-9 . _ @ + -`), whose place the store keeps: each event is given at least
+   * once to one of those who consume under it, in whichever process. It begins behind `after`, the first time; without that
+   * with what happens next.
+   *
+   * Throws `InvalidInputError` about `name`; `CursorExpiredError`, from the loop, when events that were not handled are no longer
+   * kept: `removeConsumer` lets it begin again.
+   */
+  consume(name: string, options: CallOptions & { readonly after?: number | undefined } = {}): EventConsumer {
+    const { after, ...rest } = options;
+    if (typeof name !== "string") throw invalid("events.consume", "name", "must be a text");
+    if (after !== undefined && !Number.isSafeInteger(after)) throw invalid("events.consume", "after", "is no cursor", "give the `cursor` of an event");
+    return new EventConsumer(attempt(() => this.#calls.native.consume(name, after)), rest);
   }
 "#;
 
@@ -218,6 +234,9 @@ fn argument(surface: &Surface, field: &Field, value: &str, place: Place) -> Stri
         Type::Named(name) if !surface.is_text(name) => format!("write{name}(operation, {value})"),
         Type::KeyRef if place == Place::Given => {
             format!("keyRef(operation, \"{}\", {value})", camel(&field.name))
+        }
+        Type::AdminRef if place == Place::Given => {
+            format!("adminRef(operation, \"{}\", {value})", camel(&field.name))
         }
         Type::Length if place == Place::Given => {
             format!("lengthText(operation, \"{}\", {value})", camel(&field.name))

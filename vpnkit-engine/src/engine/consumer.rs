@@ -198,7 +198,9 @@ impl EventConsumer {
         }
         let mut newest = shared.store.newest();
         loop {
-            let due = |(_, count, since): (Cursor, usize, Instant)| count >= UNTOLD || since.elapsed() >= UNTOLD_FOR;
+            let due = |(_, count, since): (Cursor, usize, Instant)| {
+                count >= UNTOLD || since.elapsed() >= UNTOLD_FOR
+            };
             if self.untold.is_some_and(due) || self.ready.is_empty() {
                 self.tell().await?;
             }
@@ -286,7 +288,9 @@ impl Drop for EventConsumer {
 
 /// The turns of consumers in this process.
 #[derive(Debug, Default)]
-pub(super) struct Consuming(std::sync::Mutex<std::collections::BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>);
+pub(super) struct Consuming(
+    std::sync::Mutex<std::collections::BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
+);
 
 impl Consuming {
     fn of(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {

@@ -8,9 +8,9 @@ use tokio::sync::watch;
 use vpnkit_macros::operations;
 
 use super::{ConsumerStatus, Engine, EventConsumer};
-use vpnkit_core::{Error, ErrorKind, Result};
 use vpnkit_core::model::{Cursor, Event, EventBatch};
 use vpnkit_core::store::{ConsumerOp, Newest};
+use vpnkit_core::{Error, ErrorKind, Result};
 
 /// Events that are read at once.
 const BATCH: usize = 1_000;

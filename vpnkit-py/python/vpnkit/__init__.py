@@ -15,16 +15,16 @@ from os import PathLike
 
 from . import _native, errors, qr, records, sync, testing
 from ._kit_async import Kit, KitView
-from ._loop import EventStream
+from ._loop import EventConsumer, EventStream
 from ._native import Credential, Event, Key
-from ._nouns_async import Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, Subscriptions, TrafficView
+from ._nouns_async import Admins, Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, Subscriptions, TrafficView
 from ._opening import Opening
-from ._wire import KEEP, Headers, Keep, KeyLike, Length, Size
+from ._wire import KEEP, AdminLike, Headers, Keep, KeyLike, Length, Size
 from ._wire import parse_key as key_ref
 from .config import to_json
 from .errors import VpnkitError
 from .records import *
-from .records import ServerConfig, SharingPolicy
+from .records import ReminderPolicy, ServerConfig, SharingPolicy
 from .sizes import GB, MB, TB, ByteSize, GiB, KiB, MiB, TiB
 
 __all__ = [
@@ -32,9 +32,12 @@ __all__ = [
     "KEEP",
     "MB",
     "TB",
+    "AdminLike",
+    "Admins",
     "ByteSize",
     "Credential",
     "Event",
+    "EventConsumer",
     "EventStream",
     "Events",
     "GiB",
@@ -96,6 +99,7 @@ def open(
     keep_daily: Length | None = None,
     time_zone: str | None = None,
     sharing: SharingPolicy | None = None,
+    reminders: ReminderPolicy | None = None,
     background: bool = True,
 ) -> Opening[Kit]:
     """Opens the store, starts the servers and the background work: ``async with vpnkit.open(...) as kit``, or
@@ -107,7 +111,8 @@ def open(
     minutes) that between two full comparisons of a server with the store, ``keep_events`` (30 days) how long events are
     kept, ``keep_timelines`` (180 days) how long ``keys.timeline`` has those of a key. A key's traffic is kept by the hour for ``keep_hourly`` (62 days), by the day for ``keep_daily``
     (800 days), then by the month. ``time_zone`` (UTC) is the calendar that resets of usage go by: ``"Europe/Berlin"``. ``sharing``
-    is what happens to keys that are used at more addresses at once than their ``address_limit`` (an event tells of it). Without
+    is what happens to keys that are used at more addresses at once than their ``address_limit`` (an event tells of it), ``reminders``
+    when events remind of the end of a key (at 80 and 90 percent of its limit, 3 days and 1 day before its end). Without
     ``background`` only ``kit.tick()`` reads counters and ends keys.
 
     A server that does not start is no error: it is ``down``, ``kit.servers.status()`` and an event tell why, and it is tried
@@ -128,6 +133,7 @@ def open(
         keep_daily=keep_daily,
         time_zone=time_zone,
         sharing=sharing,
+        reminders=reminders,
         background=background,
     )
     return Opening(config, Kit)

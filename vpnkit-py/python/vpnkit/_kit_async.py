@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any
 
 from . import _lifetime, _native, _wire
 from ._loop import Calls
-from ._nouns_async import Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, Subscriptions, TrafficView
+from ._nouns_async import Admins, Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, Subscriptions, TrafficView
 from ._wire import KeyLike, Length, Size
 from .errors import invalid
+from .records import Admin
 
 
 class KitView:
-    """The calls of an open kit: the kit itself, or what :meth:`acting_as` and :meth:`dry_run` return. It closes with the kit."""
+    """The calls of an open kit: the kit itself, or what :meth:`acting_as`, :meth:`as_admin` and :meth:`dry_run`
+    return. It closes with the kit."""
 
     keys: Keys
+    admins: Admins
     grants: Grants
     templates: KeyTemplates
     inbounds: Inbounds
@@ -33,6 +36,7 @@ class KitView:
         self._of = of
         self._calls = Calls(native)
         self.keys = Keys(self._calls)
+        self.admins = Admins(self._calls)
         self.grants = Grants(self._calls)
         self.templates = KeyTemplates(self._calls)
         self.inbounds = Inbounds(self._calls)
@@ -50,7 +54,23 @@ class KitView:
         for name, value in (("actor", actor), ("reason", "" if reason is None else reason)):
             if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise invalid("acting_as", name, f"cannot be {type(value).__name__}", 'a text, as "support:alice"')
-        return KitView(self._calls.native.view(actor, reason, False), self)
+        return KitView(self._calls.native.view(actor, reason, None, False), self)
+
+    def as_admin(self, admin: int | Admin, *, scopes: Sequence[str] | None = None) -> KitView:
+        """The same kit for calls in the name of an admin: they do and see what that one may, as it stands at the time of each
+        call. Sudo may do everything, a reseller what is its own, within its quotas; what belongs to others is not there. With
+        ``scopes``, as an API key has them, only what those cover: ``*``, ``*:read``, a noun such as ``keys``, ``keys:read``. Calls
+        that are not allowed raise PermissionDeniedError.
+
+        Raises InvalidInputError about ``admin`` or ``scopes``; PermissionDeniedError for a kit that makes calls in the name of an
+        admin already."""
+        number = admin.id if isinstance(admin, Admin) else admin
+        if type(number) is not int:
+            raise invalid("as_admin", "admin", f"cannot be {type(admin).__name__}", "give the admin or its id")
+        if isinstance(scopes, str) or not all(isinstance(scope, str) for scope in scopes or ()):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise invalid("as_admin", "scopes", "must be a list of texts", '["keys:read"]')
+        given = None if scopes is None else list(scopes)
+        return KitView(self._calls.native.view(None, None, (number, given), False), self)
 
     def dry_run(self) -> KitView:
         """The same kit for changes that are only tried: each is checked and carried out like any other, answers what would
@@ -58,7 +78,7 @@ class KitView:
 
         Calls whose effect is on servers or other processes cannot be tried: they raise UnsupportedError. Those that read do
         so."""
-        return KitView(self._calls.native.view(None, None, True), self)
+        return KitView(self._calls.native.view(None, None, None, True), self)
 
     def __repr__(self) -> str:
         return "<vpnkit.KitView of an open kit>"

@@ -84,6 +84,9 @@ class Calls:
     def stream(self, after: int) -> EventStream:
         return EventStream(self.native.events(after))
 
+    def consumer(self, name: str, after: int | None) -> EventConsumer:
+        return EventConsumer(self.native.consume(name, after))
+
     async def close(self) -> None:
         if self.native.is_forked():
             return  # It is the parent's.
@@ -97,6 +100,8 @@ class EventStream:
     Stopping in the middle, a timeout or a cancelled task lose nothing: the next ``async for`` over it goes on where the
     last one stopped. A stream belongs to one event loop.
     """
+
+    _batch = _BATCH
 
     def __init__(self, native: _native.Stream) -> None:
         self._native = native
@@ -136,6 +141,35 @@ class EventStream:
     def _fetch(self) -> tuple[asyncio.AbstractEventLoop, int, asyncio.Future[list[Event]]]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[list[Event]] = loop.create_future()
-        number = _bridge(loop).start(self._native.next(_BATCH), future)
+        number = _bridge(loop).start(self._native.next(self._batch), future)
         self._fetching = (loop, number, future)
         return self._fetching
+
+
+class EventConsumer(EventStream):
+    """Events one by one, each at least once to one of those who consume under the name: ``async for event in consumer``. An event
+    counts as handled when the next one is asked for; leave the loop, and the last one comes again.
+
+    It ends when the kit is closed. ``async with kit.events.consume("bot") as consumer`` lets another process have its turn at
+    once in the end.
+    """
+
+    _batch = 1
+
+    async def acknowledge(self) -> None:
+        """Counts the event that was given out last as handled, without asking for the next one."""
+        await arrive(self._native.acknowledge())
+
+    async def aclose(self) -> None:
+        """Ends it, also for a caller that waits for its next event; what was handled is told."""
+        await super().aclose()
+        try:
+            await arrive(self._native.close())
+        except ClosedError:
+            pass
+
+    async def __aenter__(self) -> EventConsumer:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()

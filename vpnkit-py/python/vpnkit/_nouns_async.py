@@ -9,12 +9,18 @@ from datetime import datetime
 
 from . import _wire
 from ._native import Credential, Event, Key
-from ._loop import Calls, EventStream
-from ._wire import EMPTY, KEEP, Headers, Keep, KeyLike, Length, Size
+from ._loop import Calls, EventConsumer, EventStream
+from ._wire import EMPTY, KEEP, AdminLike, Headers, Keep, KeyLike, Length, Size
 from .records import (
+    Admin,
+    AdminPatch,
+    AdminRole,
+    ApiKey,
     ClientDevice,
     ClientRule,
     Collected,
+    ConsumerStatus,
+    CreateAdmin,
     CreateKey,
     DataReset,
     Endpoint,
@@ -34,7 +40,9 @@ from .records import (
     KeyQuery,
     KeyStatus,
     KeyTemplate,
+    KeysOfDeleted,
     Language,
+    NewApiKey,
     NextPlan,
     Notices,
     OnlineKey,
@@ -576,6 +584,262 @@ class Keys:
         return [Placement._read(one) for one in answer]
 
 
+class Admins:
+    """Keeps admins: a tree of sudo and resellers with quotas, passwords and API keys."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    async def create(
+        self,
+        name: str,
+        *,
+        role: AdminRole = "reseller",
+        parent: AdminLike | None = None,
+        note: str | None = None,
+        labels: Mapping[str, str] = EMPTY,
+        disabled: bool = False,
+        key_limit: int | None = None,
+        sold_limit: Size | None = None,
+        used_limit: Size | None = None,
+        admin_limit: int = 0,
+        inbounds: Sequence[str] | None = None,
+        nodes: Sequence[str] | None = None,
+        templates: Sequence[str] | None = None,
+        password: str | None = None,
+    ) -> Admin:
+        """Creates an admin. Called in the name of a reseller, it stands below that one unless ``parent`` names another
+        one below it.
+
+        The arguments are the fields of ``CreateAdmin``.
+
+        Raises InvalidInputError with the ``field``; AlreadyExistsError when the name is taken; NotFoundError for
+        the parent; LimitReachedError when there are as many admins as there may be; PermissionDeniedError.
+        """
+        request = CreateAdmin(
+            name=name,
+            role=role,
+            parent=parent,
+            note=note,
+            labels=labels,
+            disabled=disabled,
+            key_limit=key_limit,
+            sold_limit=sold_limit,
+            used_limit=used_limit,
+            admin_limit=admin_limit,
+            inbounds=inbounds,
+            nodes=nodes,
+            templates=templates,
+        )
+        arguments = {"request": request._json("admins.create"), "password": password}
+        return Admin._read(await self._calls.json("admins.create", _wire.dumps(arguments)))
+
+    async def get(self, admin: AdminLike) -> Admin | None:
+        """Returns the admin with what it has and uses, or None."""
+        arguments = {"admin": _wire.admin_ref("admins.get", "admin", admin)}
+        answer = await self._calls.json("admins.get", _wire.dumps(arguments))
+        return None if answer is None else Admin._read(answer)
+
+    async def require(self, admin: AdminLike) -> Admin:
+        """Returns the admin with what it has and uses.
+
+        Raises NotFoundError.
+        """
+        arguments = {"admin": _wire.admin_ref("admins.require", "admin", admin)}
+        return Admin._read(await self._calls.json("admins.require", _wire.dumps(arguments)))
+
+    async def current(self) -> Admin | None:
+        """Returns the admin in whose name calls are made; None for those of the application itself."""
+        answer = await self._calls.json("admins.current", "{}")
+        return None if answer is None else Admin._read(answer)
+
+    async def list(self, below: AdminLike | None = None) -> builtins.list[Admin]:
+        """Returns all admins by id, or one and those below it.
+
+        Raises NotFoundError for the one.
+        """
+        arguments = {"below": None if below is None else _wire.admin_ref("admins.list", "below", below)}
+        answer = await self._calls.json("admins.list", _wire.dumps(arguments))
+        return [Admin._read(one) for one in answer]
+
+    async def update(
+        self,
+        admin: AdminLike,
+        *,
+        name: str | Keep = KEEP,
+        role: AdminRole | Keep = KEEP,
+        note: str | None | Keep = KEEP,
+        labels: Mapping[str, str | None] | Keep = KEEP,
+        disabled: bool | Keep = KEEP,
+        key_limit: int | None | Keep = KEEP,
+        sold_limit: Size | None | Keep = KEEP,
+        used_limit: Size | None | Keep = KEEP,
+        admin_limit: int | Keep = KEEP,
+        inbounds: Sequence[str] | None | Keep = KEEP,
+        nodes: Sequence[str] | None | Keep = KEEP,
+        templates: Sequence[str] | None | Keep = KEEP,
+        reset_usage: bool = False,
+        reset_sold: bool = False,
+        expected_version: int | None = None,
+    ) -> Admin:
+        """Changes an admin. With ``expected_version``, only if nobody changed it since. A limit that is lower than
+        what there is takes nothing away: there is no more until there is less.
+
+        The arguments are the fields of ``AdminPatch``.
+
+        Raises NotFoundError, ConflictError, InvalidInputError, AlreadyExistsError (name); PermissionDeniedError for
+        an admin about itself.
+        """
+        patch = AdminPatch(
+            name=name,
+            role=role,
+            note=note,
+            labels=labels,
+            disabled=disabled,
+            key_limit=key_limit,
+            sold_limit=sold_limit,
+            used_limit=used_limit,
+            admin_limit=admin_limit,
+            inbounds=inbounds,
+            nodes=nodes,
+            templates=templates,
+            reset_usage=reset_usage,
+            reset_sold=reset_sold,
+        )
+        arguments = {
+            "admin": _wire.admin_ref("admins.update", "admin", admin),
+            "patch": patch._json("admins.update"),
+            "expected_version": expected_version,
+        }
+        return Admin._read(await self._calls.json("admins.update", _wire.dumps(arguments)))
+
+    async def reset_usage(self, admin: AdminLike) -> Admin:
+        """Sets the bytes that the keys of an admin have used to nothing: those that its quota had stopped may connect
+        again. What the admins above it count stays.
+
+        Raises NotFoundError; PermissionDeniedError for an admin about itself.
+        """
+        arguments = {"admin": _wire.admin_ref("admins.reset_usage", "admin", admin)}
+        return Admin._read(await self._calls.json("admins.reset_usage", _wire.dumps(arguments)))
+
+    async def disable_keys(self, admin: AdminLike) -> int:
+        """Switches off all keys of an admin that may connect or are suspended, in steps of 500; returns how many.
+        Interrupted, the same call goes on. Keys of the admins below it stay as they are.
+
+        Raises NotFoundError.
+        """
+        arguments = {"admin": _wire.admin_ref("admins.disable_keys", "admin", admin)}
+        answer: int = await self._calls.json("admins.disable_keys", _wire.dumps(arguments))
+        return answer
+
+    async def enable_keys(self, admin: AdminLike) -> int:
+        """Lets all keys of an admin go on that were switched off, by this or one by one, in steps of 500; returns how
+        many.
+
+        Raises NotFoundError.
+        """
+        arguments = {"admin": _wire.admin_ref("admins.enable_keys", "admin", admin)}
+        answer: int = await self._calls.json("admins.enable_keys", _wire.dumps(arguments))
+        return answer
+
+    async def hand_over_keys(self, admin: AdminLike, to: AdminLike) -> int:
+        """Gives all keys of an admin to another one, in steps of 500; returns how many. They count against the quotas
+        of that one: what is beyond them stays where it was.
+
+        Raises NotFoundError; LimitReachedError when a quota has no room for more.
+        """
+        arguments = {
+            "admin": _wire.admin_ref("admins.hand_over_keys", "admin", admin),
+            "to": _wire.admin_ref("admins.hand_over_keys", "to", to),
+        }
+        answer: int = await self._calls.json("admins.hand_over_keys", _wire.dumps(arguments))
+        return answer
+
+    async def delete(
+        self,
+        admin: AdminLike,
+        *,
+        keys: KeysOfDeleted = "refuse",
+        expected_version: int | None = None,
+    ) -> None:
+        """Deletes an admin with its password and API keys. Admins below it go to the one above it. What becomes of its
+        keys ``keys`` says; those are done first, in steps of 500, and interrupted the same call goes on.
+
+        Raises NotFoundError; ConflictError when it has keys, unless ``keys`` says what becomes of them;
+        PermissionDeniedError for an admin about itself, or when keys of a reseller would have no owner.
+        """
+        arguments = {
+            "admin": _wire.admin_ref("admins.delete", "admin", admin),
+            "keys": keys,
+            "expected_version": expected_version,
+        }
+        await self._calls.call("admins.delete", _wire.dumps(arguments))
+
+    async def set_password(self, admin: AdminLike, password: str | None) -> None:
+        """Sets the password of an admin, 8 to 1,024 bytes, or takes it away: then nobody signs in with one. Only its
+        Argon2id hash is kept.
+
+        Raises NotFoundError; InvalidInputError about ``password``.
+        """
+        arguments = {"admin": _wire.admin_ref("admins.set_password", "admin", admin), "password": password}
+        await self._calls.call("admins.set_password", _wire.dumps(arguments))
+
+    async def check_password(self, name: str, password: str) -> Admin | None:
+        """Returns the admin who signs in with a name and a password; None when they are not right, or the admin is
+        disabled. An unknown name takes as long as a wrong password. A few are checked at once, the others wait:
+        limit how often one may try."""
+        arguments = {"name": name, "password": password}
+        answer = await self._calls.json("admins.check_password", _wire.dumps(arguments))
+        return None if answer is None else Admin._read(answer)
+
+    async def create_api_key(
+        self,
+        admin: AdminLike,
+        name: str,
+        *,
+        scopes: Sequence[str] | None = None,
+        expires_in: Length | None = None,
+    ) -> NewApiKey:
+        """Creates an API key of an admin: ``name`` is for people, up to 100 characters. ``scopes`` restrict it: ``*``,
+        ``*:read``, a noun such as ``keys``, or ``keys:read``, ``keys:change``; without any it may what the admin
+        may. The token is shown now and never again.
+
+        Raises NotFoundError; InvalidInputError with the ``field``; LimitReachedError when the admin has 100 of
+        them; PermissionDeniedError when the call has less to give.
+        """
+        arguments = {
+            "admin": _wire.admin_ref("admins.create_api_key", "admin", admin),
+            "name": name,
+            "scopes": None if scopes is None else _wire.many(_wire.same)("admins.create_api_key", "scopes", scopes),
+            "expires_in": None if expires_in is None else _wire.length("admins.create_api_key", "expires_in", expires_in),
+        }
+        return NewApiKey._read(await self._calls.json("admins.create_api_key", _wire.dumps(arguments)))
+
+    async def api_keys(self, admin: AdminLike) -> builtins.list[ApiKey]:
+        """Returns the API keys of an admin, without their tokens, by id.
+
+        Raises NotFoundError.
+        """
+        arguments = {"admin": _wire.admin_ref("admins.api_keys", "admin", admin)}
+        answer = await self._calls.json("admins.api_keys", _wire.dumps(arguments))
+        return [ApiKey._read(one) for one in answer]
+
+    async def revoke_api_key(self, id: str) -> None:
+        """Makes an API key worthless from the next call on.
+
+        Raises NotFoundError.
+        """
+        arguments = {"id": id}
+        await self._calls.call("admins.revoke_api_key", _wire.dumps(arguments))
+
+    async def check_api_key(self, token: str) -> ApiKey | None:
+        """Returns the API key that a token is of; None when it is of none, has expired or was revoked, or its admin is
+        disabled. Make calls with ``CallContext.as_admin``, with its admin and its scopes."""
+        arguments = {"token": token}
+        answer = await self._calls.json("admins.check_api_key", _wire.dumps(arguments))
+        return None if answer is None else ApiKey._read(answer)
+
+
 class Grants:
     """Shows the ledger of what keys were given, and takes grants back."""
 
@@ -934,6 +1198,7 @@ class TrafficView:
         self,
         key: KeyLike | None = None,
         *,
+        admin: AdminLike | None = None,
         node: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
@@ -945,10 +1210,11 @@ class TrafficView:
 
         The arguments are the fields of ``HistoryQuery``.
 
-        Raises NotFoundError for the key.
+        Raises NotFoundError for the key or the admin; InvalidInputError about ``admin`` beside a key.
         """
         query = HistoryQuery(
             key=key,
+            admin=admin,
             node=node,
             since=since,
             until=until,
@@ -1044,10 +1310,32 @@ class Events:
         answer: int = await self._calls.json("events.newest", "{}")
         return answer
 
+    async def consumers(self) -> list[ConsumerStatus]:
+        """Returns the consumers of events by name, and how far they have come."""
+        answer = await self._calls.json("events.consumers", "{}")
+        return [ConsumerStatus._read(one) for one in answer]
+
+    async def remove_consumer(self, name: str) -> None:
+        """Forgets a consumer: who consumes under its name begins again.
+
+        Raises NotFoundError.
+        """
+        arguments = {"name": name}
+        await self._calls.call("events.remove_consumer", _wire.dumps(arguments))
+
     def stream(self, after: int = 0) -> EventStream:
         """Everything after a cursor (0: from the beginning), then whatever comes. Keep the cursor of the last event that
         you handled, and go on from there."""
         return self._calls.stream(after)
+
+    def consume(self, name: str, *, after: int | None = None) -> EventConsumer:
+        """Consumes events under a name (1 to 64 of ``A-Z a-z 0-9 . _ @ + -``), whose place the store keeps: each event is given
+        at least once to one of those who consume under it, in whichever process. It begins behind ``after``, the first time;
+        without that with what happens next.
+
+        Raises InvalidInputError about ``name``; CursorExpiredError, from the loop, when events that were not handled are no
+        longer kept: :meth:`remove_consumer` lets it begin again."""
+        return self._calls.consumer(name, after)
 
 
 class Servers:

@@ -33,6 +33,9 @@ class Calls:
     def stream(self, after: int) -> EventStream:
         return EventStream(self.native.events(after))
 
+    def consumer(self, name: str, after: int | None) -> EventConsumer:
+        return EventConsumer(self.native.consume(name, after))
+
     def close(self) -> None:
         if self.native.is_forked():
             return  # It is the parent's.
@@ -42,6 +45,8 @@ class Calls:
 
 class EventStream:
     """Events one by one: ``for event in stream``. It ends when the kit is closed, also by another thread."""
+
+    _batch = _BATCH
 
     def __init__(self, native: _native.Stream) -> None:
         self._native = native
@@ -67,7 +72,7 @@ class EventStream:
         """
         if not self._ready and not self._closed:
             try:
-                events: list[Event] = self._native.next(_BATCH).wait(_millis(timeout))
+                events: list[Event] = self._native.next(self._batch).wait(_millis(timeout))
             except OperationTimeoutError:
                 return None
             self._ready.extend(events)
@@ -76,6 +81,35 @@ class EventStream:
     def close(self) -> None:
         """Ends the stream."""
         self._closed = True
+
+
+class EventConsumer(EventStream):
+    """Events one by one, each at least once to one of those who consume under the name: ``for event in consumer``. An event
+    counts as handled when the next one is asked for; leave the loop, and the last one comes again.
+
+    It ends when the kit is closed. ``with kit.events.consume("bot") as consumer`` lets another process have its turn at once in
+    the end.
+    """
+
+    _batch = 1
+
+    def acknowledge(self) -> None:
+        """Counts the event that was given out last as handled, without asking for the next one."""
+        self._native.acknowledge().wait()
+
+    def close(self) -> None:
+        """Ends it; what was handled is told."""
+        super().close()
+        try:
+            self._native.close().wait()
+        except ClosedError:
+            pass
+
+    def __enter__(self) -> EventConsumer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def _millis(timeout: Length | None) -> int | None:

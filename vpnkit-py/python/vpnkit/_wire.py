@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, timezone
 from enum import Enum
 from os import PathLike, fspath
 from types import MappingProxyType
-from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 from . import _native
@@ -18,8 +18,14 @@ from ._native import Credential, Key
 from .errors import VpnkitError, invalid
 from .sizes import ByteSize
 
+if TYPE_CHECKING:
+    from .records import Admin
+
 KeyLike: TypeAlias = int | str | UUID | Key
 """A key by its id, its name, its UUID, or the key itself."""
+
+AdminLike: TypeAlias = "int | str | Admin"
+"""An admin by its id, its name, or the admin itself."""
 
 Size: TypeAlias = ByteSize | str
 """``GiB(50)`` or ``"50 GiB"``. A bare number is refused."""
@@ -163,6 +169,18 @@ def key_ref(operation: str, field: str, key: KeyLike) -> int | str:
     if type(key) is int:
         return key
     raise invalid(operation, field, f"cannot be {type(key).__name__}", "give an id, a name, a UUID or the key")
+
+
+def admin_ref(operation: str, field: str, admin: AdminLike) -> int | str:
+    from .records import Admin
+
+    if isinstance(admin, Admin):
+        return admin.id
+    if isinstance(admin, str):
+        return f"name:{admin}"
+    if type(admin) is int:
+        return admin
+    raise invalid(operation, field, f"cannot be {type(admin).__name__}", "give an id, a name or the admin")
 
 
 def key_id(operation: str, field: str, key: int | Key) -> int:

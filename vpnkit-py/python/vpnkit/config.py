@@ -8,7 +8,7 @@ from typing import Any
 
 from . import _wire
 from ._wire import Length
-from .records import ServerConfig, SharingPolicy
+from .records import ReminderPolicy, ServerConfig, SharingPolicy
 
 
 def to_json(
@@ -25,6 +25,7 @@ def to_json(
     keep_daily: Length | None = None,
     time_zone: str | None = None,
     sharing: SharingPolicy | None = None,
+    reminders: ReminderPolicy | None = None,
     background: bool = True,
 ) -> str:
     """The JSON that the native half reads."""
@@ -38,6 +39,8 @@ def to_json(
         given["time_zone"] = time_zone
     if sharing is not None:
         given["sharing"] = _wire.record("open", "sharing", sharing)
+    if reminders is not None:
+        given["reminders"] = _wire.record("open", "reminders", reminders)
     for field, secret in (("passphrase", passphrase), ("previous_passphrase", previous_passphrase)):
         if secret is not None:
             given[field] = secret

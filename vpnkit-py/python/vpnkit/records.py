@@ -11,11 +11,15 @@ from typing import Any, Literal, TypeAlias
 
 from . import _sugar, _wire
 from ._native import Credential, Event, Key
-from ._wire import KEEP, Keep, KeyLike, Length, Record, Size
+from ._wire import KEEP, AdminLike, Keep, KeyLike, Length, Record, Size
 from .sizes import ByteSize
 
 __all__ = [
     "AddressPool",
+    "Admin",
+    "AdminPatch",
+    "AdminRole",
+    "ApiKey",
     "AttachedXray",
     "Capabilities",
     "CertificateTerm",
@@ -25,6 +29,8 @@ __all__ = [
     "ClientSecurity",
     "ClientTls",
     "Collected",
+    "ConsumerStatus",
+    "CreateAdmin",
     "CreateKey",
     "CredentialKind",
     "DataReset",
@@ -53,9 +59,11 @@ __all__ = [
     "KeyRate",
     "KeyStatus",
     "KeyTemplate",
+    "KeysOfDeleted",
     "Language",
     "LogLevel",
     "ManagedXray",
+    "NewApiKey",
     "NextPlan",
     "NoClientSecurity",
     "NoSecurity",
@@ -68,6 +76,7 @@ __all__ = [
     "Protocol",
     "Rates",
     "Reality",
+    "ReminderPolicy",
     "RenderOptions",
     "RenewPolicy",
     "ResetPeriod",
@@ -113,6 +122,138 @@ class AddressPool(Record):
     """The IPv4 network: ``10.8.0.0/16``."""
     v6: str | None = None
     """The IPv6 network: ``fd00:8::/64``."""
+
+
+AdminRole = Literal[
+    "sudo",
+    "reseller",
+]
+"""What an admin may do."""
+
+
+@dataclass(frozen=True)
+class Admin(Record):
+    """An admin as it stands in the store. What it has and uses counts all that is below it, too."""
+
+    id: int
+    """Integer id, never used again."""
+    version: int
+    """Grows by one with every change, keys and traffic aside."""
+    name: str
+    """The handle, unique among admins without regard to case."""
+    role: AdminRole
+    """What it may do."""
+    parent: int | None
+    """The admin above it; what it has counts against that one's quotas, too."""
+    note: str | None
+    """Free text for the operator."""
+    labels: Mapping[str, str]
+    """What an application remembers of it: a Telegram id."""
+    disabled: bool
+    """It may do nothing any more; its keys go on."""
+    key_limit: int | None
+    """How many keys there may be at once; None is any number."""
+    sold_limit: ByteSize | None
+    """How many bytes may be sold: the data limits of keys, however they were given. With it, no key is unlimited or
+    gets its volume again and again. None is any number."""
+    used_limit: ByteSize | None
+    """How many bytes keys may use. When they have, all keys are ``suspended`` until there is more. None is any number."""
+    admin_limit: int
+    """How many admins may be below it."""
+    inbounds: Sequence[str] | None
+    """Tags of the inbounds that it may put keys on; None is all."""
+    nodes: Sequence[str] | None
+    """The nodes that it may put keys on; None is all."""
+    templates: Sequence[str] | None
+    """The names of the templates that it may sell; with them, nothing else. None is anything."""
+    keys: int
+    """How many keys there are."""
+    sold: ByteSize
+    """Bytes that were sold: what was given less what was taken back unused."""
+    used: ByteSize
+    """Bytes that keys have used since :meth:`used` was last set to nothing."""
+    total_used: ByteSize
+    """Bytes that keys have used altogether."""
+    admins: int
+    """How many admins are below it."""
+    created_at: datetime
+    """When it was created."""
+    updated_at: datetime
+    """When it was last changed, keys and traffic aside."""
+    _reads = {
+        "sold_limit": ByteSize,
+        "used_limit": ByteSize,
+        "inbounds": tuple,
+        "nodes": tuple,
+        "templates": tuple,
+        "sold": ByteSize,
+        "used": ByteSize,
+        "total_used": ByteSize,
+        "created_at": _wire.time_of,
+        "updated_at": _wire.time_of,
+    }
+
+
+@dataclass(frozen=True)
+class AdminPatch(Record):
+    """A change of an admin. Fields that are not named stay as they are."""
+
+    _: KW_ONLY
+    name: str | Keep = KEEP
+    """The handle."""
+    role: AdminRole | Keep = KEEP
+    """What it may do."""
+    note: str | None | Keep = KEEP
+    """Free text for the operator."""
+    labels: Mapping[str, str | None] | Keep = KEEP
+    """Labels to set; those whose value is None go, the others stay."""
+    disabled: bool | Keep = KEEP
+    """True lets it do nothing any more, False takes that back."""
+    key_limit: int | None | Keep = KEEP
+    """How many keys there may be at once; None is any number."""
+    sold_limit: Size | None | Keep = KEEP
+    """How many bytes may be sold; None is any number."""
+    used_limit: Size | None | Keep = KEEP
+    """How many bytes keys may use; None is any number."""
+    admin_limit: int | Keep = KEEP
+    """How many admins may be below it."""
+    inbounds: Sequence[str] | None | Keep = KEEP
+    """Tags of the inbounds that it may put keys on; None is all."""
+    nodes: Sequence[str] | None | Keep = KEEP
+    """The nodes that it may put keys on; None is all."""
+    templates: Sequence[str] | None | Keep = KEEP
+    """The names of the templates that it may sell; None is anything."""
+    reset_usage: bool = False
+    """Sets the bytes that its keys have used to nothing: those that were suspended may connect again."""
+    reset_sold: bool = False
+    """Sets the bytes that it has sold to nothing."""
+    _writes = {
+        "labels": _wire.mapping,
+        "sold_limit": _wire.size,
+        "used_limit": _wire.size,
+        "inbounds": _wire.many(_wire.same),
+        "nodes": _wire.many(_wire.same),
+        "templates": _wire.many(_wire.same),
+    }
+
+
+@dataclass(frozen=True)
+class ApiKey(Record):
+    """An API key, without its token."""
+
+    id: str
+    """Its id, part of its token."""
+    admin: int
+    """Whose it is."""
+    name: str
+    """What people call it."""
+    scopes: Sequence[str] | None
+    """What it is restricted to; None is everything that the admin may."""
+    created_at: datetime
+    """When it was created."""
+    expires_at: datetime | None
+    """When it ends; None is never."""
+    _reads = {"scopes": tuple, "created_at": _wire.time_of, "expires_at": _wire.time_of}
 
 
 @dataclass(frozen=True)
@@ -255,6 +396,61 @@ class Collected(Record):
     counter_resets: int
     """Counters that somebody else reset: their first bytes after that may be lost."""
     _reads = {"traffic": Traffic._read}
+
+
+@dataclass(frozen=True)
+class ConsumerStatus(Record):
+    """A consumer of events, and how far it has come."""
+
+    name: str
+    """Its name."""
+    cursor: int
+    """The cursor of the last event that was handled."""
+    pending: int
+    """How many events are behind that one, those that are no longer kept included."""
+
+
+@dataclass(frozen=True)
+class CreateAdmin(Record):
+    """An admin to be created: a reseller without limits, unless something else is said."""
+
+    name: str
+    """The handle: 1 to 64 of ``A-Z a-z 0-9 . _ @ + -``, unique among admins without regard to case."""
+    _: KW_ONLY
+    role: AdminRole = "reseller"
+    """What it may do."""
+    parent: AdminLike | None = None
+    """The admin above it."""
+    note: str | None = None
+    """Free text, up to 4,000 characters."""
+    labels: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
+    """What an application remembers of it: up to 16 names (1 to 32 of ``a-z 0-9 _ -``) with values of 1 to 128
+    characters."""
+    disabled: bool = False
+    """Created switched off."""
+    key_limit: int | None = None
+    """How many keys there may be at once; None is any number."""
+    sold_limit: Size | None = None
+    """How many bytes may be sold; None is any number."""
+    used_limit: Size | None = None
+    """How many bytes keys may use; None is any number."""
+    admin_limit: int = 0
+    """How many admins may be below it."""
+    inbounds: Sequence[str] | None = None
+    """Tags of the inbounds that it may put keys on; all by default."""
+    nodes: Sequence[str] | None = None
+    """The nodes that it may put keys on; all by default."""
+    templates: Sequence[str] | None = None
+    """The names of the templates that it may sell, and nothing else; anything by default."""
+    _writes = {
+        "parent": _wire.admin_ref,
+        "labels": _wire.mapping,
+        "sold_limit": _wire.size,
+        "used_limit": _wire.size,
+        "inbounds": _wire.many(_wire.same),
+        "nodes": _wire.many(_wire.same),
+        "templates": _wire.many(_wire.same),
+    }
 
 
 ResetPeriod = Literal[
@@ -534,6 +730,15 @@ EventKind = Literal[
     "server.down",
     "server.restarted",
     "key.rejected",
+    "key.suspended",
+    "key.usage_reached",
+    "key.expires_soon",
+    "admin.created",
+    "admin.updated",
+    "admin.deleted",
+    "admin.quota_near",
+    "admin.quota_reached",
+    "settings.changed",
 ]
 """What happened."""
 
@@ -637,6 +842,8 @@ class Grant(Record):
     """The key. The entry stays when it is deleted."""
     key_uid: str
     """The UUID of the key."""
+    owner: int | None
+    """The admin who owned the key then."""
     at: datetime
     """When it was given."""
     kind: GrantKind
@@ -715,6 +922,8 @@ class HistoryQuery(Record):
     key: KeyLike | None = None
     """Only of this key; without it of all."""
     _: KW_ONLY
+    admin: AdminLike | None = None
+    """Only of the keys that this admin and those below it owned then; not together with ``key``."""
     node: str | None = None
     """Only through this node; without it through all."""
     since: datetime | None = None
@@ -726,7 +935,7 @@ class HistoryQuery(Record):
     time_zone: str | None = None
     """Whose days and months; None is the kit's own time zone. Traffic is kept by UTC hours: where days begin at half
     past, such an hour counts for the day in which it begins."""
-    _writes = {"key": _wire.key_ref, "since": _wire.time, "until": _wire.time}
+    _writes = {"key": _wire.key_ref, "admin": _wire.admin_ref, "since": _wire.time, "until": _wire.time}
 
 
 @dataclass(frozen=True)
@@ -977,6 +1186,7 @@ KeyStatus = Literal[
     "disabled",
     "paused",
     "locked",
+    "suspended",
     "limited",
     "expired",
 ]
@@ -997,6 +1207,8 @@ class KeyCounts(Record):
     """Those that were paused."""
     locked: int
     """Those that are locked for a while."""
+    suspended: int
+    """Those whose owner's keys have used as many bytes as they may."""
     disabled: int
     """Those that were switched off by hand."""
     limited: int
@@ -1176,6 +1388,14 @@ class KeyTemplate(_sugar.Expiry, Record):
     }
 
 
+KeysOfDeleted = Literal[
+    "refuse",
+    "delete",
+    "release",
+]
+"""What becomes of the keys of an admin that is deleted."""
+
+
 Language = Literal[
     "en",
     "ru",
@@ -1192,6 +1412,17 @@ LogLevel = Literal[
     "error",
 ]
 """How much Xray logs."""
+
+
+@dataclass(frozen=True)
+class NewApiKey(Record):
+    """An API key that was created."""
+
+    key: ApiKey
+    """The API key."""
+    token: str = field(repr=False)
+    """What it is used with. It is kept nowhere: show it now."""
+    _reads = {"key": ApiKey._read}
 
 
 @dataclass(frozen=True)
@@ -1319,6 +1550,19 @@ class Rates(Record):
     keys: Sequence[KeyRate]
     """The fastest keys, the fastest first."""
     _reads = {"servers": _wire.read_many(ServerRate._read), "keys": _wire.read_many(KeyRate._read)}
+
+
+@dataclass(frozen=True)
+class ReminderPolicy(Record):
+    """When events remind of the end of a key, each once for each limit and each end."""
+
+    _: KW_ONLY
+    usage_percents: Sequence[int] = ()
+    """Shares of the data limit, in percent: ``key.usage_reached`` when one is passed; of several that are passed at
+    once the highest."""
+    days_left: Sequence[int] = ()
+    """Days before the end: ``key.expires_soon``. A key that was sold for no longer is not told of."""
+    _writes = {"usage_percents": _wire.many(_wire.same), "days_left": _wire.many(_wire.same)}
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,15 @@ from os import PathLike
 
 from . import _native
 from ._kit_sync import Kit, KitView
-from ._nouns_sync import Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, Subscriptions, TrafficView
-from ._thread import EventStream
+from ._nouns_sync import Admins, Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, Subscriptions, TrafficView
+from ._thread import EventConsumer, EventStream
 from ._wire import Length
 from .config import to_json
-from .records import ServerConfig, SharingPolicy
+from .records import ReminderPolicy, ServerConfig, SharingPolicy
 
 __all__ = [
+    "Admins",
+    "EventConsumer",
     "EventStream",
     "Events",
     "Grants",
@@ -45,6 +47,7 @@ def open(
     keep_daily: Length | None = None,
     time_zone: str | None = None,
     sharing: SharingPolicy | None = None,
+    reminders: ReminderPolicy | None = None,
     background: bool = True,
 ) -> Kit:
     """Opens the store, starts the servers and the background work. The arguments are those of :func:`vpnkit.open`."""
@@ -61,6 +64,7 @@ def open(
         keep_daily=keep_daily,
         time_zone=time_zone,
         sharing=sharing,
+        reminders=reminders,
         background=background,
     )
     return Kit(_native.open(config).wait())
