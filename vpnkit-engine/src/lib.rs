@@ -2,6 +2,7 @@
 //!
 //! - [`engine`]: the only place with side effects.
 //! - [`operation`]: its methods as data, to be called by name with JSON.
+//! - [`webhook`]: how events are sent over HTTP.
 //!
 //! Applications use the crate `vpnkit`, which puts this together with stores and servers.
 
@@ -9,3 +10,4 @@ extern crate self as vpnkit_engine;
 
 pub mod engine;
 pub mod operation;
+pub mod webhook;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use vpnkit_core::model::{
     Admin, AdminId, AdminPatch, ByteSize, CreateAdmin, CreateKey, Cursor, EventKind, Extension, GrantQuery,
     HistoryQuery, Inbound, InboundSelection, InboundTag, Key, KeyPatch, KeyQuery, KeyStatus, KeyTemplate,
-    NodeId, Patch, Protocol, Traffic, UsageStep,
+    NodeId, Patch, Protocol, Sort, Traffic, UsageStep,
 };
 use vpnkit_core::store::KeyStore;
 use vpnkit_core::{ErrorKind, ManualClock, Secret};
@@ -95,9 +95,7 @@ fn foreign(operation: &str, key: &Key, other: &Admin, mine: &Key, api_key: &str)
         | "keys.delete"
         | "keys.timeline"
         | "keys.endpoints"
-        | "keys.links"
-        | "keys.placement"
-        | "traffic.online_key"
+        | "keys.links"        | "traffic.online_key"
         | "traffic.chart"
         | "subscriptions.token"
         | "subscriptions.url"
@@ -243,6 +241,14 @@ async fn what_is_not_open_is_refused_first() {
         "servers.remove" | "servers.stop" | "servers.start" | "servers.reconcile" | "servers.log" => {
             json!({ "id": "main/fake" })
         }
+        "keys.placement" => json!({ "key": 1 }),
+        "events.remove_consumer" => json!({ "name": "x" }),
+        "webhooks.get" | "webhooks.delete" | "webhooks.resend" | "webhooks.ping" | "webhooks.dead_letters" => {
+            json!({ "id": "x" })
+        }
+        "webhooks.update" => json!({ "id": "x", "patch": {} }),
+        "webhooks.rotate_secret" => json!({ "id": "x", "keep": "1 h" }),
+        "webhooks.create" => json!({ "request": { "url": "http://x" } }),
         "admins.check_password" => json!({ "name": "bob", "password": "x" }),
         "admins.check_api_key" => json!({ "token": "x" }),
         _ => json!({}),
@@ -297,6 +303,12 @@ async fn scopes_restrict_what_an_admin_may() {
     let scopes = |scopes: &[&str]| Some(scopes.iter().map(|scope| (*scope).to_owned()).collect::<Vec<_>>());
     assert!(admins.create_api_key(root, "x", None, None).await.is_err_and(denied));
     assert!(admins.create_api_key(root, "x", scopes(&["keys"]), None).await.is_err_and(denied));
+    // A password is restricted by no scopes.
+    let password = || Some(Secret::new("long enough"));
+    assert!(admins.set_password(root, password()).await.is_err_and(denied));
+    assert!(admins.create(CreateAdmin::named("y").sudo(), password()).await.is_err_and(denied));
+    assert!(admins.disable_keys(root).await.is_err_and(denied));
+    assert!(admins.delete(root, KeysOfDeleted::Delete, None).await.is_err_and(denied));
     let made = admins.create_api_key(root, "x", scopes(&["keys:read"]), None).await.unwrap();
     let found = engine.admins().check_api_key(made.token.clone()).await.unwrap().unwrap();
     assert_eq!((found.admin, found.scopes.as_deref()), (root, scopes(&["keys:read"]).as_deref()));
@@ -366,6 +378,55 @@ async fn who_signs_in_is_known() {
     }
     engine.close().await.unwrap();
     other.close().await.unwrap();
+}
+
+/// What a hostile reseller has tried: names by page tokens, payments of others, credentials by hand, locks, what is said of others.
+#[tokio::test]
+async fn a_hostile_reseller_learns_and_takes_nothing() {
+    let bed = Bed::new();
+    let engine = bed.open(&[]).await;
+    let boss = admin(&engine, CreateAdmin { note: Some("owes us".into()), ..CreateAdmin::named("boss").key_limit(4).admin_limit(1) });
+    let boss = boss.await.id;
+    let low = admin(&engine, CreateAdmin::named("low").below(boss)).await.id;
+    let (bosses, lows) = (as_admin(&engine, boss), as_admin(&engine, low));
+    // A payment that the application is told of later is not one that a reseller has named so before.
+    let own = bosses.keys().create(CreateKey::named("own").data_limit(ByteSize::gib(1)).expires_in(DAY)).await.unwrap();
+    let early = Extension::default().expires_in(Duration::from_secs(1));
+    bosses.keys().extend(own.id, early, Some("inv:1042".into()), None).await.unwrap();
+    let month = Extension::default().expires_in(30 * DAY);
+    let gone = engine.keys().extend("renamed-meanwhile", month.clone(), Some("inv:1042".into()), None).await.unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::NotFound);
+    let customer = engine.keys().create(CreateKey::named("customer").expires_in(DAY)).await.unwrap();
+    engine.keys().extend(customer.id, month, Some("inv:1042".into()), None).await.unwrap();
+    assert_eq!(engine.grants().undo("inv:1042", None, None).await.unwrap().id, customer.id);
+    // What was said for the operator is not told.
+    engine.with_context(CallContext::default().acting_as("support").unwrap().because("he is a cheat").unwrap()).keys().disable(own.id).await.unwrap();
+    let told = bosses.keys().timeline(own.id, None, 1).await.unwrap().remove(0).cause.unwrap();
+    assert_eq!((told.operation.as_str(), told.actor, told.reason), ("keys.disable", None, None));
+    assert_eq!(bosses.admins().current().await.unwrap().unwrap().note, None);
+    // Quotas above it are not its business.
+    for _ in 0..3 {
+        lows.keys().create(CreateKey::default()).await.unwrap();
+    }
+    let full = lows.keys().create(CreateKey::default()).await.unwrap_err();
+    assert_eq!((full.get("quota"), full.get("admin"), full.get("now")), (Some("keys"), None, None));
+    // Ways in that nobody counts.
+    let by_hand = CreateKey { credentials: own.credentials.clone(), ..CreateKey::default() };
+    let field = |e: vpnkit_core::Error| (e.kind(), e.get("field").map(str::to_owned));
+    let denied = |field: &str| (ErrorKind::PermissionDenied, Some(field.to_owned()));
+    assert_eq!(field(bosses.keys().create(by_hand).await.unwrap_err()), denied("credentials"));
+    let unlock = KeyPatch { locked_until: Patch::Clear, ..KeyPatch::default() };
+    assert_eq!(field(bosses.keys().update(own.id, unlock, None, None).await.unwrap_err()), denied("locked_until"));
+    let many = bosses.keys().create_many(vec![CreateKey::default(); 501], None).await.unwrap_err();
+    assert_eq!((many.kind(), many.get("field")), (ErrorKind::LimitReached, Some("requests")));
+    // A forged place on a page tells of no name: it is that of a key that is not there.
+    let first = lows.keys().find(KeyQuery { sort: Sort::Name, limit: 1, ..KeyQuery::default() }).await.unwrap();
+    assert!(first.next.is_some());
+    let chart = lows.traffic().chart(customer.id, 30).await.unwrap_err();
+    assert_eq!(chart.kind(), ErrorKind::NotFound);
+    // Sudo that has come below it by an older way is not its own.
+    assert_eq!(field(bosses.admins().create(CreateAdmin::named("x").sudo(), None).await.unwrap_err()), denied("role"));
+    engine.close().await.unwrap();
 }
 
 /// The keys of a tree leave all servers, those of another process too, and come back.
@@ -462,11 +523,10 @@ async fn all_keys_of_an_admin_are_changed() {
     let full = engine.admins().hand_over_keys(bob, carol).await.unwrap_err();
     assert_eq!(
         (full.kind(), full.get("quota"), full.get("changed")),
-        (ErrorKind::LimitReached, Some("keys"), Some("1000"))
-    );
-    assert_eq!((count(bob).await.total, count(carol).await.total), (200, 1_000));
+        (ErrorKind::LimitReached, Some("keys"), Some("1150")));
+    assert_eq!((count(bob).await.total, count(carol).await.total), (50, 1_150));
     engine.admins().update(carol, AdminPatch::default().key_limit(None), None).await.unwrap();
-    assert_eq!(engine.admins().hand_over_keys(bob, carol).await.unwrap(), 200);
+    assert_eq!(engine.admins().hand_over_keys(bob, carol).await.unwrap(), 50);
     assert_eq!(engine.admins().hand_over_keys(carol, carol).await.unwrap(), 0);
 
     let kept = engine.admins().delete(carol, KeysOfDeleted::Refuse, None).await.unwrap_err();
@@ -536,7 +596,7 @@ async fn a_reseller_gets_what_it_may_sell() {
     let event = bobs.keys().timeline("k", None, 1).await.unwrap().remove(0);
     assert_eq!((event.admin(), event.cause.unwrap().by_admin), (Some(bob), Some(bob)));
     let grants = engine.grants().find(GrantQuery::of(key.id)).await.unwrap();
-    assert!(grants.iter().all(|grant| grant.actor == Some(format!("admin:{bob}"))), "{grants:?}");
+    assert!(grants.iter().all(|grant| grant.by_admin == Some(bob)), "{grants:?}");
     // Handed over: the one before sees nothing of it any more, the next one not what was before.
     let carol = admin(&engine, CreateAdmin::named("carol")).await.id;
     let owner = KeyPatch { owner: Patch::Set(carol), ..KeyPatch::default() };

@@ -11,17 +11,19 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use vpnkit_core::model::{
-    CreateAdmin, CreateKey, Cursor, Inbound, InboundTag, KeyQuery, KeyTemplate, NextPlan, Protocol,
+    CreateAdmin, CreateKey, CreateWebhook, Cursor, Inbound, InboundTag, KeyQuery, KeyTemplate, NextPlan, Protocol,
 };
 use vpnkit_core::store::{ConsumerOp, KeyStore, StoreTxn};
 use vpnkit_core::{ErrorKind, ManualClock};
 use vpnkit_engine::engine::{CallContext, Engine, EngineOptions, ServerParts};
 use vpnkit_engine::operation::Operation;
 use vpnkit_sqlite::{SqliteOptions, SqliteStore};
+use vpnkit_engine::webhook::WebhookSender;
 use vpnkit_testkit::FakeServer;
+use vpnkit_testkit::receiver::FakeReceiver;
 
 /// Arguments with which each change would do something.
-fn arguments(operation: &str, api_key: &str) -> Value {
+fn arguments(operation: &str, (api_key, webhook): (&str, &str)) -> Value {
     let inbound = |port: u16| json!({ "tag": "main", "port": port, "protocol": { "type": "vless" } });
     match operation {
         "keys.create" => json!({ "request": { "name": "new" } }),
@@ -71,6 +73,10 @@ fn arguments(operation: &str, api_key: &str) -> Value {
         }
         "admins.revoke_api_key" => json!({ "id": api_key }),
         "events.remove_consumer" => json!({ "name": "bot" }),
+        "webhooks.create" => json!({ "request": { "url": "https://a.example" } }),
+        "webhooks.update" => json!({ "id": webhook, "patch": { "note": "new" } }),
+        "webhooks.rotate_secret" => json!({ "id": webhook, "keep": "1 h" }),
+        "webhooks.delete" | "webhooks.resend" | "webhooks.ping" => json!({ "id": webhook }),
         "traffic.collect" | "tick" => json!({}),
         other => panic!("{other} is new: say with which arguments it changes something"),
     }
@@ -95,7 +101,8 @@ async fn every_change_that_is_tried_leaves_nothing_or_is_refused() {
     let (store, clock): (Arc<dyn KeyStore>, _) = (Arc::new(store), ManualClock::default());
     let server = Arc::new(FakeServer::named("main/fake".parse().unwrap()));
     let parts = ServerParts { backend: server.clone(), source: server.clone(), address: "192.0.2.1".into() };
-    let options = EngineOptions { background: false, ..EngineOptions::default() };
+    let webhooks: Option<Arc<dyn WebhookSender>> = Some(Arc::new(FakeReceiver::default()));
+    let options = EngineOptions { background: false, webhooks, ..EngineOptions::default() };
     let engine = Engine::open(Arc::clone(&store), Arc::new(clock), options, vec![parts]).await.unwrap();
     let tag = InboundTag::new("main").unwrap();
     engine.inbounds().ensure(Inbound::new(tag, 443, Protocol::Vless { vision: false })).await.unwrap();
@@ -133,6 +140,7 @@ async fn every_change_that_is_tried_leaves_nothing_or_is_refused() {
     let api_key = engine.admins().create_api_key(bob.id, "bot", None, None).await.unwrap().key.id;
     let add = ConsumerOp::Add("bot".to_owned(), Cursor::START);
     store.commit(StoreTxn::new(engine.now().unwrap(), [add])).await.unwrap();
+    let webhook = engine.webhooks().create(CreateWebhook::to("https://b.example")).await.unwrap().webhook.id;
     // Now there is usage to be set to nothing.
     let alice = engine.keys().require("alice").await.unwrap();
     server.pass(alice.id, vpnkit_core::model::Traffic { up: 1, down: 1 });
@@ -142,7 +150,7 @@ async fn every_change_that_is_tried_leaves_nothing_or_is_refused() {
     let tried = engine.with_context(CallContext::default().dry_run());
     let mut refused = Vec::new();
     for operation in Operation::all().into_iter().filter(|operation| operation.changes) {
-        let call = (operation.parse)(&arguments(operation.name, &api_key).to_string()).unwrap();
+        let call = (operation.parse)(&arguments(operation.name, (&api_key, &webhook)).to_string()).unwrap();
         match call(&tried).await {
             Ok(_) => assert!(operation.dry_run, "{}", operation.name),
             Err(e) => {
@@ -157,6 +165,8 @@ async fn every_change_that_is_tried_leaves_nothing_or_is_refused() {
         "admins.hand_over_keys",
         "admins.delete",
         "traffic.collect",
+        "webhooks.resend",
+        "webhooks.ping",
         "servers.remove",
         "servers.stop",
         "servers.start",
@@ -176,7 +186,7 @@ async fn every_change_that_is_tried_leaves_nothing_or_is_refused() {
             engine.tick().await.unwrap();
         }
         let before = all_of(&store).await;
-        let call = (operation.parse)(&arguments(operation.name, &api_key).to_string()).unwrap();
+        let call = (operation.parse)(&arguments(operation.name, (&api_key, &webhook)).to_string()).unwrap();
         match call(&engine).await {
             Ok(_) => assert!(all_of(&store).await != before, "{} does nothing", operation.name),
             // What an earlier one has deleted or taken.

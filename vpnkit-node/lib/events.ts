@@ -15,6 +15,8 @@ interface Happened {
   readonly operation: string | null;
   /** Who called, as the application has said. */
   readonly actor: string | null;
+  /** The id of the admin in whose name it was called. */
+  readonly byAdmin: number | null;
   /** Why, as the application has said. */
   readonly reason: string | null;
   /** The idempotency key of the call: the payment. */
@@ -27,6 +29,8 @@ export interface KeyEvent extends Happened {
   /** Its id. */
   readonly key: number;
   readonly keyUid: string;
+  /** The id of the admin who owned it then. */
+  readonly admin: number | null;
 }
 
 /** Something happened to an inbound. */
@@ -43,8 +47,22 @@ export interface ServerEvent extends Happened {
   readonly server: string;
 }
 
+/** Something happened to an admin. */
+export interface AdminEvent extends Happened {
+  readonly kind: Of<"admin">;
+  /** Its id. */
+  readonly admin: number;
+}
+
+/** Settings, hosts, templates, or how much a node counts, were changed. */
+export interface SettingsEvent extends Happened {
+  readonly kind: Of<"settings">;
+  /** Which: `settings`, `hosts/main/ws`. */
+  readonly settings: string;
+}
+
 /** One entry of the outbox; `kind` tells which. */
-export type Event = KeyEvent | InboundEvent | ServerEvent;
+export type Event = KeyEvent | InboundEvent | ServerEvent | AdminEvent | SettingsEvent;
 
 /** @internal */
 export function readEvent(json: Json): Event {
@@ -52,11 +70,14 @@ export function readEvent(json: Json): Event {
   const cause = {
     operation: json.operation ?? null,
     actor: json.actor ?? null,
+    byAdmin: json.by_admin ?? null,
     reason: json.reason ?? null,
     idempotencyKey: json.idempotency_key ?? null,
   };
   const happened = { cursor: json.cursor, at: new Date(json.at), kind, detail, ...cause };
-  if (kind.startsWith("key.")) return { ...happened, key: json.key, keyUid: json.key_uid };
+  if (kind.startsWith("key.")) return { ...happened, key: json.key, keyUid: json.key_uid, admin: json.admin ?? null };
+  if (kind.startsWith("admin.")) return { ...happened, admin: json.admin };
+  if (kind.startsWith("settings.")) return { ...happened, settings: json.settings };
   if (kind.startsWith("inbound.")) return { ...happened, inbound: json.inbound };
   return { ...happened, server: json.server };
 }

@@ -9,13 +9,15 @@ import { openSandbox } from "vpnkit/testing";
 
 import { readJson, repository, temporary } from "./shared.mjs";
 
-const EXTRA = new Set(["by", "because", "dry_run", "as", "expect", "error", "field", "patch", "with", "expected_version", "up", "down", "headers", "format", "id"]);
+const EXTRA = new Set(["as_admin", "scopes", "by", "because", "dry_run", "as", "expect", "error", "field", "patch", "with", "expected_version", "up", "down", "headers", "format", "id"]);
 const camel = (name) => name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
 const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
 /** A scenario's values as the friendly call takes them. */
 const shapes = {
   data_limit: (value) => (typeof value === "number" ? `${value} B` : value),
+  sold_limit: (value) => `${value} B`,
+  used_limit: (value) => `${value} B`,
   expires_at: (value) => new Date(value),
   hold_until: (value) => new Date(value),
   expires_before: (value) => new Date(value),
@@ -55,6 +57,8 @@ const holds = (answer, expected) =>
 class Run {
   keys = new Map();
   tokens = new Map();
+  admins = new Map();
+  apiKeys = new Map();
   cursor = 0;
 
   constructor(kit) {
@@ -79,7 +83,8 @@ class Run {
 
   /** The kit in the name that the step has. */
   view(step) {
-    const kit = "by" in step ? this.kit.actingAs(step.by, { reason: step.because }) : this.kit;
+    let kit = "by" in step ? this.kit.actingAs(step.by, { reason: step.because }) : this.kit;
+    if ("as_admin" in step) kit = kit.asAdmin(this.admins.get(step.as_admin), { scopes: step.scopes });
     return "dry_run" in step ? kit.dryRun() : kit;
   }
 
@@ -167,8 +172,78 @@ class Run {
         this.cursor = batch.next;
         return batch.events.map((event) => event.kind);
       }
+      default: {
+        const answer = await this.adminStep(kit, verb, argument, step);
+        return answer === this ? this.subscription(kit, verb, argument, step) : answer;
+      }
+    }
+  }
+
+  shownAdmin({ name, role, version, parent, keys, sold, used, totalUsed, admins, disabled }) {
+    const below = [...this.admins].find(([, id]) => id === parent)?.[0].slice(1) ?? null;
+    return { name, role, version, below, keys, sold, used, total_used: totalUsed, admins, disabled };
+  }
+
+  /** A step of admins, or of consumers of events; the run itself when it is neither. */
+  async adminStep(kit, verb, argument, step) {
+    const { admins, events } = kit;
+    const given = step.with ?? {};
+    const admin = (text = argument) => (text.startsWith("$") ? this.admins.get(text) : text);
+    switch (verb) {
+      case "admin": {
+        const made = await admins.create(friendly(argument));
+        this.admins.set(`$${step.as}`, made.id);
+        return this.shownAdmin(made);
+      }
+      case "update_admin": {
+        const options = step.expected_version === undefined ? {} : { expectedVersion: step.expected_version };
+        return this.shownAdmin(await admins.update(admin(), friendly(step.patch ?? {}), options));
+      }
+      case "get_admin":
+        return this.shownAdmin(await admins.require(admin()));
+      case "admins":
+        return (await admins.list()).map(({ name }) => name);
+      case "reset_admin":
+        return this.shownAdmin(await admins.resetUsage(admin()));
+      case "disable_keys":
+      case "enable_keys":
+        return admins[camel(verb)](admin());
+      case "hand_over":
+        return admins.handOverKeys(admin(), admin(given.to));
+      case "delete_admin":
+        return admins.delete(admin(), given);
+      case "set_password":
+        return admins.setPassword(admin(), given.password);
+      case "check_password":
+        return (await admins.checkPassword(argument, given.password))?.name ?? null;
+      case "api_key": {
+        const { name, ...options } = friendly(given);
+        return void this.apiKeys.set(step.as, await admins.createApiKey(admin(), name, options));
+      }
+      case "api_keys":
+        return (await admins.apiKeys(admin())).map(({ name }) => name);
+      case "check_api_key": {
+        const found = await admins.checkApiKey(this.apiKeys.get(argument).token);
+        return found && { name: found.name, scopes: found.scopes };
+      }
+      case "revoke_api_key":
+        return admins.revokeApiKey(this.apiKeys.get(argument).key.id);
+      case "server_status":
+        return (await kit.servers.status()).length;
+      case "consume": {
+        const consumer = events.consume(argument, { after: given.after });
+        const kinds = [];
+        while (kinds.length < given.count) kinds.push((await consumer.next()).value.kind);
+        await consumer.acknowledge();
+        await consumer.close();
+        return kinds;
+      }
+      case "consumers":
+        return (await events.consumers()).map(({ name }) => name);
+      case "remove_consumer":
+        return events.removeConsumer(argument);
       default:
-        return this.subscription(kit, verb, argument, step);
+        return this;
     }
   }
 

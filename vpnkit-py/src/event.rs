@@ -70,6 +70,21 @@ impl Event {
         }
     }
 
+    /// The id of the admin that it is about, or who owned the key that it is about.
+    #[getter]
+    fn admin(&self) -> Option<i64> {
+        self.0.admin().map(|id| id.0)
+    }
+
+    /// The settings that it is about: `settings`, `hosts/main/ws`.
+    #[getter]
+    fn settings(&self) -> Option<&str> {
+        match &self.0.subject {
+            EventSubject::Settings(place) => Some(place),
+            _ => None,
+        }
+    }
+
     /// A short text for people; may be empty. Never a secret.
     #[getter]
     fn detail(&self) -> &str {
@@ -86,6 +101,12 @@ impl Event {
     #[getter]
     fn actor(&self) -> Option<&str> {
         self.0.cause.as_ref().and_then(|cause| cause.actor.as_deref())
+    }
+
+    /// The id of the admin in whose name it was called.
+    #[getter]
+    fn by_admin(&self) -> Option<i64> {
+        self.0.cause.as_ref().and_then(|cause| cause.by_admin).map(|id| id.0)
     }
 
     /// Why, as the application has said.
@@ -110,6 +131,8 @@ impl Event {
             EventSubject::Key { id, .. } => format!("key={id}"),
             EventSubject::Inbound(tag) => format!("inbound='{tag}'"),
             EventSubject::Server(id) => format!("server='{id}'"),
+            EventSubject::Admin(id) => format!("admin={id}"),
+            EventSubject::Settings(place) => format!("settings='{place}'"),
             _ => String::new(),
         };
         format!("<Event cursor={} kind='{}' {about}>", self.0.cursor, self.0.kind)

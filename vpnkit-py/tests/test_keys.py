@@ -22,10 +22,11 @@ SECRET = "11111111-2222-4333-8444-555555555555"
 
 async def test_counts_by_status() -> None:
     async with vpnkit.open("memory:") as kit:
-        await kit.keys.create_many([CreateKey(f"k{i}", disabled=i == 2, owner=i % 2) for i in range(5)])
-        counts = vpnkit.KeyCounts(total=5, active=4, on_hold=0, paused=0, locked=0, disabled=1, limited=0, expired=0)
+        owners = [(await kit.admins.create(name)).id for name in ("one", "two")]
+        await kit.keys.create_many([CreateKey(f"k{i}", disabled=i == 2, owner=owners[i % 2]) for i in range(5)])
+        counts = vpnkit.KeyCounts(total=5, active=4, on_hold=0, paused=0, locked=0, suspended=0, disabled=1, limited=0, expired=0)
         assert await kit.keys.count() == counts
-        assert (await kit.keys.count(owner=1)).to_dict()["active"] == 2
+        assert (await kit.keys.count(owner=owners[1])).to_dict()["active"] == 2
         assert (await kit.keys.count("K2", status="active")).total == 0
     with vpnkit.sync.open("memory:") as twin:
         assert twin.keys.count().total == 0

@@ -14,7 +14,7 @@ import vpnkit
 from vpnkit import ByteSize, CreateKey, Inbound, Key, Vless, errors, testing
 
 FILES = sorted((REPOSITORY / "tests" / "scenarios").glob("*.json"))
-EXTRA = {"by", "because", "dry_run", "as", "expect", "error", "field", "patch", "with", "expected_version", "up", "down", "headers", "format", "id"}
+EXTRA = {"as_admin", "scopes", "by", "because", "dry_run", "as", "expect", "error", "field", "patch", "with", "expected_version", "up", "down", "headers", "format", "id"}
 
 
 def request(given: dict[str, Any]) -> dict[str, Any]:
@@ -40,6 +40,12 @@ def request(given: dict[str, Any]) -> dict[str, Any]:
 def patch(given: dict[str, Any]) -> dict[str, Any]:
     """A scenario's `patch` as the arguments of the friendly call."""
     return request(given)
+
+
+def sizes(given: dict[str, Any]) -> dict[str, Any]:
+    """What is said of an admin, as the arguments of the friendly call."""
+    limits = ("sold_limit", "used_limit")
+    return {name: ByteSize(value) if name in limits and value is not None else value for name, value in given.items()}
 
 
 def moment(text: str) -> datetime:
@@ -79,6 +85,8 @@ class Run:
         self.kit = kit
         self.keys: dict[str, int] = {}
         self.tokens: dict[str, str] = {}
+        self.admins: dict[str, int] = {}
+        self.api_keys: dict[str, vpnkit.NewApiKey] = {}
         self.cursor = 0
 
     def key(self, text: str) -> int | str:
@@ -89,7 +97,82 @@ class Run:
         kit: vpnkit.KitView = self.kit
         if "by" in step:
             kit = kit.acting_as(step["by"], reason=step.get("because"))
+        if "as_admin" in step:
+            kit = kit.as_admin(self.admins[step["as_admin"][1:]], scopes=step.get("scopes"))
         return kit.dry_run() if "dry_run" in step else kit
+
+    def admin(self, text: str) -> int | str:
+        return self.admins[text[1:]] if text.startswith("$") else text
+
+    def shown_admin(self, admin: vpnkit.Admin) -> dict[str, Any]:
+        below = [name for name, number in self.admins.items() if number == admin.parent]
+        return {
+            "name": admin.name,
+            "role": admin.role,
+            "version": admin.version,
+            "below": below[0] if below else None,
+            "keys": admin.keys,
+            "sold": admin.sold,
+            "used": admin.used,
+            "total_used": admin.total_used,
+            "admins": admin.admins,
+            "disabled": admin.disabled,
+        }
+
+    async def admin_step(self, kit: vpnkit.KitView, verb: str, argument: Any, step: dict[str, Any]) -> Any:
+        """A step of admins, or of consumers of events; `Run` itself when it is neither."""
+        admins = kit.admins
+        given = step.get("with", {})
+        match verb:
+            case "admin":
+                made = await admins.create(**sizes(argument))
+                self.admins[step.get("as", "")] = made.id
+                return self.shown_admin(made)
+            case "update_admin":
+                changed = sizes(step.get("patch", {}))
+                version = step.get("expected_version")
+                return self.shown_admin(await admins.update(self.admin(argument), expected_version=version, **changed))
+            case "get_admin":
+                return self.shown_admin(await admins.require(self.admin(argument)))
+            case "admins":
+                return [admin.name for admin in await admins.list()]
+            case "reset_admin":
+                return self.shown_admin(await admins.reset_usage(self.admin(argument)))
+            case "disable_keys" | "enable_keys":
+                return await getattr(admins, verb)(self.admin(argument))
+            case "hand_over":
+                return await admins.hand_over_keys(self.admin(argument), self.admin(given["to"]))
+            case "delete_admin":
+                return await admins.delete(self.admin(argument), **given)
+            case "set_password":
+                return await admins.set_password(self.admin(argument), given["password"])
+            case "check_password":
+                found = await admins.check_password(argument, given["password"])
+                return found and found.name
+            case "api_key":
+                self.api_keys[step["as"]] = await admins.create_api_key(self.admin(argument), **given)
+                return None
+            case "api_keys":
+                return [key.name for key in await admins.api_keys(self.admin(argument))]
+            case "check_api_key":
+                key = await admins.check_api_key(self.api_keys[argument].token)
+                return key and {"name": key.name, "scopes": key.scopes and list(key.scopes)}
+            case "revoke_api_key":
+                return await admins.revoke_api_key(self.api_keys[argument].key.id)
+            case "server_status":
+                return len(await kit.servers.status())
+            case "consume":
+                consumer = kit.events.consume(argument, after=given.get("after"))
+                events = [(await anext(consumer)).kind for _ in range(given["count"])]
+                await consumer.acknowledge()
+                await consumer.aclose()
+                return events
+            case "consumers":
+                return [one.name for one in await kit.events.consumers()]
+            case "remove_consumer":
+                return await kit.events.remove_consumer(argument)
+            case _:
+                return self
 
     async def step(self, step: dict[str, Any]) -> Any:
         verb = next(name for name in step if name not in EXTRA or len(step) == 1)
@@ -172,7 +255,8 @@ class Run:
                 self.cursor = batch.next
                 return [event.kind for event in batch.events]
             case _:
-                return await self.subscription(kit, verb, argument, step)
+                answer = await self.admin_step(kit, verb, argument, step)
+                return await self.subscription(kit, verb, argument, step) if answer is self else answer
 
     async def subscription(self, kit: vpnkit.KitView, verb: str, argument: Any, step: dict[str, Any]) -> Any:
         subscriptions = kit.subscriptions
@@ -233,8 +317,8 @@ class Awaited:
         self._inner = inner
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self._inner, name)
-        if name in ("acting_as", "dry_run"):
+        value = getattr(self._inner, "close" if name == "aclose" else name)
+        if name in ("acting_as", "as_admin", "dry_run", "consume"):
             return lambda *given, **named: Awaited(value(*given, **named))
         if not callable(value):
             return Awaited(value)
@@ -243,6 +327,9 @@ class Awaited:
             return value(*arguments, **named)
 
         return call
+
+    async def __anext__(self) -> Any:
+        return next(self._inner)
 
 
 def test_there_are_scenarios() -> None:

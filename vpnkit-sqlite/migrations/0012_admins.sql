@@ -20,10 +20,11 @@ CREATE INDEX admins_to_follow ON admins (id) WHERE mark > 0;
 
 -- Until now an owner was any number.
 INSERT INTO admins (id, version, name, spec, keys, sold, used, total_used, created_at, updated_at)
-  SELECT k.owner, 1, 'admin-' || k.owner, '{"role":"reseller"}', count(*), CAST(total(m.data_limit) AS INTEGER),
+  SELECT k.owner, 1, 'admin-' || k.owner, '{"role":"reseller"}', count(*),
+         CAST(total(m.data_limit) + total(CASE WHEN json_valid(k.life) THEN json_extract(k.life, '$.next_plan.data_limit') END) AS INTEGER),
          CAST(total(m.used) AS INTEGER), CAST(total(m.used) AS INTEGER), max(k.updated_at), max(k.updated_at)
-  FROM keys k JOIN meters m ON m.key_id = k.id WHERE k.owner > 0 GROUP BY k.owner;
-UPDATE keys SET owner = NULL WHERE owner <= 0;
+  FROM keys k JOIN meters m ON m.key_id = k.id WHERE k.owner BETWEEN 1 AND 9007199254740991 GROUP BY k.owner;
+UPDATE keys SET owner = NULL WHERE owner NOT BETWEEN 1 AND 9007199254740991;
 
 -- Whether its owner's keys have used what they may.
 ALTER TABLE keys ADD COLUMN suspended INTEGER NOT NULL DEFAULT 0;
@@ -47,11 +48,11 @@ CREATE TABLE owner_hours (
 ALTER TABLE events ADD COLUMN owner INTEGER;
 ALTER TABLE events ADD COLUMN by_admin INTEGER;
 ALTER TABLE grants ADD COLUMN owner INTEGER;
+-- The admin in whose name it was given, and the reseller whose idempotency keys it is one of.
+ALTER TABLE grants ADD COLUMN by_admin INTEGER;
+ALTER TABLE grants ADD COLUMN scope INTEGER;
 CREATE INDEX grants_by_owner ON grants (owner, id) WHERE owner IS NOT NULL;
 UPDATE grants SET owner = (SELECT owner FROM keys WHERE id = key_id);
-
--- What was done by calls, for who looks into it.
-CREATE INDEX events_by_caller ON events (actor, cursor) WHERE actor IS NOT NULL;
 
 -- Up to which end, and which key, was reminded, by the number of days before it.
 CREATE TABLE reminders (
@@ -59,6 +60,17 @@ CREATE TABLE reminders (
   until   INTEGER NOT NULL,
   key_id  INTEGER NOT NULL
 ) STRICT;
+
+-- Events that receivers of webhooks have refused for good.
+CREATE TABLE dead_letters (
+  webhook   TEXT    NOT NULL,
+  cursor    INTEGER NOT NULL,
+  at        INTEGER NOT NULL,
+  attempts  INTEGER NOT NULL,
+  error     TEXT    NOT NULL,
+  event     TEXT    NOT NULL,                     -- JSON: it outlives the event
+  PRIMARY KEY (webhook, cursor)
+) STRICT, WITHOUT ROWID;
 
 -- Who handles events, and up to which one.
 CREATE TABLE consumers (

@@ -14,7 +14,7 @@ use vpnkit_core::ownership::rows::{self, AdminRows};
 use vpnkit_core::ownership::{Charge, OwnedRows};
 use vpnkit_core::store::errors as answer;
 use vpnkit_core::store::{AdminOp, Following, Made};
-use vpnkit_core::{Result, Timestamp, lifecycle};
+use vpnkit_core::{ErrorKind, Result, Timestamp, lifecycle};
 
 const COLUMNS: &str =
     "id, version, name, parent, spec, keys, sold, used, total_used, admins, created_at, updated_at";
@@ -107,6 +107,16 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Result<Admin>> {
     }))
 }
 
+/// One admin without what cannot be read of it: it has no limits.
+fn bare(connection: &Connection, id: AdminId) -> Result<Option<Admin>> {
+    let columns = COLUMNS.replace("spec", "'{}'");
+    connection
+        .prepare_cached(&format!("SELECT {columns} FROM admins WHERE id = ?1"))
+        .and_then(|mut s| s.query_row([id.0], read).optional())
+        .map_err(sql)?
+        .transpose()
+}
+
 /// One admin.
 pub(crate) fn find(connection: &Connection, admin: &AdminRef) -> Result<Option<Admin>> {
     let one = |condition: &str, value: &dyn rusqlite::ToSql| {
@@ -156,7 +166,14 @@ pub(crate) fn to_follow(connection: &Connection, limit: usize) -> Result<Followi
             .map_err(sql)?;
         let before = following.keys.len();
         for owner in owners {
-            let suspended = rows::is_suspended(&Rows(connection), Some(AdminId(owner)))?;
+            let suspended = match rows::is_suspended(&Rows(connection), Some(AdminId(owner))) {
+                // The others follow.
+                Err(e) if e.kind() == ErrorKind::StoreCorrupt => {
+                    tracing::warn!(owner, error = %e, "an admin of this store cannot be read; its keys stay as they are");
+                    continue;
+                }
+                suspended => suspended?,
+            };
             let room = i64::try_from(limit - following.keys.len()).unwrap_or(i64::MAX);
             let behind: Vec<i64> = connection
                 .prepare_cached(
@@ -194,7 +211,8 @@ impl AdminRows for Rows<'_> {
     fn count_admins(&self) -> Result<usize> {
         let count: i64 = self
             .0
-            .prepare_cached("SELECT count(*) FROM admins")
+            // Those that came of owners of before, and that nobody has looked at, are not counted.
+            .prepare_cached("SELECT count(*) FROM admins WHERE version > 1 OR spec <> '{\"role\":\"reseller\"}'")
             .and_then(|mut s| s.query_row([], |r| r.get(0)))
             .map_err(sql)?;
         Ok(usize::try_from(count).unwrap_or(usize::MAX))
@@ -239,7 +257,14 @@ impl AdminRows for Rows<'_> {
 
 impl AdminRows for Batch<'_> {
     fn admin(&self, id: AdminId) -> Result<Option<Admin>> {
-        Rows(self.connection).admin(id)
+        match Rows(self.connection).admin(id) {
+            // What vpnkit does by itself goes on: keys of others, and readings, do not wait for one row that cannot be read.
+            Err(e) if e.kind() == ErrorKind::StoreCorrupt && self.cause.is_none() => {
+                tracing::warn!(admin = id.0, error = %e, "an admin of this store cannot be read; its quotas do not count");
+                bare(self.connection, id)
+            }
+            found => found,
+        }
     }
 
     fn admin_named(&self, name: &str) -> Result<Option<AdminId>> {
@@ -313,9 +338,6 @@ impl AdminRows for Batch<'_> {
     }
 
     fn remove_admin(&mut self, admin: &Admin) -> Result<()> {
-        let parent = admin.parent.map(|parent| parent.0);
-        self.run("UPDATE admins SET parent = ?2 WHERE parent = ?1", params![admin.id.0, parent])
-            .map_err(sql)?;
         self.run("DELETE FROM admins WHERE id = ?1", [admin.id.0]).map_err(sql)?;
         self.count_admin(admin.parent, -1)
     }
@@ -387,8 +409,11 @@ impl Batch<'_> {
 
     /// Takes what follows from a change of a key of the quotas of its owners. What vpnkit does by itself goes on.
     pub(crate) fn own(&mut self, before: Option<&Key>, after: Option<&Key>) -> Result<()> {
-        let enforced = self.cause.is_some() && !self.moves;
-        rows::settle(self, before, after, enforced)
+        if self.moves {
+            return Ok(());
+        }
+        let (at, enforced) = (self.at, self.cause.is_some());
+        rows::settle(self, before, after, at, enforced)
     }
 
     /// Lets a key follow its owner, after whatever else has changed of it.

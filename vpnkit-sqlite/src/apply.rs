@@ -13,7 +13,7 @@ use vpnkit_core::accounting::{Baseline, crossed};
 use vpnkit_core::model::Cursor;
 use vpnkit_core::model::{
     Admin, Cause, ClientDevice, EventKind, EventSubject, Grant, Inbound, InboundId, InboundTag, Key, KeyId,
-    KeyPatch, KeyRef, Labels, NewEvent, NewKey, NodeId, ServerId, Traffic,
+    KeyPatch, KeyRef, Labels, NewEvent, NewKey, NodeId, Record, ServerId, Traffic,
 };
 use vpnkit_core::ownership::{self, OwnedRows as _, rows};
 use vpnkit_core::store::errors as answer;
@@ -162,7 +162,8 @@ impl Batch<'_> {
                 self.receipt.made.push(made);
                 Ok(())
             }
-            StoreOp::RemindOfEnd { days, limit } => self.remind_of_end(days, limit),
+            StoreOp::RemindOfEnd { days, above, limit } => self.remind_of_end(days, above, limit),
+            StoreOp::DeadLetter(op) => self.dead_letter_step(&op),
             StoreOp::Consumer(op) => self.consumer_step(&op),
             StoreOp::Emit(event) => self.emit(event),
             _ => Err(answer::unknown_step()),
@@ -233,7 +234,7 @@ impl Batch<'_> {
     }
 
     fn patch(&mut self, id: KeyId, expected: Option<u64>, patch: &KeyPatch) -> Result<()> {
-        let mut before = self.key(id, expected)?;
+        let before = self.key(id, expected)?;
         patch.check(answer::COMMIT, &before, self.at)?;
         let mut after = before.clone();
         let happened = patch.apply(&mut after, self.at);
@@ -245,11 +246,14 @@ impl Batch<'_> {
                 happened.extend(self.follow(&mut after)?);
             }
             self.leave_inbounds(&before, &mut after)?;
+            let mut planned = before.clone();
             if happened.contains(&EventKind::KeyNextPlan) {
                 // A plan that begins as it is set stands in the ledger, too.
-                patch.next_plan.apply(&mut before.next_plan);
+                patch.next_plan.apply(&mut planned.next_plan);
             }
-            self.replace(&before, &after, &happened)?;
+            self.own(Some(&before), Some(&after))?;
+            self.write(&planned, &after)?;
+            self.tell_events(&planned, &after, &happened)?;
             self.put_credentials(&before.credentials, &mut after)?;
             if patch.forgets_devices() {
                 self.forget_device(id, None)?;
@@ -372,17 +376,26 @@ impl Batch<'_> {
 
     /// Writes what differs in `keys` and `meters`, with the events that follow.
     pub(crate) fn replace(&mut self, before: &Key, after: &Key, happened: &[EventKind]) -> Result<()> {
+        self.write(before, after)?;
+        self.tell_change(before, after, happened)
+    }
+
+    fn write(&mut self, before: &Key, after: &Key) -> Result<()> {
         self.write_key(before, after)?;
         self.write_meter(before, after)?;
         if before.labels != after.labels {
             self.put_labels(after.id, &before.labels, &after.labels)?;
         }
-        self.tell_change(before, after, happened)
+        Ok(())
     }
 
     /// Writes the events that follow from a change, and the entry of a plan that has begun.
     fn tell_change(&mut self, before: &Key, after: &Key, happened: &[EventKind]) -> Result<()> {
         self.own(Some(before), Some(after))?;
+        self.tell_events(before, after, happened)
+    }
+
+    fn tell_events(&mut self, before: &Key, after: &Key, happened: &[EventKind]) -> Result<()> {
         if let Some(grant) = consequence::grant_of(before, after, happened, self.at) {
             self.write_grant(&grant)?;
         }
@@ -572,6 +585,9 @@ impl Batch<'_> {
         {
             return Err(answer::record(kind, id, *expected, version.unsigned_abs()));
         }
+        if matches!(op, RecordOp::Remove { .. }) && version == 0 {
+            return Ok(());
+        }
         match &op {
             RecordOp::Put { index, body, .. } => {
                 self.receipt.made.push(Made { kind: kind.to_owned(), id: id.to_owned() });
@@ -585,7 +601,10 @@ impl Batch<'_> {
             _ => self.run("DELETE FROM records WHERE kind = ?1 AND id = ?2", [kind, id]),
         }
         .map_err(sql)?;
-        self.grow_revision()?;
+        // Nobody holds what is an admin's own in memory.
+        if Record::admin(kind, id).is_none() {
+            self.grow_revision()?;
+        }
         // What vpnkit writes down for itself is nobody's setting.
         match &self.cause {
             Some(_) => self.emit(consequence::of_settings(kind, id)),

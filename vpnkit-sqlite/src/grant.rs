@@ -12,12 +12,13 @@ use crate::convert_error::{convert, damaged};
 use crate::query::id_list;
 use crate::row::number;
 use vpnkit_core::model::{AdminId, ByteSize, EventKind, Extension, Grant, GrantId, Key, KeyId};
+use vpnkit_core::ownership::rows;
 use vpnkit_core::store::errors as answer;
 use vpnkit_core::store::{GrantFilter, MERGED_MAX, Made, consequence};
 use vpnkit_core::{Error, ErrorKind, Result, Timestamp, lifecycle};
 
 const COLUMNS: &str = "id, key_id, uid, at, kind, payment, expires_in, data_limit, unlimited, policy, reason, \
-     counted_from, before, after, undone_at, undone_because, actor, template, merged_from, owner";
+     counted_from, before, after, undone_at, undone_because, actor, template, merged_from, owner, by_admin";
 
 /// A word of an enum, as JSON has it without its quotes.
 fn word(value: &impl serde::Serialize) -> String {
@@ -40,8 +41,8 @@ impl Batch<'_> {
         let grant = grant.clone().caused_by(self.cause.as_ref());
         self.run(
             "INSERT INTO grants (key_id, uid, at, kind, payment, expires_in, data_limit, unlimited, policy, reason,
-                                 counted_from, before, after, actor, template, merged_from, owner)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+                                 counted_from, before, after, actor, template, merged_from, owner, by_admin, scope)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
             params![
                 grant.key.0,
                 grant.key_uid.as_bytes(),
@@ -60,6 +61,8 @@ impl Batch<'_> {
                 grant.template,
                 grant.merged_from.map(|key| key.0),
                 grant.owner.map(|owner| owner.0),
+                grant.by_admin.map(|admin| admin.0),
+                self.acting.first().map(|by| by.id.0),
             ],
         )
         .map_err(sql)?;
@@ -82,11 +85,16 @@ impl Batch<'_> {
         let mut after = before.clone();
         let (grant, kind) = lifecycle::merge(&mut after, &gone, self.payment.clone(), self.at)?;
         let grant = self.grant(&grant)?;
-        // What goes is not there twice.
+        // What goes is not there twice, nor for a moment.
         self.moves = gone.owner == before.owner;
         self.change_end(&before, after, kind, grant)?;
         self.delete(key, None)?;
-        self.moves = false;
+        if std::mem::take(&mut self.moves)
+            && let Some(after) = self.receipt.keys.last().cloned()
+        {
+            let enforced = self.cause.is_some();
+            rows::merged(self, &gone, (&before, &after), enforced)?;
+        }
         Ok(())
     }
 
@@ -180,6 +188,11 @@ pub(crate) fn grants(connection: &Connection, filter: &GrantFilter) -> Result<Ve
     if let Some(owners) = &filter.owners {
         add("owner IN (SELECT value FROM json_each(", id_list(owners).into());
     }
+    match filter.scope {
+        Some(Some(scope)) => add("scope =", scope.0.into()),
+        Some(None) => add("scope IS", Value::Null),
+        None => {}
+    }
     if let Some(payment) = &filter.idempotency_key {
         add("payment =", payment.clone().into());
     }
@@ -223,6 +236,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Result<Grant>> {
     let (reason, undone_at, undone_because) = (row.get(10)?, row.get::<_, Option<i64>>(14)?, row.get(15)?);
     let (actor, template) = (row.get(16)?, row.get(17)?);
     let (merged_from, owner): (Option<i64>, Option<i64>) = (row.get(18)?, row.get(19)?);
+    let by_admin: Option<i64> = row.get(20)?;
     let build = || {
         Ok(Grant {
             id: GrantId(id),
@@ -240,6 +254,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Result<Grant>> {
             policy: parsed(&serde_json::Value::from(policy).to_string(), "grants.policy")?,
             reason,
             actor,
+            by_admin: by_admin.map(AdminId),
             counted_from,
             before: parsed(&before, "grants.before")?,
             after: parsed(&after, "grants.after")?,

@@ -8,6 +8,7 @@ mod admin;
 mod apply;
 mod convert_error;
 mod credential;
+mod dead_letter;
 mod erase;
 mod file_system;
 pub mod fork;
@@ -38,7 +39,7 @@ use self::notice::Notice;
 use self::worker::{Readers, Writer};
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::model::{
-    Admin, AdminId, AdminRef, ClientDevice, CredentialSecret, Cursor, DeviceName, Event, EventBatch, Grant,
+    Admin, AdminId, AdminRef, ClientDevice, CredentialSecret, Cursor, DeadLetter, DeviceName, Event, EventBatch, Grant,
     Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record, RecordQuery, Revocation,
     ServerId, UsagePoint, UsageQuery,
 };
@@ -211,6 +212,12 @@ impl KeyStore for SqliteStore {
 
     async fn timeline(&self, key: KeyId, before: Option<Cursor>, max: usize) -> Result<Vec<Event>> {
         self.readers.run("store.timeline", move |c, _| query::timeline(c, key, before, max)).await
+    }
+
+    async fn dead_letters(&self, webhook: &str, after: Cursor, max: usize) -> Result<(Vec<DeadLetter>, u64)> {
+        let webhook = webhook.to_owned();
+        let read = move |c: &rusqlite::Connection, _: &vault::Vault| dead_letter::dead_letters(c, &webhook, after, max);
+        self.readers.run("store.dead_letters", read).await
     }
 
     async fn consumers(&self) -> Result<Vec<(String, Cursor)>> {

@@ -85,8 +85,15 @@ pub(crate) fn find(
 ) -> Result<Page> {
     if let Some(place) = resume.as_mut().filter(|place| place.shortened) {
         let name: Option<String> = connection
-            .prepare_cached("SELECT lower(name) FROM keys WHERE id = ?1")
-            .and_then(|mut s| s.query_row([place.id], |r| r.get(0)).optional())
+            // Of what it does not see it is told no name.
+            .prepare_cached(
+                "SELECT lower(name) FROM keys WHERE id = ?1
+                 AND (?2 IS NULL OR owner IN (SELECT value FROM json_each(?2)))",
+            )
+            .and_then(|mut s| {
+                let owners = query.owners.as_ref().map(|owners| id_list(owners));
+                s.query_row(params![place.id, owners], |r| r.get(0)).optional()
+            })
             .map_err(sql)?
             .flatten();
         place.complete(name.as_deref());
@@ -149,12 +156,15 @@ fn conditions(query: &KeyQuery) -> (Vec<String>, Vec<Value>) {
     if !query.status.is_empty() {
         let places: Vec<String> = query.status.iter().map(|s| bind(s.code().to_owned().into())).collect();
         // Several statuses are read in the order of the page: their index has another one, and each page would sort all of them.
-        let column = if places.len() > 1 { "+k.status" } else { "k.status" };
+        let column = if places.len() > 1 || query.owners.is_some() { "+k.status" } else { "k.status" };
         conditions.push(format!("{column} IN ({})", places.join(", ")));
-    }
-    if let Some(owners) = &query.owners {
-        conditions
-            .push(format!("k.owner IN (SELECT value FROM json_each({}))", bind(id_list(owners).into())));
+    }    match query.owners.as_deref() {
+        // In the order of its index.
+        Some([owner]) => conditions.push(format!("k.owner = {}", bind(owner.0.into()))),
+        Some(owners) => {
+            conditions.push(format!("k.owner IN (SELECT value FROM json_each({}))", bind(id_list(owners).into())));
+        }
+        None => {}
     }
     if let Some(owner) = query.owner {
         conditions.push(format!("k.owner = {}", bind(owner.0.into())));
@@ -308,15 +318,20 @@ pub(crate) fn inbounds(connection: &Connection, vault: &Vault) -> Result<Vec<Inb
 /// The records of a query.
 pub(crate) fn records(connection: &Connection, vault: &Vault, query: &RecordQuery) -> Result<Vec<Record>> {
     let kinds = serde_json::to_string(&query.kinds).unwrap_or_default();
-    let any = query.kinds.is_empty();
+    // Each form has its index.
+    let kind = "kind IN (SELECT value FROM json_each(?1))";
+    let condition = match (query.kinds.is_empty(), &query.index, &query.below) {
+        (true, ..) => "(?1 IS NOT NULL AND (?2 IS NULL OR lookup = ?2) AND (?3 IS NULL OR id >= ?3))".to_owned(),
+        (false, Some(_), _) => format!("{kind} AND lookup = ?2 AND ?3 IS NULL"),
+        (false, None, Some(_)) => format!("{kind} AND ?2 IS NULL AND id >= ?3 || '/' AND id < ?3 || '0'"),
+        (false, None, None) => format!("{kind} AND ?2 IS NULL AND ?3 IS NULL"),
+    };
     let mut statement = connection
-        .prepare_cached(
-            "SELECT kind, id, version, lookup, body FROM records
-             WHERE (?1 OR kind IN (SELECT value FROM json_each(?2))) AND (?3 IS NULL OR lookup = ?3)
-             ORDER BY kind, id",
-        )
+        .prepare_cached(&format!(
+            "SELECT kind, id, version, lookup, body FROM records WHERE {condition} ORDER BY kind, id"
+        ))
         .map_err(sql)?;
-    let mut rows = statement.query(params![any, kinds, query.index]).map_err(sql)?;
+    let mut rows = statement.query(params![kinds, query.index, query.below]).map_err(sql)?;
     let mut records = Vec::new();
     while let Some(row) = rows.next().map_err(sql)? {
         let (kind, id): (String, String) = (row.get(0).map_err(sql)?, row.get(1).map_err(sql)?);

@@ -7,26 +7,30 @@ use crate::query;
 use vpnkit_core::model::{Cursor, KeyId};
 use vpnkit_core::store::errors as answer;
 use vpnkit_core::store::{ConsumerOp, consequence};
-use vpnkit_core::{ErrorKind, Result};
+use vpnkit_core::{ErrorKind, Result, Timestamp};
 
 const DAY_MS: i64 = 86_400_000;
 
 impl Batch<'_> {
     /// Tells of the next keys that end in so many days.
-    pub(crate) fn remind_of_end(&mut self, days: u32, limit: usize) -> Result<()> {
+    pub(crate) fn remind_of_end(&mut self, days: u32, above: u32, limit: usize) -> Result<()> {
         let until = self.at.as_millis().saturating_add(i64::from(days) * DAY_MS);
         let mark: Option<(i64, i64)> = self
             .connection
             .prepare_cached("SELECT until, key_id FROM reminders WHERE days = ?1")
             .and_then(|mut s| s.query_row([days], |r| Ok((r.get(0)?, r.get(1)?))).optional())
             .map_err(sql)?;
-        let Some(mark) = mark else { return self.reminded(days, (until, i64::MAX)) };
+        // The first look; or the clock was far ahead once.
+        let Some(mark) = mark.filter(|mark| mark.0 <= until.saturating_add(DAY_MS)) else {
+            return self.reminded(days, (until, i64::MAX));
+        };
         // As the index has it.
         let ending: Vec<(i64, i64)> = self
             .connection
             .prepare_cached(
                 "SELECT coalesce(expires_at, 9223372036854775807), id FROM keys
-                 WHERE (coalesce(expires_at, 9223372036854775807), id) > (?1, ?2)
+                 WHERE coalesce(expires_at, 9223372036854775807) >= ?1
+                   AND (coalesce(expires_at, 9223372036854775807), id) > (?1, ?2)
                    AND coalesce(expires_at, 9223372036854775807) <= ?3
                  ORDER BY coalesce(expires_at, 9223372036854775807), id LIMIT ?4",
             )
@@ -35,6 +39,7 @@ impl Batch<'_> {
                 s.query_map([mark.0, mark.1, until, limit], |r| Ok((r.get(0)?, r.get(1)?)))?.collect()
             })
             .map_err(sql)?;
+        let from = Timestamp::from_millis(self.at.as_millis().saturating_add(i64::from(above) * DAY_MS));
         let all = (until, i64::MAX);
         let done = if ending.len() == limit { ending.last().copied().unwrap_or(mark) } else { all };
         // Nothing to tell, nothing to write: a minute more or less is found again.
@@ -46,7 +51,7 @@ impl Batch<'_> {
         for (_, id) in ending {
             match query::bare_key(self.connection, KeyId(id)) {
                 Ok(Some(key)) => {
-                    if let Some(event) = consequence::of_end(&key, days) {
+                    if let Some(event) = consequence::of_end(&key, days, from) {
                         self.emit(event)?;
                     }
                 }
@@ -78,7 +83,10 @@ impl Batch<'_> {
                 params![name, from.0],
             ),
             ConsumerOp::Advance(name, to) => {
-                self.run("UPDATE consumers SET cursor = ?2 WHERE name = ?1", params![name, to.0])
+                match self.run("UPDATE consumers SET cursor = ?2 WHERE name = ?1", params![name, to.0]) {
+                    Ok(0) => return Err(answer::no_consumer(name)),
+                    outcome => outcome,
+                }
             }
             ConsumerOp::Remove(name) => self.run("DELETE FROM consumers WHERE name = ?1", [name]),
             _ => return Err(answer::unknown_step()),

@@ -20,6 +20,7 @@
 
 pub mod backend;
 mod fake;
+pub mod receiver;
 pub mod scenario;
 pub mod store;
 pub mod traffic;

@@ -47,12 +47,12 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use vpnkit_core::model::{
-    CreateKey, Cursor, Event, Extension, Grant, GrantQuery, Inbound, InboundTag, Key, KeyId, KeyPatch,
+    Admin, AdminId, AdminPatch, AdminRef, CreateAdmin, CreateKey, Cursor, Event, Extension, Grant, GrantQuery, Inbound, InboundTag, Key, KeyId, KeyPatch,
     KeyQuery, KeyRef, KeyTemplate, NodeId, Protocol, Traffic, parse_duration,
 };
 use vpnkit_core::store::KeyStore;
-use vpnkit_core::{ManualClock, Result};
-use vpnkit_engine::engine::{CallContext, Engine, EngineOptions, ServerParts};
+use vpnkit_core::{ManualClock, Result, Secret};
+use vpnkit_engine::engine::{CallContext, Engine, EngineOptions, NewApiKey, ServerParts};
 
 use crate::{FakeServer, Fault};
 
@@ -66,12 +66,17 @@ pub struct Scenario {
     pub steps: Vec<Map<String, Value>>,
 }
 
+/// What an answer begins with that is none.
+const UNKNOWN: &str = "unknown step: ";
+
 struct Run {
     engine: Engine,
     server: Arc<FakeServer>,
     clock: ManualClock,
     keys: BTreeMap<String, KeyId>,
     tokens: BTreeMap<String, String>,
+    admins: BTreeMap<String, AdminId>,
+    api_keys: BTreeMap<String, NewApiKey>,
     cursor: Cursor,
 }
 
@@ -86,7 +91,7 @@ pub async fn run(text: &str, store: Arc<dyn KeyStore>) {
     let inbound = Inbound::new(InboundTag::new("main").unwrap(), 443, Protocol::Vless { vision: false });
     engine.inbounds().ensure(inbound).await.unwrap();
     let cursor = engine.events().newest().await.unwrap();
-    let mut run = Run { engine, server, clock, keys: BTreeMap::new(), tokens: BTreeMap::new(), cursor };
+    let mut run = Run { engine, server, clock, keys: BTreeMap::new(), tokens: BTreeMap::new(), admins: BTreeMap::new(), api_keys: BTreeMap::new(), cursor };
     for (i, step) in scenario.steps.iter().enumerate() {
         let place = format!("{}: step {i}: {}", scenario.name, Value::Object(step.clone()));
         let answer = run.step(step).await;
@@ -121,13 +126,21 @@ fn holds(answer: &Value, expected: &Value) -> bool {
 
 impl Run {
     async fn step(&mut self, step: &Map<String, Value>) -> Result<Value> {
-        let engine = self.engine.with_context(context(step)?);
+        let mut context = context(step)?;
+        if let Some(admin) = step.get("as_admin") {
+            let AdminRef::Id(admin) = self.admin(admin) else { panic!("an alias") };
+            let scopes = step.get("scopes").cloned().map(|scopes| serde_json::from_value(scopes).expect("scopes"));
+            context = context.as_admin(admin, scopes)?;
+        }
+        let engine = self.engine.with_context(context);
         let keys = engine.keys();
         let version = step.get("expected_version").and_then(Value::as_u64);
         let (verb, argument) = step
             .iter()
             .find(|(name, _)| {
-                const EXTRA: [&str; 15] = [
+                const EXTRA: [&str; 17] = [
+                    "as_admin",
+                    "scopes",
                     "by",
                     "because",
                     "dry_run",
@@ -278,8 +291,128 @@ impl Run {
                 self.cursor = batch.next;
                 Ok(batch.events.iter().map(|e| json!(e.kind.code())).collect())
             }
-            other => self.subscription(&engine, other, argument, step).await,
+            other => match self.admin_step(&engine, other, argument, step).await {
+                Some(answer) => answer,
+                None => self.subscription(&engine, other, argument, step).await,
+            },
         }
+    }
+
+    fn admin(&self, argument: &Value) -> AdminRef {
+        let text = argument.as_str().expect("an alias or a name");
+        match text.strip_prefix('$') {
+            Some(alias) => AdminRef::Id(self.admins[alias]),
+            None => AdminRef::Name(text.to_owned()),
+        }
+    }
+
+    /// A step of admins, or of consumers of events; `None` when it is neither.
+    async fn admin_step(
+        &mut self,
+        engine: &Engine,
+        verb: &str,
+        argument: &Value,
+        step: &Map<String, Value>,
+    ) -> Option<Result<Value>> {
+        let admins = engine.admins();
+        let given = step.get("with").and_then(Value::as_object).cloned().unwrap_or_default();
+        let text = |name: &str| given.get(name).and_then(Value::as_str);
+        let secret = |name: &str| Secret::new(text(name).expect("a text"));
+        let alias = || step.get("as").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let version = step.get("expected_version").and_then(Value::as_u64);
+        let answer = async {
+            Ok::<_, vpnkit_core::Error>(match verb {
+                "admin" => {
+                    let request: CreateAdmin = serde_json::from_value(argument.clone()).expect("a request");
+                    let made = admins.create(request, None).await?;
+                    self.admins.insert(alias(), made.id);
+                    self.shown_admin(&made)
+                }
+                "update_admin" => {
+                    let patch = step.get("patch").cloned().unwrap_or_else(|| json!({}));
+                    let patch: AdminPatch = serde_json::from_value(patch).expect("a patch");
+                    self.shown_admin(&admins.update(self.admin(argument), patch, version).await?)
+                }
+                "get_admin" => self.shown_admin(&admins.require(self.admin(argument)).await?),
+                "admins" => admins.list(None).await?.into_iter().map(|admin| Value::String(admin.name)).collect(),
+                "reset_admin" => self.shown_admin(&admins.reset_usage(self.admin(argument)).await?),
+                "disable_keys" => json!(admins.disable_keys(self.admin(argument)).await?),
+                "enable_keys" => json!(admins.enable_keys(self.admin(argument)).await?),
+                "hand_over" => {
+                    let to = self.admin(given.get("to").expect("another admin"));
+                    json!(admins.hand_over_keys(self.admin(argument), to).await?)
+                }
+                "delete_admin" => {
+                    let keys = given.get("keys").cloned().map(|keys| serde_json::from_value(keys).expect("a word"));
+                    admins.delete(self.admin(argument), keys.unwrap_or_default(), version).await?;
+                    Value::Null
+                }
+                "set_password" => {
+                    admins.set_password(self.admin(argument), Some(secret("password"))).await?;
+                    Value::Null
+                }
+                "check_password" => {
+                    let name = argument.as_str().expect("a name");
+                    json!(admins.check_password(name, secret("password")).await?.map(|admin| admin.name))
+                }
+                "api_key" => {
+                    let scopes = given.get("scopes").cloned();
+                    let scopes = scopes.map(|scopes| serde_json::from_value(scopes).expect("scopes"));
+                    let time = text("expires_in").map(parse_duration).transpose()?;
+                    let name = text("name").expect("a name");
+                    let made = admins.create_api_key(self.admin(argument), name, scopes, time).await?;
+                    self.api_keys.insert(alias(), made);
+                    Value::Null
+                }
+                "api_keys" => {
+                    let all = admins.api_keys(self.admin(argument)).await?;
+                    all.into_iter().map(|key| Value::String(key.name)).collect()
+                }
+                "check_api_key" => {
+                    let token = self.api_keys[argument.as_str().expect("an alias")].token.clone();
+                    let found = admins.check_api_key(token).await?;
+                    found.map_or(Value::Null, |key| json!({ "name": key.name, "scopes": key.scopes }))
+                }
+                "revoke_api_key" => {
+                    let id = &self.api_keys[argument.as_str().expect("an alias")].key.id;
+                    admins.revoke_api_key(id).await?;
+                    Value::Null
+                }
+                "server_status" => json!(engine.servers().status().await?.len()),
+                "consume" => {
+                    let after = given.get("after").and_then(Value::as_i64).map(Cursor);
+                    let mut consumer = engine.events().consume(argument.as_str().expect("a name"), after)?;
+                    let mut events = Vec::new();
+                    for _ in 0..given.get("count").and_then(Value::as_u64).unwrap_or(1) {
+                        events.extend(consumer.next().await?.map(|event| json!(event.kind.code())));
+                    }
+                    consumer.acknowledge().await?;
+                    consumer.close().await?;
+                    Value::Array(events)
+                }
+                "consumers" => {
+                    engine.events().consumers().await?.into_iter().map(|one| Value::String(one.name)).collect()
+                }
+                "remove_consumer" => {
+                    engine.events().remove_consumer(argument.as_str().expect("a name")).await?;
+                    Value::Null
+                }
+                other => return Ok(Value::String(format!("{UNKNOWN}{other}"))),
+            })
+        };
+        match answer.await {
+            Ok(Value::String(text)) if text.starts_with(UNKNOWN) => None,
+            answer => Some(answer),
+        }
+    }
+
+    fn shown_admin(&self, admin: &Admin) -> Value {
+        let below = admin.parent.and_then(|parent| self.admins.iter().find(|(_, id)| **id == parent));
+        json!({
+            "name": admin.name, "role": admin.role, "version": admin.version, "below": below.map(|(name, _)| name),
+            "keys": admin.keys, "sold": admin.sold, "used": admin.used, "total_used": admin.total_used,
+            "admins": admin.admins, "disabled": admin.disabled,
+        })
     }
 
     async fn subscription(

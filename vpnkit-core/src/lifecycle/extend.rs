@@ -81,6 +81,7 @@ pub fn extend_key(
         policy: extension.policy,
         reason: extension.reason.clone(),
         actor: None,
+        by_admin: None,
         counted_from: from,
         before,
         after,

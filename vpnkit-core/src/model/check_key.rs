@@ -65,7 +65,13 @@ pub(super) fn check_next_plan(op: &'static str, plan: Option<NextPlan>, ends: bo
     Ok(())
 }
 
+/// The most credentials that a key is given at once.
+const CREDENTIALS_MAX: usize = 1_000;
+
 pub(super) fn check_credentials(op: &'static str, credentials: &[Credential]) -> Result<()> {
+    if credentials.len() > CREDENTIALS_MAX {
+        return Err(Error::invalid(op, "credentials", format!("more than {CREDENTIALS_MAX}")));
+    }
     for (i, c) in credentials.iter().enumerate() {
         if c.is_replaced() {
             return Err(Error::invalid(op, "credentials", "one that was replaced cannot be given")

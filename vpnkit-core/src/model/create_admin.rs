@@ -9,7 +9,7 @@ use super::{Admin, AdminId, AdminRef, AdminRole, ByteSize, InboundSelection, Key
 use crate::{Error, Result, Timestamp};
 
 /// The most inbounds, nodes or templates that an admin may be restricted to.
-const LIST_MAX: usize = 1_000;
+const LIST_MAX: usize = 100;
 
 /// An admin to be created: a reseller without limits, unless something else is said.
 ///

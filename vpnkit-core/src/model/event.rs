@@ -53,6 +53,12 @@ macro_rules! events {
             pub const fn code(self) -> &'static str {
                 match self { $(Self::$name => $code,)* }
             }
+
+            /// What it happened to: `key` of `key.created`.
+            #[must_use]
+            pub fn subject(self) -> &'static str {
+                self.code().split('.').next().unwrap_or_default()
+            }
         }
 
         impl schemars::JsonSchema for EventKind {
@@ -227,14 +233,6 @@ pub struct Cause {
     pub reason: Option<String>,
     /// The idempotency key of the call: the payment.
     pub idempotency_key: Option<String>,
-}
-
-impl Cause {
-    /// Who called: as the application says, or the admin in whose name it was, as `admin:7`.
-    #[must_use]
-    pub fn caller(&self) -> Option<String> {
-        self.actor.clone().or_else(|| self.by_admin.map(|admin| format!("admin:{admin}")))
-    }
 }
 
 impl Event {

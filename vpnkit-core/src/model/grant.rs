@@ -268,6 +268,9 @@ pub struct Grant {
     pub reason: Option<String>,
     /// Who gave it, as the application has said.
     pub actor: Option<String>,
+    /// The admin in whose name it was given.
+    #[serde(default)]
+    pub by_admin: Option<AdminId>,
     /// Since when its time counts: `at`, or when the key was paused.
     pub counted_from: Timestamp,
     /// What the key had before. An undone grant is taken out of those of later entries.
@@ -310,6 +313,7 @@ impl Grant {
             policy: RenewPolicy::Reset,
             reason: None,
             actor: None,
+            by_admin: None,
             counted_from: at,
             before,
             after,
@@ -341,6 +345,7 @@ impl Grant {
             },
             reason: None,
             actor: None,
+            by_admin: None,
             counted_from: after.paused_at.unwrap_or(at),
             before: Terms::of(before),
             after: Terms::of(after),
@@ -352,7 +357,8 @@ impl Grant {
     /// Sets who gave it, and why unless that is known.
     #[must_use]
     pub fn caused_by(mut self, cause: Option<&Cause>) -> Self {
-        self.actor = cause.and_then(Cause::caller);
+        self.actor = cause.and_then(|cause| cause.actor.clone());
+        self.by_admin = cause.and_then(|cause| cause.by_admin);
         self.reason = self.reason.or_else(|| cause.and_then(|cause| cause.reason.clone()));
         self
     }

@@ -34,6 +34,7 @@ mod sharing;
 mod size;
 mod span;
 mod usage;
+mod webhook;
 
 pub use address_pool::AddressPool;
 pub use address_range::AddressRange;
@@ -75,6 +76,7 @@ pub use size::ByteSize;
 pub use span::optional as optional_duration_text;
 pub use span::{DurationText, duration_text, format_duration, parse_duration};
 pub use usage::{HistoryQuery, UsagePoint, UsageQuery, UsageStep};
+pub use webhook::{CreateWebhook, DeadLetter, NewWebhook, Webhook, WebhookPatch, WebhookStatus};
 
 /// The schema of identities: plain JSON values whose `format` says what they identify.
 macro_rules! identity_schema {

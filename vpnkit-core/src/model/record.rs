@@ -40,13 +40,15 @@ pub struct RecordQuery {
     pub kinds: Vec<String>,
     /// Only with this index.
     pub index: Option<String>,
+    /// Only with ids that begin with this and a slash; not together with `index`, and only of kinds.
+    pub below: Option<String>,
 }
 
 impl RecordQuery {
     /// Of one kind.
     #[must_use]
     pub fn of(kind: &str) -> Self {
-        Self { kinds: vec![kind.to_owned()], index: None }
+        Self { kinds: vec![kind.to_owned()], ..Self::default() }
     }
 
     /// Whether a record is asked for.
@@ -54,5 +56,8 @@ impl RecordQuery {
     pub fn matches(&self, record: &Record) -> bool {
         (self.kinds.is_empty() || self.kinds.contains(&record.kind))
             && (self.index.is_none() || self.index == record.index)
+            && self.below.as_ref().is_none_or(|above| {
+                record.id.strip_prefix(above.as_str()).is_some_and(|rest| rest.starts_with('/'))
+            })
     }
 }

@@ -1,12 +1,15 @@
 //! What follows for admins in a batch, over the rows of whichever store carries it out.
 
+use std::collections::BTreeMap;
+
 use super::{Charge, Share, charge, check_sellable, may_not, owner_events};
+use crate::lifecycle;
 use crate::model::{
     Admin, AdminId, AdminPatch, AdminRole, EventKind, EventSubject, InboundSelection, InboundTag, Key,
     NewAdmin, NewEvent, NodeId,
 };
 use crate::store::errors;
-use crate::{Result, Timestamp};
+use crate::{Error, Result, Timestamp};
 
 /// The admins of a store, inside a batch.
 pub trait AdminRows {
@@ -22,7 +25,7 @@ pub trait AdminRows {
     fn write_counters(&mut self, admin: &Admin, follow: bool) -> Result<()>;
     /// Writes an admin. With `follow`, its keys have to follow.
     fn write_admin(&mut self, admin: &Admin, follow: bool) -> Result<()>;
-    /// Removes an admin; those below it go to the one above it, for whom there is one less.
+    /// Removes an admin that nobody is below, for all above it.
     fn remove_admin(&mut self, admin: &Admin) -> Result<()>;
     /// Returns whether an admin owns a key.
     fn owns_keys(&self, id: AdminId) -> Result<bool>;
@@ -43,10 +46,21 @@ pub fn chain(rows: &impl AdminRows, from: AdminId) -> Result<Vec<Admin>> {
     Ok(chain)
 }
 
-/// Returns whether `owner` is `admin`, or below it.
+/// Returns whether `owner` is `admin`, or a reseller below it: sudo is nobody's.
 pub fn reaches(rows: &impl AdminRows, admin: AdminId, owner: Option<AdminId>) -> Result<bool> {
     let Some(owner) = owner else { return Ok(false) };
-    Ok(owner == admin || chain(rows, owner)?.iter().any(|above| above.id == admin))
+    if owner == admin {
+        return Ok(true);
+    }
+    for above in chain(rows, owner)? {
+        if above.id == admin {
+            return Ok(true);
+        }
+        if above.role == AdminRole::Sudo {
+            return Ok(false);
+        }
+    }
+    Ok(false)
 }
 
 /// Returns whether the keys of an owner are to be stopped.
@@ -57,27 +71,35 @@ pub fn is_suspended(rows: &impl AdminRows, owner: Option<AdminId>) -> Result<boo
 
 /// Takes something of the quotas of an owner and of all above it.
 pub fn take(rows: &mut impl AdminRows, owner: AdminId, what: Charge) -> Result<()> {
-    if what == (Charge { enforced: what.enforced, ..Charge::default() }) {
+    let nothing = Charge { enforced: what.enforced, ..Charge::default() };
+    if what == nothing {
         return Ok(());
     }
     for before in chain(rows, owner)? {
-        let mut after = before.clone();
-        charge(&mut after, what)?;
-        rows.write_counters(&after, before.is_limited() != after.is_limited())?;
-        for event in owner_events(&before, &after) {
-            rows.tell(event)?;
-        }
+        charge_one(rows, &before, what)?;
     }
     Ok(())
 }
 
-/// Takes what follows from a change of a key of the quotas of its owners. What vpnkit does by itself is not `enforced`.
+fn charge_one(rows: &mut impl AdminRows, before: &Admin, what: Charge) -> Result<()> {
+    let mut after = before.clone();
+    charge(&mut after, what)?;
+    rows.write_counters(&after, before.is_limited() != after.is_limited())?;
+    for event in owner_events(before, &after) {
+        rows.tell(event)?;
+    }
+    Ok(())
+}
+
+/// Takes what follows from a change of a key of the quotas of its owners. Only what a call does is `enforced`, not what was due of the
+/// key by itself.
 ///
 /// Errors: `NotFound` about `owner` for an admin that is not there; `LimitReached`.
 pub fn settle(
     rows: &mut impl AdminRows,
     before: Option<&Key>,
     after: Option<&Key>,
+    at: Timestamp,
     enforced: bool,
 ) -> Result<()> {
     let owner = |key: Option<&Key>| key.and_then(|key| key.owner);
@@ -86,7 +108,9 @@ pub fn settle(
         return Ok(());
     }
     let same = from == to;
-    if let (Some(to), Some(after)) = (to, after) {
+    if let (Some(to), Some(after)) = (to, after)
+        && (!same || enforced)
+    {
         let above = chain(rows, to)?;
         if above.is_empty() && !same {
             return Err(errors::no_admin(to, "owner"));
@@ -95,17 +119,54 @@ pub fn settle(
             check_sellable(before.filter(|_| same), after)?;
         }
     }
-    if same {
-        let Some(owner) = to else { return Ok(()) };
-        return take(rows, owner, Charge { share: Share::of(before, after), used: 0, enforced });
+    if !same {
+        return transfer(rows, (from, Share::of(before, None)), (to, Share::of(None, after)), enforced);
     }
-    if let Some(from) = from {
-        take(rows, from, Charge { share: Share::of(before, None), used: 0, enforced })?;
+    let Some(owner) = to else { return Ok(()) };
+    let mut before = before.cloned();
+    if enforced && let (Some(before), Some(_)) = (&mut before, after) {
+        // What was due by then would have been done without the call.
+        let was = before.clone();
+        lifecycle::settle(before, at);
+        let share = Share::of(Some(&was), Some(before));
+        take(rows, owner, Charge { share, used: 0, enforced: false })?;
     }
-    if let Some(to) = to {
-        take(rows, to, Charge { share: Share::of(None, after), used: 0, enforced })?;
+    take(rows, owner, Charge { share: Share::of(before.as_ref(), after), used: 0, enforced })
+}
+
+/// Moves what one owner has to another one: who is above both has it before and after.
+fn transfer(
+    rows: &mut impl AdminRows,
+    (from, less): (Option<AdminId>, Share),
+    (to, more): (Option<AdminId>, Share),
+    enforced: bool,
+) -> Result<()> {
+    let mut net: BTreeMap<AdminId, (Admin, Share)> = BTreeMap::new();
+    for (owner, share) in [(from, less), (to, more)] {
+        let Some(owner) = owner else { continue };
+        for admin in chain(rows, owner)? {
+            let (_, sum) = net.entry(admin.id).or_insert_with(|| (admin, Share::default()));
+            *sum = sum.plus(share);
+        }
+    }
+    for (admin, share) in net.into_values() {
+        if share != Share::default() {
+            charge_one(rows, &admin, Charge { share, used: 0, enforced })?;
+        }
     }
     Ok(())
+}
+
+/// Takes what follows when a key was merged into another one of the same owner.
+pub fn merged(
+    rows: &mut impl AdminRows,
+    gone: &Key,
+    (before, after): (&Key, &Key),
+    enforced: bool,
+) -> Result<()> {
+    let Some(owner) = after.owner else { return Ok(()) };
+    let share = Share::of(Some(gone), None).plus(Share::of(Some(before), Some(after)));
+    take(rows, owner, Charge { share, used: 0, enforced })
 }
 
 /// Returns who acts in a batch, and those above it.
@@ -115,7 +176,7 @@ pub fn acting(rows: &impl AdminRows, scope: AdminId) -> Result<Vec<Admin>> {
     let acting = chain(rows, scope)?;
     match acting.iter().find(|admin| admin.disabled) {
         _ if acting.is_empty() => Err(may_not("there is no such admin", None).with("admin", scope)),
-        Some(disabled) => Err(may_not("the admin is disabled", None).with("admin", disabled.id)),
+        Some(disabled) => Err(may_not("the admin, or one above it, is disabled", None).with("admin", disabled.id)),
         None => Ok(acting),
     }
 }
@@ -151,9 +212,6 @@ pub fn create(rows: &mut impl AdminRows, acting: &[Admin], new: NewAdmin, at: Ti
             ));
         }
     }
-    if rows.admin_named(&new.name)?.is_some() {
-        return Err(errors::admin_name_taken(&new.name));
-    }
     if rows.count_admins()? >= Admin::COUNT_MAX {
         return Err(errors::too_many_admins(None, Admin::COUNT_MAX));
     }
@@ -170,6 +228,11 @@ pub fn create(rows: &mut impl AdminRows, acting: &[Admin], new: NewAdmin, at: Ti
             let limit = usize::try_from(full.admin_limit).unwrap_or(usize::MAX);
             return Err(errors::too_many_admins(Some(full.id), limit));
         }
+        check_sudo(new.role, &above)?;
+    }
+    // Last: who may not add one is not told which names there are.
+    if rows.admin_named(&new.name)?.is_some() {
+        return Err(errors::admin_name_taken(&new.name));
     }
     let admin = rows.add_admin(new, at)?;
     rows.tell(event(EventKind::AdminCreated, &admin, String::new()))?;
@@ -197,6 +260,14 @@ pub fn patch(
     if before.name != after.name && rows.admin_named(&after.name)?.is_some_and(|other| other != id) {
         return Err(errors::admin_name_taken(&after.name));
     }
+    if before.role != after.role {
+        let above = after.parent.map_or(Ok(Vec::new()), |parent| chain(rows, parent))?;
+        check_sudo(after.role, &above)?;
+        if after.role == AdminRole::Reseller && after.admins > 0 {
+            // Sudo may be below it.
+            return Err(errors::has_admins(id).with("field", "role"));
+        }
+    }
     rows.write_admin(&after, before.is_limited() != after.is_limited())?;
     rows.tell(event(EventKind::AdminUpdated, &after, different.join(", ")))?;
     Ok(after)
@@ -205,6 +276,10 @@ pub fn patch(
 /// Deletes an admin that owns no keys; `acting` is who does it, and those above it.
 pub fn delete(rows: &mut impl AdminRows, acting: &[Admin], id: AdminId, expected: Option<u64>) -> Result<()> {
     let admin = found(rows, acting, id, expected)?;
+    if admin.admins > 0 {
+        // They would be free of its quotas.
+        return Err(errors::has_admins(id));
+    }
     if rows.owns_keys(id)? {
         return Err(errors::owns_keys(id));
     }
@@ -227,6 +302,17 @@ fn found(rows: &impl AdminRows, acting: &[Admin], id: AdminId, expected: Option<
             Err(errors::admin_version(id, expected, admin.version))
         }
         _ => Ok(admin),
+    }
+}
+
+/// Who sees everything stands below nobody who does not.
+fn check_sudo(role: AdminRole, above: &[Admin]) -> Result<()> {
+    let reseller = above.iter().find(|admin| admin.role != AdminRole::Sudo);
+    match (role, reseller) {
+        (AdminRole::Sudo, Some(reseller)) => {
+            Err(Error::invalid(errors::COMMIT, "role", "sudo does not stand below a reseller").with("admin", reseller.id))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -16,8 +16,8 @@ pub struct Share {
 impl Share {
     /// Returns what follows for one owner when `before` became `after`; `None` is a key that is not there, or is another owner's.
     ///
-    /// Sold is what a key may use, its next plan included. What it has used stays sold when its usage is set to nothing, when it is
-    /// deleted, or when it goes to another owner; what it has not used comes back.
+    /// Sold is what a key may still use, its next plan included, and what it has used. So what was used stays sold whatever becomes of
+    /// the limit, and what was not used comes back when the limit is lowered, the key is deleted, or goes to another owner.
     ///
     /// ```
     /// use vpnkit_core::ownership::Share;
@@ -25,26 +25,15 @@ impl Share {
     /// ```
     #[must_use]
     pub fn of(before: Option<&Key>, after: Option<&Key>) -> Self {
-        let keys = i64::from(after.is_some()) - i64::from(before.is_some());
-        let mut sold = 0i64;
-        match (before, after) {
-            (Some(before), Some(after)) => {
-                let used_again = before.used.saturating_sub(after.used);
-                let gone = before.data_limit.map_or(0, |limit| used_again.min(limit.bytes()));
-                sold =
-                    signed(given(after)).saturating_sub(signed(given(before))).saturating_add(signed(gone));
-            }
-            (Some(before), None) => sold = -signed(left(before)),
-            (None, Some(after)) => sold = signed(left(after)),
-            (None, None) => {}
-        }
-        Self { keys, sold }
+        let keys = i64::from(after.is_some()) - i64::from(before.is_some());        // Bytes that are counted make `left` smaller and nothing sold: that is when it was sold.
+        let left = |key: Option<&Key>| key.map_or(0, |key| signed(left(key)));
+        Self { keys, sold: left(after).saturating_sub(left(before)) }
     }
 
-    /// Whether it takes something.
+    /// Adds another one.
     #[must_use]
-    pub const fn takes(self) -> bool {
-        self.keys > 0 || self.sold > 0
+    pub const fn plus(self, other: Self) -> Self {
+        Self { keys: self.keys.saturating_add(other.keys), sold: self.sold.saturating_add(other.sold) }
     }
 }
 

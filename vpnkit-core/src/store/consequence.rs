@@ -118,12 +118,12 @@ pub fn of_share(key: &Key, percent: u8) -> NewEvent {
     NewEvent { kind: EventKind::KeyUsageReached, subject: key.subject(), detail: format!("{percent}%") }
 }
 
-/// Returns the event that tells that a key ends soon; `None` when it was created for no longer, or cannot be used anyway.
+/// Returns the event that tells that a key ends soon, after `from`; `None` when it was created for no longer, or cannot be used anyway.
 #[must_use]
-pub fn of_end(key: &Key, days: u32) -> Option<NewEvent> {
+pub fn of_end(key: &Key, days: u32, from: Timestamp) -> Option<NewEvent> {
     let time = std::time::Duration::from_secs(u64::from(days) * 86_400);
     let ends = matches!(key.status, KeyStatus::Active | KeyStatus::Limited);
-    let longer = key.expires_at.is_some_and(|end| end > key.start().plus(time));
+    let longer = key.expires_at.is_some_and(|end| end > from && end > key.start().plus(time));
     let detail = if days == 1 { "1 day".to_owned() } else { format!("{days} days") };
     (ends && longer).then(|| NewEvent { kind: EventKind::KeyExpiresSoon, subject: key.subject(), detail })
 }

@@ -269,6 +269,20 @@ pub fn owns_keys(id: AdminId) -> Error {
         .hint("say what becomes of them: delete them, hand them over, or leave them without an owner")
 }
 
+/// Returns `NotFound`: the consumer was removed.
+#[must_use]
+pub fn no_consumer(name: &str) -> Error {
+    Error::new(ErrorKind::NotFound, COMMIT, "no such consumer").with("consumer", name)
+}
+
+/// Returns `Conflict`: there are admins below it.
+#[must_use]
+pub fn has_admins(id: AdminId) -> Error {
+    Error::new(ErrorKind::Conflict, COMMIT, "there are admins below it: their quotas are its own")
+        .with("admin", id)
+        .hint("delete those first")
+}
+
 /// Returns `LimitReached`: there are as many admins as there may be.
 #[must_use]
 pub fn too_many_admins(above: Option<AdminId>, limit: usize) -> Error {

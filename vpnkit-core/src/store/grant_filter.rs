@@ -14,6 +14,9 @@ pub struct GrantFilter {
     pub key: Option<KeyId>,
     /// Only of keys that one of these admins owned then.
     pub owners: Option<Arc<[AdminId]>>,
+    /// Only those whose idempotency key is one of this reseller's, or with `Some(None)` of nobody's: what two of them call the same is
+    /// not the same.
+    pub scope: Option<Option<AdminId>>,
     /// Only of this idempotency key.
     pub idempotency_key: Option<String>,
     /// Only from this time on.
@@ -32,6 +35,7 @@ impl Default for GrantFilter {
             id: None,
             key: None,
             owners: None,
+            scope: None,
             idempotency_key: None,
             since: Timestamp::default(),
             until: Timestamp::MAX,

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    ChangeBatch, Claim, Claimed, ConsumerOp, DeviceOp, Fence, Following, GrantFilter, InboundOp, KeyOp,
+    ChangeBatch, Claim, Claimed, ConsumerOp, DeadLetterOp, DeviceOp, Fence, Following, GrantFilter, InboundOp, KeyOp,
     KeyStore, Lease, MERGED_MAX, Made, Newest, Origin, Pruned, Question, QuestionId, QuestionOp, Receipt,
     RecordOp, Request, Retention, StoreChange, StoreOp, StoreTxn, TrafficBatch, consequence, errors,
     last_before,
@@ -20,8 +20,7 @@ use crate::accounting::{Baseline, Moved, crossed};
 use crate::backend::Fingerprint;
 use crate::machine::since_boot;
 use crate::model::{
-    Admin, AdminId, AdminRef, Cause, ClientDevice, Credential, CredentialKind, CredentialSecret, Cursor,
-    DeviceName, Event, EventBatch, EventKind, EventSubject, Grant, GrantId, Inbound, InboundId, InboundTag,
+    Admin, AdminId, AdminRef, Cause, ClientDevice, Credential, CredentialKind, CredentialSecret, Cursor, DeadLetter, DeviceName, Event, EventBatch, EventKind, EventSubject, Grant, GrantId, Inbound, InboundId, InboundTag,
     Key, KeyCounts, KeyId, KeyName, KeyQuery, KeyRef, NewEvent, NewKey, NodeId, Page, Place, Record,
     RecordQuery, Revocation, ServerId, Traffic, UsagePoint, UsageQuery, UsageStep,
 };
@@ -63,12 +62,15 @@ struct State {
     requests: HashMap<String, Done>,
     grants: BTreeMap<GrantId, Grant>,
     newest_grant: i64,
+    /// The resellers whose idempotency keys grants have.
+    grant_scopes: BTreeMap<GrantId, AdminId>,
     admins: BTreeMap<AdminId, admins::HeldAdmin>,
     newest_admin: i64,
     owner_hours: BTreeMap<(Timestamp, NodeId, AdminId), Traffic>,
     /// Up to which end, and which key, was reminded, by the number of days.
     reminded: BTreeMap<u32, (Timestamp, KeyId)>,
     consumers: BTreeMap<String, Cursor>,
+    dead_letters: BTreeMap<(String, Cursor), DeadLetter>,
     /// The time of the batch that is being carried out.
     at: Timestamp,
     /// Who acts in it, and those above it.
@@ -218,19 +220,33 @@ impl State {
                 receipt.made.push(made);
                 Ok(())
             }
-            StoreOp::RemindOfEnd { days, limit } => {
-                self.remind(days, limit, at, receipt);
+            StoreOp::RemindOfEnd { days, above, limit } => {
+                self.remind((days, above), limit, at, receipt);
                 Ok(())
             }
             StoreOp::Consumer(op) => {
                 match op {
                     ConsumerOp::Add(name, from) => drop(self.consumers.entry(name).or_insert(from)),
                     ConsumerOp::Advance(name, to) => {
-                        if let Some(place) = self.consumers.get_mut(&name) {
-                            *place = to;
-                        }
+                        let place = self.consumers.get_mut(&name);
+                        *place.ok_or_else(|| errors::no_consumer(&name))? = to;
                     }
                     ConsumerOp::Remove(name) => drop(self.consumers.remove(&name)),
+                }
+                Ok(())
+            }
+            StoreOp::DeadLetter(op) => {
+                match op {
+                    DeadLetterOp::Put(letter) => {
+                        let of = |(webhook, _): &&(String, Cursor)| *webhook == letter.webhook;
+                        let oldest = self.dead_letters.keys().find(of).cloned();
+                        if self.dead_letters.keys().filter(of).count() >= DeadLetterOp::KEPT as usize {
+                            oldest.map(|oldest| self.dead_letters.remove(&oldest));
+                        }
+                        self.dead_letters.insert((letter.webhook.clone(), letter.cursor()), *letter);
+                    }
+                    DeadLetterOp::Remove(webhook, cursor) => drop(self.dead_letters.remove(&(webhook, cursor))),
+                    DeadLetterOp::Clear(webhook) => self.dead_letters.retain(|(of, _), _| *of != webhook),
                 }
                 Ok(())
             }
@@ -241,10 +257,13 @@ impl State {
         }
     }
 
-    fn remind(&mut self, days: u32, limit: usize, at: Timestamp, receipt: &mut Receipt) {
-        let until = at.plus(Duration::from_secs(u64::from(days) * 86_400));
+    fn remind(&mut self, (days, above): (u32, u32), limit: usize, at: Timestamp, receipt: &mut Receipt) {
+        let in_days = |days: u32| at.plus(Duration::from_secs(u64::from(days) * 86_400));
+        let until = in_days(days);
         let all = (until, KeyId(i64::MAX));
-        let Some(mark) = self.reminded.get(&days).copied() else {
+        let known = self.reminded.get(&days).copied();
+        // The first look; or the clock was far ahead once.
+        let Some(mark) = known.filter(|mark| mark.0 <= until.plus(Duration::from_secs(86_400))) else {
             self.reminded.insert(days, all);
             return;
         };
@@ -260,7 +279,7 @@ impl State {
         self.reminded.insert(days, done.max(mark));
         receipt.reminded += ending.len();
         for (_, id) in ending {
-            let event = self.keys.get(&id).and_then(|key| consequence::of_end(key, days));
+            let event = self.keys.get(&id).and_then(|key| consequence::of_end(key, days, in_days(above)));
             if let Some(event) = event {
                 self.emit(event, at);
             }
@@ -320,7 +339,7 @@ impl State {
                 receipt.keys.push(key);
             }
             KeyOp::Patch { key, expected, patch } => {
-                let mut before = self.key(key, expected)?.clone();
+                let before = self.key(key, expected)?.clone();
                 patch.check(errors::COMMIT, &before, at)?;
                 let mut after = before.clone();
                 let mut happened = patch.apply(&mut after, at).unwrap_or_default();
@@ -332,11 +351,13 @@ impl State {
                 }
                 self.rename(&before, &after)?;
                 self.put_credentials(&before.credentials, &mut after, at, receipt)?;
+                let mut planned = before.clone();
                 if happened.contains(&EventKind::KeyNextPlan) {
                     // A plan that begins as it is set stands in the ledger, too.
-                    patch.next_plan.apply(&mut before.next_plan);
+                    patch.next_plan.apply(&mut planned.next_plan);
                 }
-                self.replace(&before, after.clone(), &happened, at, receipt)?;
+                self.own(Some(&before), Some(&after))?;
+                self.write(&planned, after.clone(), &happened, at, receipt);
                 if patch.forgets_devices() {
                     self.devices.retain(|(owner, _), _| *owner != key);
                 }
@@ -356,11 +377,14 @@ impl State {
                 let mut after = before.clone();
                 let (grant, kind) = lifecycle::merge(&mut after, &gone, self.payment.clone(), at)?;
                 let grant = self.grant(grant, receipt);
-                // What goes is not there twice.
+                // What goes is not there twice, nor for a moment.
                 self.moves = gone.owner == before.owner;
                 self.change_end(&before, after, (kind, grant), at, receipt)?;
                 self.delete(key, None, at, receipt)?;
-                self.moves = false;
+                if std::mem::take(&mut self.moves) {
+                    let (after, enforced) = (self.key(into, None)?.clone(), self.enforces());
+                    rows::merged(self, &gone, (&before, &after), enforced)?;
+                }
             }
             KeyOp::Undo { grant: id, reason } => {
                 let undone = self.grants.get(&id).ok_or_else(|| errors::no_grant(id))?;
@@ -434,6 +458,9 @@ impl State {
     fn grant(&mut self, grant: Grant, receipt: &mut Receipt) -> GrantId {
         self.newest_grant += 1;
         let id = GrantId(self.newest_grant);
+        if let Some(by) = self.acting.first() {
+            self.grant_scopes.insert(id, by.id);
+        }
         receipt.made.push(Made::grant(id));
         self.grants.insert(id, Grant { id, ..grant.caused_by(self.cause.as_ref()) });
         id
@@ -661,6 +688,11 @@ impl State {
         receipt: &mut Receipt,
     ) -> Result<()> {
         self.own(Some(before), Some(&after))?;
+        self.write(before, after, happened, at, receipt);
+        Ok(())
+    }
+
+    fn write(&mut self, before: &Key, after: Key, happened: &[EventKind], at: Timestamp, receipt: &mut Receipt) {
         if let Some(grant) = consequence::grant_of(before, &after, happened, at) {
             self.grant(grant, &mut Receipt::default());
         }
@@ -672,7 +704,6 @@ impl State {
             receipt.replaced.push(after.id);
         }
         self.keys.insert(after.id, after);
-        Ok(())
     }
 
     fn delete(
@@ -816,7 +847,12 @@ impl State {
         {
             return Err(errors::record(&place.0, &place.1, *expected, version));
         }
-        self.revision += 1;
+        if matches!(op, RecordOp::Remove { .. }) && version == 0 {
+            return Ok(());
+        }
+        if Record::admin(&place.0, &place.1).is_none() {
+            self.revision += 1;
+        }
         if self.cause.is_some() {
             self.emit(consequence::of_settings(&place.0, &place.1), self.at);
         }
@@ -949,7 +985,11 @@ impl KeyStore for MemoryStore {
         let mut resume = query.resume()?;
         let state = self.state("store.find")?;
         if let Some(place) = resume.as_mut().filter(|place| place.shortened) {
-            let name = state.keys.get(&KeyId(place.id)).and_then(|key| key.name.as_ref());
+            // Of what it does not see it is told no name.
+            let seen = |key: &&Key| {
+                query.owners.as_ref().is_none_or(|all| key.owner.is_some_and(|owner| all.contains(&owner)))
+            };
+            let name = state.keys.get(&KeyId(place.id)).filter(seen).and_then(|key| key.name.as_ref());
             place.complete(name.map(KeyName::folded).as_deref());
         }
         let mut keys: Vec<&Key> = state.keys.values().filter(|key| query.matches(key)).collect();
@@ -1003,7 +1043,10 @@ impl KeyStore for MemoryStore {
 
     async fn grants(&self, filter: &GrantFilter) -> Result<Vec<Grant>> {
         let state = self.state("store.grants")?;
-        let found = state.grants.values().filter(|grant| filter.matches(grant));
+        let scope = |grant: &&Grant| {
+            filter.scope.is_none_or(|scope| state.grant_scopes.get(&grant.id).copied() == scope)
+        };
+        let found = state.grants.values().filter(|grant| filter.matches(grant)).filter(scope);
         Ok(found.take(filter.limit).cloned().collect())
     }
 
@@ -1122,6 +1165,13 @@ impl KeyStore for MemoryStore {
         let events = state.events.iter().rev().map(|logged| &logged.event);
         let asked = events.filter(|e| e.key() == Some(key) && before.is_none_or(|before| e.cursor < before));
         Ok(asked.take(max).cloned().collect())
+    }
+
+    async fn dead_letters(&self, webhook: &str, after: Cursor, max: usize) -> Result<(Vec<DeadLetter>, u64)> {
+        let state = self.state("store.dead_letters")?;
+        let of: Vec<&DeadLetter> = state.dead_letters.values().filter(|one| one.webhook == webhook).collect();
+        let behind = of.iter().filter(|one| one.cursor() > after).take(max).map(|one| (*one).clone()).collect();
+        Ok((behind, of.len() as u64))
     }
 
     async fn consumers(&self) -> Result<Vec<(String, Cursor)>> {

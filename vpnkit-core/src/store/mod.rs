@@ -25,13 +25,13 @@ pub use retention::{Pruned, Retention, last_before};
 pub const MERGED_MAX: usize = 16;
 
 pub use txn::{
-    AdminOp, ConsumerOp, DeviceOp, InboundOp, KeyOp, Made, QuestionOp, Receipt, RecordOp, Request,
+    AdminOp, ConsumerOp, DeadLetterOp, DeviceOp, InboundOp, KeyOp, Made, QuestionOp, Receipt, RecordOp, Request,
     SETTLE_AGAIN, StoreOp, StoreTxn, TrafficBatch, Transition,
 };
 
 use crate::accounting::Baseline;
 use crate::model::{
-    Admin, AdminId, AdminRef, ClientDevice, CredentialSecret, Cursor, DeviceName, Event, EventBatch, Grant,
+    Admin, AdminId, AdminRef, ClientDevice, CredentialSecret, Cursor, DeadLetter, DeviceName, Event, EventBatch, Grant,
     Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record, RecordQuery, Revocation,
     ServerId, UsagePoint, UsageQuery,
 };
@@ -132,6 +132,9 @@ pub trait KeyStore: Debug + Send + Sync {
     /// Returns the events of a key from before a cursor, the newest first: also of a key that was deleted, and for longer than
     /// [`Self::events`] has them.
     async fn timeline(&self, key: KeyId, before: Option<Cursor>, max: usize) -> Result<Vec<Event>>;
+
+    /// Returns dead letters of a webhook behind the event of a cursor, oldest first, and how many there are in all.
+    async fn dead_letters(&self, webhook: &str, after: Cursor, max: usize) -> Result<(Vec<DeadLetter>, u64)>;
 
     /// Returns the consumers of events and where they are, by name.
     async fn consumers(&self) -> Result<Vec<(String, Cursor)>>;

@@ -8,7 +8,7 @@ use super::{Fence, Origin, Question, QuestionId};
 use crate::accounting::{Coefficient, Moved};
 use crate::backend::Fingerprint;
 use crate::model::{
-    Admin, AdminId, AdminPatch, Cause, ClientDevice, Cursor, Extension, GrantId, Inbound, InboundId,
+    Admin, AdminId, AdminPatch, Cause, ClientDevice, Cursor, DeadLetter, Extension, GrantId, Inbound, InboundId,
     InboundTag, Key, KeyId, KeyPatch, KeyStatus, NewAdmin, NewEvent, NewKey, NodeId, Revocation, ServerId,
 };
 use crate::traffic::{Epoch, Series};
@@ -49,11 +49,15 @@ pub enum StoreOp {
     RemindOfEnd {
         /// Days before the end.
         days: u32,
+        /// Those that end within so many days are passed over: a reminder that is nearer tells of them, or it is too late.
+        above: u32,
         /// At most so many keys; [`Receipt::reminded`] says how many they were.
         limit: usize,
     },
     /// A step of a consumer of events.
     Consumer(ConsumerOp),
+    /// A step of a dead letter.
+    DeadLetter(DeadLetterOp),
     /// Add an event that is not a consequence of another step.
     Emit(NewEvent),
 }
@@ -64,10 +68,33 @@ pub enum StoreOp {
 pub enum ConsumerOp {
     /// Add it where there is none: from a cursor on.
     Add(String, Cursor),
-    /// It has handled the events up to a cursor.
+    /// It has handled the events up to a cursor. `NotFound` when it was removed.
     Advance(String, Cursor),
     /// Forget it; one that is not there is fine.
     Remove(String),
+}
+
+/// A step of a dead letter: of an event that a receiver has refused for good.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum DeadLetterOp {
+    /// Add it, or replace the one of its webhook and event. Of [`Self::KEPT`] of a webhook the oldest goes.
+    Put(Box<DeadLetter>),
+    /// Remove one of a webhook; one that is not there is fine.
+    Remove(String, Cursor),
+    /// Remove all of a webhook.
+    Clear(String),
+}
+
+impl DeadLetterOp {
+    /// How many are kept of a webhook.
+    pub const KEPT: u32 = 10_000;
+}
+
+impl From<DeadLetterOp> for StoreOp {
+    fn from(op: DeadLetterOp) -> Self {
+        Self::DeadLetter(op)
+    }
 }
 
 impl From<ConsumerOp> for StoreOp {

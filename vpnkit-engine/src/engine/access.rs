@@ -39,6 +39,19 @@ fn covers(scopes: &[String], operation: Mark) -> bool {
     operation.noun().is_empty() && !operation.changes || scopes.iter().any(one)
 }
 
+/// An admin and the resellers below it: sudo, and who is below that, is nobody's.
+fn own_tree(admin: AdminId, below: &[Admin]) -> std::sync::Arc<[AdminId]> {
+    let mut tree = vec![admin];
+    let mut next = 0;
+    while let Some(above) = tree.get(next).copied() {
+        let children = below.iter().filter(|one| one.parent == Some(above) && one.role == AdminRole::Reseller);
+        tree.extend(children.map(|one| one.id));
+        next += 1;
+    }
+    tree.sort_unstable();
+    tree.into()
+}
+
 fn denied(operation: &'static str, message: &str) -> Error {
     Error::new(ErrorKind::PermissionDenied, operation, message.to_owned())
 }
@@ -78,7 +91,7 @@ impl Engine {
             return Err(denied(operation, "only sudo may do this").with("admin", admin));
         }
         let below = self.shared.store.admins(Some(admin)).await.map_err(|e| e.during(operation))?;
-        let tree = below.into_iter().map(|admin| admin.id).collect();
+        let tree = own_tree(admin, &below);
         Ok(Some(Scope { admin, tree, acting: acting.into() }))
     }
 }
@@ -91,7 +104,8 @@ impl super::Shared {
             let Some(id) = above else { break };
             let found = self.store.admin(&AdminRef::Id(id)).await.map_err(|e| e.during(op))?;
             let Some(admin) = found.filter(|admin| !admin.disabled) else {
-                return Err(denied(op, "the admin is disabled, or not there").with("admin", id));
+                // Which of those above it is nobody's business.
+                return Err(denied(op, "the admin is disabled, or not there"));
             };
             above = admin.parent;
             acting.push(admin);
@@ -110,4 +124,4 @@ macro_rules! on_engine {
     )*};
 }
 
-on_engine!(Admins, Events, Grants, Hosts, Inbounds, KeyTemplates, Keys, Servers, Subscriptions, TrafficView);
+on_engine!(Admins, Events, Grants, Hosts, Inbounds, KeyTemplates, Keys, Servers, Subscriptions, TrafficView, Webhooks);

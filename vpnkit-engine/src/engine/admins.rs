@@ -50,8 +50,13 @@ impl Admins {
         password: Option<Secret>,
     ) -> Result<Admin> {
         const OP: &str = "admins.create";
-        let create = async {
-            let shared = self.shared(OP)?;
+        let this = self.clone();
+        let create = async move {
+            let shared = this.shared(OP)?;
+            if let Some(password) = &password {
+                this.engine.context().check_gives(OP, None)?;
+                passwords::check(OP, password)?;
+            }
             let parent = match &request.parent {
                 Some(parent) => {
                     let found = shared.store.admin(parent).await.map_err(|e| e.during(OP))?;
@@ -60,19 +65,17 @@ impl Admins {
                 None => current_scope().map(|scope| scope.admin),
             };
             let new = request.validate(OP, parent)?;
-            let hash = match &password {
-                Some(password) => Some(passwords::hash(OP, password).await?),
-                None => None,
-            };
             let txn = shared.txn([AdminOp::Create(Box::new(new))]);
             let admin = only_admin(OP, shared.store.commit(txn).await.map_err(|e| e.during(OP))?.admins)?;
-            if let Some(hash) = hash.filter(|_| !self.engine.context().is_dry_run()) {
+            // Last: who may not create one hashes nothing.
+            if let Some(password) = password.filter(|_| !this.engine.context().is_dry_run()) {
+                let hash = passwords::hash(OP, &shared.checking, password).await?;
                 let put = passwords::record(admin.id, hash, shared.clock.now());
                 shared.store.commit(shared.txn([put])).await.map_err(|e| e.during(OP))?;
             }
             Ok(admin)
         };
-        self.engine.in_context(OP, create).await
+        self.engine.run_to_completion(OP, create).await
     }
 
     /// Returns the admin with what it has and uses, or `None`.
@@ -159,7 +162,7 @@ impl Admins {
     }
 
     /// Gives all keys of an admin to another one, in steps of 500; returns how many. They count against the quotas of that one: what
-    /// is beyond them stays where it was.
+    /// is beyond them stays where it was, and `changed` of the error says how many were given.
     ///
     /// Errors: `NotFound`; `LimitReached` when a quota has no room for more.
     #[operation(change, own)]
@@ -178,10 +181,10 @@ impl Admins {
         self.change_keys(OP, from, &[], patch).await
     }
 
-    /// Deletes an admin with its password and API keys. Admins below it go to the one above it. What becomes of its keys `keys` says;
-    /// those are done first, in steps of 500, and interrupted the same call goes on.
+    /// Deletes an admin with its password and API keys. What becomes of its keys `keys` says; those are done first, in steps of 500, and
+    /// interrupted the same call goes on.
     ///
-    /// Errors: `NotFound`; `Conflict` when it has keys, unless `keys` says what becomes of them; `PermissionDenied` for an admin about
+    /// Errors: `NotFound`; `Conflict` when there are admins below it, whose quotas are its own too, or when it has keys, unless `keys` says what becomes of them; `PermissionDenied` for an admin about
     /// itself, or when keys of a reseller would have no owner.
     #[operation(change, own)]
     pub async fn delete(
@@ -194,6 +197,9 @@ impl Admins {
         let (this, admin) = (self.clone(), admin.into());
         let delete = async move {
             let shared = this.shared(OP)?;
+            if keys != KeysOfDeleted::Refuse {
+                this.engine.context().check_covers(OP, "keys")?;
+            }
             let found = shared.admin(OP, &admin).await?;
             if expected_version.is_some_and(|expected| expected != found.version) {
                 return Err(vpnkit_core::store::errors::admin_version(
@@ -202,6 +208,9 @@ impl Admins {
                     found.version,
                 )
                 .during(OP));
+            }
+            if found.admins > 0 {
+                return Err(vpnkit_core::store::errors::has_admins(found.id).during(OP));
             }
             match keys {
                 KeysOfDeleted::Refuse => {}
@@ -234,10 +243,13 @@ impl Admins {
         let admin = admin.into();
         let set = async {
             let shared = self.shared(OP)?;
+            // Who signs in with it is restricted by no scopes.
+            self.engine.context().check_gives(OP, None)?;
             let admin = shared.admin(OP, &admin).await?.id;
-            let step = match &password {
+            let step = match password {
                 Some(password) => {
-                    let hash = passwords::hash(OP, password).await?;
+                    passwords::check(OP, &password)?;
+                    let hash = passwords::hash(OP, &shared.checking, password).await?;
                     passwords::record(admin, hash, shared.clock.now())
                 }
                 None => passwords::remove(admin),
@@ -372,6 +384,7 @@ impl Admins {
         let (this, status) = (self.clone(), status.to_vec());
         let change = async move {
             let shared = this.shared(op)?;
+            this.engine.context().check_covers(op, "keys")?;
             let owner = shared.admin(op, &admin).await?.id;
             shared.change_owned(op, owner, &status, &patch).await
         };

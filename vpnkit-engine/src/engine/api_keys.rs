@@ -107,13 +107,13 @@ fn read(record: &Record) -> Option<Held> {
 }
 
 pub(super) async fn of_admin(shared: &Shared, op: &'static str, admin: AdminId) -> Result<Vec<ApiKey>> {
-    let records = shared.store.records(&RecordQuery::of(Record::API_KEY)).await.map_err(|e| e.during(op))?;
-    let of = |record: &&Record| record.id.split('/').next() == Some(admin.to_string().as_str());
-    Ok(records.iter().filter(of).filter_map(read).map(|held| held.key).collect())
+    let query = RecordQuery { below: Some(admin.to_string()), ..RecordQuery::of(Record::API_KEY) };
+    let records = shared.store.records(&query).await.map_err(|e| e.during(op))?;
+    Ok(records.iter().filter_map(read).map(|held| held.key).collect())
 }
 
 async fn held(shared: &Shared, op: &'static str, id: &str) -> Result<Option<Held>> {
-    let query = RecordQuery { kinds: vec![Record::API_KEY.to_owned()], index: Some(id.to_owned()) };
+    let query = RecordQuery { index: Some(id.to_owned()), ..RecordQuery::of(Record::API_KEY) };
     let records = shared.store.records(&query).await.map_err(|e| e.during(op))?;
     Ok(records.first().and_then(read))
 }

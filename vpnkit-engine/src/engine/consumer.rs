@@ -53,6 +53,8 @@ pub struct EventConsumer {
     ready: VecDeque<Event>,
     /// The last event that was given out.
     given: Option<Cursor>,
+    /// How many were given out with it.
+    given_count: usize,
     /// Behind which more is read.
     read: Cursor,
     /// Up to which events are handled, how many of them the store does not know of, and since when.
@@ -95,6 +97,7 @@ impl EventConsumer {
             held: None,
             ready: VecDeque::new(),
             given: None,
+            given_count: 0,
             read: Cursor::START,
             untold: None,
         })
@@ -124,13 +127,19 @@ impl EventConsumer {
             match self.filled(&shared).await {
                 Ok(true) => break,
                 Ok(false) => return Ok(Vec::new()),
-                // Another process has it now, and gives what was not told of again.
-                Err(e) if e.kind() == ErrorKind::LeaseLost => self.lose_turn(),
-                Err(e) => return Err(e),
+                // Another process has it now, and gives what was not told of again; or it was removed, and begins again.
+                Err(e) if matches!(e.kind(), ErrorKind::LeaseLost | ErrorKind::NotFound) => self.lose_turn(),
+                Err(e) => {
+                    if e.kind() == ErrorKind::CursorExpired {
+                        // Where it is is looked up again: it may have been removed by then.
+                        self.lose_turn();
+                    }
+                    return Err(e);
+                }
             }
         }
         let events: Vec<Event> = self.ready.drain(..self.ready.len().min(max.max(1))).collect();
-        self.given = events.last().map(|event| event.cursor);
+        (self.given, self.given_count) = (events.last().map(|event| event.cursor), events.len());
         Ok(events)
     }
 
@@ -142,7 +151,7 @@ impl EventConsumer {
             self.engine.shared.leases.give_up(self.engine.shared.store.as_ref(), &wanted).await;
         }
         match told {
-            Err(e) if e.kind() == ErrorKind::LeaseLost => Ok(()),
+            Err(e) if matches!(e.kind(), ErrorKind::LeaseLost | ErrorKind::NotFound) => Ok(()),
             told => told,
         }
     }
@@ -151,7 +160,7 @@ impl EventConsumer {
     pub async fn acknowledge(&mut self) -> Result<()> {
         self.handled();
         match self.tell().await {
-            Err(e) if e.kind() == ErrorKind::LeaseLost => {
+            Err(e) if matches!(e.kind(), ErrorKind::LeaseLost | ErrorKind::NotFound) => {
                 self.lose_turn();
                 Ok(())
             }
@@ -163,7 +172,7 @@ impl EventConsumer {
     fn handled(&mut self) {
         let Some(given) = self.given.take() else { return };
         let (count, since) = self.untold.map_or((0, Instant::now()), |(_, count, since)| (count, since));
-        self.untold = Some((given, count + 1, since));
+        self.untold = Some((given, count + self.given_count, since));
     }
 
     /// Tells the store what was handled.
@@ -190,11 +199,13 @@ impl EventConsumer {
             self.lose_turn();
         }
         if self.held.is_none() {
-            tokio::select! {
+            let held = tokio::select! {
                 () = shared.stop.cancelled() => return Ok(false),
-                () = self.take_turn() => {}
-            }
-            self.begin(shared).await?;
+                held = self.take_turn() => held,
+            };
+            self.read = self.place(shared).await?;
+            // Not before it is known where to go on: the caller may stop waiting.
+            self.held = Some(held);
         }
         let mut newest = shared.store.newest();
         loop {
@@ -228,23 +239,23 @@ impl EventConsumer {
     }
 
     /// Waits for the turn: in this process, and of this process.
-    async fn take_turn(&mut self) {
+    async fn take_turn(&mut self) -> Arc<Held> {
         let shared = Arc::clone(&self.engine.shared);
         if self.here.is_none() {
             self.here = Some(shared.consuming.of(&self.name).lock_owned().await);
         }
         let wanted = self.wanted.get_or_insert_with(|| shared.leases.want(lease(&self.name)));
-        self.held = Some(wanted.wait(|| {}).await);
+        wanted.wait(|| {}).await
     }
 
     /// Reads where it is; one that is new begins.
-    async fn begin(&mut self, shared: &Shared) -> Result<()> {
+    async fn place(&self, shared: &Shared) -> Result<Cursor> {
         let place = async || {
             let all = shared.store.consumers().await.map_err(|e| e.during(Self::OP))?;
             Ok::<_, Error>(all.into_iter().find(|(name, _)| *name == self.name).map(|(_, cursor)| cursor))
         };
-        let found = match place().await? {
-            Some(cursor) => cursor,
+        match place().await? {
+            Some(cursor) => Ok(cursor),
             None => {
                 let from = match self.after {
                     Some(after) => after,
@@ -252,11 +263,9 @@ impl EventConsumer {
                 };
                 let add = ConsumerOp::Add(self.name.clone(), from);
                 shared.store.commit(shared.txn([add])).await.map_err(|e| e.during(Self::OP))?;
-                from
+                Ok(from)
             }
-        };
-        self.read = found;
-        Ok(())
+        }
     }
 
     fn expired(&self, error: Error) -> Error {

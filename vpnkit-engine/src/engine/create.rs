@@ -2,7 +2,7 @@
 
 use std::slice;
 
-use super::Keys;
+use super::{Keys, Shared};
 use super::payment::{grant_request, keys_of, only_key};
 use super::revision::FromInbounds;
 use vpnkit_core::model::{CreateKey, Key, KeyId};
@@ -46,6 +46,7 @@ impl Keys {
         let shared = self.shared(OP)?;
         let now = shared.clock.now();
         let (id, count) = (idempotency_key, requests.len());
+        Shared::sold_at_once(OP, count)?;
         let made = id.as_ref().map(|id| request_of(OP, id, &requests)).transpose()?;
         if let Some(replay) = shared.replay(OP, made.as_ref()).await? {
             return keys_of(OP, id.as_deref(), replay, count);

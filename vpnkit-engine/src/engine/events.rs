@@ -23,7 +23,7 @@ pub struct Events {
 
 #[operations(noun = "events", handle = Engine::events)]
 impl Events {
-    /// At most `max` events after a cursor; does not wait.
+    /// At most `max` events after a cursor, up to 10,000; does not wait.
     ///
     /// Errors: `CursorExpired` when some of them are no longer kept.
     #[operation(read, own)]
@@ -34,7 +34,7 @@ impl Events {
     ) -> Result<EventBatch> {
         const OP: &str = "events.read";
         self.engine.shared.open(OP)?;
-        self.engine.shared.store.events(after, max).await.map_err(|e| e.during(OP))
+        self.engine.shared.store.events(after, max.min(10_000)).await.map_err(|e| e.during(OP))
     }
 
     /// The cursor of the newest event: from here on only what happens next.

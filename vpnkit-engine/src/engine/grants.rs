@@ -3,7 +3,7 @@
 use vpnkit_macros::operations;
 
 use super::Engine;
-use super::payment::{check_idempotency_key, only_key};
+use super::payment::{check_idempotency_key, only_key, own_payments};
 use vpnkit_core::backend::Fingerprint;
 use vpnkit_core::model::{Grant, GrantId, GrantQuery, GrantRef, Key, KeyRef, check_reason};
 use vpnkit_core::store::{GrantFilter, KeyOp, Request};
@@ -36,6 +36,7 @@ impl Grants {
             id: None,
             key,
             owners: None,
+            scope: None,
             idempotency_key: query.idempotency_key,
             since: query.since.unwrap_or_default(),
             until: query.until.unwrap_or(Timestamp::MAX),
@@ -101,7 +102,7 @@ impl Grants {
             GrantRef::Payment(payment) => payment,
         };
         let filter =
-            GrantFilter { idempotency_key: Some(payment.clone()), limit: 2, ..GrantFilter::default() };
+            GrantFilter { idempotency_key: Some(payment.clone()), limit: 2, ..own_payments() };
         let found = self.engine.shared.store.grants(&filter).await.map_err(|e| e.during(op))?;
         match found.as_slice() {
             [grant] => Ok(grant.id),

@@ -123,6 +123,7 @@ impl Keys {
     ) -> Result<Key> {
         const OP: &str = "keys.update";
         let (shared, mut key) = (self.shared(OP)?, key.into());
+        shared.sold_patch(OP, &patch)?;
         let mut request = None;
         if let Some(payment) = &idempotency_key {
             let id = match key {
@@ -390,7 +391,7 @@ impl Keys {
     /// it is applied to servers, so a server that is down, or slow, has it later.
     ///
     /// Errors: `NotFound`.
-    #[operation(read, own)]
+    #[operation(read)]
     pub async fn placement(&self, key: impl Into<KeyRef>) -> Result<Vec<Placement>> {
         const OP: &str = "keys.placement";
         let shared = self.shared(OP)?;

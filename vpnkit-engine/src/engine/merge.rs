@@ -10,7 +10,7 @@ use super::revision::FromInbounds;
 use super::{Collected, Keys, context};
 use vpnkit_core::model::{Inbound, Key, KeyRef};
 use vpnkit_core::store::{KeyOp, StoreOp};
-use vpnkit_core::{Error, Result};
+use vpnkit_core::{Error, Result, lifecycle};
 
 impl Keys {
     pub(super) async fn merge_one(
@@ -29,6 +29,13 @@ impl Keys {
             return only_key(op, idempotency_key.as_deref(), replay);
         }
         let (gone, into) = (shared.resolve(op, &key).await?, shared.resolve(op, &into).await?.id);
+        // Before anybody is asked for anything: most that cannot be merged are seen at once.
+        let stays = shared.resolve(op, &into.into()).await?;
+        let (mut stays, mut goes, now) = (stays, gone.clone(), shared.clock.now());
+        for key in [&mut stays, &mut goes] {
+            lifecycle::settle(key, now);
+        }
+        lifecycle::merge(&mut stays, &goes, None, now).map_err(|e| e.during(op))?;
         if !self.engine.context().is_dry_run() {
             // What has passed and was not read yet would be given again, and what is due of both is done first.
             context::by_itself(async {

@@ -12,6 +12,7 @@ mod create;
 mod credentials;
 mod cuts;
 mod delete;
+mod deliveries;
 mod drive;
 mod elsewhere;
 mod events;
@@ -22,6 +23,7 @@ mod hosts;
 mod inbounds;
 mod iterate;
 mod keys;
+mod lanes;
 mod leases;
 mod lookup;
 mod merge;
@@ -46,6 +48,7 @@ mod subscriptions;
 mod tell;
 mod templates;
 mod traffic;
+mod webhooks;
 mod work;
 
 use std::fmt;
@@ -79,11 +82,13 @@ pub use rates::{KeyRate, Rates, ServerRate};
 pub use servers::{ServerCondition, ServerStatus, Servers};
 pub use subscriptions::{RenderOptions, Subscriptions};
 pub use templates::KeyTemplates;
+pub use webhooks::Webhooks;
 pub use traffic::{Image, ImageFormat, TrafficView};
 
 use self::leases::Leases;
 use self::server::Server;
 use crate::operation::Operation;
+use crate::webhook::WebhookSender;
 use vpnkit_core::backend::{ProtocolBackend, ServerRules};
 use vpnkit_core::model::{DataReset, Inbound, Key, KeyId, ReminderPolicy, SharingPolicy, TimeZoneName};
 use vpnkit_core::store::{KeyStore, Origin, Transition};
@@ -115,6 +120,10 @@ pub struct EngineOptions {
     pub sharing: SharingPolicy,
     /// When events remind of the end of a key.
     pub reminders: ReminderPolicy,
+    /// What sends events to webhooks; without it there are none.
+    pub webhooks: Option<Arc<dyn WebhookSender>>,
+    /// The pause behind the first failure of a webhook's receiver; each further one is longer.
+    pub webhook_retry: Duration,
     /// How long opening waits for servers to start. Those that need longer go on, those that fail are tried again.
     pub start_wait: Duration,
     /// How long a process that has fallen silent keeps a server from being driven by another one.
@@ -139,6 +148,8 @@ impl Default for EngineOptions {
             time_zone: TimeZoneName::default(),
             sharing: SharingPolicy::default(),
             reminders: ReminderPolicy::default(),
+            webhooks: None,
+            webhook_retry: Duration::from_secs(1),
             start_wait: Duration::from_secs(30),
             lease_time: Duration::from_secs(5),
             background: true,
@@ -195,7 +206,7 @@ pub(crate) struct Shared {
     starting: Semaphore,
     consuming: consumer::Consuming,
     /// Turns to check passwords.
-    checking: Semaphore,
+    checking: passwords::Turns,
     stop: CancellationToken,
     tasks: TaskTracker,
     /// Keeps the leases while servers are stopped.
@@ -248,7 +259,7 @@ impl Engine {
             reloading: tokio::sync::Mutex::new(()),
             starting: Semaphore::new(AT_ONCE),
             consuming: consumer::Consuming::default(),
-            checking: Semaphore::new(passwords::AT_ONCE),
+            checking: passwords::Turns::default(),
             stop: stop.clone(),
             tasks: TaskTracker::new(),
             keeper: TaskTracker::new(),
@@ -278,6 +289,9 @@ impl Engine {
             engine.shared.tasks.spawn(expiry::run(Arc::clone(&engine.shared), Arc::clone(&upkeep)));
             engine.shared.tasks.spawn(sharing::run(Arc::clone(&engine.shared), Arc::clone(&upkeep)));
             engine.shared.tasks.spawn(reminders::run(Arc::clone(&engine.shared), Arc::clone(&upkeep)));
+            if let Some(sender) = engine.shared.options.webhooks.clone() {
+                engine.shared.tasks.spawn(deliveries::run(Arc::clone(&engine.shared), sender));
+            }
             engine.shared.tasks.spawn(expiry::run_pruning(Arc::clone(&engine.shared), upkeep));
         }
         engine.shared.keeper.spawn(leases::run(Arc::clone(&engine.shared)));
@@ -332,6 +346,12 @@ impl Engine {
     #[must_use]
     pub fn traffic(&self) -> TrafficView {
         TrafficView { engine: self.clone() }
+    }
+
+    /// Webhooks: who is told of events over HTTP.
+    #[must_use]
+    pub fn webhooks(&self) -> Webhooks {
+        Webhooks { engine: self.clone() }
     }
 
     /// Events: from a cursor on.
@@ -404,6 +424,13 @@ impl Engine {
     #[operation(change)]
     pub async fn tick(&self) -> Result<()> {
         self.not_tried("tick")?;
+        // What is done then is nobody's.
+        context::by_itself(self.tick_once()).await
+    }
+}
+
+impl Engine {
+    async fn tick_once(&self) -> Result<()> {
         let read = match self.shared.collect_all().await {
             Ok(_) => self.shared.ask_all::<Collected>("tick", &ask::Asked::Collect).await.map(drop),
             Err(e) => Err(e),
@@ -428,6 +455,7 @@ pub(crate) const OPERATIONS: &[&[Operation]] = &[
     Subscriptions::OPERATIONS,
     TrafficView::OPERATIONS,
     Events::OPERATIONS,
+    Webhooks::OPERATIONS,
     Servers::OPERATIONS,
     Engine::OPERATIONS,
 ];

@@ -13,11 +13,14 @@ impl Shared {
     /// Lets all keys follow the quotas of their owners that have not yet. As background work it is fenced.
     pub(super) async fn follow_owners(&self, fence: Option<Fence>) -> Result<()> {
         let step = usize::try_from(STEP).unwrap_or(usize::MAX);
+        let mut last = Vec::new();
         while !self.stop.is_cancelled() {
             let next = self.store.owners_to_follow(step).await?;
-            if next.keys.is_empty() && next.done.is_empty() {
+            // What cannot be done now is tried again at the next review.
+            if next.keys.is_empty() && next.done.is_empty() || !next.keys.is_empty() && next.keys == last {
                 break;
             }
+            last.clone_from(&next.keys);
             let done =
                 next.done.into_iter().map(|(admin, mark)| StoreOp::from(AdminOp::Followed { admin, mark }));
             let keys = next.keys.into_iter().map(|key| StoreOp::from(KeyOp::FollowOwner(key)));
@@ -43,6 +46,7 @@ impl Shared {
             let Some(last) = keys.last().map(|key| key.id) else { return Ok(changed) };
             after = last;
             let mut ids: Vec<KeyId> = keys.iter().map(|key| key.id).collect();
+            let mut full = None;
             while !ids.is_empty() {
                 let step =
                     |key: &KeyId| KeyOp::Patch { key: *key, expected: None, patch: Box::new(patch.clone()) };
@@ -52,12 +56,21 @@ impl Shared {
                         if receipt.took_effect() {
                             self.queue_transitions(&receipt.transitions);
                         }
-                        break;
+                        match full {
+                            Some(e) => return Err(vpnkit_core::Error::during(e, op).with("changed", changed)),
+                            None => break,
+                        }
                     }
                     // One that was deleted meanwhile: the others go on.
                     Err(e) if e.kind() == ErrorKind::NotFound && e.get("key").is_some() => {
                         let place = e.get("index").and_then(|index| index.parse().ok()).unwrap_or(0);
                         let _ = ids.remove(place.min(ids.len() - 1));
+                    }
+                    // Those before it fit.
+                    Err(e) if e.kind() == ErrorKind::LimitReached && e.get("index").is_some_and(|i| i != "0") => {
+                        let place = e.get("index").and_then(|index| index.parse().ok()).unwrap_or(0);
+                        ids.truncate(place);
+                        full = Some(e);
                     }
                     Err(e) => return Err(e.during(op).with("changed", changed)),
                 }

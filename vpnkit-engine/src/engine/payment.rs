@@ -1,6 +1,7 @@
 //! What makes calls that grant something idempotent: a payment grants once.
 
 use super::Shared;
+use super::context::current_scope;
 use vpnkit_core::backend::Fingerprint;
 use vpnkit_core::model::{Key, KeyId, KeyPatch, Patch};
 use vpnkit_core::store::{GrantFilter, Receipt, Request};
@@ -57,12 +58,17 @@ pub(super) fn only_key(op: &'static str, id: Option<&str>, receipt: Receipt) -> 
     keys.into_iter().next().ok_or_else(|| Error::new(ErrorKind::Unexpected, op, "the store lost the key"))
 }
 
+/// Entries whose idempotency keys are those of who calls: what others call the same is another payment.
+pub(super) fn own_payments() -> GrantFilter {
+    GrantFilter { scope: Some(current_scope().map(|scope| scope.admin)), ..GrantFilter::default() }
+}
+
 impl Shared {
     /// The key that a payment was given to first.
     pub(super) async fn paid_for(&self, op: &'static str, payment: Option<&str>) -> Result<Option<KeyId>> {
         let Some(payment) = payment else { return Ok(None) };
         let filter =
-            GrantFilter { idempotency_key: Some(payment.to_owned()), limit: 1, ..GrantFilter::default() };
+            GrantFilter { idempotency_key: Some(payment.to_owned()), limit: 1, ..own_payments() };
         let grants = self.store.grants(&filter).await.map_err(|e| e.during(op))?;
         Ok(grants.first().map(|grant| grant.key))
     }

@@ -35,9 +35,13 @@ pub(super) async fn run(shared: Arc<Shared>, upkeep: Arc<Wanted>) {
 impl Shared {
     /// Tells of all keys whose end has come near since the last look. As background work it is fenced.
     pub(super) async fn remind(&self, fence: Option<Fence>) -> Result<()> {
-        for days in &self.options.reminders.days_left {
+        let mut all = self.options.reminders.days_left.clone();
+        all.sort_unstable();
+        all.dedup();
+        let nearer = [0].into_iter().chain(all.iter().copied());
+        for (days, above) in all.iter().copied().zip(nearer) {
             loop {
-                let step = StoreOp::RemindOfEnd { days: *days, limit: STEP };
+                let step = StoreOp::RemindOfEnd { days, above, limit: STEP };
                 let receipt = self.store.commit(self.txn([step]).under(fence.clone())).await?;
                 if receipt.reminded < STEP || self.stop.is_cancelled() {
                     break;

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::context::{Scope, current_scope};
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::model::{
-    Admin, AdminId, AdminRef, ClientDevice, CredentialSecret, Cursor, DeviceName, Event, EventBatch, Grant,
+    Admin, AdminId, AdminRef, ClientDevice, CredentialSecret, Cursor, DeadLetter, DeviceName, Event, EventBatch, Grant,
     Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record, RecordQuery, Revocation,
     ServerId, UsagePoint, UsageQuery,
 };
@@ -19,7 +19,7 @@ use vpnkit_core::store::{
     ChangeBatch, Claim, Claimed, Fence, Following, GrantFilter, KeyStore, Lease, Newest, Origin, Pruned,
     Question, QuestionId, Receipt, Request, Retention, StoreTxn,
 };
-use vpnkit_core::{Result, Secret, Timestamp};
+use vpnkit_core::{Error, Result, Secret, Timestamp};
 
 /// A store that shows a call what is its own.
 #[derive(Debug)]
@@ -28,6 +28,44 @@ pub(super) struct ScopedStore(pub(super) Arc<dyn KeyStore>);
 /// What is asked for under an idempotency key in the name of one reseller is nothing to another one.
 fn own_request(scope: &Scope, request: Request) -> Request {
     Request { id: format!("admin:{}:{}", scope.admin, request.id), ..request }
+}
+
+/// What the admins above it have is not told to who calls.
+fn hide_others(scope: &Scope, error: Error) -> Error {
+    let other = error.get("admin").and_then(|id| id.parse().ok()).map(AdminId);
+    if !other.is_some_and(|admin| !scope.sees(Some(admin))) {
+        return error;
+    }
+    let mut shown = Error::new(error.kind(), "store.commit", error.message().to_owned());
+    for name in ["quota", "field", "index"] {
+        if let Some(value) = error.get(name) {
+            shown = shown.with(name, value.to_owned());
+        }
+    }
+    shown
+}
+
+/// What the operator says of an admin is not told to that one.
+fn of_itself(scope: &Scope, admin: Admin) -> Admin {
+    match admin.id == scope.admin {
+        true => Admin { note: None, ..admin },
+        false => admin,
+    }
+}
+
+/// Whose call it was, why, and for which payment, is told of its own calls and of those below.
+fn own_event(scope: &Scope, mut event: Event) -> Event {
+    if let Some(cause) = event.cause.as_mut().filter(|cause| !scope.sees(cause.by_admin)) {
+        (cause.actor, cause.by_admin, cause.reason, cause.idempotency_key) = (None, None, None, None);
+    }
+    event
+}
+
+fn own_grant(scope: &Scope, grant: Grant) -> Grant {
+    match scope.sees(grant.by_admin) {
+        true => grant,
+        false => Grant { actor: None, by_admin: None, reason: None, idempotency_key: None, undone_because: None, ..grant },
+    }
 }
 
 impl ScopedStore {
@@ -85,7 +123,10 @@ impl KeyStore for ScopedStore {
             txn.scope = Some(scope.admin);
             txn.request = txn.request.map(|request| own_request(&scope, request));
         }
-        self.0.commit(txn).await
+        match current_scope() {
+            Some(scope) => self.0.commit(txn).await.map_err(|e| hide_others(&scope, e)),
+            None => self.0.commit(txn).await,
+        }
     }
 
     async fn receipt(&self, request: &Request) -> Result<Option<Receipt>> {
@@ -100,8 +141,10 @@ impl KeyStore for ScopedStore {
 
     async fn grants(&self, filter: &GrantFilter) -> Result<Vec<Grant>> {
         match current_scope() {
-            Some(scope) => {
-                self.0.grants(&GrantFilter { owners: Some(scope.owners()), ..filter.clone() }).await
+                        Some(scope) => {
+                let filter = GrantFilter { owners: Some(scope.owners()), ..filter.clone() };
+                let grants = self.0.grants(&filter).await?;
+                Ok(grants.into_iter().map(|grant| own_grant(&scope, grant)).collect())
             }
             None => self.0.grants(filter).await,
         }
@@ -110,7 +153,7 @@ impl KeyStore for ScopedStore {
     async fn admin(&self, admin: &AdminRef) -> Result<Option<Admin>> {
         let found = self.0.admin(admin).await?;
         Ok(match current_scope() {
-            Some(scope) => found.filter(|admin| scope.sees(Some(admin.id))),
+            Some(scope) => found.filter(|admin| scope.sees(Some(admin.id))).map(|admin| of_itself(&scope, admin)),
             None => found,
         })
     }
@@ -119,7 +162,11 @@ impl KeyStore for ScopedStore {
         let Some(scope) = current_scope() else { return self.0.admins(from).await };
         match from {
             Some(from) if !scope.sees(Some(from)) => Ok(Vec::new()),
-            from => self.0.admins(Some(from.unwrap_or(scope.admin))).await,
+            from => {
+                let admins = self.0.admins(Some(from.unwrap_or(scope.admin))).await?;
+                let seen = admins.into_iter().filter(|admin| scope.sees(Some(admin.id)));
+                Ok(seen.map(|admin| of_itself(&scope, admin)).collect())
+            }
         }
     }
 
@@ -186,6 +233,7 @@ impl KeyStore for ScopedStore {
         if let Some(scope) = current_scope() {
             // Where it goes on is behind those of others, too.
             batch.events.retain(|event| scope.sees(event.admin()));
+            batch.events = batch.events.into_iter().map(|event| own_event(&scope, event)).collect();
         }
         Ok(batch)
     }
@@ -194,8 +242,13 @@ impl KeyStore for ScopedStore {
         let mut events = self.0.timeline(key, before, max).await?;
         if let Some(scope) = current_scope() {
             events.retain(|event| scope.sees(event.admin()));
+            events = events.into_iter().map(|event| own_event(&scope, event)).collect();
         }
         Ok(events)
+    }
+
+    async fn dead_letters(&self, webhook: &str, after: Cursor, max: usize) -> Result<(Vec<DeadLetter>, u64)> {
+        self.0.dead_letters(webhook, after, max).await
     }
 
     async fn consumers(&self) -> Result<Vec<(String, Cursor)>> {

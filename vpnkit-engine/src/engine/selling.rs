@@ -4,7 +4,9 @@
 
 use super::Shared;
 use super::context::{Scope, current_scope};
-use vpnkit_core::model::{Admin, CreateKey, Extension, InboundSelection, InboundTag, KeyTemplate, NodeId};
+use vpnkit_core::model::{
+    Admin, CreateKey, Extension, InboundSelection, InboundTag, KeyPatch, KeyTemplate, NodeId, Patch,
+};
 use vpnkit_core::{Error, ErrorKind, Result};
 
 fn templates_only(op: &'static str, field: &str) -> Error {
@@ -19,6 +21,17 @@ fn given(op: &'static str, fields: &[(&str, bool)]) -> Result<()> {
     }
 }
 
+fn given_by_hand(op: &'static str, given: bool) -> Result<()> {
+    match given {
+        true => Err(Error::new(ErrorKind::PermissionDenied, op, "a reseller gives no credentials by hand")
+            .with("field", "credentials")),
+        false => Ok(()),
+    }
+}
+
+/// How many keys a reseller creates at once.
+const AT_ONCE: usize = 500;
+
 impl Scope {
     fn sells_templates_only(&self) -> bool {
         self.acting.iter().any(|admin| admin.templates.is_some())
@@ -30,6 +43,8 @@ impl Shared {
     pub(super) fn sold(&self, op: &'static str, mut request: CreateKey) -> Result<CreateKey> {
         let Some(scope) = current_scope() else { return Ok(request) };
         request.owner.get_or_insert(scope.admin);
+        // Each is a way in that no quota counts, and one that may be somebody else's.
+        given_by_hand(op, !request.credentials.is_empty())?;
         if scope.sells_templates_only() {
             let fields = [
                 ("data_limit", request.data_limit.is_some()),
@@ -45,6 +60,31 @@ impl Shared {
             given(op, &fields)?;
         }
         Ok(request)
+    }
+
+    /// Checks how many keys are created at once: each is completed before quotas are looked at.
+    pub(super) fn sold_at_once(op: &'static str, count: usize) -> Result<()> {
+        match current_scope() {
+            Some(_) if count > AT_ONCE => {
+                Err(Error::new(ErrorKind::LimitReached, op, "a reseller creates up to 500 keys at once")
+                    .with("field", "requests"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks what may be said in a change.
+    pub(super) fn sold_patch(&self, op: &'static str, patch: &KeyPatch) -> Result<()> {
+        if current_scope().is_none() {
+            return Ok(());
+        }
+        given_by_hand(op, !patch.credentials.is_empty())?;
+        // What has locked it, or how it is kept from being shared, is the operator's.
+        match patch.locked_until {
+            Patch::Keep => Ok(()),
+            _ => Err(Error::new(ErrorKind::PermissionDenied, op, "a reseller locks and unlocks nothing")
+                .with("field", "locked_until")),
+        }
     }
 
     /// Checks what may be said of an extension beside its template.

@@ -12,9 +12,9 @@ use super::Shared;
 use super::context::by_itself;
 use super::server::Server;
 use vpnkit_core::accounting::Coefficient;
-use vpnkit_core::model::{Host, InboundTag, KeyTemplate, NodeId, Record, RecordQuery, ServerId};
+use vpnkit_core::model::{Host, InboundTag, KeyTemplate, NodeId, Record, RecordQuery, ServerId, Webhook};
 use vpnkit_core::store::RecordOp;
-use vpnkit_core::{Error, ErrorKind, Result, Secret};
+use vpnkit_core::{Error, ErrorKind, Result, Secret, Timestamp};
 use vpnkit_subscription::SigningKeys;
 use vpnkit_subscription::{Format, SubscriptionSettings, SubscriptionTemplate, Templates};
 
@@ -26,7 +26,8 @@ const KEY_TEMPLATE: &str = "key_template";
 const NODE: &str = "node";
 const SERVER: &str = "server";
 const STOPPED: &str = "stopped";
-const KINDS: [&str; 8] = [SETTINGS, SIGNING, HOSTS, TEMPLATE, KEY_TEMPLATE, NODE, SERVER, STOPPED];
+const WEBHOOK: &str = "webhook";
+const KINDS: [&str; 9] = [SETTINGS, SIGNING, HOSTS, TEMPLATE, KEY_TEMPLATE, NODE, SERVER, STOPPED, WEBHOOK];
 
 /// How long a store that could not be read is left alone: each answer would ask it.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -49,6 +50,7 @@ pub(super) struct SubscriptionCache {
     pub(super) unread: Vec<NodeId>,
     /// What keys are made of.
     pub(super) key_templates: BTreeMap<String, KeyTemplate>,
+    pub(super) webhooks: BTreeMap<String, HeldWebhook>,
     pub(super) sources: BTreeMap<String, SubscriptionTemplate>,
     pub(super) templates: Arc<Templates>,
     pub(super) signing: SigningKeys,
@@ -61,6 +63,53 @@ pub(super) struct SubscriptionCache {
 pub(super) struct ToldServer {
     pub(super) address: String,
     pub(super) program: String,
+}
+
+/// A webhook with what its requests are signed with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct HeldWebhook {
+    pub(super) webhook: Webhook,
+    /// The newest first.
+    secrets: Vec<HeldSecret>,
+    /// Of its record.
+    #[serde(skip)]
+    pub(super) version: u64,
+}
+
+/// A secret, and when it signs no longer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct HeldSecret {
+    secret: Secret,
+    until: Option<Timestamp>,
+}
+
+impl HeldWebhook {
+    pub(super) fn new(webhook: Webhook, secret: Secret) -> Self {
+        Self { webhook, secrets: vec![HeldSecret { secret, until: None }], version: 0 }
+    }
+
+    pub(super) fn newest_secret(&self) -> Secret {
+        self.secrets.first().map(|held| held.secret.clone()).unwrap_or_default()
+    }
+
+    /// The secrets that requests are signed with.
+    pub(super) fn secrets(&self, now: Timestamp) -> Vec<Secret> {
+        let good = |held: &&HeldSecret| held.until.is_none_or(|until| until > now);
+        self.secrets.iter().filter(good).map(|held| held.secret.clone()).collect()
+    }
+
+    /// Signs with a new secret, and for some time with those before.
+    pub(super) fn rotate(&mut self, secret: Secret, now: Timestamp, keep: Duration) {
+        /// Each is a signature in a header.
+        const MOST: usize = 4;
+        let end = now.plus(keep);
+        for held in &mut self.secrets {
+            held.until = Some(held.until.map_or(end, |until| until.min(end)));
+        }
+        self.secrets.insert(0, HeldSecret { secret, until: None });
+        self.secrets.retain(|held| held.until.is_none_or(|until| until > now));
+        self.secrets.truncate(MOST);
+    }
 }
 
 /// What is said of a node.
@@ -141,6 +190,10 @@ impl SubscriptionCache {
                 let ToldNode { coefficient } = told?;
                 self.coefficients.insert(node, coefficient);
             }
+            WEBHOOK => {
+                let held = HeldWebhook { version: record.version, ..parsed(record)? };
+                self.webhooks.insert(id.to_owned(), held);
+            }
             KEY_TEMPLATE => drop(self.key_templates.insert(id.to_owned(), parsed(record)?)),
             TEMPLATE => {
                 let template: SubscriptionTemplate = parsed(record)?;
@@ -194,7 +247,7 @@ impl Shared {
         // Before they are read: what is changed meanwhile is read again. It stands for inbounds too.
         let revision = self.store.revision().await?;
         self.read_inbounds().await?;
-        let query = RecordQuery { kinds: KINDS.map(str::to_owned).to_vec(), index: None };
+        let query = RecordQuery { kinds: KINDS.map(str::to_owned).to_vec(), ..RecordQuery::default() };
         let mut cache = SubscriptionCache::read(self.store.records(&query).await?)?;
         if let Some(e) = &cache.fault {
             tracing::warn!(error = %e, "the settings of this store cannot be read; those from before are used");
@@ -308,6 +361,17 @@ impl Shared {
         template: Option<&KeyTemplate>,
     ) -> Result<()> {
         self.put_record(op, (KEY_TEMPLATE.to_owned(), name.to_owned()), None, template).await
+    }
+
+    /// The step that writes a webhook, or removes it.
+    pub(super) fn webhook_op(
+        &self,
+        op: &'static str,
+        id: &str,
+        expected: Option<u64>,
+        held: Option<&HeldWebhook>,
+    ) -> Result<RecordOp> {
+        record_op((WEBHOOK.to_owned(), id.to_owned()), expected, held).map_err(|e| e.during(op))
     }
 
     /// Tells other processes where this one's servers are reached.

@@ -42,7 +42,8 @@ impl KeyTemplates {
     #[operation(read, own)]
     pub async fn get(&self, name: &str) -> Result<Option<KeyTemplate>> {
         const OP: &str = "templates.get";
-        let cache = self.shared(OP)?.reload().await.map_err(|e| e.during(OP))?;
+        let shared = self.shared(OP)?;
+        let cache = shared.refreshed(shared.known_revision()).await.map_err(|e| e.during(OP))?;
         Ok(cache.key_templates.get(name).filter(|template| Shared::may_sell(template)).cloned())
     }
 
@@ -50,7 +51,8 @@ impl KeyTemplates {
     #[operation(read, own)]
     pub async fn list(&self) -> Result<Vec<KeyTemplate>> {
         const OP: &str = "templates.list";
-        let cache = self.shared(OP)?.reload().await.map_err(|e| e.during(OP))?;
+        let shared = self.shared(OP)?;
+        let cache = shared.refreshed(shared.known_revision()).await.map_err(|e| e.during(OP))?;
         Ok(cache.key_templates.values().filter(|template| Shared::may_sell(template)).cloned().collect())
     }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use vpnkit_macros::operations;
 
 use super::Shared;
+use crate::operation::{Access, Mark, enter};
 use super::ask::Asked;
 use super::context::current_scope;
 use super::rates::{Rates, joined};
@@ -73,16 +74,21 @@ impl TrafficView {
     /// Errors: `NotFound`; `InvalidInput` about `days` unless it is 1 to 366.
     pub async fn chart(&self, key: impl Into<KeyRef>, days: u32) -> Result<UsageChart> {
         const OP: &str = "traffic.chart";
+        let mark = Mark { name: OP, changes: false, access: Access::Own };
+        enter(self, mark, self.judged_chart(OP, key.into(), days)).await
+    }
+
+    async fn judged_chart(&self, op: &'static str, key: KeyRef, days: u32) -> Result<UsageChart> {
         const DAY: u64 = 86_400;
-        self.engine.shared.open(OP)?;
+        self.engine.shared.open(op)?;
         if !(1..=366).contains(&days) {
-            return Err(Error::invalid(OP, "days", "must be 1 to 366").with("value", days));
+            return Err(Error::invalid(op, "days", "must be 1 to 366").with("value", days));
         }
-        let key = self.engine.shared.resolve(OP, &key.into()).await?.id;
+        let key = self.engine.shared.resolve(op, &key).await?.id;
         let to = self.engine.shared.clock.now().day().plus(Duration::from_secs(DAY));
         let from = to.minus(Duration::from_secs(u64::from(days) * DAY));
         let query = UsageQuery { key: Some(key), owners: None, node: None, from, to };
-        let points = self.engine.shared.store.usage(&query).await.map_err(|e| e.during(OP))?;
+        let points = self.engine.shared.store.usage(&query).await.map_err(|e| e.during(op))?;
         let days = by_calendar(&points, UsageStep::Day, &TimeZoneName::default());
         UsageChart::new(&days, from, to, UsageStep::Day)
     }

@@ -212,6 +212,12 @@ class Event:
     def server(self) -> str | None:
         """The id of the server that it is about."""
     @property
+    def admin(self) -> int | None:
+        """The id of the admin that it is about, or who owned the key that it is about."""
+    @property
+    def settings(self) -> str | None:
+        """The settings that it is about: `settings`, `hosts/main/ws`."""
+    @property
     def detail(self) -> str:
         """A short text for people; may be empty. Never a secret."""
     @property
@@ -220,6 +226,9 @@ class Event:
     @property
     def actor(self) -> str | None:
         """Who called, as the application has said."""
+    @property
+    def by_admin(self) -> int | None:
+        """The id of the admin in whose name it was called."""
     @property
     def reason(self) -> str | None:
         """Why, as the application has said."""

@@ -8,7 +8,7 @@ use vpnkit_core::backend::Fingerprint;
 use vpnkit_core::model::{
     Admin, AdminId, AdminPatch, AdminRef, ByteSize, Cause, CreateAdmin, CreateKey, Cursor, DataReset,
     EventKind, Extension, Inbound, InboundSelection, InboundTag, Key, KeyId, KeyPatch, KeyQuery, KeyStatus,
-    NextPlan, NodeId, Patch, Protocol, RenewPolicy, ResetPeriod, UsageQuery,
+    NextPlan, NodeId,    Patch, Protocol, RecordQuery, RenewPolicy, ResetPeriod, UsageQuery,
 };
 use vpnkit_core::store::{
     AdminOp, ConsumerOp, DeviceOp, GrantFilter, InboundOp, KeyOp, Receipt, RecordOp, Request, StoreOp,
@@ -91,7 +91,7 @@ pub async fn admins_are_a_tree(s: Subject) {
     let orphan = refused(CreateAdmin::named("x").below(AdminId(99))).await;
     assert_eq!((orphan.kind(), orphan.get("field")), (ErrorKind::NotFound, Some("parent")));
     assert_eq!(refused(CreateAdmin::named("x").below(low.id)).await.kind(), ErrorKind::LimitReached);
-    admin(&s, CreateAdmin::named("other").below(middle.id)).await;
+    let other = admin(&s, CreateAdmin::named("other").below(middle.id)).await;
     // The one above has a limit, too.
     let full = refused(CreateAdmin::named("x").below(top.id)).await;
     assert_eq!((full.kind(), full.get("quota")), (ErrorKind::LimitReached, Some("admins")));
@@ -108,20 +108,30 @@ pub async fn admins_are_a_tree(s: Subject) {
     let delete = |admin| AdminOp::Delete { admin, expected: None };
     assert_eq!(commit(&s, [delete(middle.id)]).await.unwrap_err().kind(), ErrorKind::Conflict);
     commit(&s, [KeyOp::Delete { key: key.id, expected: None }]).await.unwrap();
+    // Those below it would be free of its quotas.
+    assert_eq!(commit(&s, [delete(middle.id)]).await.unwrap_err().kind(), ErrorKind::Conflict);
     let before = s.store.newest_event().await.unwrap();
-    commit(&s, [delete(middle.id)]).await.unwrap();
+    commit(&s, [delete(other.id)]).await.unwrap();
     assert_eq!(kinds(&s, before).await, [EventKind::AdminDeleted]);
-    assert_eq!(s.store.admin(&AdminRef::Id(middle.id)).await.unwrap(), None);
-    assert_eq!((now(&s, low.id).await.parent, now(&s, top.id).await.admins), (Some(top.id), 2));
-    assert_eq!(commit(&s, [delete(middle.id)]).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(s.store.admin(&AdminRef::Id(other.id)).await.unwrap(), None);
+    assert_eq!((now(&s, middle.id).await.admins, now(&s, top.id).await.admins), (1, 2));
+    assert_eq!(commit(&s, [delete(other.id)]).await.unwrap_err().kind(), ErrorKind::NotFound);
+    // Sudo stands below nobody who sees less.
+    let refused = refused(CreateAdmin::named("root").below(top.id).sudo()).await;
+    assert_eq!((refused.kind(), refused.get("field")), (ErrorKind::InvalidInput, Some("role")));
+    let promoted = AdminPatch { role: Some("sudo".parse().unwrap()), ..AdminPatch::default() };
+    assert_eq!(commit(&s, [patch_admin(low.id, promoted.clone())]).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    commit(&s, [patch_admin(top.id, promoted)]).await.unwrap();
+    let demoted = AdminPatch { role: Some("reseller".parse().unwrap()), ..AdminPatch::default() };
+    assert_eq!(commit(&s, [patch_admin(top.id, demoted)]).await.unwrap_err().kind(), ErrorKind::Conflict);
     // Ids are never used again.
-    assert!(admin(&s, CreateAdmin::named("middle")).await.id > low.id);
+    assert!(admin(&s, CreateAdmin::named("other")).await.id > other.id);
     // Eight above each other.
     let mut above = admin(&s, CreateAdmin::named("d0").admin_limit(100)).await.id;
     for depth in 1..Admin::DEPTH_MAX {
         above = admin(&s, CreateAdmin::named(format!("d{depth}")).below(above).admin_limit(100)).await.id;
     }
-    let deep = refused(CreateAdmin::named("x").below(above).admin_limit(100)).await;
+    let deep = commit(&s, [new_admin(CreateAdmin::named("x").below(above).admin_limit(100))]).await.unwrap_err();
     assert_eq!((deep.kind(), deep.get("field")), (ErrorKind::LimitReached, Some("parent")));
 }
 
@@ -213,6 +223,32 @@ pub async fn bytes_sold_are_counted(s: Subject) {
     let five = call(&s, [create(owned(seller, 5).expires_in(DAY))]).await.unwrap().keys.remove(0).id;
     call(&s, [KeyOp::Merge { key: five, into: key, expected: None }]).await.unwrap();
     assert_eq!((sold().await, now(&s, seller).await.keys), (105, 1));
+    // Nothing that was used comes back, whatever becomes of the limit; a grant that is undone takes what it gave.
+    let used_up = call(&s, [patch(key, KeyPatch::default().data_limit(bytes(20)))]).await;
+    used_up.unwrap();
+    pass(&s, 2, key, 20).await;
+    let before = sold().await;
+    for limit in [1, 20] {
+        call(&s, [patch(key, KeyPatch::default().data_limit(bytes(limit)))]).await.unwrap();
+        assert_eq!(sold().await, before, "{limit}");
+    }
+    let grants = s.store.grants(&GrantFilter { key: Some(key), ..GrantFilter::default() }).await.unwrap();
+    let undo = KeyOp::Undo { grant: grants[0].id, reason: None };
+    call(&s, [undo]).await.unwrap();
+    assert_eq!(sold().await, before, "a creation that was used");
+    // A plan that begins as it is set is sold, and is within the quota.
+    let room = AdminPatch::default().sold_limit(bytes(before + 10));
+    commit(&s, [patch_admin(seller, room)]).await.unwrap();
+    let at_once = |limit: Option<u64>| {
+        let plan = NextPlan { data_limit: limit.map(bytes), duration: Some(DAY), ..NextPlan::default() };
+        patch(key, KeyPatch { next_plan: Patch::Set(plan), begin_next_plan: true, ..KeyPatch::default() })
+    };
+    for limit in [Some(11), None] {
+        let refused = call(&s, [at_once(limit)]).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::LimitReached, "{limit:?}");
+    }
+    call(&s, [at_once(Some(10))]).await.unwrap();
+    assert_eq!(sold().await, before + 10);
     // To begin anew.
     let again = AdminPatch { reset_sold: true, ..AdminPatch::default() };
     commit(&s, [patch_admin(seller, again)]).await.unwrap();
@@ -493,12 +529,12 @@ pub async fn counters_of_admins_follow_a_plain_model(s: Subject) {
                 sequence += 1;
                 *used.entry(before.owner.unwrap()).or_default() += count;
             }
-            (3, Some(key)) => {
-                let before = get(&s, key).await.unwrap();
+            (3, Some(key)) => {                let before = get(&s, key).await.unwrap();
                 let limit = dice.roll(1_000) + 1;
                 commit(&s, [patch(key, KeyPatch::default().data_limit(bytes(limit)))]).await.unwrap();
-                let change = i64::try_from(limit).unwrap()
-                    - i64::try_from(before.data_limit.unwrap().bytes()).unwrap();
+                // What was used stays sold.
+                let left = |limit: u64| i64::try_from(limit.saturating_sub(before.used)).unwrap();
+                let change = left(limit) - left(before.data_limit.unwrap().bytes());
                 *sold.entry(before.owner.unwrap()).or_default() += change;
             }
             (4, Some(key)) => {
@@ -578,7 +614,7 @@ pub async fn reminders_are_told_once(s: Subject) {
     let short = created(&s, ends(2)).await.id;
     let remind = async |day: u32, limit: usize| {
         let before = s.store.newest_event().await.unwrap();
-        let step = StoreOp::RemindOfEnd { days: 3, limit };
+        let step = StoreOp::RemindOfEnd { days: 3, above: 1, limit };
         let receipt = s.store.commit(StoreTxn::new(at().plus(DAY * day), [step])).await.unwrap();
         let events = s.store.events(before, 100).await.unwrap().events;
         assert!(
@@ -617,12 +653,44 @@ pub async fn consumers_keep_their_place(s: Subject) {
     let add = |name: &str, from: i64| ConsumerOp::Add(name.to_owned(), Cursor(from));
     commit(&s, [add("bot", 3), add("billing", 5), add("bot", 9)]).await.unwrap();
     let all = async || s.store.consumers().await.unwrap();
-    assert_eq!(all().await, [("billing".to_owned(), Cursor(5)), ("bot".to_owned(), Cursor(3))]);
-    commit(&s, [ConsumerOp::Advance("bot".into(), Cursor(4)), ConsumerOp::Advance("none".into(), Cursor(4))])
-        .await
-        .unwrap();
+    assert_eq!(all().await, [("billing".to_owned(), Cursor(5)), ("bot".to_owned(), Cursor(3))]);    commit(&s, [ConsumerOp::Advance("bot".into(), Cursor(4))]).await.unwrap();
+    let gone = commit(&s, [ConsumerOp::Advance("none".into(), Cursor(4))]).await.unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::NotFound);
     commit(&s, [ConsumerOp::Remove("billing".into())]).await.unwrap();
     assert_eq!(all().await, [("bot".to_owned(), Cursor(4))]);
+}
+
+/// What is due of a key by itself is not refused to a call that finds it.
+pub async fn what_is_due_is_not_refused_to_a_call(s: Subject) {
+    let seller = admin(&s, CreateAdmin::named("seller")).await.id;
+    let every = DataReset { every: ResetPeriod::Day, rolling: true, since: None, time_zone: None };
+    let key = created(&s, owned(seller, 10).reset(every)).await.id;
+    pass(&s, 0, key, 10).await;
+    let full = AdminPatch::default().sold_limit(bytes(10));
+    commit(&s, [patch_admin(seller, full)]).await.unwrap();
+    let note = patch(key, KeyPatch::default().note("n".to_owned()));
+    let later = StoreTxn { cause: Some(cause()), ..StoreTxn::new(at().plus(2 * DAY), [note]) };
+    let changed = s.store.commit(later).await.unwrap().keys.remove(0);
+    assert_eq!((changed.used, now(&s, seller).await.sold), (0, 20));
+}
+
+/// Moves within a tree: who is above both has what it had, and nobody is told of what was there for a moment.
+pub async fn a_move_within_a_tree_changes_nothing_above(s: Subject) {
+    let top = admin(&s, CreateAdmin::named("top").key_limit(2).sold_limit(bytes(20)).admin_limit(2)).await.id;
+    let one = admin(&s, CreateAdmin::named("one").below(top)).await.id;
+    let two = admin(&s, CreateAdmin::named("two").below(top)).await.id;
+    let a = call(&s, [create(owned(one, 10).expires_in(DAY))]).await.unwrap().keys.remove(0).id;
+    let b = call(&s, [create(owned(one, 10).expires_in(DAY))]).await.unwrap().keys.remove(0).id;
+    // Now there is less room than there is.
+    let less = AdminPatch::default().key_limit(1).sold_limit(bytes(5));
+    commit(&s, [patch_admin(top, less)]).await.unwrap();
+    let before = s.store.newest_event().await.unwrap();
+    call(&s, [patch(a, KeyPatch { owner: Patch::Set(two), ..KeyPatch::default() })]).await.unwrap();
+    call(&s, [patch(a, KeyPatch { owner: Patch::Set(one), ..KeyPatch::default() })]).await.unwrap();
+    call(&s, [KeyOp::Merge { key: b, into: a, expected: None }]).await.unwrap();
+    let told = kinds(&s, before).await;
+    assert!(told.iter().all(|kind| kind.subject() == "key"), "{told:?}");
+    assert_eq!((now(&s, top).await.keys, now(&s, top).await.sold, now(&s, two).await.keys), (1, 20, 0));
 }
 
 /// What was asked for in the name of one admin is nothing to another one.
@@ -637,7 +705,31 @@ pub async fn a_call_tells_who_made_it(s: Subject) {
     assert_eq!((event.cause, event.kind), (Some(paid), EventKind::KeyCreated));
     let owners = |owners: &[AdminId]| GrantFilter { owners: Some(owners.into()), ..GrantFilter::default() };
     let grants = s.store.grants(&owners(&[a])).await.unwrap();
-    assert_eq!((grants.len(), grants[0].owner, grants[0].actor.as_deref()), (1, Some(a), Some("admin:1")));
+    assert_eq!((grants.len(), grants[0].owner, grants[0].by_admin), (1, Some(a), Some(a)));
+    // What two of them call the same is not the same payment.
+    let b = admin(&s, CreateAdmin::named("b")).await.id;
+    let request = Request::grant("pay:1", Fingerprint::of(["2"]));
+    let request = Request { id: format!("b:{}", request.id), ..request };
+    let txn = StoreTxn { scope: Some(b), ..StoreTxn::new(at(), [create(owned(b, 5))]) };
+    s.store.commit(txn.for_request(Some(request))).await.unwrap();
+    for scope in [None, Some(b)] {
+        let idempotency_key = Some("pay:1".to_owned());
+        let filter = GrantFilter { idempotency_key, scope: Some(scope), ..GrantFilter::default() };
+        let found = s.store.grants(&filter).await.unwrap();
+        let owner = scope.or(Some(a));
+        assert_eq!(found.iter().map(|grant| grant.owner).collect::<Vec<_>>(), [owner]);
+    }
+    // Its own secrets are nobody's setting, and what is not there does not go.
+    let place = || ("api_key".to_owned(), format!("{a}/x"));
+    let revision = s.store.revision().await.unwrap();
+    let newest = s.store.newest_event().await.unwrap();
+    call(&s, [RecordOp::Remove { place: place(), expected: None }]).await.unwrap();
+    assert_eq!(s.store.newest_event().await.unwrap(), newest);
+    call(&s, [RecordOp::Put { place: place(), expected: None, index: None, body: Secret::new("{}") }]).await.unwrap();
+    assert_eq!(s.store.revision().await.unwrap(), revision);
+    let below = |id: &str| RecordQuery { below: Some(id.to_owned()), ..RecordQuery::of("api_key") };
+    assert_eq!(s.store.records(&below(&a.to_string())).await.unwrap().len(), 1);
+    assert!(s.store.records(&below("")).await.unwrap().is_empty());
     assert!(s.store.grants(&owners(&[AdminId(99)])).await.unwrap().is_empty());
     // Its record tells, too.
     let place = ("settings".to_owned(), String::new());

@@ -53,9 +53,6 @@ impl AdminRows for State {
 
     fn remove_admin(&mut self, admin: &Admin) -> Result<()> {
         self.admins.remove(&admin.id);
-        for held in self.admins.values_mut().filter(|held| held.admin.parent == Some(admin.id)) {
-            held.admin.parent = admin.parent;
-        }
         self.count_admin(admin.parent, -1);
         Ok(())
     }
@@ -119,13 +116,16 @@ impl State {
 
     /// Takes what follows from a change of a key of the quotas of its owners.
     pub(super) fn own(&mut self, before: Option<&Key>, after: Option<&Key>) -> Result<()> {
-        let enforced = self.enforces();
-        rows::settle(self, before, after, enforced)
+        if self.moves {
+            return Ok(());
+        }
+        let (at, enforced) = (self.at, self.enforces());
+        rows::settle(self, before, after, at, enforced)
     }
 
     /// Whether quotas refuse: what vpnkit does by itself goes on.
-    fn enforces(&self) -> bool {
-        self.cause.is_some() && !self.moves
+    pub(super) fn enforces(&self) -> bool {
+        self.cause.is_some()
     }
 
     /// Counts what the keys of an owner have used.
