@@ -95,7 +95,8 @@ fn foreign(operation: &str, key: &Key, other: &Admin, mine: &Key, api_key: &str)
         | "keys.delete"
         | "keys.timeline"
         | "keys.endpoints"
-        | "keys.links"        | "traffic.online_key"
+        | "keys.links"
+        | "traffic.online_key"
         | "traffic.chart"
         | "subscriptions.token"
         | "subscriptions.url"
@@ -243,7 +244,11 @@ async fn what_is_not_open_is_refused_first() {
         }
         "keys.placement" => json!({ "key": 1 }),
         "events.remove_consumer" => json!({ "name": "x" }),
-        "webhooks.get" | "webhooks.delete" | "webhooks.resend" | "webhooks.ping" | "webhooks.dead_letters" => {
+        "webhooks.get"
+        | "webhooks.delete"
+        | "webhooks.resend"
+        | "webhooks.ping"
+        | "webhooks.dead_letters" => {
             json!({ "id": "x" })
         }
         "webhooks.update" => json!({ "id": "x", "patch": {} }),
@@ -385,22 +390,41 @@ async fn who_signs_in_is_known() {
 async fn a_hostile_reseller_learns_and_takes_nothing() {
     let bed = Bed::new();
     let engine = bed.open(&[]).await;
-    let boss = admin(&engine, CreateAdmin { note: Some("owes us".into()), ..CreateAdmin::named("boss").key_limit(4).admin_limit(1) });
+    let boss = admin(
+        &engine,
+        CreateAdmin {
+            note: Some("owes us".into()),
+            ..CreateAdmin::named("boss").key_limit(4).admin_limit(1)
+        },
+    );
     let boss = boss.await.id;
     let low = admin(&engine, CreateAdmin::named("low").below(boss)).await.id;
     let (bosses, lows) = (as_admin(&engine, boss), as_admin(&engine, low));
     // A payment that the application is told of later is not one that a reseller has named so before.
-    let own = bosses.keys().create(CreateKey::named("own").data_limit(ByteSize::gib(1)).expires_in(DAY)).await.unwrap();
+    let own = bosses
+        .keys()
+        .create(CreateKey::named("own").data_limit(ByteSize::gib(1)).expires_in(DAY))
+        .await
+        .unwrap();
     let early = Extension::default().expires_in(Duration::from_secs(1));
     bosses.keys().extend(own.id, early, Some("inv:1042".into()), None).await.unwrap();
     let month = Extension::default().expires_in(30 * DAY);
-    let gone = engine.keys().extend("renamed-meanwhile", month.clone(), Some("inv:1042".into()), None).await.unwrap_err();
+    let gone = engine
+        .keys()
+        .extend("renamed-meanwhile", month.clone(), Some("inv:1042".into()), None)
+        .await
+        .unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::NotFound);
     let customer = engine.keys().create(CreateKey::named("customer").expires_in(DAY)).await.unwrap();
     engine.keys().extend(customer.id, month, Some("inv:1042".into()), None).await.unwrap();
     assert_eq!(engine.grants().undo("inv:1042", None, None).await.unwrap().id, customer.id);
     // What was said for the operator is not told.
-    engine.with_context(CallContext::default().acting_as("support").unwrap().because("he is a cheat").unwrap()).keys().disable(own.id).await.unwrap();
+    engine
+        .with_context(CallContext::default().acting_as("support").unwrap().because("he is a cheat").unwrap())
+        .keys()
+        .disable(own.id)
+        .await
+        .unwrap();
     let told = bosses.keys().timeline(own.id, None, 1).await.unwrap().remove(0).cause.unwrap();
     assert_eq!((told.operation.as_str(), told.actor, told.reason), ("keys.disable", None, None));
     assert_eq!(bosses.admins().current().await.unwrap().unwrap().note, None);
@@ -416,16 +440,23 @@ async fn a_hostile_reseller_learns_and_takes_nothing() {
     let denied = |field: &str| (ErrorKind::PermissionDenied, Some(field.to_owned()));
     assert_eq!(field(bosses.keys().create(by_hand).await.unwrap_err()), denied("credentials"));
     let unlock = KeyPatch { locked_until: Patch::Clear, ..KeyPatch::default() };
-    assert_eq!(field(bosses.keys().update(own.id, unlock, None, None).await.unwrap_err()), denied("locked_until"));
+    assert_eq!(
+        field(bosses.keys().update(own.id, unlock, None, None).await.unwrap_err()),
+        denied("locked_until")
+    );
     let many = bosses.keys().create_many(vec![CreateKey::default(); 501], None).await.unwrap_err();
     assert_eq!((many.kind(), many.get("field")), (ErrorKind::LimitReached, Some("requests")));
     // A forged place on a page tells of no name: it is that of a key that is not there.
-    let first = lows.keys().find(KeyQuery { sort: Sort::Name, limit: 1, ..KeyQuery::default() }).await.unwrap();
+    let first =
+        lows.keys().find(KeyQuery { sort: Sort::Name, limit: 1, ..KeyQuery::default() }).await.unwrap();
     assert!(first.next.is_some());
     let chart = lows.traffic().chart(customer.id, 30).await.unwrap_err();
     assert_eq!(chart.kind(), ErrorKind::NotFound);
     // Sudo that has come below it by an older way is not its own.
-    assert_eq!(field(bosses.admins().create(CreateAdmin::named("x").sudo(), None).await.unwrap_err()), denied("role"));
+    assert_eq!(
+        field(bosses.admins().create(CreateAdmin::named("x").sudo(), None).await.unwrap_err()),
+        denied("role")
+    );
     engine.close().await.unwrap();
 }
 
@@ -523,7 +554,8 @@ async fn all_keys_of_an_admin_are_changed() {
     let full = engine.admins().hand_over_keys(bob, carol).await.unwrap_err();
     assert_eq!(
         (full.kind(), full.get("quota"), full.get("changed")),
-        (ErrorKind::LimitReached, Some("keys"), Some("1150")));
+        (ErrorKind::LimitReached, Some("keys"), Some("1150"))
+    );
     assert_eq!((count(bob).await.total, count(carol).await.total), (50, 1_150));
     engine.admins().update(carol, AdminPatch::default().key_limit(None), None).await.unwrap();
     assert_eq!(engine.admins().hand_over_keys(bob, carol).await.unwrap(), 50);

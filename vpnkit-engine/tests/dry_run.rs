@@ -11,14 +11,15 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use vpnkit_core::model::{
-    CreateAdmin, CreateKey, CreateWebhook, Cursor, Inbound, InboundTag, KeyQuery, KeyTemplate, NextPlan, Protocol,
+    CreateAdmin, CreateKey, CreateWebhook, Cursor, Inbound, InboundTag, KeyQuery, KeyTemplate, NextPlan,
+    Protocol,
 };
 use vpnkit_core::store::{ConsumerOp, KeyStore, StoreTxn};
 use vpnkit_core::{ErrorKind, ManualClock};
 use vpnkit_engine::engine::{CallContext, Engine, EngineOptions, ServerParts};
 use vpnkit_engine::operation::Operation;
-use vpnkit_sqlite::{SqliteOptions, SqliteStore};
 use vpnkit_engine::webhook::WebhookSender;
+use vpnkit_sqlite::{SqliteOptions, SqliteStore};
 use vpnkit_testkit::FakeServer;
 use vpnkit_testkit::receiver::FakeReceiver;
 

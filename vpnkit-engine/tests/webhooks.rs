@@ -61,7 +61,9 @@ async fn events_are_signed_and_filtered() {
     let engine = open(&directory, &receiver).await;
     create(&engine).await;
     let made = engine.webhooks().create(CreateWebhook::to("https://shop.example/events")).await.unwrap();
-    assert!(made.secret.expose().starts_with("whsec_") && !format!("{made:?}").contains(made.secret.expose()));
+    assert!(
+        made.secret.expose().starts_with("whsec_") && !format!("{made:?}").contains(made.secret.expose())
+    );
     let key = create(&engine).await;
     until("the event", async || receiver.events().iter().any(|event| event.key == Some(key))).await;
     let requests = receiver.requests();
@@ -71,19 +73,30 @@ async fn events_are_signed_and_filtered() {
     let (id, sent) = (header(request, "webhook-id"), header(request, "webhook-timestamp"));
     let at = vpnkit_core::Timestamp::from_millis(sent.parse::<i64>().unwrap() * 1_000);
     let signed = signature(&[made.secret.clone()], &id, at, &request.body);
-    assert_eq!((header(request, "webhook-signature"), request.url.as_str()), (signed, "https://shop.example/events"));
+    assert_eq!(
+        (header(request, "webhook-signature"), request.url.as_str()),
+        (signed, "https://shop.example/events")
+    );
     let body: serde_json::Value = serde_json::from_str(&request.body).unwrap();
-    assert_eq!((body["type"].as_str(), body["data"]["kind"].as_str()), (Some("key.created"), Some("key.created")));
+    assert_eq!(
+        (body["type"].as_str(), body["data"]["kind"].as_str()),
+        (Some("key.created"), Some("key.created"))
+    );
 
     // With two secrets for some time, then with the new one.
-    let rotated = engine.webhooks().rotate_secret(&made.webhook.id, Duration::from_secs(3_600)).await.unwrap();
+    let rotated =
+        engine.webhooks().rotate_secret(&made.webhook.id, Duration::from_secs(3_600)).await.unwrap();
     engine.webhooks().ping(&made.webhook.id).await.unwrap();
-    let request = receiver.requests().into_iter().find(|request| request.body.contains("webhook.ping")).unwrap();
+    let request =
+        receiver.requests().into_iter().find(|request| request.body.contains("webhook.ping")).unwrap();
     assert_eq!(header(&request, "webhook-signature").split(' ').count(), 2);
     let newest = engine.webhooks().rotate_secret(&made.webhook.id, Duration::ZERO).await.unwrap();
     engine.webhooks().ping(&made.webhook.id).await.unwrap();
-    let last = receiver.requests().into_iter().rfind(|request| request.body.contains("webhook.ping")).unwrap();
-    let at = vpnkit_core::Timestamp::from_millis(header(&last, "webhook-timestamp").parse::<i64>().unwrap() * 1_000);
+    let last =
+        receiver.requests().into_iter().rfind(|request| request.body.contains("webhook.ping")).unwrap();
+    let at = vpnkit_core::Timestamp::from_millis(
+        header(&last, "webhook-timestamp").parse::<i64>().unwrap() * 1_000,
+    );
     let signed = signature(&[newest.secret], &header(&last, "webhook-id"), at, &last.body);
     assert_eq!(header(&last, "webhook-signature"), signed);
     assert_ne!(rotated.secret, made.secret);
@@ -92,17 +105,25 @@ async fn events_are_signed_and_filtered() {
     engine.webhooks().delete(&made.webhook.id).await.unwrap();
     let boss = engine.admins().create(CreateAdmin::named("boss").admin_limit(1), None).await.unwrap().id;
     let low = engine.admins().create(CreateAdmin::named("low").below(boss), None).await.unwrap().id;
-    let request = CreateWebhook { admin: Some(boss), ..CreateWebhook::to("http://b.example").kinds(["key.disabled", "admin.*"]) };
+    let request = CreateWebhook {
+        admin: Some(boss),
+        ..CreateWebhook::to("http://b.example").kinds(["key.disabled", "admin.*"])
+    };
     let some = engine.webhooks().create(request).await.unwrap().webhook;
     let own = engine.keys().create(CreateKey { owner: Some(low), ..CreateKey::default() }).await.unwrap().id;
     for key in [key, own] {
         engine.keys().disable(key).await.unwrap();
     }
     engine.admins().update(low, vpnkit_core::model::AdminPatch::default().key_limit(5), None).await.unwrap();
-    let of_it = || receiver.requests().into_iter().filter(|request| request.url == some.url).collect::<Vec<_>>();
+    let of_it =
+        || receiver.requests().into_iter().filter(|request| request.url == some.url).collect::<Vec<_>>();
     until("both", async || of_it().len() >= 2).await;
-    let told: Vec<_> = of_it().iter().map(|request| event(request).unwrap()).map(|event| (event.kind, event.key)).collect();
-    assert_eq!(BTreeSet::from_iter(told.iter().map(|(kind, key)| (kind.code(), *key))), BTreeSet::from([("key.disabled", Some(own)), ("admin.updated", None)]));
+    let told: Vec<_> =
+        of_it().iter().map(|request| event(request).unwrap()).map(|event| (event.kind, event.key)).collect();
+    assert_eq!(
+        BTreeSet::from_iter(told.iter().map(|(kind, key)| (kind.code(), *key))),
+        BTreeSet::from([("key.disabled", Some(own)), ("admin.updated", None)])
+    );
     until("its place", async || only(&engine).await.pending == 0).await;
 
     let fault = async |request: CreateWebhook| {
@@ -135,13 +156,18 @@ async fn every_event_arrives_in_order_by_key() {
     assert_eq!(only(&engine).await.error.as_deref(), Some("nobody answers"));
     for round in 0..40 {
         for key in &keys {
-            engine.keys().update(*key, KeyPatch::default().note(format!("{round}")), None, None).await.unwrap();
+            engine
+                .keys()
+                .update(*key, KeyPatch::default().note(format!("{round}")), None, None)
+                .await
+                .unwrap();
         }
     }
     // The window is bounded, whatever waits.
     assert!(receiver.requests().len() < 200, "{}", receiver.requests().len());
     let refused = engine.events().read(Cursor::START, 10_000).await.unwrap().events;
-    let refused: Vec<Cursor> = refused.iter().filter(|event| event.key() == Some(keys[3])).map(|event| event.cursor).collect();
+    let refused: Vec<Cursor> =
+        refused.iter().filter(|event| event.key() == Some(keys[3])).map(|event| event.cursor).collect();
     let bad = refused[5];
     let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
     let accepted = seen.clone();
@@ -173,7 +199,10 @@ async fn every_event_arrives_in_order_by_key() {
     }
     let letters = engine.webhooks().dead_letters(&webhook, None, 10).await.unwrap();
     let letter = letters.first().unwrap();
-    assert_eq!((letters.len(), letter.cursor(), letter.attempts, letter.error.as_str()), (1, bad, 5, "HTTP 400"));
+    assert_eq!(
+        (letters.len(), letter.cursor(), letter.attempts, letter.error.as_str()),
+        (1, bad, 5, "HTTP 400")
+    );
     assert_eq!(only(&engine).await.dead_letters, 1);
 
     // Sent again: not accepted, then accepted.
@@ -190,7 +219,9 @@ async fn every_event_arrives_in_order_by_key() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     let key = create(&engine).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let came = || receiver.events().iter().any(|event| event.key == Some(key) && event.kind == EventKind::KeyCreated);
+    let came = || {
+        receiver.events().iter().any(|event| event.key == Some(key) && event.kind == EventKind::KeyCreated)
+    };
     assert!(!came());
     engine.webhooks().update(&webhook, off(false)).await.unwrap();
     until("it", async || came()).await;

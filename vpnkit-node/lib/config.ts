@@ -33,6 +33,8 @@ export interface Config {
   readonly sharing?: SharingPolicy;
   /** When events remind of the end of a key. Default: at 80 and 90 percent of the limit, 3 days and 1 day before the end. */
   readonly reminders?: ReminderPolicy;
+  /** Whether webhooks may lead to addresses of this machine and of private networks. Default: no. */
+  readonly privateWebhooks?: boolean;
   /** Whether background work runs. Default: yes. Without it only `kit.tick()` reads counters and ends keys. */
   readonly background?: boolean;
 }
@@ -40,13 +42,14 @@ export interface Config {
 /** @internal */
 export function configJson(config: Config): string {
   if (typeof config !== "object" || config === null) throw invalid("open", "config", "must be an object", 'open({ store: "sqlite:bot.db" })');
-  const { servers = [], collectEvery, reconcileEvery, keepEvents, keepTimelines, keepHourly, keepDaily, timeZone, sharing, reminders, previousPassphrase, ...rest } = config;
+  const { servers = [], collectEvery, reconcileEvery, keepEvents, keepTimelines, keepHourly, keepDaily, timeZone, sharing, reminders, previousPassphrase, privateWebhooks, ...rest } = config;
   const json: Record<string, unknown> = { ...rest, servers: list("open", "servers", servers).map((one) => writeServerConfig("open", one)) };
   for (const [name, length] of Object.entries({ collectEvery, reconcileEvery, keepEvents, keepTimelines, keepHourly, keepDaily })) {
     if (length !== undefined) json[snake(name)] = lengthText("open", name, length);
   }
   if (sharing !== undefined) json["sharing"] = writeSharingPolicy("open", sharing);
   if (reminders !== undefined) json["reminders"] = writeReminderPolicy("open", reminders);
+  if (privateWebhooks !== undefined) json["private_webhooks"] = privateWebhooks;
   if (timeZone !== undefined) json["time_zone"] = timeZone;
   if (previousPassphrase !== undefined) json["previous_passphrase"] = previousPassphrase;
   return JSON.stringify(json);

@@ -51,12 +51,12 @@ export {
   VersionUnsupportedError,
   VpnkitError,
 } from "./errors.js";
-export type { Event, InboundEvent, KeyEvent, ServerEvent } from "./events.js";
+export type { AdminEvent, Event, InboundEvent, KeyEvent, ServerEvent, SettingsEvent } from "./events.js";
 export { KeyBatch } from "./key_batch.js";
 export type { AdminLike } from "./admin_like.js";
 export { type KeyLike, parseKey } from "./key_like.js";
 export { Kit, KitView } from "./kit.js";
-export { Admins, Events, Grants, Hosts, Inbounds, Keys, Servers, Subscriptions, TrafficView } from "./nouns.js";
+export { Admins, Events, Grants, Hosts, Inbounds, Keys, Servers, Subscriptions, TrafficView, Webhooks } from "./nouns.js";
 export { Page } from "./page.js";
 export { stopLeftRunning } from "./left_running.js";
 export { qrPng, qrSvg, qrTerminal } from "./qr.js";

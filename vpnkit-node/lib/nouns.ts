@@ -20,6 +20,8 @@ import {
   type ConsumerStatus,
   type CreateAdmin,
   type CreateKey,
+  type CreateWebhook,
+  type DeadLetter,
   type EventBatch,
   type ExtendedStep,
   type Extension,
@@ -37,6 +39,7 @@ import {
   type KeyTemplate,
   type KeysOfDeleted,
   type NewApiKey,
+  type NewWebhook,
   type OnlineKey,
   type Placement,
   type Rates,
@@ -48,11 +51,15 @@ import {
   type SubscriptionTemplate,
   type Theme,
   type UsagePoint,
+  type Webhook,
+  type WebhookPatch,
+  type WebhookStatus,
   readAdmin,
   readApiKey,
   readClientDevice,
   readCollected,
   readConsumerStatus,
+  readDeadLetter,
   readEventBatch,
   readExtendedStep,
   readGrant,
@@ -62,6 +69,7 @@ import {
   readKeyCounts,
   readKeyTemplate,
   readNewApiKey,
+  readNewWebhook,
   readOnlineKey,
   readPlacement,
   readRates,
@@ -69,9 +77,12 @@ import {
   readSubscriptionSettings,
   readSubscriptionTemplate,
   readUsagePoint,
+  readWebhook,
+  readWebhookStatus,
   writeAdminPatch,
   writeCreateAdmin,
   writeCreateKey,
+  writeCreateWebhook,
   writeExtension,
   writeGrantQuery,
   writeHistoryQuery,
@@ -85,6 +96,7 @@ import {
   writeSettingsPatch,
   writeSubscriptionSettings,
   writeSubscriptionTemplate,
+  writeWebhookPatch,
 } from "./records.js";
 
 /**
@@ -585,7 +597,7 @@ export class Admins {
 
   /**
    * Gives all keys of an admin to another one, in steps of 500; returns how many. They count against the quotas of
-   * that one: what is beyond them stays where it was.
+   * that one: what is beyond them stays where it was, and `changed` of the error says how many were given.
    *
    * Rejects with NotFoundError; LimitReachedError when a quota has no room for more.
    */
@@ -597,11 +609,12 @@ export class Admins {
   }
 
   /**
-   * Deletes an admin with its password and API keys. Admins below it go to the one above it. What becomes of its keys
-   * `keys` says; those are done first, in steps of 500, and interrupted the same call goes on.
+   * Deletes an admin with its password and API keys. What becomes of its keys `keys` says; those are done first, in
+   * steps of 500, and interrupted the same call goes on.
    *
-   * Rejects with NotFoundError; ConflictError when it has keys, unless `keys` says what becomes of them;
-   * PermissionDeniedError for an admin about itself, or when keys of a reseller would have no owner.
+   * Rejects with NotFoundError; ConflictError when there are admins below it, whose quotas are its own too, or when it
+   * has keys, unless `keys` says what becomes of them; PermissionDeniedError for an admin about itself, or when keys
+   * of a reseller would have no owner.
    */
   async delete(
     admin: AdminLike,
@@ -1214,7 +1227,7 @@ export class Events {
   }
 
   /**
-   * At most `max` events after a cursor; does not wait.
+   * At most `max` events after a cursor, up to 10,000; does not wait.
    *
    * Rejects with CursorExpiredError when some of them are no longer kept.
    */
@@ -1273,6 +1286,130 @@ export class Events {
     if (typeof name !== "string") throw invalid("events.consume", "name", "must be a text");
     if (after !== undefined && !Number.isSafeInteger(after)) throw invalid("events.consume", "after", "is no cursor", "give the `cursor` of an event");
     return new EventConsumer(attempt(() => this.#calls.native.consume(name, after)), rest);
+  }
+}
+
+/** Keeps webhooks: each event is sent to each of them at least once, signed as Standard Webhooks are. */
+export class Webhooks {
+  readonly #calls: Calls;
+
+  /** @internal */
+  constructor(calls: Calls) {
+    this.#calls = calls;
+  }
+
+  /**
+   * Creates a webhook; it gets what happens from now on. Its secret is shown now and never again.
+   *
+   * Rejects with InvalidInputError with the `field`; LimitReachedError when there are 100; UnsupportedError when this
+   * vpnkit sends nothing.
+   */
+  async create(request: CreateWebhook, options?: CallOptions): Promise<NewWebhook> {
+    const operation = "webhooks.create";
+    onlyOptions(operation, options);
+    const args = { request: writeCreateWebhook(operation, request) };
+    return this.#calls.call(operation, args, readNewWebhook, options);
+  }
+
+  /** Returns all webhooks, by id. */
+  async list(options?: CallOptions): Promise<Webhook[]> {
+    const operation = "webhooks.list";
+    onlyOptions(operation, options);
+    return this.#calls.call(operation, {}, (json: Json): Webhook[] => json.map(readWebhook), options);
+  }
+
+  /** Returns the webhook, or `null`. */
+  async get(id: string, options?: CallOptions): Promise<Webhook | null> {
+    const operation = "webhooks.get";
+    onlyOptions(operation, options);
+    const args = { id };
+    return this.#calls.call(operation, args, (json: Json) => maybe(json, readWebhook), options);
+  }
+
+  /**
+   * Changes a webhook. One that was disabled goes on where it was.
+   *
+   * Rejects with NotFoundError; InvalidInputError with the `field`.
+   */
+  async update(id: string, patch: WebhookPatch, options?: CallOptions): Promise<Webhook> {
+    const operation = "webhooks.update";
+    onlyOptions(operation, options);
+    const args = { id, patch: writeWebhookPatch(operation, patch) };
+    return this.#calls.call(operation, args, readWebhook, options);
+  }
+
+  /**
+   * Deletes a webhook with its dead letters.
+   *
+   * Rejects with NotFoundError.
+   */
+  async delete(id: string, options?: CallOptions): Promise<void> {
+    const operation = "webhooks.delete";
+    onlyOptions(operation, options);
+    const args = { id };
+    return this.#calls.call(operation, args, () => undefined, options);
+  }
+
+  /**
+   * Draws a new secret, which is shown now and never again. For `keep` requests are signed with the old ones too, so
+   * that the receiver can change; zero ends them at once.
+   *
+   * Rejects with NotFoundError; InvalidInputError about `keep`, up to 366 days.
+   */
+  async rotateSecret(id: string, keep: Length, options?: CallOptions): Promise<NewWebhook> {
+    const operation = "webhooks.rotate_secret";
+    onlyOptions(operation, options);
+    const args = { id, keep: lengthText(operation, "keep", keep) };
+    return this.#calls.call(operation, args, readNewWebhook, options);
+  }
+
+  /** Returns how the deliveries of all webhooks stand, by id. */
+  async status(options?: CallOptions): Promise<WebhookStatus[]> {
+    const operation = "webhooks.status";
+    onlyOptions(operation, options);
+    return this.#calls.call(operation, {}, (json: Json): WebhookStatus[] => json.map(readWebhookStatus), options);
+  }
+
+  /**
+   * Returns the events that the receiver of a webhook has refused for good, oldest first; `after` is the cursor of the
+   * last event of the answer before. The newest 10,000 are kept.
+   *
+   * Rejects with NotFoundError; InvalidInputError about `limit`, 1 to 1,000.
+   */
+  async deadLetters(
+    id: string,
+    options: CallOptions & { readonly after?: number | null | undefined; readonly limit?: number | undefined } = {},
+  ): Promise<DeadLetter[]> {
+    const operation = "webhooks.dead_letters";
+    onlyOptions(operation, options, "after", "limit");
+    const args = { id, after: options.after, limit: options.limit };
+    return this.#calls.call(operation, args, (json: Json): DeadLetter[] => json.map(readDeadLetter), options);
+  }
+
+  /**
+   * Sends dead letters of a webhook again, now: that of one event, or all, oldest first, up to the first one that is
+   * not accepted. Returns how many were; those are no longer kept.
+   *
+   * Rejects with NotFoundError for the webhook or the dead letter; UnavailableError when the first one is not
+   * accepted.
+   */
+  async resend(id: string, cursor: number | null = null, options?: CallOptions): Promise<number> {
+    const operation = "webhooks.resend";
+    onlyOptions(operation, options);
+    const args = { id, cursor };
+    return this.#calls.call(operation, args, (json: Json): number => json, options);
+  }
+
+  /**
+   * Sends `webhook.ping` to a webhook, now, to see whether its receiver accepts what is signed with its secret.
+   *
+   * Rejects with NotFoundError; UnavailableError when it is not accepted.
+   */
+  async ping(id: string, options?: CallOptions): Promise<void> {
+    const operation = "webhooks.ping";
+    onlyOptions(operation, options);
+    const args = { id };
+    return this.#calls.call(operation, args, () => undefined, options);
   }
 }
 

@@ -633,6 +633,91 @@ export const writeCreateKey = (operation: string, given: CreateKey): Json => ({
   idempotency_key: given.idempotencyKey,
 });
 
+/** A webhook to be created. */
+export interface CreateWebhook {
+  /** Where events are sent: `https://` or `http://`, up to 2,048 bytes. */
+  readonly url: string;
+  /** The kinds of events that it gets: `key.created`, or all of a subject as `key.*`; empty is all. */
+  readonly kinds?: readonly string[] | undefined;
+  /** Only what is about this admin, or about keys that it owns; `null` is everything. */
+  readonly admin?: number | null | undefined;
+  /** Free text, up to 4,000 characters. */
+  readonly note?: string | null | undefined;
+  /** Created switched off. */
+  readonly disabled?: boolean | undefined;
+}
+
+/** @internal */
+export const writeCreateWebhook = (operation: string, given: CreateWebhook): Json => ({
+  ...others(operation, given, ["url", "kinds", "admin", "note", "disabled"]),
+  url: given.url,
+  kinds: put(given.kinds, (value) => list(operation, "kinds", value)),
+  admin: given.admin,
+  note: given.note,
+  disabled: given.disabled,
+});
+
+/** What happened. */
+export type EventKind =
+  | "key.created"
+  | "key.updated"
+  | "key.deleted"
+  | "key.activated"
+  | "key.disabled"
+  | "key.limited"
+  | "key.expired"
+  | "key.paused"
+  | "key.locked"
+  | "key.address_limit"
+  | "key.revoked"
+  | "key.on_hold"
+  | "key.started"
+  | "key.reset"
+  | "key.next_plan"
+  | "key.extended"
+  | "key.merged"
+  | "key.grant_undone"
+  | "inbound.changed"
+  | "inbound.removed"
+  | "inbound.rejected"
+  | "server.up"
+  | "server.down"
+  | "server.restarted"
+  | "key.rejected"
+  | "key.suspended"
+  | "key.usage_reached"
+  | "key.expires_soon"
+  | "admin.created"
+  | "admin.updated"
+  | "admin.deleted"
+  | "admin.quota_near"
+  | "admin.quota_reached"
+  | "settings.changed";
+
+/** An event that a receiver has refused for good. */
+export interface DeadLetter {
+  /** Which webhook. */
+  readonly webhook: string;
+  /** The event. */
+  readonly event: Event;
+  /** When it was given up. */
+  readonly at: Date;
+  /** How often it was sent. */
+  readonly attempts: number;
+  /** What was answered last: `HTTP 400`. */
+  readonly error: string;
+}
+
+/** @internal */
+export const readDeadLetter = (json: Json): DeadLetter =>
+  Object.freeze({
+    webhook: json.webhook,
+    event: readEvent(json.event),
+    at: new Date(json.at),
+    attempts: json.attempts,
+    error: json.error,
+  });
+
 /** The process that drives a server. */
 export interface Driver {
   /** Its process id. */
@@ -794,43 +879,6 @@ export function writeTransport(operation: string, given: Transport): Json {
   }
 }
 
-/** What happened. */
-export type EventKind =
-  | "key.created"
-  | "key.updated"
-  | "key.deleted"
-  | "key.activated"
-  | "key.disabled"
-  | "key.limited"
-  | "key.expired"
-  | "key.paused"
-  | "key.locked"
-  | "key.address_limit"
-  | "key.revoked"
-  | "key.on_hold"
-  | "key.started"
-  | "key.reset"
-  | "key.next_plan"
-  | "key.extended"
-  | "key.merged"
-  | "key.grant_undone"
-  | "inbound.changed"
-  | "inbound.removed"
-  | "inbound.rejected"
-  | "server.up"
-  | "server.down"
-  | "server.restarted"
-  | "key.rejected"
-  | "key.suspended"
-  | "key.usage_reached"
-  | "key.expires_soon"
-  | "admin.created"
-  | "admin.updated"
-  | "admin.deleted"
-  | "admin.quota_near"
-  | "admin.quota_reached"
-  | "settings.changed";
-
 /** Events after a cursor, oldest first. */
 export interface EventBatch {
   /** At most as many as asked for. */
@@ -966,6 +1014,8 @@ export interface Grant {
   readonly reason: string | null;
   /** Who gave it, as the application has said. */
   readonly actor: string | null;
+  /** The admin in whose name it was given. */
+  readonly byAdmin: number | null;
   /** Since when its time counts: `at`, or when the key was paused. */
   readonly countedFrom: Date;
   /** What the key had before. An undone grant is taken out of those of later entries. */
@@ -996,6 +1046,7 @@ export const readGrant = (json: Json): Grant =>
     policy: camel<RenewPolicy>(json.policy),
     reason: json.reason ?? null,
     actor: json.actor ?? null,
+    byAdmin: json.by_admin ?? null,
     countedFrom: new Date(json.counted_from),
     before: readTerms(json.before),
     after: readTerms(json.after),
@@ -1854,6 +1905,48 @@ export interface NewApiKey {
 export const readNewApiKey = (json: Json): NewApiKey =>
   Object.freeze(hiding({ key: readApiKey(json.key), token: json.token }, "token"));
 
+/** A webhook as it stands in the store, without its secrets. */
+export interface Webhook {
+  /** Its id. */
+  readonly id: string;
+  /** Where events are sent, by `POST`. */
+  readonly url: string;
+  /** The kinds of events that it gets: `key.created`, or all of a subject as `key.*`; empty is all. */
+  readonly kinds: readonly string[];
+  /** Only what is about this admin, or about keys that it owns; `null` is everything. */
+  readonly admin: number | null;
+  /** Free text for the operator. */
+  readonly note: string | null;
+  /** Nothing is sent; what happens meanwhile is sent later. */
+  readonly disabled: boolean;
+  /** When it was created. */
+  readonly createdAt: Date;
+}
+
+/** @internal */
+export const readWebhook = (json: Json): Webhook =>
+  Object.freeze({
+    id: json.id,
+    url: json.url,
+    kinds: json.kinds,
+    admin: json.admin ?? null,
+    note: json.note ?? null,
+    disabled: json.disabled,
+    createdAt: new Date(json.created_at),
+  });
+
+/** A webhook that was created, or got a new secret. */
+export interface NewWebhook {
+  /** The webhook. */
+  readonly webhook: Webhook;
+  /** What receivers verify signatures with: `whsec_…`. It is not shown again. */
+  readonly secret: string;
+}
+
+/** @internal */
+export const readNewWebhook = (json: Json): NewWebhook =>
+  Object.freeze(hiding({ webhook: readWebhook(json.webhook), secret: json.secret }, "secret"));
+
 /**
  * What a client shows instead of servers: lines with variables. An empty list is the text of the settings' language.
  */
@@ -2403,3 +2496,57 @@ export interface UsagePoint {
 /** @internal */
 export const readUsagePoint = (json: Json): UsagePoint =>
   Object.freeze({ at: new Date(json.at), traffic: readTraffic(json.traffic), step: json.step });
+
+/** A change of a webhook. Fields that are not named stay as they are. */
+export interface WebhookPatch {
+  /** Where events are sent. */
+  readonly url?: string | undefined;
+  /** The kinds of events that it gets; empty is all. */
+  readonly kinds?: readonly string[] | undefined;
+  /** Only what is about this admin, or about keys that it owns; `null` is everything. */
+  readonly admin?: number | null | undefined;
+  /** Free text for the operator. */
+  readonly note?: string | null | undefined;
+  /** `true` sends nothing any more, `false` goes on where it was. */
+  readonly disabled?: boolean | undefined;
+}
+
+/** @internal */
+export const writeWebhookPatch = (operation: string, given: WebhookPatch): Json => ({
+  ...others(operation, given, ["url", "kinds", "admin", "note", "disabled"]),
+  url: given.url,
+  kinds: put(given.kinds, (value) => list(operation, "kinds", value)),
+  admin: given.admin,
+  note: given.note,
+  disabled: given.disabled,
+});
+
+/** How the deliveries of a webhook stand. */
+export interface WebhookStatus {
+  /** Which webhook. */
+  readonly id: string;
+  /** Up to which event everything was delivered. */
+  readonly cursor: number;
+  /** How many events are behind that one, those that it does not get included. */
+  readonly pending: number;
+  /** How many events were given up. */
+  readonly deadLetters: number;
+  /** When an event was last delivered, since a process has the deliveries. */
+  readonly deliveredAt: Date | null;
+  /** Since when nothing gets through. */
+  readonly failingSince: Date | null;
+  /** Why. */
+  readonly error: string | null;
+}
+
+/** @internal */
+export const readWebhookStatus = (json: Json): WebhookStatus =>
+  Object.freeze({
+    id: json.id,
+    cursor: json.cursor,
+    pending: json.pending,
+    deadLetters: json.dead_letters,
+    deliveredAt: maybe(json.delivered_at, (text: string) => new Date(text)),
+    failingSince: maybe(json.failing_since, (text: string) => new Date(text)),
+    error: json.error ?? null,
+  });

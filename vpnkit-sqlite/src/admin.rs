@@ -212,7 +212,9 @@ impl AdminRows for Rows<'_> {
         let count: i64 = self
             .0
             // Those that came of owners of before, and that nobody has looked at, are not counted.
-            .prepare_cached("SELECT count(*) FROM admins WHERE version > 1 OR spec <> '{\"role\":\"reseller\"}'")
+            .prepare_cached(
+                "SELECT count(*) FROM admins WHERE version > 1 OR spec <> '{\"role\":\"reseller\"}'",
+            )
             .and_then(|mut s| s.query_row([], |r| r.get(0)))
             .map_err(sql)?;
         Ok(usize::try_from(count).unwrap_or(usize::MAX))

@@ -39,9 +39,9 @@ use self::notice::Notice;
 use self::worker::{Readers, Writer};
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::model::{
-    Admin, AdminId, AdminRef, ClientDevice, CredentialSecret, Cursor, DeadLetter, DeviceName, Event, EventBatch, Grant,
-    Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record, RecordQuery, Revocation,
-    ServerId, UsagePoint, UsageQuery,
+    Admin, AdminId, AdminRef, ClientDevice, CredentialSecret, Cursor, DeadLetter, DeviceName, Event,
+    EventBatch, Grant, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record,
+    RecordQuery, Revocation, ServerId, UsagePoint, UsageQuery,
 };
 use vpnkit_core::store::{
     ChangeBatch, Claim, Claimed, Fence, Following, GrantFilter, KeyStore, Lease, Newest, Origin, Pruned,
@@ -216,7 +216,9 @@ impl KeyStore for SqliteStore {
 
     async fn dead_letters(&self, webhook: &str, after: Cursor, max: usize) -> Result<(Vec<DeadLetter>, u64)> {
         let webhook = webhook.to_owned();
-        let read = move |c: &rusqlite::Connection, _: &vault::Vault| dead_letter::dead_letters(c, &webhook, after, max);
+        let read = move |c: &rusqlite::Connection, _: &vault::Vault| {
+            dead_letter::dead_letters(c, &webhook, after, max)
+        };
         self.readers.run("store.dead_letters", read).await
     }
 

@@ -158,11 +158,13 @@ fn conditions(query: &KeyQuery) -> (Vec<String>, Vec<Value>) {
         // Several statuses are read in the order of the page: their index has another one, and each page would sort all of them.
         let column = if places.len() > 1 || query.owners.is_some() { "+k.status" } else { "k.status" };
         conditions.push(format!("{column} IN ({})", places.join(", ")));
-    }    match query.owners.as_deref() {
+    }
+    match query.owners.as_deref() {
         // In the order of its index.
         Some([owner]) => conditions.push(format!("k.owner = {}", bind(owner.0.into()))),
         Some(owners) => {
-            conditions.push(format!("k.owner IN (SELECT value FROM json_each({}))", bind(id_list(owners).into())));
+            conditions
+                .push(format!("k.owner IN (SELECT value FROM json_each({}))", bind(id_list(owners).into())));
         }
         None => {}
     }
@@ -321,7 +323,9 @@ pub(crate) fn records(connection: &Connection, vault: &Vault, query: &RecordQuer
     // Each form has its index.
     let kind = "kind IN (SELECT value FROM json_each(?1))";
     let condition = match (query.kinds.is_empty(), &query.index, &query.below) {
-        (true, ..) => "(?1 IS NOT NULL AND (?2 IS NULL OR lookup = ?2) AND (?3 IS NULL OR id >= ?3))".to_owned(),
+        (true, ..) => {
+            "(?1 IS NOT NULL AND (?2 IS NULL OR lookup = ?2) AND (?3 IS NULL OR id >= ?3))".to_owned()
+        }
         (false, Some(_), _) => format!("{kind} AND lookup = ?2 AND ?3 IS NULL"),
         (false, None, Some(_)) => format!("{kind} AND ?2 IS NULL AND id >= ?3 || '/' AND id < ?3 || '0'"),
         (false, None, None) => format!("{kind} AND ?2 IS NULL AND ?3 IS NULL"),

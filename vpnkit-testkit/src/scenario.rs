@@ -47,8 +47,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use vpnkit_core::model::{
-    Admin, AdminId, AdminPatch, AdminRef, CreateAdmin, CreateKey, Cursor, Event, Extension, Grant, GrantQuery, Inbound, InboundTag, Key, KeyId, KeyPatch,
-    KeyQuery, KeyRef, KeyTemplate, NodeId, Protocol, Traffic, parse_duration,
+    Admin, AdminId, AdminPatch, AdminRef, CreateAdmin, CreateKey, Cursor, Event, Extension, Grant,
+    GrantQuery, Inbound, InboundTag, Key, KeyId, KeyPatch, KeyQuery, KeyRef, KeyTemplate, NodeId, Protocol,
+    Traffic, parse_duration,
 };
 use vpnkit_core::store::KeyStore;
 use vpnkit_core::{ManualClock, Result, Secret};
@@ -91,7 +92,16 @@ pub async fn run(text: &str, store: Arc<dyn KeyStore>) {
     let inbound = Inbound::new(InboundTag::new("main").unwrap(), 443, Protocol::Vless { vision: false });
     engine.inbounds().ensure(inbound).await.unwrap();
     let cursor = engine.events().newest().await.unwrap();
-    let mut run = Run { engine, server, clock, keys: BTreeMap::new(), tokens: BTreeMap::new(), admins: BTreeMap::new(), api_keys: BTreeMap::new(), cursor };
+    let mut run = Run {
+        engine,
+        server,
+        clock,
+        keys: BTreeMap::new(),
+        tokens: BTreeMap::new(),
+        admins: BTreeMap::new(),
+        api_keys: BTreeMap::new(),
+        cursor,
+    };
     for (i, step) in scenario.steps.iter().enumerate() {
         let place = format!("{}: step {i}: {}", scenario.name, Value::Object(step.clone()));
         let answer = run.step(step).await;
@@ -129,7 +139,8 @@ impl Run {
         let mut context = context(step)?;
         if let Some(admin) = step.get("as_admin") {
             let AdminRef::Id(admin) = self.admin(admin) else { panic!("an alias") };
-            let scopes = step.get("scopes").cloned().map(|scopes| serde_json::from_value(scopes).expect("scopes"));
+            let scopes =
+                step.get("scopes").cloned().map(|scopes| serde_json::from_value(scopes).expect("scopes"));
             context = context.as_admin(admin, scopes)?;
         }
         let engine = self.engine.with_context(context);
@@ -334,7 +345,9 @@ impl Run {
                     self.shown_admin(&admins.update(self.admin(argument), patch, version).await?)
                 }
                 "get_admin" => self.shown_admin(&admins.require(self.admin(argument)).await?),
-                "admins" => admins.list(None).await?.into_iter().map(|admin| Value::String(admin.name)).collect(),
+                "admins" => {
+                    admins.list(None).await?.into_iter().map(|admin| Value::String(admin.name)).collect()
+                }
                 "reset_admin" => self.shown_admin(&admins.reset_usage(self.admin(argument)).await?),
                 "disable_keys" => json!(admins.disable_keys(self.admin(argument)).await?),
                 "enable_keys" => json!(admins.enable_keys(self.admin(argument)).await?),
@@ -343,7 +356,8 @@ impl Run {
                     json!(admins.hand_over_keys(self.admin(argument), to).await?)
                 }
                 "delete_admin" => {
-                    let keys = given.get("keys").cloned().map(|keys| serde_json::from_value(keys).expect("a word"));
+                    let keys =
+                        given.get("keys").cloned().map(|keys| serde_json::from_value(keys).expect("a word"));
                     admins.delete(self.admin(argument), keys.unwrap_or_default(), version).await?;
                     Value::Null
                 }
@@ -390,9 +404,13 @@ impl Run {
                     consumer.close().await?;
                     Value::Array(events)
                 }
-                "consumers" => {
-                    engine.events().consumers().await?.into_iter().map(|one| Value::String(one.name)).collect()
-                }
+                "consumers" => engine
+                    .events()
+                    .consumers()
+                    .await?
+                    .into_iter()
+                    .map(|one| Value::String(one.name))
+                    .collect(),
                 "remove_consumer" => {
                     engine.events().remove_consumer(argument.as_str().expect("a name")).await?;
                     Value::Null

@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use admins::{
-    a_call_tells_who_made_it, a_move_within_a_tree_changes_nothing_above, a_reseller_sells_what_it_may, a_reseller_touches_its_own_only,
-    admins_are_a_tree, bytes_sold_are_counted, bytes_used_stop_all_keys, consumers_keep_their_place,
-    counters_of_admins_follow_a_plain_model, quotas_of_keys_are_enforced, reminders_are_told_once,
-    the_last_key_is_sold_once, what_is_due_is_not_refused_to_a_call,
+    a_call_tells_who_made_it, a_move_within_a_tree_changes_nothing_above, a_reseller_sells_what_it_may,
+    a_reseller_touches_its_own_only, admins_are_a_tree, bytes_sold_are_counted, bytes_used_stop_all_keys,
+    consumers_keep_their_place, counters_of_admins_follow_a_plain_model, quotas_of_keys_are_enforced,
+    reminders_are_told_once, the_last_key_is_sold_once, what_is_due_is_not_refused_to_a_call,
 };
 pub use bound_credentials::{
     a_bound_secret_is_unique, a_certificate_is_revoked_when_it_goes,

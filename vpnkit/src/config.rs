@@ -188,6 +188,10 @@ pub struct Config {
     /// When events remind of the end of a key. Default: at 80 and 90 percent of the limit, 3 days and 1 day before the end.
     #[serde(default)]
     pub reminders: ReminderPolicy,
+    /// Whether webhooks may lead to addresses of this machine and of private networks. Default: no. Who may create a webhook could
+    /// reach there what only this machine can.
+    #[serde(default)]
+    pub private_webhooks: bool,
     /// Whether background work runs. Default: yes. Without it only [`crate::VpnKit::tick`] reads counters and ends keys:
     /// for tests that move a clock.
     #[serde(default = "default_background")]
@@ -238,6 +242,7 @@ impl Config {
             time_zone: TimeZoneName::default(),
             sharing: SharingPolicy::default(),
             reminders: ReminderPolicy::default(),
+            private_webhooks: false,
             background: default_background(),
         }
     }

@@ -7,7 +7,7 @@ use vpnkit_core::store::{KeyStore, memory::MemoryStore};
 use vpnkit_core::{Clock, Result, Secret, SystemClock, Timestamp};
 use vpnkit_engine::engine::{
     Admins, Engine, Events, Grants, Hosts, Inbounds, KeyTemplates, Keys, ServerParts, Subscriptions,
-    TrafficView,
+    TrafficView, Webhooks,
 };
 
 use crate::config::{Config, StoreConfig};
@@ -46,6 +46,11 @@ impl VpnKit {
         options.programs.push(Arc::new(vpnkit_xray::XrayRules));
         // A server that comes with its backend brings its rules; another process may drive one of the same program.
         options.programs.extend(servers.iter().map(|parts| parts.backend.rules()));
+        #[cfg(feature = "webhooks")]
+        {
+            let sender = vpnkit_webhook::HttpSender::new(config.private_webhooks)?;
+            options.webhooks = Some(Arc::new(sender));
+        }
         let known = config.servers.into_iter().map(parts);
         let servers = known.chain(servers.into_iter().map(Ok)).collect::<Result<Vec<_>>>()?;
         let store: Arc<dyn KeyStore> = match config.store {
@@ -277,6 +282,29 @@ impl VpnKit {
     #[must_use]
     pub fn templates(&self) -> KeyTemplates {
         self.engine.templates()
+    }
+
+    /// Webhooks: who is told of events over HTTP. They are sent with the feature `webhooks`.
+    ///
+    /// ```no_run
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> vpnkit::Result<()> {
+    /// use vpnkit::{Config, CreateWebhook, VpnKit};
+    ///
+    /// let kit = VpnKit::open(Config::sqlite("/var/lib/vpnkit/keys.db")).await?;
+    /// let request = CreateWebhook::to("https://shop.example/events").kinds(["key.expires_soon", "key.limited"]);
+    /// let made = kit.webhooks().create(request).await?;
+    /// // The receiver verifies signatures with it; it is not shown again.
+    /// println!("{}", made.secret.expose());
+    /// for status in kit.webhooks().status().await? {
+    ///     println!("{}: {} behind, failing since {:?}", status.id, status.pending, status.failing_since);
+    /// }
+    /// kit.close().await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn webhooks(&self) -> Webhooks {
+        self.engine.webhooks()
     }
 
     /// Events: from a cursor on. Keep the cursor of the last one that you handled, and go on from there.

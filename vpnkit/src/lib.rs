@@ -48,8 +48,9 @@ pub use vpnkit_engine::engine::{
     Admins, ApiKey, CallContext, Collected, ConsumerStatus, EventConsumer, EventStream, Events, ExtendedStep,
     ExtendedSteps, Grants, Hosts, Image, ImageFormat, InboundHosts, Inbounds, KeyIterator, KeyRate,
     KeyTemplates, Keys, KeysOfDeleted, NewApiKey, Placement, PlacementState, Rates, RenderOptions,
-    ServerCondition, ServerRate, ServerStatus, Subscriptions, TrafficView,
+    ServerCondition, ServerRate, ServerStatus, Subscriptions, TrafficView, Webhooks,
 };
+pub use vpnkit_engine::webhook;
 #[cfg(feature = "sqlite")]
 pub use vpnkit_sqlite as sqlite;
 pub use vpnkit_subscription as subscription;

@@ -51,6 +51,11 @@ const NOUNS: &[(&str, &str, &str)] = &[
         "Events",
         "Reads the outbox: everything that was committed, in order, also what happened while nobody listened.",
     ),
+    (
+        "webhooks",
+        "Webhooks",
+        "Keeps webhooks: each event is sent to each of them at least once, signed as Standard Webhooks are.",
+    ),
     ("servers", "Servers", "Tells how servers do, and compares them with the store."),
 ];
 
@@ -63,6 +68,7 @@ const BY_HAND: &[(&str, &str)] = &[
     ("kit", "acting_as"),
     ("kit", "as_admin"),
     ("kit", "admins"),
+    ("kit", "webhooks"),
     ("kit", "dry_run"),
     ("kit", "templates"),
     ("kit", "open"),

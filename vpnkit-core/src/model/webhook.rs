@@ -109,7 +109,10 @@ impl Webhook {
     /// Errors: `InvalidInput` with the `field`.
     pub fn validate(&self, op: &'static str) -> Result<()> {
         let http = self.url.starts_with("https://") || self.url.starts_with("http://");
-        if !http || self.url.len() > URL_MAX || self.url.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        if !http
+            || self.url.len() > URL_MAX
+            || self.url.contains(|c: char| c.is_whitespace() || c.is_control())
+        {
             return Err(Error::invalid(op, "url", "must be a URL that begins with https:// or http://"));
         }
         check_text(op, "note", self.note.as_deref(), NOTE_MAX)?;

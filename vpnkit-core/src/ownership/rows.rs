@@ -176,7 +176,9 @@ pub fn acting(rows: &impl AdminRows, scope: AdminId) -> Result<Vec<Admin>> {
     let acting = chain(rows, scope)?;
     match acting.iter().find(|admin| admin.disabled) {
         _ if acting.is_empty() => Err(may_not("there is no such admin", None).with("admin", scope)),
-        Some(disabled) => Err(may_not("the admin, or one above it, is disabled", None).with("admin", disabled.id)),
+        Some(disabled) => {
+            Err(may_not("the admin, or one above it, is disabled", None).with("admin", disabled.id))
+        }
         None => Ok(acting),
     }
 }
@@ -310,7 +312,8 @@ fn check_sudo(role: AdminRole, above: &[Admin]) -> Result<()> {
     let reseller = above.iter().find(|admin| admin.role != AdminRole::Sudo);
     match (role, reseller) {
         (AdminRole::Sudo, Some(reseller)) => {
-            Err(Error::invalid(errors::COMMIT, "role", "sudo does not stand below a reseller").with("admin", reseller.id))
+            Err(Error::invalid(errors::COMMIT, "role", "sudo does not stand below a reseller")
+                .with("admin", reseller.id))
         }
         _ => Ok(()),
     }

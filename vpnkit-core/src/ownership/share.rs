@@ -25,7 +25,7 @@ impl Share {
     /// ```
     #[must_use]
     pub fn of(before: Option<&Key>, after: Option<&Key>) -> Self {
-        let keys = i64::from(after.is_some()) - i64::from(before.is_some());        // Bytes that are counted make `left` smaller and nothing sold: that is when it was sold.
+        let keys = i64::from(after.is_some()) - i64::from(before.is_some()); // Bytes that are counted make `left` smaller and nothing sold: that is when it was sold.
         let left = |key: Option<&Key>| key.map_or(0, |key| signed(left(key)));
         Self { keys, sold: left(after).saturating_sub(left(before)) }
     }

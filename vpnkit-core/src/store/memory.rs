@@ -11,18 +11,19 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    ChangeBatch, Claim, Claimed, ConsumerOp, DeadLetterOp, DeviceOp, Fence, Following, GrantFilter, InboundOp, KeyOp,
-    KeyStore, Lease, MERGED_MAX, Made, Newest, Origin, Pruned, Question, QuestionId, QuestionOp, Receipt,
-    RecordOp, Request, Retention, StoreChange, StoreOp, StoreTxn, TrafficBatch, consequence, errors,
-    last_before,
+    ChangeBatch, Claim, Claimed, ConsumerOp, DeadLetterOp, DeviceOp, Fence, Following, GrantFilter,
+    InboundOp, KeyOp, KeyStore, Lease, MERGED_MAX, Made, Newest, Origin, Pruned, Question, QuestionId,
+    QuestionOp, Receipt, RecordOp, Request, Retention, StoreChange, StoreOp, StoreTxn, TrafficBatch,
+    consequence, errors, last_before,
 };
 use crate::accounting::{Baseline, Moved, crossed};
 use crate::backend::Fingerprint;
 use crate::machine::since_boot;
 use crate::model::{
-    Admin, AdminId, AdminRef, Cause, ClientDevice, Credential, CredentialKind, CredentialSecret, Cursor, DeadLetter, DeviceName, Event, EventBatch, EventKind, EventSubject, Grant, GrantId, Inbound, InboundId, InboundTag,
-    Key, KeyCounts, KeyId, KeyName, KeyQuery, KeyRef, NewEvent, NewKey, NodeId, Page, Place, Record,
-    RecordQuery, Revocation, ServerId, Traffic, UsagePoint, UsageQuery, UsageStep,
+    Admin, AdminId, AdminRef, Cause, ClientDevice, Credential, CredentialKind, CredentialSecret, Cursor,
+    DeadLetter, DeviceName, Event, EventBatch, EventKind, EventSubject, Grant, GrantId, Inbound, InboundId,
+    InboundTag, Key, KeyCounts, KeyId, KeyName, KeyQuery, KeyRef, NewEvent, NewKey, NodeId, Page, Place,
+    Record, RecordQuery, Revocation, ServerId, Traffic, UsagePoint, UsageQuery, UsageStep,
 };
 use crate::ownership::{self, rows};
 use crate::traffic::{Counter, Series};
@@ -245,7 +246,9 @@ impl State {
                         }
                         self.dead_letters.insert((letter.webhook.clone(), letter.cursor()), *letter);
                     }
-                    DeadLetterOp::Remove(webhook, cursor) => drop(self.dead_letters.remove(&(webhook, cursor))),
+                    DeadLetterOp::Remove(webhook, cursor) => {
+                        drop(self.dead_letters.remove(&(webhook, cursor)))
+                    }
                     DeadLetterOp::Clear(webhook) => self.dead_letters.retain(|(of, _), _| *of != webhook),
                 }
                 Ok(())
@@ -692,7 +695,14 @@ impl State {
         Ok(())
     }
 
-    fn write(&mut self, before: &Key, after: Key, happened: &[EventKind], at: Timestamp, receipt: &mut Receipt) {
+    fn write(
+        &mut self,
+        before: &Key,
+        after: Key,
+        happened: &[EventKind],
+        at: Timestamp,
+        receipt: &mut Receipt,
+    ) {
         if let Some(grant) = consequence::grant_of(before, &after, happened, at) {
             self.grant(grant, &mut Receipt::default());
         }
@@ -1170,7 +1180,8 @@ impl KeyStore for MemoryStore {
     async fn dead_letters(&self, webhook: &str, after: Cursor, max: usize) -> Result<(Vec<DeadLetter>, u64)> {
         let state = self.state("store.dead_letters")?;
         let of: Vec<&DeadLetter> = state.dead_letters.values().filter(|one| one.webhook == webhook).collect();
-        let behind = of.iter().filter(|one| one.cursor() > after).take(max).map(|one| (*one).clone()).collect();
+        let behind =
+            of.iter().filter(|one| one.cursor() > after).take(max).map(|one| (*one).clone()).collect();
         Ok((behind, of.len() as u64))
     }
 

@@ -25,15 +25,15 @@ pub use retention::{Pruned, Retention, last_before};
 pub const MERGED_MAX: usize = 16;
 
 pub use txn::{
-    AdminOp, ConsumerOp, DeadLetterOp, DeviceOp, InboundOp, KeyOp, Made, QuestionOp, Receipt, RecordOp, Request,
-    SETTLE_AGAIN, StoreOp, StoreTxn, TrafficBatch, Transition,
+    AdminOp, ConsumerOp, DeadLetterOp, DeviceOp, InboundOp, KeyOp, Made, QuestionOp, Receipt, RecordOp,
+    Request, SETTLE_AGAIN, StoreOp, StoreTxn, TrafficBatch, Transition,
 };
 
 use crate::accounting::Baseline;
 use crate::model::{
-    Admin, AdminId, AdminRef, ClientDevice, CredentialSecret, Cursor, DeadLetter, DeviceName, Event, EventBatch, Grant,
-    Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record, RecordQuery, Revocation,
-    ServerId, UsagePoint, UsageQuery,
+    Admin, AdminId, AdminRef, ClientDevice, CredentialSecret, Cursor, DeadLetter, DeviceName, Event,
+    EventBatch, Grant, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record,
+    RecordQuery, Revocation, ServerId, UsagePoint, UsageQuery,
 };
 use crate::{Result, Secret, Timestamp};
 

@@ -8,8 +8,9 @@ use super::{Fence, Origin, Question, QuestionId};
 use crate::accounting::{Coefficient, Moved};
 use crate::backend::Fingerprint;
 use crate::model::{
-    Admin, AdminId, AdminPatch, Cause, ClientDevice, Cursor, DeadLetter, Extension, GrantId, Inbound, InboundId,
-    InboundTag, Key, KeyId, KeyPatch, KeyStatus, NewAdmin, NewEvent, NewKey, NodeId, Revocation, ServerId,
+    Admin, AdminId, AdminPatch, Cause, ClientDevice, Cursor, DeadLetter, Extension, GrantId, Inbound,
+    InboundId, InboundTag, Key, KeyId, KeyPatch, KeyStatus, NewAdmin, NewEvent, NewKey, NodeId, Revocation,
+    ServerId,
 };
 use crate::traffic::{Epoch, Series};
 use crate::{Secret, Timestamp};

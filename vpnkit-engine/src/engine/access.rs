@@ -44,7 +44,8 @@ fn own_tree(admin: AdminId, below: &[Admin]) -> std::sync::Arc<[AdminId]> {
     let mut tree = vec![admin];
     let mut next = 0;
     while let Some(above) = tree.get(next).copied() {
-        let children = below.iter().filter(|one| one.parent == Some(above) && one.role == AdminRole::Reseller);
+        let children =
+            below.iter().filter(|one| one.parent == Some(above) && one.role == AdminRole::Reseller);
         tree.extend(children.map(|one| one.id));
         next += 1;
     }
@@ -124,4 +125,16 @@ macro_rules! on_engine {
     )*};
 }
 
-on_engine!(Admins, Events, Grants, Hosts, Inbounds, KeyTemplates, Keys, Servers, Subscriptions, TrafficView, Webhooks);
+on_engine!(
+    Admins,
+    Events,
+    Grants,
+    Hosts,
+    Inbounds,
+    KeyTemplates,
+    Keys,
+    Servers,
+    Subscriptions,
+    TrafficView,
+    Webhooks
+);

@@ -101,10 +101,13 @@ impl CallContext {
 
     /// Checks that the scopes of calls let them change what is of another noun, too.
     pub(super) fn check_covers(&self, op: &'static str, noun: &str) -> Result<()> {
-        let covers = |scope: &String| scope == "*" || scope == noun || *scope == format!("{noun}:change") || scope == "*:change";
+        let covers = |scope: &String| {
+            scope == "*" || scope == noun || *scope == format!("{noun}:change") || scope == "*:change"
+        };
         match &self.scopes {
             Some(scopes) if !scopes.iter().any(covers) => {
-                Err(Error::new(ErrorKind::PermissionDenied, op, "the scopes do not cover this").with("scope", noun))
+                Err(Error::new(ErrorKind::PermissionDenied, op, "the scopes do not cover this")
+                    .with("scope", noun))
             }
             _ => Ok(()),
         }

@@ -2,9 +2,9 @@
 
 use std::slice;
 
-use super::{Keys, Shared};
 use super::payment::{grant_request, keys_of, only_key};
 use super::revision::FromInbounds;
+use super::{Keys, Shared};
 use vpnkit_core::model::{CreateKey, Key, KeyId};
 use vpnkit_core::store::{KeyOp, Receipt, Request, StoreOp, StoreTxn};
 use vpnkit_core::{Error, Result, Secret};

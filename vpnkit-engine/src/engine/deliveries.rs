@@ -47,7 +47,9 @@ pub(super) async fn run(shared: Arc<Shared>, sender: Arc<dyn WebhookSender>) {
         running.retain(|_, task| !task.is_finished());
         match shared.fresh_subscriptions().await {
             Ok(cache) => {
-                for id in cache.webhooks.keys().filter(|id| !running.contains_key(*id)).cloned().collect::<Vec<_>>() {
+                for id in
+                    cache.webhooks.keys().filter(|id| !running.contains_key(*id)).cloned().collect::<Vec<_>>()
+                {
                     let task = deliver(Arc::clone(&shared), Arc::clone(&sender), id.clone());
                     running.insert(id, shared.tasks.spawn(task));
                 }
@@ -129,7 +131,9 @@ impl<'s> Delivery<'s> {
         id: &'s str,
     ) -> Result<Option<Self>> {
         let all = shared.store.consumers().await?;
-        let Some((_, cursor)) = all.into_iter().find(|(name, _)| *name == consumer(id)) else { return Ok(None) };
+        let Some((_, cursor)) = all.into_iter().find(|(name, _)| *name == consumer(id)) else {
+            return Ok(None);
+        };
         Ok(Some(Self {
             shared,
             sender,
@@ -158,7 +162,8 @@ impl<'s> Delivery<'s> {
             let Some(webhook) = cache.webhooks.get(self.id) else { return Ok(End::Over) };
             let now = Instant::now();
             let behind = self.lanes.done() > self.told_cursor || !self.given_up.is_empty();
-            if behind && (!self.given_up.is_empty() || now >= self.told_at + TELL_EVERY || sending.is_empty()) {
+            if behind && (!self.given_up.is_empty() || now >= self.told_at + TELL_EVERY || sending.is_empty())
+            {
                 self.tell().await?;
             }
             if self.shared.stop.is_cancelled() {
@@ -187,7 +192,8 @@ impl<'s> Delivery<'s> {
             }
             let wake = self.lanes.wakes_at().filter(|_| active);
             let tell = (self.lanes.done() > self.told_cursor).then(|| self.told_at + TELL_EVERY);
-            let wake = wake.into_iter().chain(tell).chain([now + LOOK_EVERY]).min().unwrap_or(now + LOOK_EVERY);
+            let wake =
+                wake.into_iter().chain(tell).chain([now + LOOK_EVERY]).min().unwrap_or(now + LOOK_EVERY);
             let read = self.lanes.read();
             tokio::select! {
                 () = self.shared.stop.cancelled() => {}
@@ -256,7 +262,12 @@ impl<'s> Delivery<'s> {
         }
         if let Some(GivenUp { event, attempts }) = self.lanes.sent(lane, sent, at) {
             let error = self.errors.remove(lane).unwrap_or_default();
-            tracing::warn!(webhook = self.id, cursor = event.cursor.0, error, "an event was given up: it is a dead letter");
+            tracing::warn!(
+                webhook = self.id,
+                cursor = event.cursor.0,
+                error,
+                "an event was given up: it is a dead letter"
+            );
             self.given_up.push(DeadLetter { webhook: self.id.to_owned(), event, at: now, attempts, error });
         } else if sent == Sent::Accepted {
             self.errors.remove(lane);

@@ -101,8 +101,7 @@ impl Grants {
             GrantRef::Id(id) => return Ok(*id),
             GrantRef::Payment(payment) => payment,
         };
-        let filter =
-            GrantFilter { idempotency_key: Some(payment.clone()), limit: 2, ..own_payments() };
+        let filter = GrantFilter { idempotency_key: Some(payment.clone()), limit: 2, ..own_payments() };
         let found = self.engine.shared.store.grants(&filter).await.map_err(|e| e.during(op))?;
         match found.as_slice() {
             [grant] => Ok(grant.id),

@@ -82,8 +82,8 @@ pub use rates::{KeyRate, Rates, ServerRate};
 pub use servers::{ServerCondition, ServerStatus, Servers};
 pub use subscriptions::{RenderOptions, Subscriptions};
 pub use templates::KeyTemplates;
-pub use webhooks::Webhooks;
 pub use traffic::{Image, ImageFormat, TrafficView};
+pub use webhooks::Webhooks;
 
 use self::leases::Leases;
 use self::server::Server;

@@ -67,7 +67,10 @@ impl Shared {
                         let _ = ids.remove(place.min(ids.len() - 1));
                     }
                     // Those before it fit.
-                    Err(e) if e.kind() == ErrorKind::LimitReached && e.get("index").is_some_and(|i| i != "0") => {
+                    Err(e)
+                        if e.kind() == ErrorKind::LimitReached
+                            && e.get("index").is_some_and(|i| i != "0") =>
+                    {
                         let place = e.get("index").and_then(|index| index.parse().ok()).unwrap_or(0);
                         ids.truncate(place);
                         full = Some(e);

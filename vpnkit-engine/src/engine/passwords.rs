@@ -76,7 +76,8 @@ impl Turns {
     ) -> Result<T> {
         let waits = Waits(Arc::clone(&self.waiting));
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING {
-            return Err(Error::new(ErrorKind::Unavailable, op, "too many passwords are checked already").hint("try again"));
+            return Err(Error::new(ErrorKind::Unavailable, op, "too many passwords are checked already")
+                .hint("try again"));
         }
         let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|e| unexpected(op).caused_by(e))?;
         drop(waits);
@@ -91,7 +92,8 @@ impl Turns {
 
 /// Hashes a password that was checked.
 pub(super) async fn hash(op: &'static str, turns: &Turns, password: Secret) -> Result<Secret> {
-    let hashed = move || Argon2::default().hash_password(password.expose().as_bytes()).map(|hash| hash.to_string());
+    let hashed =
+        move || Argon2::default().hash_password(password.expose().as_bytes()).map(|hash| hash.to_string());
     turns.work(op, hashed).await?.map(Secret::new).map_err(|_| unexpected(op))
 }
 
@@ -113,8 +115,7 @@ pub(super) fn remove(admin: AdminId) -> RecordOp {
 
 /// The hash of an admin's password.
 pub(super) async fn of_admin(shared: &Shared, op: &'static str, admin: AdminId) -> Result<Option<Secret>> {
-    let query =
-        RecordQuery { index: Some(admin.to_string()), ..RecordQuery::of(Record::ADMIN_PASSWORD) };
+    let query = RecordQuery { index: Some(admin.to_string()), ..RecordQuery::of(Record::ADMIN_PASSWORD) };
     let records = shared.store.records(&query).await.map_err(|e| e.during(op))?;
     let held = records.first().and_then(|record| serde_json::from_str::<Held>(record.body.expose()).ok());
     Ok(held.map(|held| held.hash))

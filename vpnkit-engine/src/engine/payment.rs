@@ -67,8 +67,7 @@ impl Shared {
     /// The key that a payment was given to first.
     pub(super) async fn paid_for(&self, op: &'static str, payment: Option<&str>) -> Result<Option<KeyId>> {
         let Some(payment) = payment else { return Ok(None) };
-        let filter =
-            GrantFilter { idempotency_key: Some(payment.to_owned()), limit: 1, ..own_payments() };
+        let filter = GrantFilter { idempotency_key: Some(payment.to_owned()), limit: 1, ..own_payments() };
         let grants = self.store.grants(&filter).await.map_err(|e| e.during(op))?;
         Ok(grants.first().map(|grant| grant.key))
     }

@@ -11,9 +11,9 @@ use tokio::sync::watch;
 use super::context::{Scope, current_scope};
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::model::{
-    Admin, AdminId, AdminRef, ClientDevice, CredentialSecret, Cursor, DeadLetter, DeviceName, Event, EventBatch, Grant,
-    Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record, RecordQuery, Revocation,
-    ServerId, UsagePoint, UsageQuery,
+    Admin, AdminId, AdminRef, ClientDevice, CredentialSecret, Cursor, DeadLetter, DeviceName, Event,
+    EventBatch, Grant, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record,
+    RecordQuery, Revocation, ServerId, UsagePoint, UsageQuery,
 };
 use vpnkit_core::store::{
     ChangeBatch, Claim, Claimed, Fence, Following, GrantFilter, KeyStore, Lease, Newest, Origin, Pruned,
@@ -64,7 +64,14 @@ fn own_event(scope: &Scope, mut event: Event) -> Event {
 fn own_grant(scope: &Scope, grant: Grant) -> Grant {
     match scope.sees(grant.by_admin) {
         true => grant,
-        false => Grant { actor: None, by_admin: None, reason: None, idempotency_key: None, undone_because: None, ..grant },
+        false => Grant {
+            actor: None,
+            by_admin: None,
+            reason: None,
+            idempotency_key: None,
+            undone_because: None,
+            ..grant
+        },
     }
 }
 
@@ -141,7 +148,7 @@ impl KeyStore for ScopedStore {
 
     async fn grants(&self, filter: &GrantFilter) -> Result<Vec<Grant>> {
         match current_scope() {
-                        Some(scope) => {
+            Some(scope) => {
                 let filter = GrantFilter { owners: Some(scope.owners()), ..filter.clone() };
                 let grants = self.0.grants(&filter).await?;
                 Ok(grants.into_iter().map(|grant| own_grant(&scope, grant)).collect())
@@ -153,7 +160,9 @@ impl KeyStore for ScopedStore {
     async fn admin(&self, admin: &AdminRef) -> Result<Option<Admin>> {
         let found = self.0.admin(admin).await?;
         Ok(match current_scope() {
-            Some(scope) => found.filter(|admin| scope.sees(Some(admin.id))).map(|admin| of_itself(&scope, admin)),
+            Some(scope) => {
+                found.filter(|admin| scope.sees(Some(admin.id))).map(|admin| of_itself(&scope, admin))
+            }
             None => found,
         })
     }

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize, Serializer};
 use vpnkit_macros::operations;
 
 use super::Shared;
-use crate::operation::{Access, Mark, enter};
 use super::ask::Asked;
 use super::context::current_scope;
 use super::rates::{Rates, joined};
 use super::server::Server;
 use super::{Collected, Engine, side_by_side};
+use crate::operation::{Access, Mark, enter};
 use vpnkit_core::accounting::{Coefficient, by_calendar};
 use vpnkit_core::model::{
     HistoryQuery, KeyId, KeyRef, NodeId, TimeZoneName, Traffic, UsagePoint, UsageQuery, UsageStep,

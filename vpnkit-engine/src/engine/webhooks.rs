@@ -151,7 +151,8 @@ impl Webhooks {
         let mut all = Vec::new();
         for id in cache.webhooks.keys() {
             let name = consumer(id);
-            let cursor = places.iter().find(|(place, _)| *place == name).map_or(newest, |(_, cursor)| *cursor);
+            let cursor =
+                places.iter().find(|(place, _)| *place == name).map_or(newest, |(_, cursor)| *cursor);
             let letters = shared.store.dead_letters(id, Cursor::START, 0).await.map_err(|e| e.during(OP))?;
             let lease = leases.iter().find(|lease| lease.name == name);
             let note = lease.and_then(|lease| lease.note.as_deref());
@@ -205,8 +206,10 @@ impl Webhooks {
             let mut sent = 0;
             loop {
                 let some = shared.store.dead_letters(&id, after, 100).await.map_err(|e| e.during(OP))?.0;
-                let some: Vec<DeadLetter> =
-                    some.into_iter().filter(|letter| cursor.is_none_or(|cursor| letter.cursor() == cursor)).collect();
+                let some: Vec<DeadLetter> = some
+                    .into_iter()
+                    .filter(|letter| cursor.is_none_or(|cursor| letter.cursor() == cursor))
+                    .collect();
                 if some.is_empty() {
                     break;
                 }
@@ -244,7 +247,8 @@ impl Webhooks {
         let ping = async move {
             let (shared, sender) = (this.shared(OP)?, this.sender(OP)?);
             let held = this.held(OP, &id).await?;
-            let body = serde_json::json!({ "type": "webhook.ping", "timestamp": shared.clock.now(), "data": {} });
+            let body =
+                serde_json::json!({ "type": "webhook.ping", "timestamp": shared.clock.now(), "data": {} });
             let request = signed(shared, &held, &format!("ping_{}", self::id()), body.to_string());
             accepted(OP, sender.send(request).await).map_err(|e| e.with("webhook", &id))
         };

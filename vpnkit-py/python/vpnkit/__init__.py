@@ -17,7 +17,7 @@ from . import _native, errors, qr, records, sync, testing
 from ._kit_async import Kit, KitView
 from ._loop import EventConsumer, EventStream
 from ._native import Credential, Event, Key
-from ._nouns_async import Admins, Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, Subscriptions, TrafficView
+from ._nouns_async import Admins, Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, Subscriptions, TrafficView, Webhooks
 from ._opening import Opening
 from ._wire import KEEP, AdminLike, Headers, Keep, KeyLike, Length, Size
 from ._wire import parse_key as key_ref
@@ -61,6 +61,7 @@ __all__ = [
     "Subscriptions",
     "TiB",
     "TrafficView",
+    "Webhooks",
     "VpnkitError",
     "errors",
     "key_ref",
@@ -100,6 +101,7 @@ def open(
     time_zone: str | None = None,
     sharing: SharingPolicy | None = None,
     reminders: ReminderPolicy | None = None,
+    private_webhooks: bool = False,
     background: bool = True,
 ) -> Opening[Kit]:
     """Opens the store, starts the servers and the background work: ``async with vpnkit.open(...) as kit``, or
@@ -112,7 +114,8 @@ def open(
     kept, ``keep_timelines`` (180 days) how long ``keys.timeline`` has those of a key. A key's traffic is kept by the hour for ``keep_hourly`` (62 days), by the day for ``keep_daily``
     (800 days), then by the month. ``time_zone`` (UTC) is the calendar that resets of usage go by: ``"Europe/Berlin"``. ``sharing``
     is what happens to keys that are used at more addresses at once than their ``address_limit`` (an event tells of it), ``reminders``
-    when events remind of the end of a key (at 80 and 90 percent of its limit, 3 days and 1 day before its end). Without
+    when events remind of the end of a key (at 80 and 90 percent of its limit, 3 days and 1 day before its end). With ``private_webhooks``
+    webhooks may lead to addresses of this machine and of private networks. Without
     ``background`` only ``kit.tick()`` reads counters and ends keys.
 
     A server that does not start is no error: it is ``down``, ``kit.servers.status()`` and an event tell why, and it is tried
@@ -134,6 +137,7 @@ def open(
         time_zone=time_zone,
         sharing=sharing,
         reminders=reminders,
+        private_webhooks=private_webhooks,
         background=background,
     )
     return Opening(config, Kit)

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import _lifetime, _native, _wire
 from ._loop import Calls
-from ._nouns_async import Admins, Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, Subscriptions, TrafficView
+from ._nouns_async import Admins, Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, Subscriptions, TrafficView, Webhooks
 from ._wire import KeyLike, Length, Size
 from .errors import invalid
 from .records import Admin
@@ -29,6 +29,7 @@ class KitView:
     subscriptions: Subscriptions
     traffic: TrafficView
     events: Events
+    webhooks: Webhooks
     servers: Servers
 
     def __init__(self, native: _native.Kit, of: KitView | None = None) -> None:
@@ -44,6 +45,7 @@ class KitView:
         self.subscriptions = Subscriptions(self._calls)
         self.traffic = TrafficView(self._calls)
         self.events = Events(self._calls)
+        self.webhooks = Webhooks(self._calls)
         self.servers = Servers(self._calls)
 
     def acting_as(self, actor: str, *, reason: str | None = None) -> KitView:

@@ -22,7 +22,9 @@ from .records import (
     ConsumerStatus,
     CreateAdmin,
     CreateKey,
+    CreateWebhook,
     DataReset,
+    DeadLetter,
     Endpoint,
     EventBatch,
     ExtendedStep,
@@ -43,6 +45,7 @@ from .records import (
     KeysOfDeleted,
     Language,
     NewApiKey,
+    NewWebhook,
     NextPlan,
     Notices,
     OnlineKey,
@@ -61,6 +64,9 @@ from .records import (
     Theme,
     UsagePoint,
     UsageStep,
+    Webhook,
+    WebhookPatch,
+    WebhookStatus,
 )
 
 
@@ -744,7 +750,7 @@ class Admins:
 
     async def hand_over_keys(self, admin: AdminLike, to: AdminLike) -> int:
         """Gives all keys of an admin to another one, in steps of 500; returns how many. They count against the quotas
-        of that one: what is beyond them stays where it was.
+        of that one: what is beyond them stays where it was, and ``changed`` of the error says how many were given.
 
         Raises NotFoundError; LimitReachedError when a quota has no room for more.
         """
@@ -762,11 +768,12 @@ class Admins:
         keys: KeysOfDeleted = "refuse",
         expected_version: int | None = None,
     ) -> None:
-        """Deletes an admin with its password and API keys. Admins below it go to the one above it. What becomes of its
-        keys ``keys`` says; those are done first, in steps of 500, and interrupted the same call goes on.
+        """Deletes an admin with its password and API keys. What becomes of its keys ``keys`` says; those are done
+        first, in steps of 500, and interrupted the same call goes on.
 
-        Raises NotFoundError; ConflictError when it has keys, unless ``keys`` says what becomes of them;
-        PermissionDeniedError for an admin about itself, or when keys of a reseller would have no owner.
+        Raises NotFoundError; ConflictError when there are admins below it, whose quotas are its own too, or when it
+        has keys, unless ``keys`` says what becomes of them; PermissionDeniedError for an admin about itself, or
+        when keys of a reseller would have no owner.
         """
         arguments = {
             "admin": _wire.admin_ref("admins.delete", "admin", admin),
@@ -1298,7 +1305,7 @@ class Events:
         self._calls = calls
 
     async def read(self, after: int, max: int = 1_000) -> EventBatch:
-        """At most ``max`` events after a cursor; does not wait.
+        """At most ``max`` events after a cursor, up to 10,000; does not wait.
 
         Raises CursorExpiredError when some of them are no longer kept.
         """
@@ -1336,6 +1343,128 @@ class Events:
         Raises InvalidInputError about ``name``; CursorExpiredError, from the loop, when events that were not handled are no
         longer kept: :meth:`remove_consumer` lets it begin again."""
         return self._calls.consumer(name, after)
+
+
+class Webhooks:
+    """Keeps webhooks: each event is sent to each of them at least once, signed as Standard Webhooks are."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    async def create(
+        self,
+        url: str,
+        *,
+        kinds: Sequence[str] = (),
+        admin: int | None = None,
+        note: str | None = None,
+        disabled: bool = False,
+    ) -> NewWebhook:
+        """Creates a webhook; it gets what happens from now on. Its secret is shown now and never again.
+
+        The arguments are the fields of ``CreateWebhook``.
+
+        Raises InvalidInputError with the ``field``; LimitReachedError when there are 100; UnsupportedError when
+        this vpnkit sends nothing.
+        """
+        request = CreateWebhook(
+            url=url,
+            kinds=kinds,
+            admin=admin,
+            note=note,
+            disabled=disabled,
+        )
+        arguments = {"request": request._json("webhooks.create")}
+        return NewWebhook._read(await self._calls.json("webhooks.create", _wire.dumps(arguments)))
+
+    async def list(self) -> builtins.list[Webhook]:
+        """Returns all webhooks, by id."""
+        answer = await self._calls.json("webhooks.list", "{}")
+        return [Webhook._read(one) for one in answer]
+
+    async def get(self, id: str) -> Webhook | None:
+        """Returns the webhook, or None."""
+        arguments = {"id": id}
+        answer = await self._calls.json("webhooks.get", _wire.dumps(arguments))
+        return None if answer is None else Webhook._read(answer)
+
+    async def update(
+        self,
+        id: str,
+        *,
+        url: str | Keep = KEEP,
+        kinds: Sequence[str] | Keep = KEEP,
+        admin: int | None | Keep = KEEP,
+        note: str | None | Keep = KEEP,
+        disabled: bool | Keep = KEEP,
+    ) -> Webhook:
+        """Changes a webhook. One that was disabled goes on where it was.
+
+        The arguments are the fields of ``WebhookPatch``.
+
+        Raises NotFoundError; InvalidInputError with the ``field``.
+        """
+        patch = WebhookPatch(
+            url=url,
+            kinds=kinds,
+            admin=admin,
+            note=note,
+            disabled=disabled,
+        )
+        arguments = {"id": id, "patch": patch._json("webhooks.update")}
+        return Webhook._read(await self._calls.json("webhooks.update", _wire.dumps(arguments)))
+
+    async def delete(self, id: str) -> None:
+        """Deletes a webhook with its dead letters.
+
+        Raises NotFoundError.
+        """
+        arguments = {"id": id}
+        await self._calls.call("webhooks.delete", _wire.dumps(arguments))
+
+    async def rotate_secret(self, id: str, keep: Length) -> NewWebhook:
+        """Draws a new secret, which is shown now and never again. For ``keep`` requests are signed with the old ones
+        too, so that the receiver can change; zero ends them at once.
+
+        Raises NotFoundError; InvalidInputError about ``keep``, up to 366 days.
+        """
+        arguments = {"id": id, "keep": _wire.length("webhooks.rotate_secret", "keep", keep)}
+        return NewWebhook._read(await self._calls.json("webhooks.rotate_secret", _wire.dumps(arguments)))
+
+    async def status(self) -> builtins.list[WebhookStatus]:
+        """Returns how the deliveries of all webhooks stand, by id."""
+        answer = await self._calls.json("webhooks.status", "{}")
+        return [WebhookStatus._read(one) for one in answer]
+
+    async def dead_letters(self, id: str, *, after: int | None = None, limit: int = 100) -> builtins.list[DeadLetter]:
+        """Returns the events that the receiver of a webhook has refused for good, oldest first; ``after`` is the
+        cursor of the last event of the answer before. The newest 10,000 are kept.
+
+        Raises NotFoundError; InvalidInputError about ``limit``, 1 to 1,000.
+        """
+        arguments = {"id": id, "after": after, "limit": limit}
+        answer = await self._calls.json("webhooks.dead_letters", _wire.dumps(arguments))
+        return [DeadLetter._read(one) for one in answer]
+
+    async def resend(self, id: str, cursor: int | None = None) -> int:
+        """Sends dead letters of a webhook again, now: that of one event, or all, oldest first, up to the first one
+        that is not accepted. Returns how many were; those are no longer kept.
+
+        Raises NotFoundError for the webhook or the dead letter; UnavailableError when the first one is not
+        accepted.
+        """
+        arguments = {"id": id, "cursor": cursor}
+        answer: int = await self._calls.json("webhooks.resend", _wire.dumps(arguments))
+        return answer
+
+    async def ping(self, id: str) -> None:
+        """Sends ``webhook.ping`` to a webhook, now, to see whether its receiver accepts what is signed with its
+        secret.
+
+        Raises NotFoundError; UnavailableError when it is not accepted.
+        """
+        arguments = {"id": id}
+        await self._calls.call("webhooks.ping", _wire.dumps(arguments))
 
 
 class Servers:

@@ -26,6 +26,7 @@ def to_json(
     time_zone: str | None = None,
     sharing: SharingPolicy | None = None,
     reminders: ReminderPolicy | None = None,
+    private_webhooks: bool = False,
     background: bool = True,
 ) -> str:
     """The JSON that the native half reads."""
@@ -34,6 +35,7 @@ def to_json(
         "store": text,
         "servers": _wire.many(_wire.record)("open", "servers", servers),
         "background": background,
+        "private_webhooks": private_webhooks,
     }
     if time_zone is not None:
         given["time_zone"] = time_zone

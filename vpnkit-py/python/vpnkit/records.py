@@ -32,8 +32,10 @@ __all__ = [
     "ConsumerStatus",
     "CreateAdmin",
     "CreateKey",
+    "CreateWebhook",
     "CredentialKind",
     "DataReset",
+    "DeadLetter",
     "Driver",
     "Egress",
     "Endpoint",
@@ -64,6 +66,7 @@ __all__ = [
     "LogLevel",
     "ManagedXray",
     "NewApiKey",
+    "NewWebhook",
     "NextPlan",
     "NoClientSecurity",
     "NoSecurity",
@@ -106,6 +109,9 @@ __all__ = [
     "Vless",
     "Vmess",
     "WebSocket",
+    "Webhook",
+    "WebhookPatch",
+    "WebhookStatus",
     "Xhttp",
     "XhttpMode",
 ]
@@ -575,6 +581,80 @@ class CreateKey(_sugar.Expiry, Record):
 
 
 @dataclass(frozen=True)
+class CreateWebhook(Record):
+    """A webhook to be created."""
+
+    url: str
+    """Where events are sent: ``https://`` or ``http://``, up to 2,048 bytes."""
+    _: KW_ONLY
+    kinds: Sequence[str] = ()
+    """The kinds of events that it gets: ``key.created``, or all of a subject as ``key.*``; empty is all."""
+    admin: int | None = None
+    """Only what is about this admin, or about keys that it owns; None is everything."""
+    note: str | None = None
+    """Free text, up to 4,000 characters."""
+    disabled: bool = False
+    """Created switched off."""
+    _writes = {"kinds": _wire.many(_wire.same)}
+
+
+EventKind = Literal[
+    "key.created",
+    "key.updated",
+    "key.deleted",
+    "key.activated",
+    "key.disabled",
+    "key.limited",
+    "key.expired",
+    "key.paused",
+    "key.locked",
+    "key.address_limit",
+    "key.revoked",
+    "key.on_hold",
+    "key.started",
+    "key.reset",
+    "key.next_plan",
+    "key.extended",
+    "key.merged",
+    "key.grant_undone",
+    "inbound.changed",
+    "inbound.removed",
+    "inbound.rejected",
+    "server.up",
+    "server.down",
+    "server.restarted",
+    "key.rejected",
+    "key.suspended",
+    "key.usage_reached",
+    "key.expires_soon",
+    "admin.created",
+    "admin.updated",
+    "admin.deleted",
+    "admin.quota_near",
+    "admin.quota_reached",
+    "settings.changed",
+]
+"""What happened."""
+
+
+@dataclass(frozen=True)
+class DeadLetter(Record):
+    """An event that a receiver has refused for good."""
+
+    webhook: str
+    """Which webhook."""
+    event: Event
+    """The event."""
+    at: datetime
+    """When it was given up."""
+    attempts: int
+    """How often it was sent."""
+    error: str
+    """What was answered last: ``HTTP 400``."""
+    _reads = {"at": _wire.time_of}
+
+
+@dataclass(frozen=True)
 class Driver(Record):
     """The process that drives a server."""
 
@@ -704,45 +784,6 @@ class Endpoint(Record):
     _reads = {"transport": _Transport, "security": _ClientSecurity, "noises": tuple}
 
 
-EventKind = Literal[
-    "key.created",
-    "key.updated",
-    "key.deleted",
-    "key.activated",
-    "key.disabled",
-    "key.limited",
-    "key.expired",
-    "key.paused",
-    "key.locked",
-    "key.address_limit",
-    "key.revoked",
-    "key.on_hold",
-    "key.started",
-    "key.reset",
-    "key.next_plan",
-    "key.extended",
-    "key.merged",
-    "key.grant_undone",
-    "inbound.changed",
-    "inbound.removed",
-    "inbound.rejected",
-    "server.up",
-    "server.down",
-    "server.restarted",
-    "key.rejected",
-    "key.suspended",
-    "key.usage_reached",
-    "key.expires_soon",
-    "admin.created",
-    "admin.updated",
-    "admin.deleted",
-    "admin.quota_near",
-    "admin.quota_reached",
-    "settings.changed",
-]
-"""What happened."""
-
-
 @dataclass(frozen=True)
 class EventBatch(Record):
     """Events after a cursor, oldest first."""
@@ -866,6 +907,8 @@ class Grant(Record):
     """Why."""
     actor: str | None
     """Who gave it, as the application has said."""
+    by_admin: int | None
+    """The admin in whose name it was given."""
     counted_from: datetime
     """Since when its time counts: ``at``, or when the key was paused."""
     before: Terms
@@ -1426,6 +1469,38 @@ class NewApiKey(Record):
 
 
 @dataclass(frozen=True)
+class Webhook(Record):
+    """A webhook as it stands in the store, without its secrets."""
+
+    id: str
+    """Its id."""
+    url: str
+    """Where events are sent, by ``POST``."""
+    kinds: Sequence[str]
+    """The kinds of events that it gets: ``key.created``, or all of a subject as ``key.*``; empty is all."""
+    admin: int | None
+    """Only what is about this admin, or about keys that it owns; None is everything."""
+    note: str | None
+    """Free text for the operator."""
+    disabled: bool
+    """Nothing is sent; what happens meanwhile is sent later."""
+    created_at: datetime
+    """When it was created."""
+    _reads = {"kinds": tuple, "created_at": _wire.time_of}
+
+
+@dataclass(frozen=True)
+class NewWebhook(Record):
+    """A webhook that was created, or got a new secret."""
+
+    webhook: Webhook
+    """The webhook."""
+    secret: str = field(repr=False)
+    """What receivers verify signatures with: ``whsec_…``. It is not shown again."""
+    _reads = {"webhook": Webhook._read}
+
+
+@dataclass(frozen=True)
 class Notices(Record):
     """What a client shows instead of servers: lines with variables. An empty list is the text of the settings'
     language."""
@@ -1841,3 +1916,42 @@ class UsagePoint(Record):
     step: UsageStep
     """How wide it is: what is old is kept by UTC days, then by months, and cannot be told apart any more."""
     _reads = {"at": _wire.time_of, "traffic": Traffic._read}
+
+
+@dataclass(frozen=True)
+class WebhookPatch(Record):
+    """A change of a webhook. Fields that are not named stay as they are."""
+
+    _: KW_ONLY
+    url: str | Keep = KEEP
+    """Where events are sent."""
+    kinds: Sequence[str] | Keep = KEEP
+    """The kinds of events that it gets; empty is all."""
+    admin: int | None | Keep = KEEP
+    """Only what is about this admin, or about keys that it owns; None is everything."""
+    note: str | None | Keep = KEEP
+    """Free text for the operator."""
+    disabled: bool | Keep = KEEP
+    """True sends nothing any more, False goes on where it was."""
+    _writes = {"kinds": _wire.many(_wire.same)}
+
+
+@dataclass(frozen=True)
+class WebhookStatus(Record):
+    """How the deliveries of a webhook stand."""
+
+    id: str
+    """Which webhook."""
+    cursor: int
+    """Up to which event everything was delivered."""
+    pending: int
+    """How many events are behind that one, those that it does not get included."""
+    dead_letters: int
+    """How many events were given up."""
+    delivered_at: datetime | None
+    """When an event was last delivered, since a process has the deliveries."""
+    failing_since: datetime | None
+    """Since when nothing gets through."""
+    error: str | None
+    """Why."""
+    _reads = {"delivered_at": _wire.time_of, "failing_since": _wire.time_of}

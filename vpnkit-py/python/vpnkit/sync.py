@@ -8,7 +8,7 @@ from os import PathLike
 
 from . import _native
 from ._kit_sync import Kit, KitView
-from ._nouns_sync import Admins, Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, Subscriptions, TrafficView
+from ._nouns_sync import Admins, Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, Subscriptions, TrafficView, Webhooks
 from ._thread import EventConsumer, EventStream
 from ._wire import Length
 from .config import to_json
@@ -29,6 +29,7 @@ __all__ = [
     "Servers",
     "Subscriptions",
     "TrafficView",
+    "Webhooks",
     "open",
 ]
 
@@ -48,6 +49,7 @@ def open(
     time_zone: str | None = None,
     sharing: SharingPolicy | None = None,
     reminders: ReminderPolicy | None = None,
+    private_webhooks: bool = False,
     background: bool = True,
 ) -> Kit:
     """Opens the store, starts the servers and the background work. The arguments are those of :func:`vpnkit.open`."""
@@ -65,6 +67,7 @@ def open(
         time_zone=time_zone,
         sharing=sharing,
         reminders=reminders,
+        private_webhooks=private_webhooks,
         background=background,
     )
     return Kit(_native.open(config).wait())

@@ -8,7 +8,7 @@ use vpnkit_core::backend::Fingerprint;
 use vpnkit_core::model::{
     Admin, AdminId, AdminPatch, AdminRef, ByteSize, Cause, CreateAdmin, CreateKey, Cursor, DataReset,
     EventKind, Extension, Inbound, InboundSelection, InboundTag, Key, KeyId, KeyPatch, KeyQuery, KeyStatus,
-    NextPlan, NodeId,    Patch, Protocol, RecordQuery, RenewPolicy, ResetPeriod, UsageQuery,
+    NextPlan, NodeId, Patch, Protocol, RecordQuery, RenewPolicy, ResetPeriod, UsageQuery,
 };
 use vpnkit_core::store::{
     AdminOp, ConsumerOp, DeviceOp, GrantFilter, InboundOp, KeyOp, Receipt, RecordOp, Request, StoreOp,
@@ -120,7 +120,10 @@ pub async fn admins_are_a_tree(s: Subject) {
     let refused = refused(CreateAdmin::named("root").below(top.id).sudo()).await;
     assert_eq!((refused.kind(), refused.get("field")), (ErrorKind::InvalidInput, Some("role")));
     let promoted = AdminPatch { role: Some("sudo".parse().unwrap()), ..AdminPatch::default() };
-    assert_eq!(commit(&s, [patch_admin(low.id, promoted.clone())]).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(
+        commit(&s, [patch_admin(low.id, promoted.clone())]).await.unwrap_err().kind(),
+        ErrorKind::InvalidInput
+    );
     commit(&s, [patch_admin(top.id, promoted)]).await.unwrap();
     let demoted = AdminPatch { role: Some("reseller".parse().unwrap()), ..AdminPatch::default() };
     assert_eq!(commit(&s, [patch_admin(top.id, demoted)]).await.unwrap_err().kind(), ErrorKind::Conflict);
@@ -131,7 +134,8 @@ pub async fn admins_are_a_tree(s: Subject) {
     for depth in 1..Admin::DEPTH_MAX {
         above = admin(&s, CreateAdmin::named(format!("d{depth}")).below(above).admin_limit(100)).await.id;
     }
-    let deep = commit(&s, [new_admin(CreateAdmin::named("x").below(above).admin_limit(100))]).await.unwrap_err();
+    let deep =
+        commit(&s, [new_admin(CreateAdmin::named("x").below(above).admin_limit(100))]).await.unwrap_err();
     assert_eq!((deep.kind(), deep.get("field")), (ErrorKind::LimitReached, Some("parent")));
 }
 
@@ -529,7 +533,8 @@ pub async fn counters_of_admins_follow_a_plain_model(s: Subject) {
                 sequence += 1;
                 *used.entry(before.owner.unwrap()).or_default() += count;
             }
-            (3, Some(key)) => {                let before = get(&s, key).await.unwrap();
+            (3, Some(key)) => {
+                let before = get(&s, key).await.unwrap();
                 let limit = dice.roll(1_000) + 1;
                 commit(&s, [patch(key, KeyPatch::default().data_limit(bytes(limit)))]).await.unwrap();
                 // What was used stays sold.
@@ -653,7 +658,8 @@ pub async fn consumers_keep_their_place(s: Subject) {
     let add = |name: &str, from: i64| ConsumerOp::Add(name.to_owned(), Cursor(from));
     commit(&s, [add("bot", 3), add("billing", 5), add("bot", 9)]).await.unwrap();
     let all = async || s.store.consumers().await.unwrap();
-    assert_eq!(all().await, [("billing".to_owned(), Cursor(5)), ("bot".to_owned(), Cursor(3))]);    commit(&s, [ConsumerOp::Advance("bot".into(), Cursor(4))]).await.unwrap();
+    assert_eq!(all().await, [("billing".to_owned(), Cursor(5)), ("bot".to_owned(), Cursor(3))]);
+    commit(&s, [ConsumerOp::Advance("bot".into(), Cursor(4))]).await.unwrap();
     let gone = commit(&s, [ConsumerOp::Advance("none".into(), Cursor(4))]).await.unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::NotFound);
     commit(&s, [ConsumerOp::Remove("billing".into())]).await.unwrap();
@@ -725,7 +731,9 @@ pub async fn a_call_tells_who_made_it(s: Subject) {
     let newest = s.store.newest_event().await.unwrap();
     call(&s, [RecordOp::Remove { place: place(), expected: None }]).await.unwrap();
     assert_eq!(s.store.newest_event().await.unwrap(), newest);
-    call(&s, [RecordOp::Put { place: place(), expected: None, index: None, body: Secret::new("{}") }]).await.unwrap();
+    call(&s, [RecordOp::Put { place: place(), expected: None, index: None, body: Secret::new("{}") }])
+        .await
+        .unwrap();
     assert_eq!(s.store.revision().await.unwrap(), revision);
     let below = |id: &str| RecordQuery { below: Some(id.to_owned()), ..RecordQuery::of("api_key") };
     assert_eq!(s.store.records(&below(&a.to_string())).await.unwrap().len(), 1);
