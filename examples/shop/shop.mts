@@ -1,5 +1,6 @@
 /**
- * A shop as a Telegram bot (grammY): trials, purchases, renewals with each policy, refunds, QR codes, and what its support asks.
+ * A shop as a Telegram bot (grammY): trials, purchases, renewals with each policy, refunds, reminders, QR codes, resellers, and what its
+ * support asks.
  *
  * Run as many as you like on one store, each on a port of its own behind your proxy: `PORT=8081 node shop.mjs`. None of them keeps
  * anything but the kit: products are its templates, orders are the provider's, what was given for them stands in the kit's ledger.
@@ -11,13 +12,18 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 
-import { Bot, type Context, InputFile, webhookCallback } from "grammy";
+import { Bot, type Context, GrammyError, InputFile, webhookCallback } from "grammy";
 import {
+  type Admin,
   AlreadyExistsError,
+  ClosedError,
   GiB,
   IdempotencyMismatchError,
+  InvalidInputError,
   type Key,
+  LimitReachedError,
   NotFoundError,
+  PermissionDeniedError,
   type RenewPolicy,
   formatSize,
   open,
@@ -125,6 +131,31 @@ customers.command("status", async (context) => {
   else await sendKey(context.chat.id, key, `Your key is ${key.status}.`);
 });
 
+const resellerName = (telegram: number): string => `r-${telegram}`;
+const sold = ({ keys, keyLimit, sold, soldLimit }: Admin): string =>
+  `${keys} of ${keyLimit ?? "any number of"} keys, ${formatSize(sold)} of ${soldLimit === null ? "any volume" : formatSize(soldLimit)} sold`;
+
+/** `/sell NAME PLAN`: a key of a reseller's own customer. What he may sell, the kit knows. */
+customers.command("sell", async (context) => {
+  const admin = await kit.admins.get(resellerName(context.from.id));
+  const [name = "", template = ""] = context.match.trim().split(/\s+/);
+  if (admin === null || !PLANS.has(template)) {
+    await context.reply("Resellers: /sell NAME PLAN");
+    return;
+  }
+  try {
+    const idempotencyKey = `sale:${context.msg.message_id}`;
+    const key = await kit.asAdmin(admin).keys.create({ name, template, idempotencyKey });
+    await sendKey(context.chat.id, key, `Sold to ${name}.`);
+  } catch (error) {
+    if (error instanceof LimitReachedError) {
+      await context.reply(`No more of it for now (${error.context["quota"]}): ${sold(admin)}`);
+    } else if (error instanceof AlreadyExistsError || error instanceof InvalidInputError || error instanceof PermissionDeniedError) {
+      await context.reply(error.message);
+    } else throw error;
+  }
+});
+
 /** Telegram takes no longer message. */
 const LONGEST = 4_096;
 
@@ -158,6 +189,25 @@ support.command("disable", async (context) => {
     if (!(error instanceof NotFoundError)) throw error;
     await context.reply("Nobody.");
   }
+});
+
+/** `/reseller TELEGRAM_ID KEYS GIB`: takes a reseller on, or changes what one may sell. */
+support.command("reseller", async (context) => {
+  const words = context.match.trim().split(/\s+/);
+  if (words.length !== 3 || !words.every((word) => /^\d{1,15}$/.test(word))) {
+    await context.reply("/reseller TELEGRAM_ID KEYS GIB");
+    return;
+  }
+  const [telegram, keyLimit, volume] = words.map(Number) as [number, number, number];
+  const [name, limits] = [resellerName(telegram), { keyLimit, soldLimit: GiB(volume) }];
+  let admin: Admin;
+  try {
+    admin = await kit.admins.create({ name, labels: { telegram: String(telegram) }, ...limits });
+  } catch (error) {
+    if (!(error instanceof AlreadyExistsError)) throw error;
+    admin = await kit.admins.update(name, limits);
+  }
+  await context.reply(`${name}: ${sold(admin)}`);
 });
 
 support.command("refund", async (context) => {
@@ -202,6 +252,47 @@ async function paid(request: IncomingMessage): Promise<number> {
 }
 
 await bot.init();
+
+const REMINDERS = new Map<string, (detail: string) => string>([
+  ["key.usage_reached", (detail) => `You have used ${detail} of your volume. More: /buy`],
+  ["key.expires_soon", (detail) => `Your key ends in ${detail}. Renew it: /buy`],
+  ["key.limited", () => "Your volume is used up. More: /buy"],
+  ["key.expired", () => "Your key has ended. Renew it: /buy"],
+]);
+
+/** Tells customers what becomes of their keys. One of the workers does it, and when it dies another one goes on. */
+async function remind(): Promise<void> {
+  await using consumer = kit.events.consume("reminders");
+  for await (const event of consumer) {
+    const said = REMINDERS.get(event.kind);
+    const key = said && "key" in event ? await kit.keys.get(event.key) : null;
+    // Keys of resellers have none: their customers are not ours.
+    const chat = key?.labels["telegram"];
+    if (said === undefined || chat === undefined) continue;
+    try {
+      await bot.api.sendMessage(Number(chat), said(event.detail));
+    } catch (error) {
+      // Whoever has blocked the bot hears nothing.
+      if (!(error instanceof GrammyError && (error.error_code === 403 || error.error_code === 400))) throw error;
+    }
+  }
+}
+
+let running = true;
+async function keepReminding(): Promise<void> {
+  while (running) {
+    try {
+      await remind();
+      return;
+    } catch (error) {
+      // The event that it failed at comes again.
+      if (!(error instanceof ClosedError)) console.error(error);
+      await new Promise((resolve) => setTimeout(resolve, running ? 5_000 : 0));
+    }
+  }
+}
+void keepReminding();
+
 // Handled before it is answered: a message that a worker dies with comes again.
 const telegram = webhookCallback(bot, "http", { secretToken: BOT_SECRET, timeoutMilliseconds: 30_000 });
 
@@ -219,4 +310,7 @@ const server = createServer((request, response) => {
   });
 });
 server.listen(Number(settings.PORT ?? "8080"), "127.0.0.1");
-process.once("SIGTERM", () => server.close(() => void kit.close()));
+process.once("SIGTERM", () => {
+  running = false;
+  server.close(() => void kit.close());
+});

@@ -1,4 +1,5 @@
-"""A shop as a Telegram bot (aiogram): trials, purchases, renewals with each policy, refunds, QR codes, and what its operator asks.
+"""A shop as a Telegram bot (aiogram): trials, purchases, renewals with each policy, refunds, reminders, QR codes, resellers, and what
+its operator asks.
 
 Run as many as you like on one store and one port: `python shop.py & python shop.py`. None of them keeps anything but the kit: orders
 are the provider's, what was given for them stands in the kit's ledger. So a worker may be killed at any moment.
@@ -7,9 +8,12 @@ What is particular to your shop comes from the environment: BOT_TOKEN, BOT_SECRE
 PROVIDER_SECRET, ADMINS (Telegram ids), STORE, BASE_URL (of subscriptions), PORT; TELEGRAM_API where it is not Telegram's own.
 """
 
+import asyncio
 import hmac
 import json
+import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from os import environ as settings
 from typing import Any
@@ -18,6 +22,7 @@ import vpnkit
 from aiogram import Bot, Dispatcher, F
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import PRODUCTION, TelegramAPIServer
+from aiogram.exceptions import TelegramBadRequest, TelegramForbiddenError
 from aiogram.filters import Command, CommandObject
 from aiogram.types import BufferedInputFile, Message, User
 from aiogram.webhook.aiohttp_server import SimpleRequestHandler, setup_application
@@ -130,6 +135,57 @@ async def status(message: Message, kit: vpnkit.Kit, bot: Bot, event_from_user: U
         await send_key(bot, kit, message.chat.id, key, f"Your key is {key.status}.")
 
 
+def reseller_name(telegram: int) -> str:
+    return f"r-{telegram}"
+
+
+def sold(admin: vpnkit.Admin) -> str:
+    keys = "any number of" if admin.key_limit is None else admin.key_limit
+    volume = "any volume" if admin.sold_limit is None else admin.sold_limit
+    return f"{admin.keys} of {keys} keys, {admin.sold} of {volume} sold"
+
+
+@shop.message(Command("reseller"), F.from_user.id.in_(ADMINS))
+async def reseller(message: Message, command: CommandObject, kit: vpnkit.Kit) -> None:
+    """`/reseller TELEGRAM_ID KEYS GIB`: takes a reseller on, or changes what one may sell."""
+    words = (command.args or "").split()
+    if len(words) != 3 or not all(word.isdecimal() and len(word) < 16 for word in words):
+        await message.answer("/reseller TELEGRAM_ID KEYS GIB")
+        return
+    telegram, keys, volume = map(int, words)
+    name = reseller_name(telegram)
+    try:
+        admin = await kit.admins.create(name, labels={"telegram": words[0]}, key_limit=keys, sold_limit=GiB(volume))
+    except vpnkit.errors.AlreadyExistsError:
+        admin = await kit.admins.update(name, key_limit=keys, sold_limit=GiB(volume))
+    await message.answer(f"{name}: {sold(admin)}")
+
+
+@shop.message(Command("sell"))
+async def sell(message: Message, command: CommandObject, kit: vpnkit.Kit, bot: Bot, event_from_user: User) -> None:
+    """`/sell NAME PLAN`: a key of a reseller's own customer. What he may sell, the kit knows."""
+    admin = await kit.admins.get(reseller_name(event_from_user.id))
+    name, _, asked = (command.args or "").strip().partition(" ")
+    plan = PLANS.get(asked)
+    if admin is None or plan is None:
+        await message.answer("Resellers: /sell NAME PLAN")
+        return
+    try:
+        key = await kit.as_admin(admin).keys.create(
+            name, days=plan.days, data_limit=plan.volume, idempotency_key=f"sale:{message.message_id}"
+        )
+    except vpnkit.errors.LimitReachedError as error:
+        await message.answer(f"No more of it for now ({error.context.get('quota')}): {sold(admin)}")
+    except (
+        vpnkit.errors.AlreadyExistsError,
+        vpnkit.errors.InvalidInputError,
+        vpnkit.errors.PermissionDeniedError,
+    ) as error:
+        await message.answer(str(error))
+    else:
+        await send_key(bot, kit, message.chat.id, key, f"Sold to {name}.")
+
+
 @shop.message(Command("find"), F.from_user.id.in_(ADMINS))
 async def find(message: Message, command: CommandObject, kit: vpnkit.Kit) -> None:
     lines: list[str] = []
@@ -172,6 +228,37 @@ async def paid(request: web.Request) -> web.Response:
     return web.Response()
 
 
+REMINDERS = {
+    "key.usage_reached": "You have used {detail} of your volume. More: /buy",
+    "key.expires_soon": "Your key ends in {detail}. Renew it: /buy",
+    "key.limited": "Your volume is used up. More: /buy",
+    "key.expired": "Your key has ended. Renew it: /buy",
+}
+
+
+async def remind(kit: vpnkit.Kit, bot: Bot) -> None:
+    """Tells customers what becomes of their keys. One of the workers does it, and when it dies another one goes on."""
+    async with kit.events.consume("reminders") as consumer:
+        async for event in consumer:
+            said = REMINDERS.get(event.kind)
+            key = await kit.keys.get(event.key) if said and event.key else None
+            # Keys of resellers have none: their customers are not ours.
+            if said and key and (chat := key.labels.get("telegram")):
+                # Whoever has blocked the bot hears nothing.
+                with suppress(TelegramForbiddenError, TelegramBadRequest):
+                    await bot.send_message(int(chat), said.format(detail=event.detail))
+
+
+async def keep_reminding(kit: vpnkit.Kit, bot: Bot) -> None:
+    while True:
+        try:
+            return await remind(kit, bot)
+        except Exception:
+            # The event that it failed at comes again.
+            logging.exception("a reminder failed")
+            await asyncio.sleep(5)
+
+
 KIT, BOT = web.AppKey("kit", vpnkit.Kit), web.AppKey("bot", Bot)
 
 
@@ -184,7 +271,11 @@ async def resources(app: web.Application) -> AsyncIterator[None]:
         await kit.subscriptions.configure(vpnkit.SubscriptionSettings(base_url=base))
         app[KIT] = shop["kit"] = kit
         shop["provider"] = provider
+        reminding = asyncio.create_task(keep_reminding(kit, app[BOT]))
         yield
+        reminding.cancel()
+        with suppress(asyncio.CancelledError):
+            await reminding
 
 
 def main() -> None:

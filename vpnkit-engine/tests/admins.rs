@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use vpnkit_core::model::{
-    Admin, AdminId, AdminPatch, ByteSize, CreateAdmin, CreateKey, Cursor, EventKind, Extension, GrantQuery,
-    HistoryQuery, Inbound, InboundSelection, InboundTag, Key, KeyPatch, KeyQuery, KeyStatus, KeyTemplate,
-    NodeId, Patch, Protocol, Sort, Traffic, UsageStep,
+    Admin, AdminId, AdminPatch, AuditQuery, ByteSize, CreateAdmin, CreateKey, Cursor, EventKind, Extension,
+    GrantQuery, HistoryQuery, Inbound, InboundSelection, InboundTag, Key, KeyPatch, KeyQuery, KeyStatus,
+    KeyTemplate, NodeId, Patch, Protocol, Sort, Traffic, UsageStep,
 };
 use vpnkit_core::store::KeyStore;
 use vpnkit_core::{ErrorKind, ManualClock, Secret};
@@ -123,6 +123,7 @@ fn foreign(operation: &str, key: &Key, other: &Admin, mine: &Key, api_key: &str)
         "subscriptions.revoke" => json!({ "key": id, "new_credentials": true }),
         "subscriptions.forget_device" => json!({ "key": id, "id": null }),
         "events.read" => json!({ "after": 0 }),
+        "events.audit" => json!({ "query": { "by_admin": other.id } }),
         "admins.create" => json!({ "request": { "name": "x", "parent": other.id } }),
         "admins.get"
         | "admins.require"
@@ -637,6 +638,19 @@ async fn a_reseller_gets_what_it_may_sell() {
     let carols = as_admin(&engine, carol);
     assert_eq!(carols.keys().timeline(key.id, None, 100).await.unwrap().len(), 1);
     assert_eq!(carols.grants().find(GrantQuery::of(key.id)).await.unwrap().len(), 0);
+    // Its own calls, and nobody else's.
+    let audit = async |of: &Engine| of.events().audit(AuditQuery::default()).await.unwrap();
+    assert!(audit(&bobs).await.iter().all(|event| event.cause.as_ref().unwrap().by_admin == Some(bob)));
+    assert!(audit(&bobs).await.len() >= 2 && audit(&carols).await.is_empty());
+    assert!(audit(&engine).await.len() > audit(&bobs).await.len());
+    let one = AuditQuery {
+        operation: Some("keys.extend".into()),
+        by_admin: Some(bob),
+        limit: 1,
+        ..AuditQuery::default()
+    };
+    let found = engine.events().audit(one).await.unwrap();
+    assert_eq!(found[0].cause.as_ref().unwrap().idempotency_key.as_deref(), Some("p"));
     // The payment of before grants it nothing of the first one's.
     let more = Extension::default().data_limit(ByteSize::gib(1));
     let again = carols.keys().extend("k", more, Some("p".into()), None).await.unwrap();

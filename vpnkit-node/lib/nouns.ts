@@ -15,6 +15,7 @@ import {
   type Admin,
   type AdminPatch,
   type ApiKey,
+  type AuditQuery,
   type ClientDevice,
   type Collected,
   type ConsumerStatus,
@@ -80,6 +81,7 @@ import {
   readWebhook,
   readWebhookStatus,
   writeAdminPatch,
+  writeAuditQuery,
   writeCreateAdmin,
   writeCreateKey,
   writeCreateWebhook,
@@ -1243,6 +1245,20 @@ export class Events {
     const operation = "events.newest";
     onlyOptions(operation, options);
     return this.#calls.call(operation, {}, (json: Json): number => json, options);
+  }
+
+  /**
+   * Returns what calls have changed, the newest first: who called, why, with which payment, and what came of it. No
+   * call changes or removes what stands there; it is kept for as long as timelines are. In the name of a reseller
+   * those are its own calls.
+   *
+   * Rejects with InvalidInputError about `limit`.
+   */
+  async audit(query: AuditQuery = {}, options?: CallOptions): Promise<Event[]> {
+    const operation = "events.audit";
+    onlyOptions(operation, options);
+    const args = { query: writeAuditQuery(operation, query) };
+    return this.#calls.call(operation, args, (json: Json): Event[] => json.map(readEvent), options);
   }
 
   /** Returns the consumers of events by name, and how far they have come. */

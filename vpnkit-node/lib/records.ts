@@ -193,6 +193,36 @@ export const readApiKey = (json: Json): ApiKey =>
     expiresAt: maybe(json.expires_at, (text: string) => new Date(text)),
   });
 
+/** Which calls: those that have changed something, the newest first. The default finds all, 100 at a time. */
+export interface AuditQuery {
+  /** Only of who has called, as the application has said (`actingAs`). */
+  readonly actor?: string | null | undefined;
+  /** Only in the name of this admin (`asAdmin`). */
+  readonly byAdmin?: number | null | undefined;
+  /** Only this operation: `keys.extend`. */
+  readonly operation?: string | null | undefined;
+  /** Only from this time on. */
+  readonly since?: Date | null | undefined;
+  /** Only before this time. */
+  readonly until?: Date | null | undefined;
+  /** The cursor of the last event of the answer before. */
+  readonly before?: number | null | undefined;
+  /** At most so many events: 1 to 1,000. Default: 100. */
+  readonly limit?: number | undefined;
+}
+
+/** @internal */
+export const writeAuditQuery = (operation: string, given: AuditQuery): Json => ({
+  ...others(operation, given, ["actor", "byAdmin", "operation", "since", "until", "before", "limit"]),
+  actor: given.actor,
+  by_admin: given.byAdmin,
+  operation: given.operation,
+  since: put(given.since, (value) => timeText(operation, "since", value)),
+  until: put(given.until, (value) => timeText(operation, "until", value)),
+  before: given.before,
+  limit: given.limit,
+});
+
 /** What a server can do: data, constant for the instance. */
 export interface Capabilities {
   /** Accounts come and go without a restart. */

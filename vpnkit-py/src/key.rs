@@ -176,6 +176,12 @@ impl Key {
         maybe_datetime(py, self.0.locked_until)
     }
 
+    /// Whether the keys of its owner have used as many bytes as they may.
+    #[getter]
+    fn suspended(&self) -> bool {
+        self.0.suspended
+    }
+
     /// Until when the links and credentials work that it had before they were revoked.
     #[getter]
     fn old_links_until(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {

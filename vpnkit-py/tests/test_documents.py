@@ -71,6 +71,41 @@ def test_renewing(program: Callable[..., subprocess.CompletedProcess[str]]) -> N
     assert (done.stdout, done.stderr) == ("60 3 GiB\n", ""), done.stderr
 
 
+def in_a_sandbox(path: str, before: str = "", after: str = "") -> str:
+    """All blocks of a document, one after the other, inside a kit."""
+    lines = [line for text in (before, *blocks(path), after) for line in text.splitlines()]
+    body = "".join(f"        {line}\n" for line in lines)
+    start = "import asyncio, vpnkit\nasync def main():\n    async with vpnkit.testing.open() as kit:\n"
+    return f"{start}{body}asyncio.run(main())\n"
+
+
+def test_the_guide_to_resellers(program: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    done = program(in_a_sandbox("docs/resellers.md", after="print([one.name for one in await kit.admins.list()])"))
+    lines = done.stdout.splitlines()
+    assert done.stderr == "" and lines[0].startswith("vpnkit_") and lines[-2:] == ["1", "[]"], done
+
+
+def test_the_guide_to_events(program: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    after = """
+told = asyncio.Event()
+async def send(key, kind, detail):
+    print(key.name, kind, detail)
+    told.set()
+reminding = asyncio.create_task(remind(kit, send))
+while not await kit.events.consumers():
+    await asyncio.sleep(0.05)
+key = await kit.keys.create("bob", data_limit="1 GiB")
+await kit.pass_traffic(key, down="900 MiB")
+await kit.tick()
+await asyncio.wait_for(told.wait(), 30)
+reminding.cancel()
+print(reminders.days_left)
+"""
+    done = program(in_a_sandbox("docs/events.md", after=after))
+    lines = done.stdout.splitlines()
+    assert done.stderr == "" and lines[1] == "1 None None 0" and lines[2:] == ["bob key.usage_reached 80%", "[7, 1]"], done
+
+
 def test_the_guide_to_selling(program: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     """All of it, one block after the other; what it defines is used as it says."""
     body = "".join(f"        {line}\n" for text in blocks("docs/selling.md") for line in text.splitlines())

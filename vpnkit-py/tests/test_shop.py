@@ -253,6 +253,45 @@ async def sell(dice: random.Random, telegram: Telegram, provider: Provider, work
     workers.stop()
 
 
+async def test_resellers_sell_and_customers_are_reminded(tmp_path: Path) -> None:
+    telegram = Telegram()
+    apis, api = await serve(web.post("/bot42:TEST/{method}", telegram.method))
+    workers = Workers(tmp_path / "shop.db", api, "http://127.0.0.1:1")
+    for _ in range(2):
+        workers.start()
+    try:
+        await telegram.write(workers.url, 50, "/sell anna month")
+        assert "Resellers:" in telegram.heard(50)
+        await telegram.write(workers.url, 50, "/reseller 50 9 9")
+        await telegram.write(workers.url, ADMIN, "/reseller 50 2 70")
+        assert "r-50: 0 of 2 keys" in telegram.heard(ADMIN)
+        await telegram.write(workers.url, 50, "/sell anna month")
+        await telegram.write(workers.url, 50, "/sell boris month")
+        await telegram.write(workers.url, 50, "/sell clara volume")
+        await telegram.write(workers.url, 50, "/sell dora days")
+        heard = telegram.heard(50)
+        assert "Sold to anna." in heard and "Sold to clara." in heard and telegram.pictures == 2
+        assert "(sold)" in heard and "(keys)" in heard, heard
+        await telegram.write(workers.url, 101, "/trial")
+        async with vpnkit.open(tmp_path / "shop.db", background=False) as kit:
+            [admin] = await kit.admins.list()
+            assert (admin.name, admin.keys, admin.sold) == ("r-50", 2, vpnkit.GiB(70))
+            now = await kit.now()
+            await kit.keys.update("tg-101", hold=None, expires_at=now + timedelta(days=9))
+            await kit.keys.update("tg-101", expires_at=now - timedelta(seconds=1))
+            await kit.keys.update("anna", expires_at=now - timedelta(seconds=1))
+        workers.all[0].kill()
+        for _ in range(300):
+            if "Your key has ended" in telegram.heard(101):
+                break
+            await asyncio.sleep(0.1)
+        assert telegram.heard(101).count("Your key has ended") >= 1
+        assert "ended" not in telegram.heard(50)
+    finally:
+        workers.end()
+        await apis.cleanup()
+
+
 async def balance(provider: Provider, store: Path) -> None:
     """The books of the provider beside the ledger."""
     async with vpnkit.open(store, background=False) as kit:

@@ -54,6 +54,10 @@ ALTER TABLE grants ADD COLUMN scope INTEGER;
 CREATE INDEX grants_by_owner ON grants (owner, id) WHERE owner IS NOT NULL;
 UPDATE grants SET owner = (SELECT owner FROM keys WHERE id = key_id);
 
+-- What was done by calls, for who looks into it.
+CREATE INDEX events_by_actor    ON events (actor, cursor)    WHERE actor IS NOT NULL;
+CREATE INDEX events_by_by_admin ON events (by_admin, cursor) WHERE by_admin IS NOT NULL;
+
 -- Up to which end, and which key, was reminded, by the number of days before it.
 CREATE TABLE reminders (
   days    INTEGER PRIMARY KEY,

@@ -39,8 +39,8 @@ use self::notice::Notice;
 use self::worker::{Readers, Writer};
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::model::{
-    Admin, AdminId, AdminRef, ClientDevice, CredentialSecret, Cursor, DeadLetter, DeviceName, Event,
-    EventBatch, Grant, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record,
+    Admin, AdminId, AdminRef, AuditQuery, ClientDevice, CredentialSecret, Cursor, DeadLetter, DeviceName,
+    Event, EventBatch, Grant, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record,
     RecordQuery, Revocation, ServerId, UsagePoint, UsageQuery,
 };
 use vpnkit_core::store::{
@@ -212,6 +212,11 @@ impl KeyStore for SqliteStore {
 
     async fn timeline(&self, key: KeyId, before: Option<Cursor>, max: usize) -> Result<Vec<Event>> {
         self.readers.run("store.timeline", move |c, _| query::timeline(c, key, before, max)).await
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<Vec<Event>> {
+        let query = query.clone();
+        self.readers.run("store.audit", move |c, _| query::audit(c, &query)).await
     }
 
     async fn dead_letters(&self, webhook: &str, after: Cursor, max: usize) -> Result<(Vec<DeadLetter>, u64)> {

@@ -46,7 +46,7 @@ fn run(txn: &Transaction<'_>, text: &str, values: impl rusqlite::Params) -> Resu
 }
 
 /// What the timelines of keys have for longer: [`Event::is_of_timeline`].
-const OF_TIMELINE: &str = "key_id IS NOT NULL AND (kind <> 'key.reset' OR operation IS NOT NULL)";
+const OF_TIMELINE: &str = "operation IS NOT NULL OR (key_id IS NOT NULL AND kind <> 'key.reset')";
 
 /// Forgets events by their cursors: which are old is looked up, not read.
 fn events(txn: &Transaction<'_>, before: Timestamp) -> Result<Pruned> {

@@ -11,9 +11,9 @@ use crate::row::{
 use crate::vault::Vault;
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::model::{
-    AdminId, Cause, CertificateTerm, ClientDevice, CredentialSecret, Cursor, DeviceName, Event, EventBatch,
-    EventSubject, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Place, Record,
-    RecordQuery, Revocation, ServerId, Sort, SortValue, Traffic, UsagePoint, UsageQuery, UsageStep,
+    AdminId, AuditQuery, Cause, CertificateTerm, ClientDevice, CredentialSecret, Cursor, DeviceName, Event,
+    EventBatch, EventSubject, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Place,
+    Record, RecordQuery, Revocation, ServerId, Sort, SortValue, Traffic, UsagePoint, UsageQuery, UsageStep,
 };
 use vpnkit_core::store::errors::{cursor_ahead, cursor_expired};
 use vpnkit_core::store::{ChangeBatch, Origin, StoreChange};
@@ -583,6 +583,42 @@ pub(crate) fn timeline(
             // The others are told.
             Err(e) if e.kind() == ErrorKind::StoreCorrupt => {
                 tracing::warn!(key = key.0, error = %e, "an event of this key cannot be read");
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(events)
+}
+
+/// The events that calls have caused, the newest first.
+pub(crate) fn audit(connection: &Connection, query: &AuditQuery) -> Result<Vec<Event>> {
+    let mut conditions = vec!["operation IS NOT NULL".to_owned()];
+    let mut values: Vec<Value> = Vec::new();
+    let mut add = |condition: &str, value: Option<Value>| {
+        let Some(value) = value else { return };
+        values.push(value);
+        conditions.push(format!("{condition} ?{}", values.len()));
+    };
+    add("actor =", query.actor.clone().map(Into::into));
+    add("by_admin =", query.by_admin.map(|admin| admin.0.into()));
+    add("operation =", query.operation.clone().map(Into::into));
+    add("at >=", query.since.map(|at| at.as_millis().into()));
+    add("at <", query.until.map(|at| at.as_millis().into()));
+    add("cursor <", query.before.map(|cursor| cursor.0.into()));
+    let text = format!(
+        "SELECT {EVENT_COLUMNS} FROM events WHERE {} ORDER BY cursor DESC LIMIT {}",
+        conditions.join(" AND "),
+        query.limit
+    );
+    let mut statement = connection.prepare_cached(&text).map_err(sql)?;
+    let mut rows = statement.query(params_from_iter(values)).map_err(sql)?;
+    let mut events = Vec::new();
+    while let Some(row) = rows.next().map_err(sql)? {
+        match event(row) {
+            Ok(event) => events.push(event),
+            // The others are told.
+            Err(e) if e.kind() == ErrorKind::StoreCorrupt => {
+                tracing::warn!(error = %e, "an event of this store cannot be read");
             }
             Err(e) => return Err(e),
         }

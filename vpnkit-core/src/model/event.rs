@@ -246,10 +246,10 @@ impl Event {
         }
     }
 
-    /// Returns whether the timeline of its key has it for longer than the stream: not what comes again and again by itself.
+    /// Returns whether it is kept for longer than the stream has it, for timelines and audits: not what comes again and again by itself.
     #[must_use]
     pub fn is_of_timeline(&self) -> bool {
-        self.key().is_some() && (self.kind != EventKind::KeyReset || self.cause.is_some())
+        self.cause.is_some() || (self.key().is_some() && self.kind != EventKind::KeyReset)
     }
 
     /// The key that it is about.

@@ -20,10 +20,10 @@ use crate::accounting::{Baseline, Moved, crossed};
 use crate::backend::Fingerprint;
 use crate::machine::since_boot;
 use crate::model::{
-    Admin, AdminId, AdminRef, Cause, ClientDevice, Credential, CredentialKind, CredentialSecret, Cursor,
-    DeadLetter, DeviceName, Event, EventBatch, EventKind, EventSubject, Grant, GrantId, Inbound, InboundId,
-    InboundTag, Key, KeyCounts, KeyId, KeyName, KeyQuery, KeyRef, NewEvent, NewKey, NodeId, Page, Place,
-    Record, RecordQuery, Revocation, ServerId, Traffic, UsagePoint, UsageQuery, UsageStep,
+    Admin, AdminId, AdminRef, AuditQuery, Cause, ClientDevice, Credential, CredentialKind, CredentialSecret,
+    Cursor, DeadLetter, DeviceName, Event, EventBatch, EventKind, EventSubject, Grant, GrantId, Inbound,
+    InboundId, InboundTag, Key, KeyCounts, KeyId, KeyName, KeyQuery, KeyRef, NewEvent, NewKey, NodeId, Page,
+    Place, Record, RecordQuery, Revocation, ServerId, Traffic, UsagePoint, UsageQuery, UsageStep,
 };
 use crate::ownership::{self, rows};
 use crate::traffic::{Counter, Series};
@@ -1175,6 +1175,13 @@ impl KeyStore for MemoryStore {
         let events = state.events.iter().rev().map(|logged| &logged.event);
         let asked = events.filter(|e| e.key() == Some(key) && before.is_none_or(|before| e.cursor < before));
         Ok(asked.take(max).cloned().collect())
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<Vec<Event>> {
+        let state = self.state("store.audit")?;
+        let asked =
+            state.events.iter().rev().map(|logged| &logged.event).filter(|event| query.matches(event));
+        Ok(asked.take(usize::try_from(query.limit).unwrap_or(usize::MAX)).cloned().collect())
     }
 
     async fn dead_letters(&self, webhook: &str, after: Cursor, max: usize) -> Result<(Vec<DeadLetter>, u64)> {

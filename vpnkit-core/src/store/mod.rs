@@ -31,8 +31,8 @@ pub use txn::{
 
 use crate::accounting::Baseline;
 use crate::model::{
-    Admin, AdminId, AdminRef, ClientDevice, CredentialSecret, Cursor, DeadLetter, DeviceName, Event,
-    EventBatch, Grant, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record,
+    Admin, AdminId, AdminRef, AuditQuery, ClientDevice, CredentialSecret, Cursor, DeadLetter, DeviceName,
+    Event, EventBatch, Grant, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record,
     RecordQuery, Revocation, ServerId, UsagePoint, UsageQuery,
 };
 use crate::{Result, Secret, Timestamp};
@@ -132,6 +132,9 @@ pub trait KeyStore: Debug + Send + Sync {
     /// Returns the events of a key from before a cursor, the newest first: also of a key that was deleted, and for longer than
     /// [`Self::events`] has them.
     async fn timeline(&self, key: KeyId, before: Option<Cursor>, max: usize) -> Result<Vec<Event>>;
+
+    /// Returns the events that calls have caused, the newest first, for as long as timelines are kept: an index finds those of who called.
+    async fn audit(&self, query: &AuditQuery) -> Result<Vec<Event>>;
 
     /// Returns dead letters of a webhook behind the event of a cursor, oldest first, and how many there are in all.
     async fn dead_letters(&self, webhook: &str, after: Cursor, max: usize) -> Result<(Vec<DeadLetter>, u64)>;

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use vpnkit_macros::operations;
 
 use super::{ConsumerStatus, Engine, EventConsumer};
-use vpnkit_core::model::{Cursor, Event, EventBatch};
+use vpnkit_core::model::{AuditQuery, Cursor, Event, EventBatch};
 use vpnkit_core::store::{ConsumerOp, Newest};
 use vpnkit_core::{Error, ErrorKind, Result};
 
@@ -43,6 +43,18 @@ impl Events {
         const OP: &str = "events.newest";
         self.engine.shared.open(OP)?;
         self.engine.shared.store.newest_event().await.map_err(|e| e.during(OP))
+    }
+
+    /// Returns what calls have changed, the newest first: who called, why, with which payment, and what came of it. No call changes or
+    /// removes what stands there; it is kept for as long as timelines are. In the name of a reseller those are its own calls.
+    ///
+    /// Errors: `InvalidInput` about `limit`.
+    #[operation(read, own)]
+    pub async fn audit(&self, #[arg(spread)] query: AuditQuery) -> Result<Vec<Event>> {
+        const OP: &str = "events.audit";
+        self.engine.shared.open(OP)?;
+        query.validate(OP)?;
+        self.engine.shared.store.audit(&query).await.map_err(|e| e.during(OP))
     }
 
     /// Returns the consumers of events by name, and how far they have come.

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use super::context::{Scope, current_scope};
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::model::{
-    Admin, AdminId, AdminRef, ClientDevice, CredentialSecret, Cursor, DeadLetter, DeviceName, Event,
-    EventBatch, Grant, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record,
+    Admin, AdminId, AdminRef, AuditQuery, ClientDevice, CredentialSecret, Cursor, DeadLetter, DeviceName,
+    Event, EventBatch, Grant, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record,
     RecordQuery, Revocation, ServerId, UsagePoint, UsageQuery,
 };
 use vpnkit_core::store::{
@@ -254,6 +254,16 @@ impl KeyStore for ScopedStore {
             events = events.into_iter().map(|event| own_event(&scope, event)).collect();
         }
         Ok(events)
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<Vec<Event>> {
+        let Some(scope) = current_scope() else { return self.0.audit(query).await };
+        // Its own calls, and those of one that it names below it.
+        let admin = query.by_admin.unwrap_or(scope.admin);
+        match scope.sees(Some(admin)) {
+            true => self.0.audit(&AuditQuery { by_admin: Some(admin), ..query.clone() }).await,
+            false => Ok(Vec::new()),
+        }
     }
 
     async fn dead_letters(&self, webhook: &str, after: Cursor, max: usize) -> Result<(Vec<DeadLetter>, u64)> {

@@ -113,6 +113,9 @@ class Key:
     def locked_until(self) -> datetime | None:
         """Until when it is locked."""
     @property
+    def suspended(self) -> bool:
+        """Whether the keys of its owner have used as many bytes as they may."""
+    @property
     def old_links_until(self) -> datetime | None:
         """Until when the links and credentials work that it had before they were revoked."""
     @property

@@ -16,6 +16,7 @@ from .records import (
     AdminPatch,
     AdminRole,
     ApiKey,
+    AuditQuery,
     ClientDevice,
     ClientRule,
     Collected,
@@ -1315,6 +1316,38 @@ class Events:
     async def newest(self) -> int:
         """The cursor of the newest event: from here on only what happens next."""
         answer: int = await self._calls.json("events.newest", "{}")
+        return answer
+
+    async def audit(
+        self,
+        actor: str | None = None,
+        *,
+        by_admin: int | None = None,
+        operation: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[Event]:
+        """Returns what calls have changed, the newest first: who called, why, with which payment, and what came of it.
+        No call changes or removes what stands there; it is kept for as long as timelines are. In the name of a
+        reseller those are its own calls.
+
+        The arguments are the fields of ``AuditQuery``.
+
+        Raises InvalidInputError about ``limit``.
+        """
+        query = AuditQuery(
+            actor=actor,
+            by_admin=by_admin,
+            operation=operation,
+            since=since,
+            until=until,
+            before=before,
+            limit=limit,
+        )
+        arguments = {"query": query._json("events.audit")}
+        answer: list[Event] = await self._calls.call("events.audit", _wire.dumps(arguments))
         return answer
 
     async def consumers(self) -> list[ConsumerStatus]:

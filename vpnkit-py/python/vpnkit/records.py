@@ -21,6 +21,7 @@ __all__ = [
     "AdminRole",
     "ApiKey",
     "AttachedXray",
+    "AuditQuery",
     "Capabilities",
     "CertificateTerm",
     "ClientDevice",
@@ -260,6 +261,28 @@ class ApiKey(Record):
     expires_at: datetime | None
     """When it ends; None is never."""
     _reads = {"scopes": tuple, "created_at": _wire.time_of, "expires_at": _wire.time_of}
+
+
+@dataclass(frozen=True)
+class AuditQuery(Record):
+    """Which calls: those that have changed something, the newest first. The default finds all, 100 at a time."""
+
+    actor: str | None = None
+    """Only of who has called, as the application has said (``acting_as``)."""
+    _: KW_ONLY
+    by_admin: int | None = None
+    """Only in the name of this admin (``as_admin``)."""
+    operation: str | None = None
+    """Only this operation: ``keys.extend``."""
+    since: datetime | None = None
+    """Only from this time on."""
+    until: datetime | None = None
+    """Only before this time."""
+    before: int | None = None
+    """The cursor of the last event of the answer before."""
+    limit: int = 100
+    """At most so many events: 1 to 1,000."""
+    _writes = {"since": _wire.time, "until": _wire.time}
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use vpnkit_core::backend::Fingerprint;
 use vpnkit_core::model::{
-    ByteSize, Cause, CreateKey, Cursor, DataReset, EventKind, Extension, Grant, GrantId, GrantKind, Key,
-    KeyCounts, KeyId, KeyPatch, KeyQuery, KeyStatus, NextPlan, Patch, RenewPolicy, ResetPeriod,
+    AuditQuery, ByteSize, Cause, CreateKey, Cursor, DataReset, EventKind, Extension, Grant, GrantId,
+    GrantKind, Key, KeyCounts, KeyId, KeyPatch, KeyQuery, KeyStatus, NextPlan, Patch, RenewPolicy,
+    ResetPeriod,
 };
 use vpnkit_core::store::{GrantFilter, KeyOp, Made, Receipt, Request, Retention, StoreTxn};
 use vpnkit_core::{ErrorKind, Timestamp};
@@ -335,6 +336,18 @@ pub async fn timelines_outlive_the_stream_and_the_key(s: Subject) {
     let granted = ledger(&s, key.id).await;
     let [_, granted] = granted.as_slice() else { panic!("{granted:?}") };
     assert_eq!((granted.actor.as_deref(), granted.reason.as_deref()), (Some("support:bob"), Some("stolen")));
+    // By who called.
+    let audit = AuditQuery { actor: Some("support:bob".to_owned()), ..AuditQuery::default() };
+    let called = s.store.audit(&audit).await.unwrap();
+    assert_eq!(
+        called.iter().map(|event| event.kind).collect::<Vec<_>>(),
+        [EventKind::KeyExtended, EventKind::KeyDisabled]
+    );
+    let older = AuditQuery { before: Some(called[0].cursor), ..audit.clone() };
+    assert_eq!(s.store.audit(&older).await.unwrap(), called[1..]);
+    assert!(
+        s.store.audit(&AuditQuery { operation: Some("x".to_owned()), ..audit }).await.unwrap().is_empty()
+    );
     // Page by page.
     let first = s.store.timeline(key.id, None, 2).await.unwrap();
     let second = s.store.timeline(key.id, Some(first[1].cursor), 100).await.unwrap();
