@@ -244,6 +244,7 @@ async fn what_is_not_open_is_refused_first() {
             json!({ "id": "main/fake" })
         }
         "keys.placement" => json!({ "key": 1 }),
+        "store.back_up" => json!({ "path": "/nowhere/x.db" }),
         "events.remove_consumer" => json!({ "name": "x" }),
         "webhooks.get"
         | "webhooks.delete"

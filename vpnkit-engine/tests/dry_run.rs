@@ -74,6 +74,7 @@ fn arguments(operation: &str, (api_key, webhook): (&str, &str)) -> Value {
         }
         "admins.revoke_api_key" => json!({ "id": api_key }),
         "events.remove_consumer" => json!({ "name": "bot" }),
+        "store.back_up" => json!({ "path": "/nowhere/x.db" }),
         "webhooks.create" => json!({ "request": { "url": "https://a.example" } }),
         "webhooks.update" => json!({ "id": webhook, "patch": { "note": "new" } }),
         "webhooks.rotate_secret" => json!({ "id": webhook, "keep": "1 h" }),
@@ -166,6 +167,7 @@ async fn every_change_that_is_tried_leaves_nothing_or_is_refused() {
         "admins.hand_over_keys",
         "admins.delete",
         "traffic.collect",
+        "store.back_up",
         "webhooks.resend",
         "webhooks.ping",
         "servers.remove",

@@ -4,7 +4,7 @@ import { onlyOptions } from "./convert.js";
 import { invalid, raised } from "./errors.js";
 import type { NativeKit } from "./native.js";
 import type { Admin } from "./records.js";
-import { Admins, Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, Subscriptions, TrafficView, Webhooks } from "./nouns.js";
+import { Admins, Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, StoreView, Subscriptions, TrafficView, Webhooks } from "./nouns.js";
 
 interface Narrowed {
   readonly actor?: string | undefined;
@@ -26,6 +26,7 @@ export class KitView {
   readonly traffic: TrafficView;
   readonly events: Events;
   readonly webhooks: Webhooks;
+  readonly store: StoreView;
   readonly servers: Servers;
   /** @internal */
   protected readonly calls: Calls;
@@ -46,6 +47,7 @@ export class KitView {
     this.traffic = new TrafficView(this.calls);
     this.events = new Events(this.calls);
     this.webhooks = new Webhooks(this.calls);
+    this.store = new StoreView(this.calls);
     this.servers = new Servers(this.calls);
     Object.defineProperty(this, "calls", { enumerable: false });
   }

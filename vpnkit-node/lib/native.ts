@@ -36,7 +36,15 @@ export interface NativeKit {
   shutDown(): void;
 }
 
+/** @internal */
+export interface NativeProgress {
+  steps(): [number, number];
+  cancel(): void;
+}
+
 interface Native {
+  NativeProgress: new () => NativeProgress;
+  restore(bridge: NativeBridge, call: number, backup: string, store: string, progress: NativeProgress): void;
   NativeBridge: new (settle: (call: number, record: string | null, value: unknown) => void) => NativeBridge;
   open(bridge: NativeBridge, call: number, config: string, sandbox: boolean): void;
   parseSize(text: string): number;

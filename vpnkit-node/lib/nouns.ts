@@ -16,6 +16,7 @@ import {
   type AdminPatch,
   type ApiKey,
   type AuditQuery,
+  type Backup,
   type ClientDevice,
   type Collected,
   type ConsumerStatus,
@@ -48,6 +49,8 @@ import {
   type ServerConfig,
   type ServerStatus,
   type SettingsPatch,
+  type StoreCheck,
+  type StoreWork,
   type SubscriptionSettings,
   type SubscriptionTemplate,
   type Theme,
@@ -57,6 +60,7 @@ import {
   type WebhookStatus,
   readAdmin,
   readApiKey,
+  readBackup,
   readClientDevice,
   readCollected,
   readConsumerStatus,
@@ -75,6 +79,8 @@ import {
   readPlacement,
   readRates,
   readServerStatus,
+  readStoreCheck,
+  readStoreWork,
   readSubscriptionSettings,
   readSubscriptionTemplate,
   readUsagePoint,
@@ -1216,6 +1222,52 @@ export class TrafficView {
     onlyOptions(operation, options);
     const args = { key: keyRef(operation, "key", key) };
     return this.#calls.call(operation, args, (json: Json) => maybe(json, readOnlineKey), options);
+  }
+}
+
+/** Copies and checks the store while it is in use. */
+export class StoreView {
+  readonly #calls: Calls;
+
+  /** @internal */
+  constructor(calls: Calls) {
+    this.#calls = calls;
+  }
+
+  /**
+   * Copies the store as it is now into a new file (mode 0600), while this process and others go on writing, and checks
+   * the copy before it takes its name: a file under that name is a whole backup. Credentials in it are encrypted as in
+   * the store. `store.work` tells how far it is. One that ends early, by an error or because the kit is closed, leaves
+   * no file.
+   *
+   * Rejects with AlreadyExistsError when there is a file; NotFoundError when there is no such directory;
+   * PermissionDeniedError; StoreFullError; StoreCorruptError when the store is damaged; UnsupportedError by a store in
+   * memory.
+   */
+  async backUp(path: string, options?: CallOptions): Promise<Backup> {
+    const operation = "store.back_up";
+    onlyOptions(operation, options);
+    const args = { path };
+    return this.#calls.call(operation, args, readBackup, options);
+  }
+
+  /**
+   * Reads the whole store, and returns what is wrong with its file. Others go on writing meanwhile; `store.work` tells
+   * how far it is.
+   *
+   * Rejects with UnsupportedError by a store in memory.
+   */
+  async check(options?: CallOptions): Promise<StoreCheck> {
+    const operation = "store.check";
+    onlyOptions(operation, options);
+    return this.#calls.call(operation, {}, readStoreCheck, options);
+  }
+
+  /** Returns the backups and checks that this process is doing, the oldest first: for a bar of progress. */
+  async work(options?: CallOptions): Promise<StoreWork[]> {
+    const operation = "store.work";
+    onlyOptions(operation, options);
+    return this.#calls.call(operation, {}, (json: Json): StoreWork[] => json.map(readStoreWork), options);
   }
 }
 

@@ -223,6 +223,22 @@ export const writeAuditQuery = (operation: string, given: AuditQuery): Json => (
   limit: given.limit,
 });
 
+/** A copy of a store in a file of its own. */
+export interface Backup {
+  /** Where the file is. */
+  readonly path: string;
+  /** Its size, in bytes. */
+  readonly bytes: number;
+  /** How many keys are in it. */
+  readonly keys: number;
+  /** The newest event in it: what happened later is not. */
+  readonly newestEvent: number;
+}
+
+/** @internal */
+export const readBackup = (json: Json): Backup =>
+  Object.freeze({ path: json.path, bytes: json.bytes, keys: json.keys, newestEvent: json.newest_event });
+
 /** What a server can do: data, constant for the instance. */
 export interface Capabilities {
   /** Accounts come and go without a restart. */
@@ -2403,6 +2419,34 @@ export const writeSharingPolicy = (operation: string, given: SharingPolicy): Jso
   check_every: put(given.checkEvery, (value) => lengthText(operation, "checkEvery", value)),
   checks: given.checks,
 });
+
+/** What a check of the store has found. */
+export interface StoreCheck {
+  /** How many tables were read, with their indexes. */
+  readonly tables: number;
+  /** What is wrong, at most 100; empty is a sound store. */
+  readonly faults: readonly string[];
+}
+
+/** @internal */
+export const readStoreCheck = (json: Json): StoreCheck =>
+  Object.freeze({ tables: json.tables, faults: json.faults });
+
+/** Long work on the store that this process is doing. */
+export interface StoreWork {
+  /** The operation: `store.backUp`. */
+  readonly operation: string;
+  /** Steps that are done. */
+  readonly done: number;
+  /** Steps in all; 0 before that is known. */
+  readonly total: number;
+  /** When it was begun. */
+  readonly since: Date;
+}
+
+/** @internal */
+export const readStoreWork = (json: Json): StoreWork =>
+  Object.freeze({ operation: json.operation, done: json.done, total: json.total, since: new Date(json.since) });
 
 /** What the operator says of all subscriptions. */
 export interface SubscriptionSettings {

@@ -9,3 +9,4 @@ mod batch;
 mod bridge;
 mod kit;
 mod plain;
+mod restore;

@@ -70,7 +70,7 @@ test("many keys at once, pages and searches", async (t) => {
   assert.equal((await kit.keys.find({ search: "K24", status: ["active"] })).keys.length, 11);
   assert.equal((await kit.keys.find({ status: "disabled" })).keys.length, 0);
   await kit.keys.disable("k249");
-  const counts = { total: 11, active: 10, disabled: 1, limited: 0, expired: 0, onHold: 0, paused: 0, locked: 0 };
+  const counts = { total: 11, active: 10, disabled: 1, limited: 0, expired: 0, onHold: 0, paused: 0, locked: 0, suspended: 0 };
   assert.deepEqual({ ...(await kit.keys.count({ search: "K24", limit: 1 })) }, counts);
   await kit.keys.enable("k249");
   assert.equal(await kit.keys.deleteMany(made.toArray().slice(0, 200)), 200);

@@ -61,6 +61,7 @@ test("every field of a request is taken", async () => {
   const kit = await vpnkit.open({ store: "memory:" });
   const key = await kit.keys.create();
   await kit.templates.ensure({ name: "month" });
+  samples.owner = (await kit.admins.create({ name: "reseller", role: "reseller" })).id;
   for (const field of [...surface.data.CreateKey.map(camel), "days"]) {
     const others = Object.fromEntries((needs[field] ?? []).map((name) => [name, samples[name]]));
     await kit.keys.create({ [field]: samples[field] ?? assert.fail(field), ...others, ...(field !== "name" && { name: `n-${field}` }) });

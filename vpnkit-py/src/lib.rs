@@ -10,6 +10,7 @@ mod key;
 mod kit;
 mod pending;
 mod plain;
+mod restore;
 
 use pyo3::prelude::*;
 
@@ -32,4 +33,6 @@ mod _native {
         after_fork, before_fork, error_codes, event_kinds, format_size, operations, parse_duration,
         parse_key, parse_size, qr_png, qr_svg, qr_terminal, reality_keys, short_id, stop_left_running,
     };
+    #[pymodule_export]
+    use super::restore::{Progress, restore};
 }

@@ -24,6 +24,7 @@ NOUNS: dict[str, tuple[type, type]] = {
     "traffic": (vpnkit.TrafficView, vpnkit.sync.TrafficView),
     "events": (vpnkit.Events, vpnkit.sync.Events),
     "servers": (vpnkit.Servers, vpnkit.sync.Servers),
+    "store": (vpnkit.StoreView, vpnkit.sync.StoreView),
 }
 
 

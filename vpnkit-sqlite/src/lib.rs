@@ -6,6 +6,8 @@
 
 mod admin;
 mod apply;
+mod backup;
+mod check;
 mod convert_error;
 mod credential;
 mod dead_letter;
@@ -16,6 +18,7 @@ mod grant;
 mod label;
 mod lease;
 mod life;
+mod long;
 mod notice;
 mod open;
 mod passphrase;
@@ -35,17 +38,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+use self::long::Long;
 use self::notice::Notice;
 use self::worker::{Readers, Writer};
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::model::{
-    Admin, AdminId, AdminRef, AuditQuery, ClientDevice, CredentialSecret, Cursor, DeadLetter, DeviceName,
-    Event, EventBatch, Grant, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record,
-    RecordQuery, Revocation, ServerId, UsagePoint, UsageQuery,
+    Admin, AdminId, AdminRef, AuditQuery, Backup, ClientDevice, CredentialSecret, Cursor, DeadLetter,
+    DeviceName, Event, EventBatch, Grant, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page,
+    Record, RecordQuery, Revocation, ServerId, StoreCheck, UsagePoint, UsageQuery,
 };
 use vpnkit_core::store::{
-    ChangeBatch, Claim, Claimed, Fence, Following, GrantFilter, KeyStore, Lease, Newest, Origin, Pruned,
-    Question, QuestionId, Receipt, Request, Retention, StoreTxn,
+    ChangeBatch, Claim, Claimed, Fence, Following, GrantFilter, KeyStore, Lease, Newest, Origin, Progress,
+    Pruned, Question, QuestionId, Receipt, Request, Retention, StoreTxn,
 };
 use vpnkit_core::{Result, Secret, Timestamp};
 
@@ -78,6 +82,8 @@ pub struct SqliteStore {
     readers: Readers,
     notice: Notice,
     claim: Mutex<Option<fork::Claim>>,
+    long: Long,
+    busy: Duration,
 }
 
 impl SqliteStore {
@@ -92,7 +98,26 @@ impl SqliteStore {
         let (writer, vault) = Writer::start(path.clone(), options.clone()).await?;
         let readers = Readers::start(path.clone(), &options, vault).await?;
         let notice = Notice::start(path.clone(), options.busy_timeout, writer.newest()).await?;
-        Ok(Self { path, writer, readers, notice, claim })
+        let (long, busy) = (Long::default(), options.busy_timeout);
+        Ok(Self { path, writer, readers, notice, claim, long, busy })
+    }
+
+    /// Replaces the store at `store` by a backup, or makes one of it where there is none. It must not be open, here or elsewhere.
+    /// The backup is checked before; after a crash the store is what it was, and a damaged one is kept beside it.
+    ///
+    /// What happened since the backup is undone: payments, keys, traffic that was counted. Ids and cursors are not used again. The
+    /// passphrase is that of the backup.
+    ///
+    /// Errors: `NotFound`, `StoreCorrupt` (the backup is damaged), `StoreNotRecognized` (one of them is no store), `StoreTooNew`
+    /// (the backup is), `InUse` (the store is open), `StoreFull`, `PermissionDenied`, `Closed` (it was cancelled).
+    pub async fn restore(
+        backup: impl AsRef<Path>,
+        store: impl AsRef<Path>,
+        progress: &Progress,
+    ) -> Result<Backup> {
+        let (backup, store) = (backup.as_ref().to_owned(), store.as_ref().to_owned());
+        let run = move |progress: &Progress| backup::restore(&backup, &store, progress);
+        Long::default().run("store.restore", progress, run).await
     }
 
     /// The file.
@@ -268,7 +293,25 @@ impl KeyStore for SqliteStore {
         self.writer.prune(*retention, fence).await
     }
 
+    async fn back_up(&self, to: &Path, progress: &Progress) -> Result<Backup> {
+        let (from, busy, to) = (self.path.clone(), self.busy, to.to_owned());
+        let run = move |progress: &Progress| backup::back_up(&from, busy, &to, progress);
+        self.long.run("store.back_up", progress, run).await
+    }
+
+    async fn check(&self, progress: &Progress) -> Result<StoreCheck> {
+        let (path, busy) = (self.path.clone(), self.busy);
+        let run = move |progress: &Progress| {
+            let mut connection = worker::in_sqlite(|| open::reader(&path, busy))?;
+            let found = check::check(&mut connection, progress);
+            worker::in_sqlite(|| drop(connection));
+            found
+        };
+        self.long.run("store.check", progress, run).await
+    }
+
     async fn close(&self) -> Result<()> {
+        self.long.close().await;
         self.notice.close().await;
         self.readers.close().await;
         let closed = self.writer.close().await;

@@ -113,7 +113,7 @@ pub(crate) fn reader(path: &Path, busy: Duration) -> Result<Connection> {
 }
 
 /// SQLite would create it readable for everyone.
-fn create(path: &Path) -> Result<()> {
+pub(crate) fn create(path: &Path) -> Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => Ok(()),
         Err(e) if e.kind() == IoKind::AlreadyExists => {
@@ -147,7 +147,7 @@ fn close_to_others(path: &Path) {
     }
 }
 
-fn recognise(connection: &Connection, path: &Path) -> Result<()> {
+pub(crate) fn recognise(connection: &Connection, path: &Path) -> Result<()> {
     // One statement, so one moment: another process may be creating the schema.
     let (application, version, tables): (i32, i32, i64) = connection
         .query_row(
@@ -176,6 +176,11 @@ fn recognise(connection: &Connection, path: &Path) -> Result<()> {
             .hint("upgrade vpnkit, or restore the backup from before the upgrade"));
     }
     Ok(())
+}
+
+/// Whether it is a store, and not a file that is to become one.
+pub(crate) fn has_schema(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT user_version > 0 FROM pragma_user_version", [], |row| row.get(0))
 }
 
 /// Two processes may start at once: the version is read again under the write lock.

@@ -6,8 +6,8 @@ use vpnkit_core::model::AdminId;
 use vpnkit_core::store::{KeyStore, memory::MemoryStore};
 use vpnkit_core::{Clock, Result, Secret, SystemClock, Timestamp};
 use vpnkit_engine::engine::{
-    Admins, Engine, Events, Grants, Hosts, Inbounds, KeyTemplates, Keys, ServerParts, Subscriptions,
-    TrafficView, Webhooks,
+    Admins, Engine, Events, Grants, Hosts, Inbounds, KeyTemplates, Keys, ServerParts, StoreView,
+    Subscriptions, TrafficView, Webhooks,
 };
 
 use crate::config::{Config, StoreConfig};
@@ -282,6 +282,26 @@ impl VpnKit {
     #[must_use]
     pub fn templates(&self) -> KeyTemplates {
         self.engine.templates()
+    }
+
+    /// The store: backups while it is written, and whether its file is sound. A backup is put back with
+    /// [`sqlite::SqliteStore::restore`](crate::sqlite::SqliteStore::restore) while nobody has the store open.
+    ///
+    /// ```no_run
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> vpnkit::Result<()> {
+    /// use vpnkit::{Config, VpnKit};
+    ///
+    /// let kit = VpnKit::open(Config::sqlite("/var/lib/vpnkit/keys.db")).await?;
+    /// let backup = kit.store().back_up("/var/backups/keys-2026-11-26.db").await?;
+    /// println!("{}: {} keys", backup.path, backup.keys);
+    /// assert!(kit.store().check().await?.faults.is_empty());
+    /// kit.close().await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn store(&self) -> StoreView {
+        self.engine.store()
     }
 
     /// Webhooks: who is told of events over HTTP. They are sent with the feature `webhooks`.

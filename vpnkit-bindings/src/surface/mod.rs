@@ -56,6 +56,7 @@ const NOUNS: &[(&str, &str, &str)] = &[
         "Webhooks",
         "Keeps webhooks: each event is sent to each of them at least once, signed as Standard Webhooks are.",
     ),
+    ("store", "StoreView", "Copies and checks the store while it is in use."),
     ("servers", "Servers", "Tells how servers do, and compares them with the store."),
 ];
 
@@ -69,6 +70,7 @@ const BY_HAND: &[(&str, &str)] = &[
     ("kit", "as_admin"),
     ("kit", "admins"),
     ("kit", "webhooks"),
+    ("kit", "store"),
     ("kit", "dry_run"),
     ("kit", "templates"),
     ("kit", "open"),

@@ -302,3 +302,9 @@ pub fn too_deep(parent: AdminId, most: usize) -> Error {
         .with("parent", parent)
         .with("limit", most)
 }
+
+/// The store has no file to be copied.
+#[must_use]
+pub fn no_file(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Unsupported, operation, "this store has no file")
+}

@@ -3,6 +3,7 @@
 mod admins;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,18 +13,19 @@ use uuid::Uuid;
 
 use super::{
     ChangeBatch, Claim, Claimed, ConsumerOp, DeadLetterOp, DeviceOp, Fence, Following, GrantFilter,
-    InboundOp, KeyOp, KeyStore, Lease, MERGED_MAX, Made, Newest, Origin, Pruned, Question, QuestionId,
-    QuestionOp, Receipt, RecordOp, Request, Retention, StoreChange, StoreOp, StoreTxn, TrafficBatch,
-    consequence, errors, last_before,
+    InboundOp, KeyOp, KeyStore, Lease, MERGED_MAX, Made, Newest, Origin, Progress, Pruned, Question,
+    QuestionId, QuestionOp, Receipt, RecordOp, Request, Retention, StoreChange, StoreOp, StoreTxn,
+    TrafficBatch, consequence, errors, last_before,
 };
 use crate::accounting::{Baseline, Moved, crossed};
 use crate::backend::Fingerprint;
 use crate::machine::since_boot;
 use crate::model::{
-    Admin, AdminId, AdminRef, AuditQuery, Cause, ClientDevice, Credential, CredentialKind, CredentialSecret,
-    Cursor, DeadLetter, DeviceName, Event, EventBatch, EventKind, EventSubject, Grant, GrantId, Inbound,
-    InboundId, InboundTag, Key, KeyCounts, KeyId, KeyName, KeyQuery, KeyRef, NewEvent, NewKey, NodeId, Page,
-    Place, Record, RecordQuery, Revocation, ServerId, Traffic, UsagePoint, UsageQuery, UsageStep,
+    Admin, AdminId, AdminRef, AuditQuery, Backup, Cause, ClientDevice, Credential, CredentialKind,
+    CredentialSecret, Cursor, DeadLetter, DeviceName, Event, EventBatch, EventKind, EventSubject, Grant,
+    GrantId, Inbound, InboundId, InboundTag, Key, KeyCounts, KeyId, KeyName, KeyQuery, KeyRef, NewEvent,
+    NewKey, NodeId, Page, Place, Record, RecordQuery, Revocation, ServerId, StoreCheck, Traffic, UsagePoint,
+    UsageQuery, UsageStep,
 };
 use crate::ownership::{self, rows};
 use crate::traffic::{Counter, Series};
@@ -1280,6 +1282,14 @@ impl KeyStore for MemoryStore {
         sum_up(all_hours, all_days, hours.day(), Timestamp::day);
         sum_up(all_days, all_months, days.month(), Timestamp::month);
         Ok(Pruned { events: gone, more: false })
+    }
+
+    async fn back_up(&self, _: &Path, _: &Progress) -> Result<Backup> {
+        Err(errors::no_file("store.back_up"))
+    }
+
+    async fn check(&self, _: &Progress) -> Result<StoreCheck> {
+        Err(errors::no_file("store.check"))
     }
 
     async fn close(&self) -> Result<()> {

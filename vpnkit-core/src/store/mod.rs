@@ -7,11 +7,13 @@ mod follow;
 mod grant_filter;
 mod lease;
 pub mod memory;
+mod progress;
 mod question;
 mod retention;
 mod txn;
 
 use std::fmt::Debug;
+use std::path::Path;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -19,6 +21,7 @@ use tokio::sync::watch;
 pub use follow::{ChangeBatch, Newest, StoreChange};
 pub use grant_filter::GrantFilter;
 pub use lease::{Claim, Claimed, Fence, Holder, Lease, Origin};
+pub use progress::Progress;
 pub use question::{Question, QuestionId};
 pub use retention::{Pruned, Retention, last_before};
 /// How many merges are followed from one key to the next.
@@ -31,9 +34,9 @@ pub use txn::{
 
 use crate::accounting::Baseline;
 use crate::model::{
-    Admin, AdminId, AdminRef, AuditQuery, ClientDevice, CredentialSecret, Cursor, DeadLetter, DeviceName,
-    Event, EventBatch, Grant, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record,
-    RecordQuery, Revocation, ServerId, UsagePoint, UsageQuery,
+    Admin, AdminId, AdminRef, AuditQuery, Backup, ClientDevice, CredentialSecret, Cursor, DeadLetter,
+    DeviceName, Event, EventBatch, Grant, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page,
+    Record, RecordQuery, Revocation, ServerId, StoreCheck, UsagePoint, UsageQuery,
 };
 use crate::{Result, Secret, Timestamp};
 
@@ -172,6 +175,17 @@ pub trait KeyStore: Debug + Send + Sync {
     /// Forgets and sums up what is due, in one short step of a bounded size; to be called again while there is more.
     /// `LeaseLost` when somebody else has the lease by now.
     async fn prune(&self, retention: &Retention, fence: Option<Fence>) -> Result<Pruned>;
+
+    /// Copies the store as it is now into a new file, while it goes on being written, and checks the copy before it takes its name.
+    ///
+    /// Errors: `Unsupported`; `AlreadyExists` when there is a file; `NotFound` when there is no such directory; `StoreFull`; `Closed`
+    /// when it was cancelled.
+    async fn back_up(&self, to: &Path, progress: &Progress) -> Result<Backup>;
+
+    /// Reads everything, and returns what is wrong with the file: damage, and rows that refer to none.
+    ///
+    /// Errors: `Closed` when it was cancelled.
+    async fn check(&self, progress: &Progress) -> Result<StoreCheck>;
 
     /// Returns when every file is released. Later calls fail with [`crate::ErrorKind::Closed`].
     async fn close(&self) -> Result<()>;

@@ -134,6 +134,7 @@ on_engine!(
     KeyTemplates,
     Keys,
     Servers,
+    StoreView,
     Subscriptions,
     TrafficView,
     Webhooks

@@ -43,6 +43,7 @@ mod selling;
 mod server;
 mod servers;
 mod sharing;
+mod store_view;
 mod subscription_cache;
 mod subscriptions;
 mod tell;
@@ -80,6 +81,7 @@ pub use placement::{Placement, PlacementState};
 pub use plan::{Difference, difference};
 pub use rates::{KeyRate, Rates, ServerRate};
 pub use servers::{ServerCondition, ServerStatus, Servers};
+pub use store_view::StoreView;
 pub use subscriptions::{RenderOptions, Subscriptions};
 pub use templates::KeyTemplates;
 pub use traffic::{Image, ImageFormat, TrafficView};
@@ -207,6 +209,7 @@ pub(crate) struct Shared {
     consuming: consumer::Consuming,
     /// Turns to check passwords.
     checking: passwords::Turns,
+    under_way: store_view::UnderWay,
     stop: CancellationToken,
     tasks: TaskTracker,
     /// Keeps the leases while servers are stopped.
@@ -260,6 +263,7 @@ impl Engine {
             starting: Semaphore::new(AT_ONCE),
             consuming: consumer::Consuming::default(),
             checking: passwords::Turns::default(),
+            under_way: store_view::UnderWay::default(),
             stop: stop.clone(),
             tasks: TaskTracker::new(),
             keeper: TaskTracker::new(),
@@ -346,6 +350,12 @@ impl Engine {
     #[must_use]
     pub fn traffic(&self) -> TrafficView {
         TrafficView { engine: self.clone() }
+    }
+
+    /// The store: backups, and whether it is sound.
+    #[must_use]
+    pub fn store(&self) -> StoreView {
+        StoreView { engine: self.clone() }
     }
 
     /// Webhooks: who is told of events over HTTP.
@@ -454,6 +464,7 @@ pub(crate) const OPERATIONS: &[&[Operation]] = &[
     Hosts::OPERATIONS,
     Subscriptions::OPERATIONS,
     TrafficView::OPERATIONS,
+    StoreView::OPERATIONS,
     Events::OPERATIONS,
     Webhooks::OPERATIONS,
     Servers::OPERATIONS,

@@ -3,6 +3,7 @@
 //! Every read and every commit of the engine passes here; whose call it is stands in the task. So no operation has to think of it,
 //! and none can forget it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -11,13 +12,13 @@ use tokio::sync::watch;
 use super::context::{Scope, current_scope};
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::model::{
-    Admin, AdminId, AdminRef, AuditQuery, ClientDevice, CredentialSecret, Cursor, DeadLetter, DeviceName,
-    Event, EventBatch, Grant, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page, Record,
-    RecordQuery, Revocation, ServerId, UsagePoint, UsageQuery,
+    Admin, AdminId, AdminRef, AuditQuery, Backup, ClientDevice, CredentialSecret, Cursor, DeadLetter,
+    DeviceName, Event, EventBatch, Grant, Inbound, InboundId, Key, KeyCounts, KeyId, KeyQuery, KeyRef, Page,
+    Record, RecordQuery, Revocation, ServerId, StoreCheck, UsagePoint, UsageQuery,
 };
 use vpnkit_core::store::{
-    ChangeBatch, Claim, Claimed, Fence, Following, GrantFilter, KeyStore, Lease, Newest, Origin, Pruned,
-    Question, QuestionId, Receipt, Request, Retention, StoreTxn,
+    ChangeBatch, Claim, Claimed, Fence, Following, GrantFilter, KeyStore, Lease, Newest, Origin, Progress,
+    Pruned, Question, QuestionId, Receipt, Request, Retention, StoreTxn,
 };
 use vpnkit_core::{Error, Result, Secret, Timestamp};
 
@@ -308,6 +309,14 @@ impl KeyStore for ScopedStore {
 
     async fn prune(&self, retention: &Retention, fence: Option<Fence>) -> Result<Pruned> {
         self.0.prune(retention, fence).await
+    }
+
+    async fn back_up(&self, to: &Path, progress: &Progress) -> Result<Backup> {
+        self.0.back_up(to, progress).await
+    }
+
+    async fn check(&self, progress: &Progress) -> Result<StoreCheck> {
+        self.0.check(progress).await
     }
 
     async fn close(&self) -> Result<()> {

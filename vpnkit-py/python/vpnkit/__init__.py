@@ -17,8 +17,9 @@ from . import _native, errors, qr, records, sync, testing
 from ._kit_async import Kit, KitView
 from ._loop import EventConsumer, EventStream
 from ._native import Credential, Event, Key
-from ._nouns_async import Admins, Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, Subscriptions, TrafficView, Webhooks
+from ._nouns_async import Admins, Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, StoreView, Subscriptions, TrafficView, Webhooks
 from ._opening import Opening
+from ._restoring import restore
 from ._wire import KEEP, AdminLike, Headers, Keep, KeyLike, Length, Size
 from ._wire import parse_key as key_ref
 from .config import to_json
@@ -58,6 +59,7 @@ __all__ = [
     "Opening",
     "Servers",
     "Size",
+    "StoreView",
     "Subscriptions",
     "TiB",
     "TrafficView",
@@ -67,6 +69,7 @@ __all__ = [
     "key_ref",
     "qr",
     "records",
+    "restore",
     "stop_left_running",
     "sync",
     "testing",

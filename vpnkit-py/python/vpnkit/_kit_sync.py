@@ -10,7 +10,7 @@ from typing import Any
 
 from . import _lifetime, _native, _wire
 from ._thread import Calls
-from ._nouns_sync import Admins, Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, Subscriptions, TrafficView, Webhooks
+from ._nouns_sync import Admins, Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, StoreView, Subscriptions, TrafficView, Webhooks
 from ._wire import KeyLike, Length, Size
 from .errors import invalid
 from .records import Admin
@@ -30,6 +30,7 @@ class KitView:
     traffic: TrafficView
     events: Events
     webhooks: Webhooks
+    store: StoreView
     servers: Servers
 
     def __init__(self, native: _native.Kit, of: KitView | None = None) -> None:
@@ -46,6 +47,7 @@ class KitView:
         self.traffic = TrafficView(self._calls)
         self.events = Events(self._calls)
         self.webhooks = Webhooks(self._calls)
+        self.store = StoreView(self._calls)
         self.servers = Servers(self._calls)
 
     def acting_as(self, actor: str, *, reason: str | None = None) -> KitView:

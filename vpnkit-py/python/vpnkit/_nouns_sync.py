@@ -17,6 +17,7 @@ from .records import (
     AdminRole,
     ApiKey,
     AuditQuery,
+    Backup,
     ClientDevice,
     ClientRule,
     Collected,
@@ -59,6 +60,8 @@ from .records import (
     ServerStatus,
     SettingsPatch,
     Sort,
+    StoreCheck,
+    StoreWork,
     SubscriptionResponse,
     SubscriptionSettings,
     SubscriptionTemplate,
@@ -1284,6 +1287,39 @@ class TrafficView:
         """
         answer = self._calls.json("traffic.online_key", _wire.of_key("traffic.online_key", key))
         return None if answer is None else OnlineKey._read(answer)
+
+
+class StoreView:
+    """Copies and checks the store while it is in use."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def back_up(self, path: str) -> Backup:
+        """Copies the store as it is now into a new file (mode 0600), while this process and others go on writing, and
+        checks the copy before it takes its name: a file under that name is a whole backup. Credentials in it are
+        encrypted as in the store. ``store.work`` tells how far it is. One that ends early, by an error or because
+        the kit is closed, leaves no file.
+
+        Raises AlreadyExistsError when there is a file; NotFoundError when there is no such directory;
+        PermissionDeniedError; StoreFullError; StoreCorruptError when the store is damaged; UnsupportedError by a
+        store in memory.
+        """
+        arguments = {"path": path}
+        return Backup._read(self._calls.json("store.back_up", _wire.dumps(arguments)))
+
+    def check(self) -> StoreCheck:
+        """Reads the whole store, and returns what is wrong with its file. Others go on writing meanwhile;
+        ``store.work`` tells how far it is.
+
+        Raises UnsupportedError by a store in memory.
+        """
+        return StoreCheck._read(self._calls.json("store.check", "{}"))
+
+    def work(self) -> list[StoreWork]:
+        """Returns the backups and checks that this process is doing, the oldest first: for a bar of progress."""
+        answer = self._calls.json("store.work", "{}")
+        return [StoreWork._read(one) for one in answer]
 
 
 class Events:

@@ -22,6 +22,7 @@ __all__ = [
     "ApiKey",
     "AttachedXray",
     "AuditQuery",
+    "Backup",
     "Capabilities",
     "CertificateTerm",
     "ClientDevice",
@@ -95,6 +96,8 @@ __all__ = [
     "SharingAction",
     "SharingPolicy",
     "Sort",
+    "StoreCheck",
+    "StoreWork",
     "SubscriptionResponse",
     "SubscriptionSettings",
     "SubscriptionTemplate",
@@ -283,6 +286,20 @@ class AuditQuery(Record):
     limit: int = 100
     """At most so many events: 1 to 1,000."""
     _writes = {"since": _wire.time, "until": _wire.time}
+
+
+@dataclass(frozen=True)
+class Backup(Record):
+    """A copy of a store in a file of its own."""
+
+    path: str
+    """Where the file is."""
+    bytes: int
+    """Its size, in bytes."""
+    keys: int
+    """How many keys are in it."""
+    newest_event: int
+    """The newest event in it: what happened later is not."""
 
 
 @dataclass(frozen=True)
@@ -1849,6 +1866,32 @@ class SharingPolicy(Record):
     """How many times in a row it must be too many: a phone that changes from one network to another is at two for a
     moment."""
     _writes = {"lock_for": _wire.length, "check_every": _wire.length}
+
+
+@dataclass(frozen=True)
+class StoreCheck(Record):
+    """What a check of the store has found."""
+
+    tables: int
+    """How many tables were read, with their indexes."""
+    faults: Sequence[str]
+    """What is wrong, at most 100; empty is a sound store."""
+    _reads = {"faults": tuple}
+
+
+@dataclass(frozen=True)
+class StoreWork(Record):
+    """Long work on the store that this process is doing."""
+
+    operation: str
+    """The operation: ``store.back_up``."""
+    done: int
+    """Steps that are done."""
+    total: int
+    """Steps in all; 0 before that is known."""
+    since: datetime
+    """When it was begun."""
+    _reads = {"since": _wire.time_of}
 
 
 @dataclass(frozen=True)

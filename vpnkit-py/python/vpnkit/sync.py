@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from os import PathLike
 
-from . import _native
+from . import _native, _restoring
 from ._kit_sync import Kit, KitView
-from ._nouns_sync import Admins, Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, Subscriptions, TrafficView, Webhooks
+from ._nouns_sync import Admins, Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, StoreView, Subscriptions, TrafficView, Webhooks
 from ._thread import EventConsumer, EventStream
 from ._wire import Length
 from .config import to_json
-from .records import ReminderPolicy, ServerConfig, SharingPolicy
+from .records import Backup, ReminderPolicy, ServerConfig, SharingPolicy
 
 __all__ = [
     "Admins",
@@ -27,10 +27,12 @@ __all__ = [
     "Kit",
     "KitView",
     "Servers",
+    "StoreView",
     "Subscriptions",
     "TrafficView",
     "Webhooks",
     "open",
+    "restore",
 ]
 
 
@@ -71,3 +73,8 @@ def open(
         background=background,
     )
     return Kit(_native.open(config).wait())
+
+
+def restore(backup: str | PathLike[str], store: str | PathLike[str]) -> Backup:
+    """Replaces a store by a backup. The thread waits for it; the arguments are those of :func:`vpnkit.restore`."""
+    return _restoring.read(_restoring.begun(backup, store, _native.Progress()).wait())

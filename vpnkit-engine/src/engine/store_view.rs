@@ -1,0 +1,111 @@
+//! The store itself: backups while it is written, and whether its file is sound.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use vpnkit_macros::operations;
+
+use super::{Engine, Shared};
+use vpnkit_core::model::{Backup, StoreCheck, StoreWork};
+use vpnkit_core::store::Progress;
+use vpnkit_core::{Error, Result, Timestamp};
+
+/// Long work on the store that is under way.
+#[derive(Debug, Default)]
+pub(super) struct UnderWay(Mutex<(u64, BTreeMap<u64, Work>)>);
+
+#[derive(Debug)]
+struct Work {
+    operation: &'static str,
+    since: Timestamp,
+    progress: Progress,
+}
+
+impl UnderWay {
+    fn lock(&self) -> MutexGuard<'_, (u64, BTreeMap<u64, Work>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, operation: &'static str, since: Timestamp, progress: &Progress) -> Listed<'_> {
+        let (next, all) = &mut *self.lock();
+        *next += 1;
+        all.insert(*next, Work { operation, since, progress: progress.clone() });
+        Listed { all: self, number: *next }
+    }
+}
+
+/// Work that is listed until it ends, also when nobody waits for it any more.
+struct Listed<'u> {
+    all: &'u UnderWay,
+    number: u64,
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        self.all.lock().1.remove(&self.number);
+    }
+}
+
+/// Copies and checks the store while it is in use.
+#[derive(Clone, Debug)]
+pub struct StoreView {
+    pub(super) engine: Engine,
+}
+
+#[operations(noun = "store", handle = Engine::store)]
+impl StoreView {
+    /// Copies the store as it is now into a new file (mode 0600), while this process and others go on writing, and checks the copy before it
+    /// takes its name: a file under that name is a whole backup. Credentials in it are encrypted as in the store. `store.work` tells
+    /// how far it is. One that ends early, by an error or because the kit is closed, leaves no file.
+    ///
+    /// Errors: `AlreadyExists` when there is a file; `NotFound` when there is no such directory; `PermissionDenied`; `StoreFull`;
+    /// `StoreCorrupt` when the store is damaged; `Unsupported` by a store in memory.
+    #[operation(change)]
+    pub async fn back_up(&self, path: &str) -> Result<Backup> {
+        const OP: &str = "store.back_up";
+        let back_up = async {
+            if path.trim().is_empty() {
+                return Err(Error::invalid(OP, "path", "must name a file"));
+            }
+            let shared = self.shared(OP)?;
+            let progress = Progress::default();
+            let _listed = shared.under_way.begin(OP, shared.clock.now(), &progress);
+            shared.store.back_up(Path::new(path), &progress).await.map_err(|e| e.during(OP))
+        };
+        self.engine.in_context(OP, back_up).await
+    }
+
+    /// Reads the whole store, and returns what is wrong with its file. Others go on writing meanwhile; `store.work` tells how far it is.
+    ///
+    /// Errors: `Unsupported` by a store in memory.
+    #[operation(read)]
+    pub async fn check(&self) -> Result<StoreCheck> {
+        const OP: &str = "store.check";
+        let shared = self.shared(OP)?;
+        let progress = Progress::default();
+        let _listed = shared.under_way.begin(OP, shared.clock.now(), &progress);
+        shared.store.check(&progress).await.map_err(|e| e.during(OP))
+    }
+
+    /// Returns the backups and checks that this process is doing, the oldest first: for a bar of progress.
+    #[operation(read)]
+    pub async fn work(&self) -> Result<Vec<StoreWork>> {
+        let shared = self.shared("store.work")?;
+        let all = shared.under_way.lock();
+        let told = all.1.values().map(|work| StoreWork {
+            operation: work.operation.to_owned(),
+            done: work.progress.done().min(work.progress.total()),
+            total: work.progress.total(),
+            since: work.since,
+        });
+        Ok(told.collect())
+    }
+}
+
+impl StoreView {
+    fn shared(&self, operation: &'static str) -> Result<&Shared> {
+        self.engine.shared.open(operation)?;
+        Ok(&self.engine.shared)
+    }
+}

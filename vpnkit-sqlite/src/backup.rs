@@ -1,0 +1,317 @@
+//! Copies a store into another file while it is written, and back when nobody has it open.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind as IoKind;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::backup::{Backup as Copy, StepResult};
+use rusqlite::{Connection, OpenFlags};
+
+use crate::convert_error::convert;
+use crate::worker::in_sqlite;
+use crate::{check, fork, open};
+use vpnkit_core::model::{Backup, Cursor};
+use vpnkit_core::store::Progress;
+use vpnkit_core::store::errors::closed;
+use vpnkit_core::{Error, ErrorKind, Result};
+
+/// Pages between two looks at the progress: 2 MB.
+const STEP: i32 = 512;
+/// How long another program may keep the copy from being written.
+const BUSY: Duration = Duration::from_secs(5);
+
+const BACK_UP: &str = "store.back_up";
+const RESTORE: &str = "store.restore";
+
+/// Copies the store at `from` into a new file. The copy is what was committed when it began: a snapshot that writers do not
+/// wait for; the write-ahead log grows meanwhile.
+pub(crate) fn back_up(from: &Path, busy: Duration, to: &Path, progress: &Progress) -> Result<Backup> {
+    let partial = Partial::beside(to)?;
+    let sql = |e| convert(BACK_UP, e);
+    let source = in_sqlite(|| open::reader(from, busy))?;
+    let mut copy = in_sqlite(|| rewritable(&partial.0, BACK_UP))?;
+    // Held to the end: otherwise SQLite begins again with each commit of another process.
+    in_sqlite(|| source.execute_batch("BEGIN; SELECT count(*) FROM sqlite_master;")).map_err(sql)?;
+    pages(&source, &mut copy, progress, BACK_UP)?;
+    in_sqlite(|| drop(source));
+    let faults = check::faults(&mut copy, progress, BACK_UP)?;
+    if let Some(fault) = faults.first() {
+        return Err(Error::new(ErrorKind::StoreCorrupt, BACK_UP, "the store is damaged, and so is its copy")
+            .with("fault", fault)
+            .hint("restore an older backup"));
+    }
+    let (keys, newest_event) = in_sqlite(|| contents(&copy)).map_err(sql)?;
+    // One file, that can be read where nothing can be written.
+    in_sqlite(|| copy.execute_batch("PRAGMA journal_mode = DELETE")).map_err(sql)?;
+    in_sqlite(|| copy.close()).map_err(|(_, e)| sql(e))?;
+    let bytes = partial.becomes(to)?;
+    Ok(Backup { path: to.display().to_string(), bytes, keys, newest_event })
+}
+
+/// Copies a backup over the store at `to`, which nobody may have open, or into a new file.
+///
+/// Ids and cursors that the store has used since are not used again, and its leases end. A store that is damaged is
+/// kept beside it, as `….damaged-…`.
+pub(crate) fn restore(from: &Path, to: &Path, progress: &Progress) -> Result<Backup> {
+    let sql = |e| convert(RESTORE, e).with("path", to.display());
+    let real = |path: &Path| path.canonicalize().ok();
+    if real(from).is_none() {
+        return Err(
+            Error::new(ErrorKind::NotFound, RESTORE, "there is no such backup").with("path", from.display())
+        );
+    }
+    if real(from) == real(to) {
+        return Err(Error::invalid(RESTORE, "backup", "is the store itself"));
+    }
+    let _claim = fork::claim(to).map_err(|e| e.during(RESTORE))?;
+    let mut source = in_sqlite(|| recognised(from))?;
+    let faults = check::faults(&mut source, progress, RESTORE)?;
+    if let Some(fault) = faults.first() {
+        return Err(Error::new(
+            ErrorKind::StoreCorrupt,
+            RESTORE,
+            "the backup is damaged: nothing was changed",
+        )
+        .with("path", from.display())
+        .with("fault", fault));
+    }
+    let (mut target, used) = in_sqlite(|| alone(to))?;
+    // One transaction: after a crash the store is what it was.
+    pages(&source, &mut target, progress, RESTORE)?;
+    let finish = || {
+        let contents = contents(&target)?;
+        for (table, newest) in &used {
+            target
+                .execute("UPDATE sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1", (table, newest))?;
+        }
+        // They were counted from when the machine was started: it may be another one.
+        target.execute("UPDATE leases SET ends = 0", [])?;
+        target.execute_batch("PRAGMA journal_mode = DELETE")?;
+        Ok(contents)
+    };
+    let (keys, newest_event) = in_sqlite(finish).map_err(sql)?;
+    in_sqlite(|| target.close()).map_err(|(_, e)| sql(e))?;
+    let bytes = fs::metadata(to).map(|metadata| metadata.len()).unwrap_or_default();
+    Ok(Backup { path: to.display().to_string(), bytes, keys, newest_event })
+}
+
+/// Copies page by page. What is not done when this returns is taken back.
+fn pages(from: &Connection, to: &mut Connection, progress: &Progress, op: &'static str) -> Result<()> {
+    let sql = |e| convert(op, e);
+    let copy = in_sqlite(|| Copy::new(from, to)).map_err(sql)?;
+    let (mut expected, mut done, mut waited) = (0, 0, Duration::ZERO);
+    let copied = loop {
+        if progress.is_cancelled() {
+            break Err(closed(op));
+        }
+        let step = in_sqlite(|| copy.step(STEP));
+        let now = copy.progress();
+        let (total, left) = (steps(now.pagecount), steps(now.remaining));
+        progress.expect(total.saturating_sub(expected));
+        progress.add((total - left.min(total)).saturating_sub(done));
+        (expected, done) = (total.max(expected), (total - left.min(total)).max(done));
+        match step {
+            Ok(StepResult::Done) => break Ok(()),
+            Ok(StepResult::More) => {}
+            Ok(_) if waited < BUSY => {
+                std::thread::sleep(Duration::from_millis(5));
+                waited += Duration::from_millis(5);
+            }
+            Ok(_) => {
+                break Err(Error::new(ErrorKind::StoreLocked, op, "another process holds the file"));
+            }
+            Err(e) => break Err(sql(e)),
+        }
+    };
+    in_sqlite(|| drop(copy));
+    copied
+}
+
+fn steps(pages: i32) -> u64 {
+    u64::try_from(pages).unwrap_or_default()
+}
+
+/// How many keys there are, and the newest event.
+fn contents(connection: &Connection) -> rusqlite::Result<(u64, Cursor)> {
+    let count = "SELECT (SELECT count(*) FROM keys),
+                        coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)";
+    connection.query_row(count, [], |row| {
+        Ok((u64::try_from(row.get::<_, i64>(0)?).unwrap_or_default(), Cursor(row.get(1)?)))
+    })
+}
+
+/// A file that is written until it gets its name, and goes away otherwise.
+struct Partial(PathBuf);
+
+impl Partial {
+    fn beside(to: &Path) -> Result<Self> {
+        let fault = |kind, message| Error::new(kind, BACK_UP, message).with("path", to.display());
+        let Some(name) = to.file_name() else {
+            return Err(Error::invalid(BACK_UP, "path", "must name a file"));
+        };
+        if to.symlink_metadata().is_ok() {
+            return Err(fault(ErrorKind::AlreadyExists, "there is a file already")
+                .hint("give each backup a name of its own, as with its date"));
+        }
+        let partial =
+            to.with_file_name(format!(".{}.{}.partial", name.to_string_lossy(), uuid::Uuid::new_v4()));
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial) {
+            Ok(_) => Ok(Self(partial)),
+            Err(e) => Err(match e.kind() {
+                IoKind::NotFound => fault(ErrorKind::NotFound, "the directory of the backup does not exist"),
+                IoKind::PermissionDenied | IoKind::ReadOnlyFilesystem => {
+                    fault(ErrorKind::PermissionDenied, "the backup cannot be created here")
+                }
+                IoKind::StorageFull => fault(ErrorKind::StoreFull, "no room left for the backup"),
+                _ => fault(ErrorKind::Unexpected, "the backup cannot be created"),
+            }
+            .caused_by(e)),
+        }
+    }
+
+    /// Gives it its name, and makes both last. Returns its size.
+    fn becomes(self, to: &Path) -> Result<u64> {
+        let name = || {
+            let file = File::open(&self.0)?;
+            file.sync_all()?;
+            // Unlike renaming, this never takes the place of a file that has come meanwhile.
+            match fs::hard_link(&self.0, to) {
+                Err(e) if e.kind() == IoKind::AlreadyExists => return Err(e),
+                // Not every file system has links.
+                Err(_) => fs::rename(&self.0, to)?,
+                Ok(()) => {}
+            }
+            let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty());
+            File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
+            file.metadata().map(|metadata| metadata.len())
+        };
+        name().map_err(|e| {
+            let kind = match e.kind() {
+                IoKind::AlreadyExists => ErrorKind::AlreadyExists,
+                _ => ErrorKind::Unexpected,
+            };
+            Error::new(kind, BACK_UP, "the backup could not be given its name")
+                .with("path", to.display())
+                .caused_by(e)
+        })
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        for end in ["", "-journal", "-wal", "-shm"] {
+            let mut name = self.0.clone().into_os_string();
+            name.push(end);
+            let _ = fs::remove_file(name);
+        }
+    }
+}
+
+fn rewritable(path: &Path, op: &'static str) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let opened = Connection::open_with_flags(path, flags).and_then(|connection| {
+        connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;")?;
+        Ok(connection)
+    });
+    opened.map_err(|e| convert(op, e).with("path", path.display()))
+}
+
+/// The backup, if it is one that this vpnkit can open.
+fn recognised(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)
+        .map_err(|e| convert(RESTORE, e).with("path", path.display()))?;
+    open::recognise(&connection, path).map_err(|e| e.during(RESTORE))?;
+    if !open::has_schema(&connection).map_err(|e| convert(RESTORE, e).with("path", path.display()))? {
+        return Err(Error::new(ErrorKind::StoreNotRecognized, RESTORE, "the backup is empty")
+            .with("path", path.display()));
+    }
+    Ok(connection)
+}
+
+/// The store that is to be replaced, which nobody else can open any more, and which numbers it has used.
+fn alone(path: &Path) -> Result<(Connection, Vec<(String, i64)>)> {
+    open::create(path).map_err(|e| e.during(RESTORE))?;
+    match exclusive(path) {
+        Err(e) if e.kind() == ErrorKind::StoreCorrupt => {
+            set_aside(path)?;
+            open::create(path).map_err(|e| e.during(RESTORE))?;
+            exclusive(path)
+        }
+        other => other,
+    }
+}
+
+fn exclusive(path: &Path) -> Result<(Connection, Vec<(String, i64)>)> {
+    let told = |e: Error| {
+        match e.kind() {
+            ErrorKind::StoreLocked => in_use(path),
+            // Its first page is damaged.
+            ErrorKind::StoreNotRecognized => {
+                Error::new(ErrorKind::StoreCorrupt, RESTORE, "the store is damaged").caused_by(e)
+            }
+            _ => e,
+        }
+    };
+    let fault = |e| told(convert(RESTORE, e).with("path", path.display()));
+    let connection = rewritable(path, RESTORE).map_err(told)?;
+    connection.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(())).map_err(fault)?;
+    match open::recognise(&connection, path) {
+        // What this one cannot open it may replace.
+        Err(e) if e.kind() == ErrorKind::StoreTooNew => {}
+        recognised => recognised.map_err(|e| e.during(RESTORE))?,
+    }
+    // Whoever has it open keeps a lock on it, so that this fails.
+    let mode: String = connection
+        .query_row("PRAGMA locking_mode = EXCLUSIVE", [], |row| row.get::<_, String>(0))
+        .and_then(|_| connection.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0)))
+        .map_err(fault)?;
+    if mode != "delete" {
+        return Err(in_use(path));
+    }
+    connection.execute_batch("BEGIN EXCLUSIVE; COMMIT;").map_err(fault)?;
+    let used = match open::has_schema(&connection).map_err(fault)? {
+        true => {
+            let mut all = connection.prepare("SELECT name, seq FROM sqlite_sequence").map_err(fault)?;
+            let rows = all.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(fault)?;
+            rows.collect::<rusqlite::Result<Vec<_>>>().map_err(fault)?
+        }
+        false => Vec::new(),
+    };
+    Ok((connection, used))
+}
+
+fn in_use(path: &Path) -> Error {
+    Error::new(ErrorKind::InUse, RESTORE, "the store is open")
+        .with("path", path.display())
+        .hint("close it in every process first")
+}
+
+/// Keeps a damaged store for who wants to look into it. Its log first: it must not get into what comes in its place.
+fn set_aside(path: &Path) -> Result<()> {
+    let aside = |end: &str, mark: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(mark);
+        name.push(end);
+        PathBuf::from(name)
+    };
+    let mark = format!(".damaged-{}", uuid::Uuid::new_v4().simple());
+    for end in ["-wal", "-shm", "-journal", ""] {
+        match fs::rename(aside(end, ""), aside(end, &mark)) {
+            Err(e) if e.kind() != IoKind::NotFound => {
+                return Err(Error::new(
+                    ErrorKind::PermissionDenied,
+                    RESTORE,
+                    "the damaged store cannot be set aside",
+                )
+                .with("path", path.display())
+                .caused_by(e));
+            }
+            _ => {}
+        }
+    }
+    tracing::warn!(path = %aside("", &mark).display(), "the damaged store is kept");
+    Ok(())
+}
