@@ -115,7 +115,7 @@ async fn each_event_is_given_to_one_of_many() {
     }
     assert_eq!(
         seen.iter().map(|cursor| cursor.0).collect::<Vec<_>>(),
-        (1..=created as i64).collect::<Vec<_>>()
+        (1_i64..).take(created).collect::<Vec<_>>()
     );
     assert!(twice <= 200, "{twice}");
     assert!(who_has.contains(&0) && who_has.contains(&2), "{who_has:?}");

@@ -72,7 +72,7 @@ async fn events_are_signed_and_filtered() {
     let request = requests.iter().find(|request| event(request).unwrap().key == Some(key)).unwrap();
     let (id, sent) = (header(request, "webhook-id"), header(request, "webhook-timestamp"));
     let at = vpnkit_core::Timestamp::from_millis(sent.parse::<i64>().unwrap() * 1_000);
-    let signed = signature(&[made.secret.clone()], &id, at, &request.body);
+    let signed = signature(std::slice::from_ref(&made.secret), &id, at, &request.body);
     assert_eq!(
         (header(request, "webhook-signature"), request.url.as_str()),
         (signed, "https://shop.example/events")

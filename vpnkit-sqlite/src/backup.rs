@@ -36,7 +36,7 @@ pub(crate) fn back_up(from: &Path, busy: Duration, to: &Path, progress: &Progres
     in_sqlite(|| source.execute_batch("BEGIN; SELECT count(*) FROM sqlite_master;")).map_err(sql)?;
     pages(&source, &mut copy, progress, BACK_UP)?;
     in_sqlite(|| drop(source));
-    let faults = check::faults(&mut copy, progress, BACK_UP)?;
+    let faults = check::faults(&copy, progress, BACK_UP)?;
     if let Some(fault) = faults.first() {
         return Err(Error::new(ErrorKind::StoreCorrupt, BACK_UP, "the store is damaged, and so is its copy")
             .with("fault", fault)
@@ -45,7 +45,7 @@ pub(crate) fn back_up(from: &Path, busy: Duration, to: &Path, progress: &Progres
     let (keys, newest_event) = in_sqlite(|| contents(&copy)).map_err(sql)?;
     // One file, that can be read where nothing can be written.
     in_sqlite(|| copy.execute_batch("PRAGMA journal_mode = DELETE")).map_err(sql)?;
-    in_sqlite(|| copy.close()).map_err(|(_, e)| sql(e))?;
+    in_sqlite(|| copy.close().map_err(|(_, e)| sql(e)))?;
     let bytes = partial.becomes(to)?;
     Ok(Backup { path: to.display().to_string(), bytes, keys, newest_event })
 }
@@ -66,8 +66,8 @@ pub(crate) fn restore(from: &Path, to: &Path, progress: &Progress) -> Result<Bac
         return Err(Error::invalid(RESTORE, "backup", "is the store itself"));
     }
     let _claim = fork::claim(to).map_err(|e| e.during(RESTORE))?;
-    let mut source = in_sqlite(|| recognised(from))?;
-    let faults = check::faults(&mut source, progress, RESTORE)?;
+    let source = in_sqlite(|| recognised(from))?;
+    let faults = check::faults(&source, progress, RESTORE)?;
     if let Some(fault) = faults.first() {
         return Err(Error::new(
             ErrorKind::StoreCorrupt,
@@ -92,7 +92,7 @@ pub(crate) fn restore(from: &Path, to: &Path, progress: &Progress) -> Result<Bac
         Ok(contents)
     };
     let (keys, newest_event) = in_sqlite(finish).map_err(sql)?;
-    in_sqlite(|| target.close()).map_err(|(_, e)| sql(e))?;
+    in_sqlite(|| target.close().map_err(|(_, e)| sql(e)))?;
     let bytes = fs::metadata(to).map(|metadata| metadata.len()).unwrap_or_default();
     Ok(Backup { path: to.display().to_string(), bytes, keys, newest_event })
 }

@@ -1,5 +1,8 @@
 //! What is wrong with a file.
 
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
 use rusqlite::{Connection, ErrorCode};
 
 use crate::convert_error::convert;
@@ -11,13 +14,13 @@ use vpnkit_core::store::errors::closed;
 
 /// Faults that are told.
 const MOST: usize = 100;
-/// SQLite's steps between two looks whether this is cancelled: some milliseconds.
-const STEPS: i32 = 100_000;
+/// Between two looks whether this is cancelled.
+const LOOK: Duration = Duration::from_millis(20);
 
 const OP: &str = "store.check";
 
 /// Reads everything.
-pub(crate) fn check(connection: &mut Connection, progress: &Progress) -> Result<StoreCheck> {
+pub(crate) fn check(connection: &Connection, progress: &Progress) -> Result<StoreCheck> {
     let tables = in_sqlite(|| tables(connection)).map_err(|e| convert(OP, e))?.len();
     let faults = faults(connection, progress, OP)?;
     Ok(StoreCheck { tables: u64::try_from(tables).unwrap_or_default(), faults })
@@ -30,18 +33,22 @@ fn tables(connection: &Connection) -> rusqlite::Result<Vec<String>> {
 }
 
 /// Returns what is wrong: a damaged page, an index that has not what its table has, a row that refers to none.
-pub(crate) fn faults(
-    connection: &mut Connection,
-    progress: &Progress,
-    op: &'static str,
-) -> Result<Vec<String>> {
-    let cancelled = progress.clone();
-    let watched = connection.progress_handler(STEPS, Some(move || cancelled.is_cancelled()));
-    watched.map_err(|e| convert(op, e))?;
-    let found = found(connection, progress, op);
-    let unwatched = connection.progress_handler(0, None::<fn() -> bool>);
-    unwatched.map_err(|e| convert(op, e))?;
-    found
+pub(crate) fn faults(connection: &Connection, progress: &Progress, op: &'static str) -> Result<Vec<String>> {
+    let statement = connection.get_interrupt_handle();
+    std::thread::scope(|scope| {
+        let (done, ended) = channel::<()>();
+        // One statement reads a whole table.
+        scope.spawn(move || {
+            while ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+                if progress.is_cancelled() {
+                    statement.interrupt();
+                }
+            }
+        });
+        let found = found(connection, progress, op);
+        drop(done);
+        found
+    })
 }
 
 fn found(connection: &Connection, progress: &Progress, op: &'static str) -> Result<Vec<String>> {

@@ -302,8 +302,8 @@ impl KeyStore for SqliteStore {
     async fn check(&self, progress: &Progress) -> Result<StoreCheck> {
         let (path, busy) = (self.path.clone(), self.busy);
         let run = move |progress: &Progress| {
-            let mut connection = worker::in_sqlite(|| open::reader(&path, busy))?;
-            let found = check::check(&mut connection, progress);
+            let connection = worker::in_sqlite(|| open::reader(&path, busy))?;
+            let found = check::check(&connection, progress);
             worker::in_sqlite(|| drop(connection));
             found
         };

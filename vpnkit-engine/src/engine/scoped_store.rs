@@ -34,7 +34,7 @@ fn own_request(scope: &Scope, request: Request) -> Request {
 /// What the admins above it have is not told to who calls.
 fn hide_others(scope: &Scope, error: Error) -> Error {
     let other = error.get("admin").and_then(|id| id.parse().ok()).map(AdminId);
-    if !other.is_some_and(|admin| !scope.sees(Some(admin))) {
+    if other.is_none_or(|admin| scope.sees(Some(admin))) {
         return error;
     }
     let mut shown = Error::new(error.kind(), "store.commit", error.message().to_owned());
