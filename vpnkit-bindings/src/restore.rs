@@ -12,11 +12,11 @@ use vpnkit::{Error, Result, StoreConfig};
 /// Errors: those of [`SqliteStore::restore`]; `InvalidInput` about `store` when it is no file.
 pub async fn restore(backup: PathBuf, store: String, progress: Progress) -> Result<Answer> {
     const OP: &str = "store.restore";
-    let path = match StoreConfig::try_from(store) {
+    let path = match StoreConfig::try_from(store.clone()) {
         Ok(StoreConfig::Sqlite(path)) => path,
-        _ => {
-            return Err(Error::invalid(OP, "store", "is no file").hint("write `sqlite:bot.db`"));
-        }
+        Ok(_) => return Err(Error::invalid(OP, "store", "is no file").hint("write `sqlite:bot.db`")),
+        // A path as it is.
+        Err(_) => PathBuf::from(store),
     };
     SqliteStore::restore(backup, path, &progress).await.map(Answer::new)
 }

@@ -15,11 +15,12 @@ const EVERY = 100;
 
 /**
  * Replaces a store by a backup, or makes one of it where there is none: `await restore("/backups/keys.db", "sqlite:bot.db")`. Nobody may
- * have the store open. The backup is checked before; a process that is killed meanwhile leaves the store as it was, and one that is
- * damaged is kept beside it.
+ * have the store open; it is a path, or `sqlite:PATH`. A copy of the backup is made beside the store and checked before; a process that is
+ * killed meanwhile leaves the store as it was.
  *
  * What happened since the backup is undone: payments, keys, traffic that was counted. Ids of keys and cursors of events are not used
- * again. The passphrase is that of the backup. A signal that is aborted leaves the store as it was.
+ * again. The passphrase is that of the backup. A signal that is aborted in time leaves the store as it was. A store that is too damaged to
+ * be opened has to be moved away first, with the files beside it.
  *
  * Rejects with NotFoundError; StoreCorruptError when the backup is damaged; StoreNotRecognizedError when one of them is no store;
  * StoreTooNewError; InUseError while the store is open; StoreFullError; PermissionDeniedError.

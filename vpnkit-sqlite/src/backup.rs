@@ -28,73 +28,143 @@ const RESTORE: &str = "store.restore";
 /// Copies the store at `from` into a new file. The copy is what was committed when it began: a snapshot that writers do not
 /// wait for; the write-ahead log grows meanwhile.
 pub(crate) fn back_up(from: &Path, busy: Duration, to: &Path, progress: &Progress) -> Result<Backup> {
-    let partial = Partial::beside(to)?;
+    not_of_a_store(from, to)?;
+    let partial = Partial::create(to, BACK_UP)?;
     let sql = |e| convert(BACK_UP, e);
-    let source = in_sqlite(|| open::reader(from, busy))?;
-    let mut copy = in_sqlite(|| rewritable(&partial.0, BACK_UP))?;
-    // Held to the end: otherwise SQLite begins again with each commit of another process.
-    in_sqlite(|| source.execute_batch("BEGIN; SELECT count(*) FROM sqlite_master;")).map_err(sql)?;
-    pages(&source, &mut copy, progress, BACK_UP)?;
-    in_sqlite(|| drop(source));
-    let faults = check::faults(&copy, progress, BACK_UP)?;
-    if let Some(fault) = faults.first() {
-        return Err(Error::new(ErrorKind::StoreCorrupt, BACK_UP, "the store is damaged, and so is its copy")
-            .with("fault", fault)
-            .hint("restore an older backup"));
-    }
-    let (keys, newest_event) = in_sqlite(|| contents(&copy)).map_err(sql)?;
-    // One file, that can be read where nothing can be written.
-    in_sqlite(|| copy.execute_batch("PRAGMA journal_mode = DELETE")).map_err(sql)?;
-    in_sqlite(|| copy.close().map_err(|(_, e)| sql(e)))?;
+    let (keys, newest_event) = using(
+        || rewritable(&partial.0, BACK_UP),
+        |copy| {
+            using(
+                || open::reader(from, busy),
+                |source| {
+                    // Held to the end: otherwise SQLite begins again with each commit of another process.
+                    let begin = "BEGIN; SELECT count(*) FROM sqlite_master;";
+                    in_sqlite(|| source.execute_batch(begin)).map_err(sql)?;
+                    pages(source, copy, progress, BACK_UP)
+                },
+            )?;
+            if let Some(fault) = check::faults(copy, progress, BACK_UP)?.first() {
+                let damaged = "the store is damaged, and so is its copy";
+                return Err(Error::new(ErrorKind::StoreCorrupt, BACK_UP, damaged)
+                    .with("fault", fault)
+                    .hint("restore an older backup"));
+            }
+            let contents = in_sqlite(|| contents(copy)).map_err(sql)?;
+            // One file, that can be read where nothing can be written.
+            in_sqlite(|| copy.execute_batch("PRAGMA journal_mode = DELETE")).map_err(sql)?;
+            Ok(contents)
+        },
+    )?;
     let bytes = partial.becomes(to)?;
     Ok(Backup { path: to.display().to_string(), bytes, keys, newest_event })
 }
 
+/// SQLite would take a file of such a name for a part of a store.
+fn not_of_a_store(store: &Path, to: &Path) -> Result<()> {
+    let (store, to) = (fork::real(store), fork::real(to));
+    if PARTS.iter().any(|end| ended(&store, end) == to) {
+        return Err(Error::invalid(BACK_UP, "path", "is a name that belongs to the store"));
+    }
+    if let Some(part) = PARTS.iter().map(|end| ended(&to, end)).find(|part| part.symlink_metadata().is_ok()) {
+        let left = "there is something left of a store of that name";
+        return Err(Error::new(ErrorKind::AlreadyExists, BACK_UP, left).with("path", part.display()));
+    }
+    Ok(())
+}
+
+/// What SQLite calls files beside a database.
+const PARTS: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+fn ended(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
+}
+
 /// Copies a backup over the store at `to`, which nobody may have open, or into a new file.
 ///
-/// Ids and cursors that the store has used since are not used again, and its leases end. A store that is damaged is
-/// kept beside it, as `….damaged-…`.
+/// Ids and cursors that the store has used since are not used again, and its leases end.
 pub(crate) fn restore(from: &Path, to: &Path, progress: &Progress) -> Result<Backup> {
     let sql = |e| convert(RESTORE, e).with("path", to.display());
-    let real = |path: &Path| path.canonicalize().ok();
-    if real(from).is_none() {
+    let (from, to) = (&fork::real(from), &fork::real(to));
+    if from.symlink_metadata().is_err() {
         return Err(
             Error::new(ErrorKind::NotFound, RESTORE, "there is no such backup").with("path", from.display())
         );
     }
-    if real(from) == real(to) {
+    if from == to {
         return Err(Error::invalid(RESTORE, "backup", "is the store itself"));
     }
-    let _claim = fork::claim(to).map_err(|e| e.during(RESTORE))?;
-    let source = in_sqlite(|| recognised(from))?;
-    let faults = check::faults(&source, progress, RESTORE)?;
-    if let Some(fault) = faults.first() {
-        return Err(Error::new(
-            ErrorKind::StoreCorrupt,
-            RESTORE,
-            "the backup is damaged: nothing was changed",
-        )
-        .with("path", from.display())
-        .with("fault", fault));
-    }
-    let (mut target, used) = in_sqlite(|| alone(to))?;
-    // One transaction: after a crash the store is what it was.
-    pages(&source, &mut target, progress, RESTORE)?;
-    let finish = || {
-        let contents = contents(&target)?;
-        for (table, newest) in &used {
-            target
-                .execute("UPDATE sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1", (table, newest))?;
-        }
-        // They were counted from when the machine was started: it may be another one.
-        target.execute("UPDATE leases SET ends = 0", [])?;
-        target.execute_batch("PRAGMA journal_mode = DELETE")?;
-        Ok(contents)
-    };
-    let (keys, newest_event) = in_sqlite(finish).map_err(sql)?;
-    in_sqlite(|| target.close().map_err(|(_, e)| sql(e)))?;
+    let _claims =
+        (fork::claim(from).map_err(|e| e.during(RESTORE))?, fork::claim(to).map_err(|e| e.during(RESTORE))?);
+    // A copy is made ready first: what is written into the store then is written in one transaction.
+    let partial = Partial::create(to, RESTORE)?;
+    let (keys, newest_event) = using(
+        || rewritable(&partial.0, RESTORE),
+        |ready| {
+            using(|| recognised(from), |source| pages(source, ready, progress, RESTORE))?;
+            if let Some(fault) = check::faults(ready, progress, RESTORE)?.first() {
+                let damaged = "the backup is damaged: nothing was changed";
+                return Err(Error::new(ErrorKind::StoreCorrupt, RESTORE, damaged)
+                    .with("path", from.display())
+                    .with("fault", fault));
+            }
+            open::create(to).map_err(|e| e.during(RESTORE))?;
+            using(
+                || exclusive(to),
+                |target| {
+                    let used = in_sqlite(|| numbers_used(target)).map_err(sql)?;
+                    let contents = in_sqlite(|| continued(ready, &used)).map_err(sql)?;
+                    pages(ready, target, progress, RESTORE)?;
+                    Ok(contents)
+                },
+            )
+        },
+    )?;
     let bytes = fs::metadata(to).map(|metadata| metadata.len()).unwrap_or_default();
     Ok(Backup { path: to.display().to_string(), bytes, keys, newest_event })
+}
+
+/// How far the ids and cursors of a store have got, by table.
+fn numbers_used(store: &Connection) -> rusqlite::Result<Vec<(String, i64)>> {
+    if !open::has_schema(store)? {
+        return Ok(Vec::new());
+    }
+    let mut all = store.prepare("SELECT name, seq FROM sqlite_sequence")?;
+    all.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+/// Makes a copy ready to go on in the place of a store that has used these numbers. Returns what is in it.
+fn continued(copy: &mut Connection, used: &[(String, i64)]) -> rusqlite::Result<(u64, Cursor)> {
+    let contents = contents(copy)?;
+    copy.execute_batch("PRAGMA journal_mode = DELETE")?;
+    let txn = copy.transaction()?;
+    for (table, newest) in used {
+        let found =
+            txn.execute("UPDATE sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1", (table, newest))?;
+        // SQLite writes a row with the first id only, and an older schema has fewer tables.
+        if found == 0 {
+            txn.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)", (table, newest))?;
+        }
+    }
+    let leases = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'leases'";
+    if txn.query_row(leases, [], |row| row.get::<_, i64>(0))? > 0 {
+        // They were counted from when the machine was started: it may be another one.
+        txn.execute("UPDATE leases SET ends = 0", [])?;
+    }
+    txn.commit()?;
+    Ok(contents)
+}
+
+/// Works with a connection that is closed where [`fork`] knows of it, whatever comes of the work.
+fn using<T>(
+    open: impl FnOnce() -> Result<Connection>,
+    work: impl FnOnce(&mut Connection) -> Result<T>,
+) -> Result<T> {
+    let mut connection = in_sqlite(open)?;
+    let outcome = work(&mut connection);
+    in_sqlite(|| drop(connection));
+    outcome
 }
 
 /// Copies page by page. What is not done when this returns is taken back.
@@ -146,12 +216,13 @@ fn contents(connection: &Connection) -> rusqlite::Result<(u64, Cursor)> {
 struct Partial(PathBuf);
 
 impl Partial {
-    fn beside(to: &Path) -> Result<Self> {
-        let fault = |kind, message| Error::new(kind, BACK_UP, message).with("path", to.display());
+    /// A file beside the one that it is to become, or to be copied into.
+    fn create(to: &Path, op: &'static str) -> Result<Self> {
+        let fault = |kind, message| Error::new(kind, op, message).with("path", to.display());
         let Some(name) = to.file_name() else {
-            return Err(Error::invalid(BACK_UP, "path", "must name a file"));
+            return Err(Error::invalid(op, "path", "must name a file"));
         };
-        if to.symlink_metadata().is_ok() {
+        if op == BACK_UP && to.symlink_metadata().is_ok() {
             return Err(fault(ErrorKind::AlreadyExists, "there is a file already")
                 .hint("give each backup a name of its own, as with its date"));
         }
@@ -180,11 +251,14 @@ impl Partial {
             match fs::hard_link(&self.0, to) {
                 Err(e) if e.kind() == IoKind::AlreadyExists => return Err(e),
                 // Not every file system has links.
-                Err(_) => fs::rename(&self.0, to)?,
+                Err(_) if to.symlink_metadata().is_err() => fs::rename(&self.0, to)?,
+                Err(e) => return Err(e),
                 Ok(()) => {}
             }
             let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty());
-            File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
+            // Not every file system can: then the name lasts a little later.
+            let _ =
+                File::open(directory.unwrap_or(Path::new("."))).and_then(|directory| directory.sync_all());
             file.metadata().map(|metadata| metadata.len())
         };
         name().map_err(|e| {
@@ -201,10 +275,9 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        for end in ["", "-journal", "-wal", "-shm"] {
-            let mut name = self.0.clone().into_os_string();
-            name.push(end);
-            let _ = fs::remove_file(name);
+        let _ = fs::remove_file(&self.0);
+        for end in PARTS {
+            let _ = fs::remove_file(ended(&self.0, end));
         }
     }
 }
@@ -231,27 +304,15 @@ fn recognised(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-/// The store that is to be replaced, which nobody else can open any more, and which numbers it has used.
-fn alone(path: &Path) -> Result<(Connection, Vec<(String, i64)>)> {
-    open::create(path).map_err(|e| e.during(RESTORE))?;
-    match exclusive(path) {
-        Err(e) if e.kind() == ErrorKind::StoreCorrupt => {
-            set_aside(path)?;
-            open::create(path).map_err(|e| e.during(RESTORE))?;
-            exclusive(path)
-        }
-        other => other,
-    }
-}
-
-fn exclusive(path: &Path) -> Result<(Connection, Vec<(String, i64)>)> {
+/// The store that is to be replaced, which nobody else can open any more.
+fn exclusive(path: &Path) -> Result<Connection> {
     let told = |e: Error| {
         match e.kind() {
             ErrorKind::StoreLocked => in_use(path),
-            // Its first page is damaged.
-            ErrorKind::StoreNotRecognized => {
-                Error::new(ErrorKind::StoreCorrupt, RESTORE, "the store is damaged").caused_by(e)
-            }
+            // Whether it is a damaged store or something else nobody can tell, nor whether it is open somewhere.
+            ErrorKind::StoreCorrupt | ErrorKind::StoreNotRecognized => e.hint(
+                "close every process that has it open, move the file and those beside it (-wal, -shm) away, and restore again",
+            ),
             _ => e,
         }
     };
@@ -272,46 +333,11 @@ fn exclusive(path: &Path) -> Result<(Connection, Vec<(String, i64)>)> {
         return Err(in_use(path));
     }
     connection.execute_batch("BEGIN EXCLUSIVE; COMMIT;").map_err(fault)?;
-    let used = match open::has_schema(&connection).map_err(fault)? {
-        true => {
-            let mut all = connection.prepare("SELECT name, seq FROM sqlite_sequence").map_err(fault)?;
-            let rows = all.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(fault)?;
-            rows.collect::<rusqlite::Result<Vec<_>>>().map_err(fault)?
-        }
-        false => Vec::new(),
-    };
-    Ok((connection, used))
+    Ok(connection)
 }
 
 fn in_use(path: &Path) -> Error {
     Error::new(ErrorKind::InUse, RESTORE, "the store is open")
         .with("path", path.display())
         .hint("close it in every process first")
-}
-
-/// Keeps a damaged store for who wants to look into it. Its log first: it must not get into what comes in its place.
-fn set_aside(path: &Path) -> Result<()> {
-    let aside = |end: &str, mark: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(mark);
-        name.push(end);
-        PathBuf::from(name)
-    };
-    let mark = format!(".damaged-{}", uuid::Uuid::new_v4().simple());
-    for end in ["-wal", "-shm", "-journal", ""] {
-        match fs::rename(aside(end, ""), aside(end, &mark)) {
-            Err(e) if e.kind() != IoKind::NotFound => {
-                return Err(Error::new(
-                    ErrorKind::PermissionDenied,
-                    RESTORE,
-                    "the damaged store cannot be set aside",
-                )
-                .with("path", path.display())
-                .caused_by(e));
-            }
-            _ => {}
-        }
-    }
-    tracing::warn!(path = %aside("", &mark).display(), "the damaged store is kept");
-    Ok(())
 }

@@ -58,9 +58,10 @@ fn found(connection: &Connection, progress: &Progress, op: &'static str) -> Resu
         Err(e) if is_damage(&e) => return Ok(vec![e.to_string()]),
         Err(e) => return Err(convert(op, e)),
     };
-    progress.expect(u64::try_from(tables.len()).unwrap_or_default());
+    progress.expect(u64::try_from(tables.len() + 1).unwrap_or_default());
     let mut faults = Vec::new();
-    for table in tables {
+    // Under this name SQLite looks at the pages that no table has.
+    for table in tables.into_iter().chain(["sqlite_schema".to_owned()]) {
         match in_sqlite(|| of_table(connection, &table)) {
             Ok(found) => faults.extend(found),
             Err(e) if is_damage(&e) => faults.push(format!("{table}: {e}")),

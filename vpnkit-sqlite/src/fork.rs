@@ -110,7 +110,7 @@ pub(crate) fn claim(path: &Path) -> Result<Claim> {
 }
 
 /// The same for a file that does not exist yet and for the one that it becomes.
-fn real(path: &Path) -> PathBuf {
+pub(crate) fn real(path: &Path) -> PathBuf {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match (path.canonicalize(), parent.canonicalize(), path.file_name()) {
         (Ok(real), ..) => real,

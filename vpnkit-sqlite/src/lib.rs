@@ -103,10 +103,10 @@ impl SqliteStore {
     }
 
     /// Replaces the store at `store` by a backup, or makes one of it where there is none. It must not be open, here or elsewhere.
-    /// The backup is checked before; after a crash the store is what it was, and a damaged one is kept beside it.
+    /// A copy of the backup is made and checked before, beside the store; after a crash the store is what it was.
     ///
     /// What happened since the backup is undone: payments, keys, traffic that was counted. Ids and cursors are not used again. The
-    /// passphrase is that of the backup.
+    /// passphrase is that of the backup. A store that is too damaged to be opened has to be moved away first, with the files beside it.
     ///
     /// Errors: `NotFound`, `StoreCorrupt` (the backup is damaged), `StoreNotRecognized` (one of them is no store), `StoreTooNew`
     /// (the backup is), `InUse` (the store is open), `StoreFull`, `PermissionDenied`, `Closed` (it was cancelled).

@@ -61,8 +61,8 @@ impl Long {
             running.closed = true;
             std::mem::take(&mut running.all)
         };
-        for (progress, thread) in all {
-            progress.cancel();
+        all.iter().for_each(|(progress, _)| progress.cancel());
+        for (_, thread) in all {
             join(Some(thread)).await;
         }
     }

@@ -165,6 +165,8 @@ impl Writing<'_> {
             patience::give_way();
         }
         in_sqlite(|| {
+            // What somebody reads, as for a backup, is not waited for: nobody could write meanwhile.
+            let _ = self.connection.busy_timeout(Duration::ZERO);
             let _ = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
             drop(self.connection);
         });

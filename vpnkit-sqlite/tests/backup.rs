@@ -204,16 +204,88 @@ async fn a_damaged_store_is_told_and_kept() {
     assert!(!at("bad.db").exists());
     store.close().await.unwrap();
 
-    // Its first page, too: it cannot be opened at all.
-    bytes[..200].fill(0);
-    std::fs::write(at("keys.db"), &bytes).unwrap();
+    // It can be opened: so it can be replaced.
     restore(&at("good.db"), &at("keys.db")).await.unwrap();
     let store = open(&at("keys.db")).await;
     assert!(store.check(&Progress::default()).await.unwrap().faults.is_empty());
     assert!(store.key(&KeyRef::from("many-499")).await.unwrap().is_some());
     store.close().await.unwrap();
-    let kept = names(directory.path()).into_iter().find(|name| name.starts_with("keys.db.damaged-")).unwrap();
-    assert!(std::fs::read(at(&kept)).unwrap() == bytes);
+
+    // Its first page, too: nobody can tell whether it was a store, nor whether it is open somewhere.
+    bytes[..200].fill(0);
+    std::fs::write(at("keys.db"), &bytes).unwrap();
+    let refused = restore(&at("good.db"), &at("keys.db")).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.hint_text().is_some()), (ErrorKind::StoreNotRecognized, true));
+    assert!(std::fs::read(at("keys.db")).unwrap() == bytes);
+    std::fs::rename(at("keys.db"), at("kept.db")).unwrap();
+    restore(&at("good.db"), &at("keys.db")).await.unwrap();
+    open(&at("keys.db")).await.close().await.unwrap();
+}
+
+/// What is wrong with pages that no table has is found, too.
+#[tokio::test]
+async fn damage_of_the_free_pages_is_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    open(&path).await.close().await.unwrap();
+    let file = Connection::open(&path).unwrap();
+    file.execute_batch(
+        "PRAGMA journal_mode = DELETE; CREATE TABLE gone (x); INSERT INTO gone VALUES (zeroblob(400000)); DROP TABLE gone;",
+    )
+    .unwrap();
+    drop(file);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let trunk = u32::from_be_bytes(bytes[32..36].try_into().unwrap()) as usize;
+    // Five free pages that tables have.
+    let list: Vec<u8> = [0_u32, 5, 3, 4, 5, 6, 7].iter().flat_map(|n| n.to_be_bytes()).collect();
+    bytes[(trunk - 1) * 4096..][..list.len()].copy_from_slice(&list);
+    std::fs::write(&path, bytes).unwrap();
+    let store = open(&path).await;
+    assert!(!store.check(&Progress::default()).await.unwrap().faults.is_empty());
+    store.close().await.unwrap();
+}
+
+/// A store of before, with nothing in it: what the store that it replaces has used stays used.
+#[tokio::test]
+async fn a_backup_of_an_older_schema_with_nothing_in_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let store = open(&at("keys.db")).await;
+    let application = {
+        let file = Connection::open(at("keys.db")).unwrap();
+        file.query_row("PRAGMA application_id", [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    let (last, told) = (create(&store, "a").await, store.newest_event().await.unwrap());
+    store.close().await.unwrap();
+    let old = Connection::open(at("old.db")).unwrap();
+    old.execute_batch(include_str!("../migrations/0001_initial.sql")).unwrap();
+    old.execute_batch(&format!("PRAGMA application_id = {application}; PRAGMA user_version = 1;")).unwrap();
+    drop(old);
+    // By another name of it, as where a volume is mounted.
+    std::os::unix::fs::symlink(at("keys.db"), at("link.db")).unwrap();
+    assert_eq!(restore(&at("old.db"), &at("link.db")).await.unwrap().keys, 0);
+    assert!(at("link.db").is_symlink());
+    let store = open(&at("keys.db")).await;
+    assert!(store.key(&KeyRef::from("a")).await.unwrap().is_none());
+    assert!(create(&store, "b").await > last);
+    assert!(store.newest_event().await.unwrap() > told);
+    store.close().await.unwrap();
+}
+
+/// SQLite would take the backup for a part of a store, or what is left of another store for a part of the backup.
+#[tokio::test]
+async fn names_that_belong_to_a_store_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let store = open(&at("keys.db")).await;
+    for part in ["keys.db-wal", "keys.db-shm", "keys.db-journal"] {
+        let error = store.back_up(&at(part), &Progress::default()).await.unwrap_err();
+        assert_eq!((error.kind(), error.get("field")), (ErrorKind::InvalidInput, Some("path")), "{part}");
+    }
+    std::fs::write(at("b.db-wal"), "of another store").unwrap();
+    let error = store.back_up(&at("b.db"), &Progress::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    store.close().await.unwrap();
 }
 
 /// A backup that nobody waits for any more ends and leaves no file; so does one when the store is closed.

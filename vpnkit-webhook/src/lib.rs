@@ -110,7 +110,14 @@ fn failure(error: reqwest::Error) -> Error {
     } else {
         (ErrorKind::Unavailable, "the connection to the receiver broke")
     };
-    Error::new(kind, OP, message).caused_by(error.without_url())
+    let hint = error
+        .is_connect()
+        .then_some("is it at a public address? others are reached with `private_webhooks` only");
+    let told = Error::new(kind, OP, message).caused_by(error.without_url());
+    match hint {
+        Some(hint) => told.hint(hint),
+        None => told,
+    }
 }
 
 /// Resolves names to addresses that may be connected to.

@@ -248,11 +248,7 @@ impl<'s> Delivery<'s> {
         let before = self.told.clone();
         match sent {
             Sent::Accepted => self.told = Told { delivered_at: Some(now), ..Told::default() },
-            Sent::Refused => {
-                self.told.failing_since = None;
-                self.told.error.clone_from(&error);
-            }
-            Sent::Unavailable(_) => {
+            Sent::Refused | Sent::Unavailable(_) => {
                 self.told.failing_since.get_or_insert(now);
                 self.told.error.clone_from(&error);
             }

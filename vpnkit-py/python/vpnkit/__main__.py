@@ -23,7 +23,7 @@ def _stop(given: argparse.Namespace) -> None:
 def _restore(given: argparse.Namespace) -> None:
     shows = sys.stderr.isatty()
     try:
-        backup = asyncio.run(restore(given.backup, f"sqlite:{given.store}", on_progress=_bar if shows else None))
+        backup = asyncio.run(restore(given.backup, given.store, on_progress=_bar if shows else None))
     finally:
         if shows:
             print(file=sys.stderr)
@@ -45,6 +45,8 @@ def main(words: list[str] | None = None) -> int:
         given.run(given)
     except VpnkitError as error:
         print(error, file=sys.stderr)
+        if error.hint is not None:
+            print(f"hint: {error.hint}", file=sys.stderr)
         return 1
     return 0
 
