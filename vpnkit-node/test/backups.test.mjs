@@ -30,7 +30,7 @@ test("a backup is put back", async (t) => {
   assert.deepEqual([restored.keys, restored.newestEvent], [1, backup.newestEvent]);
   assert.equal(...told.at(-1));
   const again = await vpnkit.open({ store });
-  assert.deepEqual((await again.keys.find()).map((key) => key.name), ["alice"]);
+  assert.deepEqual((await again.keys.find()).keys.map((key) => key.name), ["alice"]);
   assert.ok((await again.keys.create({ name: "carol" })).id > lost.id);
   await again.close();
 });

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -72,7 +74,7 @@ def test_from_a_shell_and_for_threads(tmp_path: Path) -> None:
 
 WRITER = """
 import sys, vpnkit
-with vpnkit.sync.open(sys.argv[1]) as kit:
+with vpnkit.sync.open("sqlite:" + sys.argv[1]) as kit:
     print("open", flush=True)
     number = 0
     while True:
@@ -82,13 +84,22 @@ with vpnkit.sync.open(sys.argv[1]) as kit:
 """
 
 
+@contextmanager
+def writing(store: Path) -> Iterator[None]:
+    """A process that writes until it is killed."""
+    with subprocess.Popen([sys.executable, "-c", WRITER, store], stdout=subprocess.PIPE) as writer:
+        try:
+            assert writer.stdout is not None and writer.stdout.readline() == b"open\n"
+            yield
+        finally:
+            writer.kill()
+
+
 def test_another_process_writes_all_the_time(tmp_path: Path) -> None:
     store = tmp_path / "keys.db"
     with vpnkit.sync.open(store) as kit:
         kit.keys.create_many([vpnkit.CreateKey(note="x" * 3_000) for _ in range(3_000)])
-        writer = subprocess.Popen([sys.executable, "-c", WRITER, store], stdout=subprocess.PIPE)
-        try:
-            assert writer.stdout is not None and writer.stdout.readline() == b"open\n"
+        with writing(store):
             counts = []
             for number in range(4):
                 saved = tmp_path / f"saved-{number}.db"
@@ -100,9 +111,6 @@ def test_another_process_writes_all_the_time(tmp_path: Path) -> None:
                     halves = [copy.keys.count(search=f"{half}-").total for half in "ab"]
                 assert halves[0] == halves[1]
                 counts.append(halves[0])
-        finally:
-            writer.kill()
-            writer.wait()
     assert counts == sorted(counts) and counts[-1] > 0, counts
 
 
@@ -110,15 +118,11 @@ def test_a_store_that_another_process_has_open_is_not_replaced(tmp_path: Path) -
     store, saved = tmp_path / "keys.db", tmp_path / "saved.db"
     with vpnkit.sync.open(store) as kit:
         kit.store.back_up(str(saved))
-    writer = subprocess.Popen([sys.executable, "-c", WRITER, store], stdout=subprocess.PIPE)
-    try:
-        assert writer.stdout is not None and writer.stdout.readline() == b"open\n"
-        words = [sys.executable, "-m", "vpnkit", "restore", saved, store]
+    with writing(store):
+        words = [sys.executable, "-m", "vpnkit", "restore", str(saved), str(store)]
         done = subprocess.run(words, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 1 and "the store is open" in done.stderr and "close it in every process" in done.stderr
-    finally:
-        writer.kill()
-        writer.wait()
+        assert done.returncode == 1
+        assert "the store is open" in done.stderr and "close it in every process" in done.stderr
     # It was killed: its write-ahead log belongs to what is replaced.
     assert vpnkit.sync.restore(saved, store).keys == 0
     with vpnkit.sync.open(store) as kit:
@@ -128,9 +132,12 @@ def test_a_store_that_another_process_has_open_is_not_replaced(tmp_path: Path) -
 def two(tmp_path: Path) -> tuple[Path, Path]:
     """A store with 5,000 keys, and a backup with 10,000."""
     store, saved = tmp_path / "keys.db", tmp_path / "saved.db"
-    for path, count in ((saved, 10_000), (store, 5_000)):
-        with vpnkit.sync.open(path) as kit:
+    for to, count in ((saved, 10_000), (store, 5_000)):
+        made = tmp_path / "made.db"
+        with vpnkit.sync.open(made) as kit:
             kit.keys.create_many([vpnkit.CreateKey(note="x" * 3_000) for _ in range(count)])
+            kit.store.back_up(str(to))
+        made.unlink()
     return store, saved
 
 
