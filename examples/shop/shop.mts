@@ -272,7 +272,7 @@ async function remind(): Promise<void> {
     try {
       await bot.api.sendMessage(Number(chat), said(event.detail));
     } catch (error) {
-      // Whoever has blocked the bot hears nothing.
+      // A customer who has blocked the bot is told nothing.
       if (!(error instanceof GrammyError && (error.error_code === 403 || error.error_code === 400))) throw error;
     }
   }

@@ -244,7 +244,7 @@ async def remind(kit: vpnkit.Kit, bot: Bot) -> None:
             key = await kit.keys.get(event.key) if said and event.key else None
             # Keys of resellers have none: their customers are not ours.
             if said and key and (chat := key.labels.get("telegram")):
-                # Whoever has blocked the bot hears nothing.
+                # A customer who has blocked the bot is told nothing.
                 with suppress(TelegramForbiddenError, TelegramBadRequest):
                     await bot.send_message(int(chat), said.format(detail=event.detail))
 

@@ -133,10 +133,10 @@ impl Operation {
             .ok_or_else(|| Error::new(ErrorKind::Unsupported, "call", "no such operation").with("name", name))
     }
 
-    /// Returns the noun of its name; empty for the kit itself.
+    /// Returns what it is judged by.
     #[must_use]
-    pub fn noun(&self) -> &'static str {
-        self.name.split_once('.').map_or("", |(noun, _)| noun)
+    pub fn mark(&self) -> Mark {
+        Mark { name: self.name, changes: self.changes, access: self.access }
     }
 
     /// Returns the kinds of errors that its documentation promises: the names in backticks after `Errors:`.

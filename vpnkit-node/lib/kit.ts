@@ -83,7 +83,7 @@ export class KitView {
     if (!Number.isSafeInteger(id)) throw invalid(operation, "admin", "is no admin", "give the admin or its id");
     const scopes = options.scopes ?? undefined;
     if (scopes !== undefined && !(Array.isArray(scopes) && scopes.every((scope) => typeof scope === "string")))
-      throw invalid(operation, "scopes", "must be a list of texts", '["keys:read"]');
+      throw invalid(operation, "scopes", "must be a list of strings", '["keys:read"]');
     return this.#view({ admin: id, scopes });
   }
 

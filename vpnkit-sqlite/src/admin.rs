@@ -10,7 +10,7 @@ use vpnkit_core::model::{
     Admin, AdminId, AdminRef, AdminRole, ByteSize, EventKind, GrantId, InboundSelection, InboundTag, Key,
     KeyId, Labels, NewAdmin, NewEvent, NodeId, Traffic,
 };
-use vpnkit_core::ownership::rows::{self, AdminRows};
+use vpnkit_core::ownership::rows::{self, AdminBatch, AdminRows};
 use vpnkit_core::ownership::{Charge, OwnedRows};
 use vpnkit_core::store::errors as answer;
 use vpnkit_core::store::{AdminOp, Following, Made};
@@ -235,26 +235,6 @@ impl AdminRows for Rows<'_> {
             .map_err(sql)?;
         nodes.into_iter().map(NodeId::new).collect()
     }
-
-    fn add_admin(&mut self, _: NewAdmin, _: Timestamp) -> Result<Admin> {
-        Err(answer::unknown_step())
-    }
-
-    fn write_counters(&mut self, _: &Admin, _: bool) -> Result<()> {
-        Err(answer::unknown_step())
-    }
-
-    fn write_admin(&mut self, _: &Admin, _: bool) -> Result<()> {
-        Err(answer::unknown_step())
-    }
-
-    fn remove_admin(&mut self, _: &Admin) -> Result<()> {
-        Err(answer::unknown_step())
-    }
-
-    fn tell(&mut self, _: NewEvent) -> Result<()> {
-        Err(answer::unknown_step())
-    }
 }
 
 impl AdminRows for Batch<'_> {
@@ -284,7 +264,9 @@ impl AdminRows for Batch<'_> {
     fn nodes_of(&self, tag: &InboundTag) -> Result<Vec<NodeId>> {
         Rows(self.connection).nodes_of(tag)
     }
+}
 
+impl AdminBatch for Batch<'_> {
     fn add_admin(&mut self, new: NewAdmin, at: Timestamp) -> Result<Admin> {
         let mut admin = new.into_admin(AdminId(0), at);
         self.run(

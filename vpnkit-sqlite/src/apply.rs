@@ -605,7 +605,7 @@ impl Batch<'_> {
         if Record::admin(kind, id).is_none() {
             self.grow_revision()?;
         }
-        // What vpnkit writes down for itself is nobody's setting.
+        // What vpnkit keeps for itself is no setting: no event tells of it.
         match &self.cause {
             Some(_) => self.emit(consequence::of_settings(kind, id)),
             None => Ok(()),

@@ -21,6 +21,8 @@ use vpnkit_core::{Error, ErrorKind, Result};
 const STEP: i32 = 512;
 /// How long another program may keep the copy from being written.
 const BUSY: Duration = Duration::from_secs(5);
+/// Between two tries meanwhile.
+const WAIT: Duration = Duration::from_millis(5);
 
 const BACK_UP: &str = "store.back_up";
 const RESTORE: &str = "store.restore";
@@ -28,7 +30,7 @@ const RESTORE: &str = "store.restore";
 /// Copies the store at `from` into a new file. The copy is what was committed when it began: a snapshot that writers do not
 /// wait for; the write-ahead log grows meanwhile.
 pub(crate) fn back_up(from: &Path, busy: Duration, to: &Path, progress: &Progress) -> Result<Backup> {
-    not_of_a_store(from, to)?;
+    check_name(from, to)?;
     let partial = Partial::create(to, BACK_UP)?;
     let sql = |e| convert(BACK_UP, e);
     let (keys, newest_event) = using(
@@ -59,8 +61,13 @@ pub(crate) fn back_up(from: &Path, busy: Duration, to: &Path, progress: &Progres
     Ok(Backup { path: to.display().to_string(), bytes, keys, newest_event })
 }
 
-/// SQLite would take a file of such a name for a part of a store.
-fn not_of_a_store(store: &Path, to: &Path) -> Result<()> {
+/// Checks the name of a backup: nothing has it, and SQLite would not take it for a part of a store.
+fn check_name(store: &Path, to: &Path) -> Result<()> {
+    if to.symlink_metadata().is_ok() {
+        return Err(Error::new(ErrorKind::AlreadyExists, BACK_UP, "there is a file already")
+            .with("path", to.display())
+            .hint("give each backup a name of its own, as with its date"));
+    }
     let (store, to) = (fork::real(store), fork::real(to));
     if PARTS.iter().any(|end| ended(&store, end) == to) {
         return Err(Error::invalid(BACK_UP, "path", "is a name that belongs to the store"));
@@ -171,23 +178,26 @@ fn using<T>(
 fn pages(from: &Connection, to: &mut Connection, progress: &Progress, op: &'static str) -> Result<()> {
     let sql = |e| convert(op, e);
     let copy = in_sqlite(|| Copy::new(from, to)).map_err(sql)?;
-    let (mut expected, mut done, mut waited) = (0, 0, Duration::ZERO);
+    let mut waited = Duration::ZERO;
     let copied = loop {
         if progress.is_cancelled() {
             break Err(closed(op));
         }
+        // Unknown, and 0, before the first step.
+        let before = copy.progress();
         let step = in_sqlite(|| copy.step(STEP));
         let now = copy.progress();
-        let (total, left) = (steps(now.pagecount), steps(now.remaining));
-        progress.expect(total.saturating_sub(expected));
-        progress.add((total - left.min(total)).saturating_sub(done));
-        (expected, done) = (total.max(expected), (total - left.min(total)).max(done));
+        if before.pagecount == 0 {
+            progress.expect(steps(now.pagecount));
+        }
+        let left = if before.pagecount == 0 { now.pagecount } else { before.remaining };
+        progress.add(steps(left - now.remaining));
         match step {
             Ok(StepResult::Done) => break Ok(()),
             Ok(StepResult::More) => {}
             Ok(_) if waited < BUSY => {
-                std::thread::sleep(Duration::from_millis(5));
-                waited += Duration::from_millis(5);
+                std::thread::sleep(WAIT);
+                waited += WAIT;
             }
             Ok(_) => {
                 break Err(Error::new(ErrorKind::StoreLocked, op, "another process holds the file"));
@@ -222,21 +232,17 @@ impl Partial {
         let Some(name) = to.file_name() else {
             return Err(Error::invalid(op, "path", "must name a file"));
         };
-        if op == BACK_UP && to.symlink_metadata().is_ok() {
-            return Err(fault(ErrorKind::AlreadyExists, "there is a file already")
-                .hint("give each backup a name of its own, as with its date"));
-        }
         let partial =
             to.with_file_name(format!(".{}.{}.partial", name.to_string_lossy(), uuid::Uuid::new_v4()));
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial) {
             Ok(_) => Ok(Self(partial)),
             Err(e) => Err(match e.kind() {
-                IoKind::NotFound => fault(ErrorKind::NotFound, "the directory of the backup does not exist"),
+                IoKind::NotFound => fault(ErrorKind::NotFound, "there is no such directory"),
                 IoKind::PermissionDenied | IoKind::ReadOnlyFilesystem => {
-                    fault(ErrorKind::PermissionDenied, "the backup cannot be created here")
+                    fault(ErrorKind::PermissionDenied, "no file can be created here")
                 }
-                IoKind::StorageFull => fault(ErrorKind::StoreFull, "no room left for the backup"),
-                _ => fault(ErrorKind::Unexpected, "the backup cannot be created"),
+                IoKind::StorageFull => fault(ErrorKind::StoreFull, "no room left for a copy"),
+                _ => fault(ErrorKind::Unexpected, "the copy cannot be created"),
             }
             .caused_by(e)),
         }
@@ -324,7 +330,7 @@ fn exclusive(path: &Path) -> Result<Connection> {
         Err(e) if e.kind() == ErrorKind::StoreTooNew => {}
         recognised => recognised.map_err(|e| e.during(RESTORE))?,
     }
-    // Whoever has it open keeps a lock on it, so that this fails.
+    // Every connection that has it open keeps a lock on it, so that this fails.
     let mode: String = connection
         .query_row("PRAGMA locking_mode = EXCLUSIVE", [], |row| row.get::<_, String>(0))
         .and_then(|_| connection.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0)))

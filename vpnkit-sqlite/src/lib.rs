@@ -18,7 +18,7 @@ mod grant;
 mod label;
 mod lease;
 mod life;
-mod long;
+mod long_work;
 mod notice;
 mod open;
 mod passphrase;
@@ -38,7 +38,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use self::long::Long;
+use self::long_work::LongWork;
 use self::notice::Notice;
 use self::worker::{Readers, Writer};
 use vpnkit_core::accounting::Baseline;
@@ -82,7 +82,7 @@ pub struct SqliteStore {
     readers: Readers,
     notice: Notice,
     claim: Mutex<Option<fork::Claim>>,
-    long: Long,
+    long_work: LongWork,
     busy: Duration,
 }
 
@@ -98,8 +98,8 @@ impl SqliteStore {
         let (writer, vault) = Writer::start(path.clone(), options.clone()).await?;
         let readers = Readers::start(path.clone(), &options, vault).await?;
         let notice = Notice::start(path.clone(), options.busy_timeout, writer.newest()).await?;
-        let (long, busy) = (Long::default(), options.busy_timeout);
-        Ok(Self { path, writer, readers, notice, claim, long, busy })
+        let (long_work, busy) = (LongWork::default(), options.busy_timeout);
+        Ok(Self { path, writer, readers, notice, claim, long_work, busy })
     }
 
     /// Replaces the store at `store` by a backup, or makes one of it where there is none. It must not be open, here or elsewhere.
@@ -117,7 +117,7 @@ impl SqliteStore {
     ) -> Result<Backup> {
         let (backup, store) = (backup.as_ref().to_owned(), store.as_ref().to_owned());
         let run = move |progress: &Progress| backup::restore(&backup, &store, progress);
-        Long::default().run("store.restore", progress, run).await
+        LongWork::default().run("store.restore", progress, run).await
     }
 
     /// The file.
@@ -296,7 +296,7 @@ impl KeyStore for SqliteStore {
     async fn back_up(&self, to: &Path, progress: &Progress) -> Result<Backup> {
         let (from, busy, to) = (self.path.clone(), self.busy, to.to_owned());
         let run = move |progress: &Progress| backup::back_up(&from, busy, &to, progress);
-        self.long.run("store.back_up", progress, run).await
+        self.long_work.run("store.back_up", progress, run).await
     }
 
     async fn check(&self, progress: &Progress) -> Result<StoreCheck> {
@@ -307,11 +307,11 @@ impl KeyStore for SqliteStore {
             worker::in_sqlite(|| drop(connection));
             found
         };
-        self.long.run("store.check", progress, run).await
+        self.long_work.run("store.check", progress, run).await
     }
 
     async fn close(&self) -> Result<()> {
-        self.long.close().await;
+        self.long_work.close().await;
         self.notice.close().await;
         self.readers.close().await;
         let closed = self.writer.close().await;

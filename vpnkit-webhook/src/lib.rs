@@ -101,7 +101,7 @@ impl WebhookSender for HttpSender {
     }
 }
 
-/// Says what went wrong without what a receiver, or a resolver, has said: it may be of a network that is nobody's business.
+/// Says what went wrong without what a receiver or a resolver has answered: that would show the inside of a private network.
 fn failure(error: reqwest::Error) -> Error {
     let (kind, message) = if error.is_timeout() {
         (ErrorKind::Timeout, "the receiver did not answer in time")

@@ -11,7 +11,7 @@ use crate::model::{
 use crate::store::errors;
 use crate::{Error, Result, Timestamp};
 
-/// The admins of a store, inside a batch.
+/// The admins of a store, to be read.
 pub trait AdminRows {
     /// Reads an admin.
     fn admin(&self, id: AdminId) -> Result<Option<Admin>>;
@@ -19,6 +19,14 @@ pub trait AdminRows {
     fn admin_named(&self, name: &str) -> Result<Option<AdminId>>;
     /// Counts the admins of the store.
     fn count_admins(&self) -> Result<usize>;
+    /// Returns whether an admin owns a key.
+    fn owns_keys(&self, id: AdminId) -> Result<bool>;
+    /// Returns the nodes that have a shared inbound of a tag.
+    fn nodes_of(&self, tag: &InboundTag) -> Result<Vec<NodeId>>;
+}
+
+/// The admins of a store, inside a batch.
+pub trait AdminBatch: AdminRows {
     /// Adds an admin, and counts it for all above it.
     fn add_admin(&mut self, new: NewAdmin, at: Timestamp) -> Result<Admin>;
     /// Writes what an admin has and uses. With `follow`, its keys have to follow.
@@ -27,10 +35,6 @@ pub trait AdminRows {
     fn write_admin(&mut self, admin: &Admin, follow: bool) -> Result<()>;
     /// Removes an admin that nobody is below, for all above it.
     fn remove_admin(&mut self, admin: &Admin) -> Result<()>;
-    /// Returns whether an admin owns a key.
-    fn owns_keys(&self, id: AdminId) -> Result<bool>;
-    /// Returns the nodes that have a shared inbound of a tag.
-    fn nodes_of(&self, tag: &InboundTag) -> Result<Vec<NodeId>>;
     /// Adds an event.
     fn tell(&mut self, event: NewEvent) -> Result<()>;
 }
@@ -46,7 +50,7 @@ pub fn chain(rows: &impl AdminRows, from: AdminId) -> Result<Vec<Admin>> {
     Ok(chain)
 }
 
-/// Returns whether `owner` is `admin`, or a reseller below it: sudo is nobody's.
+/// Returns whether `owner` is `admin`, or a reseller below it. Sudo belongs to no reseller.
 pub fn reaches(rows: &impl AdminRows, admin: AdminId, owner: Option<AdminId>) -> Result<bool> {
     let Some(owner) = owner else { return Ok(false) };
     if owner == admin {
@@ -70,7 +74,7 @@ pub fn is_suspended(rows: &impl AdminRows, owner: Option<AdminId>) -> Result<boo
 }
 
 /// Takes something of the quotas of an owner and of all above it.
-pub fn take(rows: &mut impl AdminRows, owner: AdminId, what: Charge) -> Result<()> {
+pub fn take(rows: &mut impl AdminBatch, owner: AdminId, what: Charge) -> Result<()> {
     let nothing = Charge { enforced: what.enforced, ..Charge::default() };
     if what == nothing {
         return Ok(());
@@ -81,7 +85,7 @@ pub fn take(rows: &mut impl AdminRows, owner: AdminId, what: Charge) -> Result<(
     Ok(())
 }
 
-fn charge_one(rows: &mut impl AdminRows, before: &Admin, what: Charge) -> Result<()> {
+fn charge_one(rows: &mut impl AdminBatch, before: &Admin, what: Charge) -> Result<()> {
     let mut after = before.clone();
     charge(&mut after, what)?;
     rows.write_counters(&after, before.is_limited() != after.is_limited())?;
@@ -96,7 +100,7 @@ fn charge_one(rows: &mut impl AdminRows, before: &Admin, what: Charge) -> Result
 ///
 /// Errors: `NotFound` about `owner` for an admin that is not there; `LimitReached`.
 pub fn settle(
-    rows: &mut impl AdminRows,
+    rows: &mut impl AdminBatch,
     before: Option<&Key>,
     after: Option<&Key>,
     at: Timestamp,
@@ -136,7 +140,7 @@ pub fn settle(
 
 /// Moves what one owner has to another one: who is above both has it before and after.
 fn transfer(
-    rows: &mut impl AdminRows,
+    rows: &mut impl AdminBatch,
     (from, less): (Option<AdminId>, Share),
     (to, more): (Option<AdminId>, Share),
     enforced: bool,
@@ -159,7 +163,7 @@ fn transfer(
 
 /// Takes what follows when a key was merged into another one of the same owner.
 pub fn merged(
-    rows: &mut impl AdminRows,
+    rows: &mut impl AdminBatch,
     gone: &Key,
     (before, after): (&Key, &Key),
     enforced: bool,
@@ -204,7 +208,7 @@ pub fn check_places(rows: &impl AdminRows, acting: &[Admin], selection: &Inbound
 }
 
 /// Adds an admin; `acting` is who does it, and those above it.
-pub fn create(rows: &mut impl AdminRows, acting: &[Admin], new: NewAdmin, at: Timestamp) -> Result<Admin> {
+pub fn create(rows: &mut impl AdminBatch, acting: &[Admin], new: NewAdmin, at: Timestamp) -> Result<Admin> {
     if let Some(by) = acting.first() {
         check_role(Some(new.role))?;
         if !reaches(rows, by.id, new.parent)? {
@@ -243,7 +247,7 @@ pub fn create(rows: &mut impl AdminRows, acting: &[Admin], new: NewAdmin, at: Ti
 
 /// Changes an admin; `acting` is who does it, and those above it.
 pub fn patch(
-    rows: &mut impl AdminRows,
+    rows: &mut impl AdminBatch,
     acting: &[Admin],
     id: AdminId,
     expected: Option<u64>,
@@ -276,7 +280,12 @@ pub fn patch(
 }
 
 /// Deletes an admin that owns no keys; `acting` is who does it, and those above it.
-pub fn delete(rows: &mut impl AdminRows, acting: &[Admin], id: AdminId, expected: Option<u64>) -> Result<()> {
+pub fn delete(
+    rows: &mut impl AdminBatch,
+    acting: &[Admin],
+    id: AdminId,
+    expected: Option<u64>,
+) -> Result<()> {
     let admin = found(rows, acting, id, expected)?;
     if admin.admins > 0 {
         // They would be free of its quotas.

@@ -14,7 +14,7 @@ pub struct GrantFilter {
     pub key: Option<KeyId>,
     /// Only of keys that one of these admins owned then.
     pub owners: Option<Arc<[AdminId]>>,
-    /// Only those whose idempotency key is one of this reseller's, or with `Some(None)` of nobody's: what two of them call the same is
+    /// Only those whose idempotency key is one of this reseller's, or with `Some(None)` the application's own: what two of them call the same is
     /// not the same.
     pub scope: Option<Option<AdminId>>,
     /// Only of this idempotency key.

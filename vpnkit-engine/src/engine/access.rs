@@ -17,7 +17,7 @@ pub(super) fn check_scopes(op: &'static str, scopes: &[String]) -> Result<()> {
     if scopes.len() > SCOPES_MAX {
         return fault(format!("more than {SCOPES_MAX}"));
     }
-    let known = |noun: &str| noun == "*" || Operation::all().iter().any(|known| known.noun() == noun);
+    let known = |noun: &str| noun == "*" || Operation::all().iter().any(|known| known.mark().noun() == noun);
     for scope in scopes {
         let (noun, what) = scope.split_once(':').unwrap_or((scope, "change"));
         if noun.is_empty() || !known(noun) || !matches!(what, "read" | "change") {
@@ -39,7 +39,7 @@ fn covers(scopes: &[String], operation: Mark) -> bool {
     operation.noun().is_empty() && !operation.changes || scopes.iter().any(one)
 }
 
-/// An admin and the resellers below it: sudo, and who is below that, is nobody's.
+/// An admin and the resellers below it; sudo, and what is below that, belongs to no reseller.
 fn own_tree(admin: AdminId, below: &[Admin]) -> std::sync::Arc<[AdminId]> {
     let mut tree = vec![admin];
     let mut next = 0;
@@ -105,7 +105,7 @@ impl super::Shared {
             let Some(id) = above else { break };
             let found = self.store.admin(&AdminRef::Id(id)).await.map_err(|e| e.during(op))?;
             let Some(admin) = found.filter(|admin| !admin.disabled) else {
-                // Which of those above it is nobody's business.
+                // Which of those above it is not told.
                 return Err(denied(op, "the admin is disabled, or not there"));
             };
             above = admin.parent;

@@ -13,7 +13,7 @@ use super::{ApiKey, Engine, NewApiKey, Shared, api_keys, passwords};
 use vpnkit_core::model::{
     Admin, AdminId, AdminPatch, AdminRef, CreateAdmin, KeyPatch, KeyQuery, KeyStatus, Patch,
 };
-use vpnkit_core::store::{AdminOp, StoreOp};
+use vpnkit_core::store::{AdminOp, StoreOp, errors};
 use vpnkit_core::{Error, ErrorKind, Result, Secret};
 
 /// What becomes of the keys of an admin that is deleted.
@@ -201,16 +201,13 @@ impl Admins {
                 this.engine.context().check_covers(OP, "keys")?;
             }
             let found = shared.admin(OP, &admin).await?;
-            if expected_version.is_some_and(|expected| expected != found.version) {
-                return Err(vpnkit_core::store::errors::admin_version(
-                    found.id,
-                    expected_version.unwrap_or_default(),
-                    found.version,
-                )
-                .during(OP));
+            if let Some(expected) = expected_version
+                && expected != found.version
+            {
+                return Err(errors::admin_version(found.id, expected, found.version).during(OP));
             }
             if found.admins > 0 {
-                return Err(vpnkit_core::store::errors::has_admins(found.id).during(OP));
+                return Err(errors::has_admins(found.id).during(OP));
             }
             match keys {
                 KeysOfDeleted::Refuse => {}

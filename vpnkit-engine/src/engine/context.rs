@@ -270,7 +270,7 @@ pub(super) struct Judged {
     entered: Option<AdminId>,
 }
 
-/// Does what vpnkit would do by itself, in the middle of a call: it is nobody's.
+/// Does what vpnkit would do by itself, in the middle of a call: without a cause.
 pub(super) async fn by_itself<T>(work: impl Future<Output = T>) -> T {
     CURRENT.scope(None, work).await
 }

@@ -434,7 +434,7 @@ impl Engine {
     #[operation(change)]
     pub async fn tick(&self) -> Result<()> {
         self.not_tried("tick")?;
-        // What is done then is nobody's.
+        // What is done then has no caller.
         context::by_itself(self.tick_once()).await
     }
 }

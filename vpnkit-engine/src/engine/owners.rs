@@ -2,7 +2,7 @@
 
 use super::Shared;
 use super::admins::owned;
-use vpnkit_core::model::{AdminId, KeyId, KeyPatch, KeyStatus};
+use vpnkit_core::model::{AdminId, KeyId, KeyPatch, KeyQuery, KeyStatus};
 use vpnkit_core::store::{AdminOp, Fence, KeyOp, StoreOp};
 use vpnkit_core::{ErrorKind, Result};
 
@@ -31,6 +31,8 @@ impl Shared {
     }
 
     /// Changes all keys of an owner that have one of these statuses, any without; returns how many.
+    ///
+    /// Errors: `LimitReached` when a quota allows no more; `changed` says how many were changed before that.
     pub(super) async fn change_owned(
         &self,
         op: &'static str,
@@ -38,53 +40,54 @@ impl Shared {
         status: &[KeyStatus],
         patch: &KeyPatch,
     ) -> Result<usize> {
-        let mut changed = 0;
-        let mut after = KeyId(0);
+        let (mut changed, mut after) = (0, KeyId(0));
         loop {
-            let query = vpnkit_core::model::KeyQuery { limit: STEP, ..owned(owner, status) };
+            let query = KeyQuery { limit: STEP, ..owned(owner, status) };
             let (keys, _) = self.keys_after(op, &query, after).await?;
             let Some(last) = keys.last().map(|key| key.id) else { return Ok(changed) };
             after = last;
-            let mut ids: Vec<KeyId> = keys.iter().map(|key| key.id).collect();
-            let mut full = None;
-            while !ids.is_empty() {
-                let step =
-                    |key: &KeyId| KeyOp::Patch { key: *key, expected: None, patch: Box::new(patch.clone()) };
-                match self.store.commit(self.txn(ids.iter().map(step))).await {
-                    Ok(receipt) => {
-                        changed += ids.len();
-                        if receipt.took_effect() {
-                            self.queue_transitions(&receipt.transitions);
-                        }
-                        match full {
-                            Some(e) => return Err(vpnkit_core::Error::during(e, op).with("changed", changed)),
-                            None => break,
-                        }
+            let (some, outcome) = self.change_step(keys.iter().map(|key| key.id).collect(), patch).await;
+            changed += some;
+            outcome.map_err(|e| e.during(op).with("changed", changed))?;
+        }
+    }
+
+    /// Changes these keys in one transaction, but for those that were deleted meanwhile, and those that no longer fit a quota: those before
+    /// them are changed. Returns how many were, and what was in the way of the others.
+    async fn change_step(&self, mut keys: Vec<KeyId>, patch: &KeyPatch) -> (usize, Result<()>) {
+        let mut outcome = Ok(());
+        while !keys.is_empty() {
+            let step =
+                |key: &KeyId| KeyOp::Patch { key: *key, expected: None, patch: Box::new(patch.clone()) };
+            let error = match self.store.commit(self.txn(keys.iter().map(step))).await {
+                Ok(receipt) => {
+                    if receipt.took_effect() {
+                        self.queue_transitions(&receipt.transitions);
                     }
-                    // One that was deleted meanwhile: the others go on.
-                    Err(e) if e.kind() == ErrorKind::NotFound && e.get("key").is_some() => {
-                        let place = e.get("index").and_then(|index| index.parse().ok()).unwrap_or(0);
-                        let _ = ids.remove(place.min(ids.len() - 1));
-                    }
-                    // Those before it fit.
-                    Err(e)
-                        if e.kind() == ErrorKind::LimitReached
-                            && e.get("index").is_some_and(|i| i != "0") =>
-                    {
-                        let place = e.get("index").and_then(|index| index.parse().ok()).unwrap_or(0);
-                        ids.truncate(place);
-                        full = Some(e);
-                    }
-                    Err(e) => return Err(e.during(op).with("changed", changed)),
+                    return (keys.len(), outcome);
                 }
+                Err(error) => error,
+            };
+            // Of one key alone there is none.
+            let place = error.get("index").and_then(|index| index.parse().ok()).unwrap_or(0);
+            match error.kind() {
+                ErrorKind::NotFound if error.get("key").is_some() && place < keys.len() => {
+                    keys.remove(place);
+                }
+                ErrorKind::LimitReached => {
+                    keys.truncate(place);
+                    outcome = Err(error);
+                }
+                _ => return (0, Err(error)),
             }
         }
+        (0, outcome)
     }
 
     /// Deletes all keys of an owner.
     pub(super) async fn delete_owned(&self, op: &'static str, owner: AdminId) -> Result<()> {
         loop {
-            let query = vpnkit_core::model::KeyQuery { limit: STEP, ..owned(owner, &[]) };
+            let query = KeyQuery { limit: STEP, ..owned(owner, &[]) };
             let (keys, _) = self.keys_after(op, &query, KeyId(0)).await?;
             if keys.is_empty() {
                 return Ok(());

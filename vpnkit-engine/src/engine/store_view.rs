@@ -1,8 +1,7 @@
 //! The store itself: backups while it is written, and whether its file is sound.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vpnkit_macros::operations;
 
@@ -13,7 +12,7 @@ use vpnkit_core::{Error, Result, Timestamp};
 
 /// Long work on the store that is under way.
 #[derive(Debug, Default)]
-pub(super) struct UnderWay(Mutex<(u64, BTreeMap<u64, Work>)>);
+pub(super) struct UnderWay(Mutex<Vec<Arc<Work>>>);
 
 #[derive(Debug)]
 struct Work {
@@ -22,28 +21,27 @@ struct Work {
     progress: Progress,
 }
 
-impl UnderWay {
-    fn lock(&self) -> MutexGuard<'_, (u64, BTreeMap<u64, Work>)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn begin(&self, operation: &'static str, since: Timestamp, progress: &Progress) -> Listed<'_> {
-        let (next, all) = &mut *self.lock();
-        *next += 1;
-        all.insert(*next, Work { operation, since, progress: progress.clone() });
-        Listed { all: self, number: *next }
-    }
-}
-
 /// Work that is listed until it ends, also when nobody waits for it any more.
 struct Listed<'u> {
     all: &'u UnderWay,
-    number: u64,
+    work: Arc<Work>,
+}
+
+impl UnderWay {
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Work>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, operation: &'static str, since: Timestamp) -> Listed<'_> {
+        let work = Arc::new(Work { operation, since, progress: Progress::default() });
+        self.lock().push(Arc::clone(&work));
+        Listed { all: self, work }
+    }
 }
 
 impl Drop for Listed<'_> {
     fn drop(&mut self) {
-        self.all.lock().1.remove(&self.number);
+        self.all.lock().retain(|one| !Arc::ptr_eq(one, &self.work));
     }
 }
 
@@ -69,9 +67,8 @@ impl StoreView {
                 return Err(Error::invalid(OP, "path", "must name a file"));
             }
             let shared = self.shared(OP)?;
-            let progress = Progress::default();
-            let _listed = shared.under_way.begin(OP, shared.clock.now(), &progress);
-            shared.store.back_up(Path::new(path), &progress).await.map_err(|e| e.during(OP))
+            let listed = shared.under_way.begin(OP, shared.clock.now());
+            shared.store.back_up(Path::new(path), &listed.work.progress).await.map_err(|e| e.during(OP))
         };
         self.engine.in_context(OP, back_up).await
     }
@@ -83,9 +80,8 @@ impl StoreView {
     pub async fn check(&self) -> Result<StoreCheck> {
         const OP: &str = "store.check";
         let shared = self.shared(OP)?;
-        let progress = Progress::default();
-        let _listed = shared.under_way.begin(OP, shared.clock.now(), &progress);
-        shared.store.check(&progress).await.map_err(|e| e.during(OP))
+        let listed = shared.under_way.begin(OP, shared.clock.now());
+        shared.store.check(&listed.work.progress).await.map_err(|e| e.during(OP))
     }
 
     /// Returns the backups and checks that this process is doing, the oldest first: for a bar of progress.
@@ -93,7 +89,7 @@ impl StoreView {
     pub async fn work(&self) -> Result<Vec<StoreWork>> {
         let shared = self.shared("store.work")?;
         let all = shared.under_way.lock();
-        let told = all.1.values().map(|work| StoreWork {
+        let told = all.iter().map(|work| StoreWork {
             operation: work.operation.to_owned(),
             done: work.progress.done().min(work.progress.total()),
             total: work.progress.total(),

@@ -459,7 +459,7 @@ impl Shared {
         if cache.signing_version > 0 {
             return Ok(cache);
         }
-        // Whoever asks first: they are the store's.
+        // Without a caller: they are the store's, whichever call needs them first.
         match by_itself(self.put_signing(op, &cache, &SigningKeys::generate())).await {
             // Another process was first.
             Err(e) if e.kind() == ErrorKind::Conflict => self.reload().await,

@@ -72,7 +72,7 @@ class KitView:
         if type(number) is not int:
             raise invalid("as_admin", "admin", f"cannot be {type(admin).__name__}", "give the admin or its id")
         if isinstance(scopes, str) or not all(isinstance(scope, str) for scope in scopes or ()):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise invalid("as_admin", "scopes", "must be a list of texts", '["keys:read"]')
+            raise invalid("as_admin", "scopes", "must be a list of strings", '["keys:read"]')
         given = None if scopes is None else list(scopes)
         return KitView(self._calls.native.view(None, None, (number, given), False), self)
 

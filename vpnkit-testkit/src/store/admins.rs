@@ -725,7 +725,7 @@ pub async fn a_call_tells_who_made_it(s: Subject) {
         let owner = scope.or(Some(a));
         assert_eq!(found.iter().map(|grant| grant.owner).collect::<Vec<_>>(), [owner]);
     }
-    // Its own secrets are nobody's setting, and what is not there does not go.
+    // Its own secrets are no settings, and what is not there does not go.
     let place = || ("api_key".to_owned(), format!("{a}/x"));
     let revision = s.store.revision().await.unwrap();
     let newest = s.store.newest_event().await.unwrap();

@@ -4,7 +4,7 @@ use super::State;
 use crate::model::{
     Admin, AdminId, AdminRef, GrantId, Inbound, InboundTag, Key, KeyId, NewAdmin, NewEvent, NodeId,
 };
-use crate::ownership::rows::{self, AdminRows};
+use crate::ownership::rows::{self, AdminBatch, AdminRows};
 use crate::ownership::{Charge, OwnedRows};
 use crate::store::{AdminOp, Following, Made, Receipt};
 use crate::{Result, Timestamp, lifecycle};
@@ -31,6 +31,17 @@ impl AdminRows for State {
         Ok(self.admins.len())
     }
 
+    fn owns_keys(&self, id: AdminId) -> Result<bool> {
+        Ok(self.keys.values().any(|key| key.owner == Some(id)))
+    }
+
+    fn nodes_of(&self, tag: &InboundTag) -> Result<Vec<NodeId>> {
+        let shared = |inbound: &&Inbound| inbound.tag == *tag && inbound.dedicated_to.is_none();
+        Ok(self.inbounds.values().filter(shared).map(|inbound| inbound.node.clone()).collect())
+    }
+}
+
+impl AdminBatch for State {
     fn add_admin(&mut self, new: NewAdmin, at: Timestamp) -> Result<Admin> {
         self.newest_admin += 1;
         let admin = new.into_admin(AdminId(self.newest_admin), at);
@@ -55,15 +66,6 @@ impl AdminRows for State {
         self.admins.remove(&admin.id);
         self.count_admin(admin.parent, -1);
         Ok(())
-    }
-
-    fn owns_keys(&self, id: AdminId) -> Result<bool> {
-        Ok(self.keys.values().any(|key| key.owner == Some(id)))
-    }
-
-    fn nodes_of(&self, tag: &InboundTag) -> Result<Vec<NodeId>> {
-        let shared = |inbound: &&Inbound| inbound.tag == *tag && inbound.dedicated_to.is_none();
-        Ok(self.inbounds.values().filter(shared).map(|inbound| inbound.node.clone()).collect())
     }
 
     fn tell(&mut self, event: NewEvent) -> Result<()> {

@@ -12,7 +12,7 @@ use vpnkit_core::store::errors::closed;
 
 /// The work of a store that takes long.
 #[derive(Debug, Default)]
-pub(crate) struct Long {
+pub(crate) struct LongWork {
     running: Mutex<Running>,
 }
 
@@ -31,7 +31,7 @@ impl Drop for Cancel<'_> {
     }
 }
 
-impl Long {
+impl LongWork {
     /// Runs `work` and waits for it. When the caller does not wait to the end, it is cancelled.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
