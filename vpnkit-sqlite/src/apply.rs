@@ -1,27 +1,22 @@
 //! Carrying out a batch inside a transaction.
 
-use std::collections::BTreeMap;
-
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::convert_error::{convert, damaged, violates};
 use crate::life::Life;
-use crate::row::{HeldInbound, INBOUND_COLUMNS, number, selection_text};
+use crate::row::{number, selection_text};
 use crate::vault::Vault;
 use crate::{grant, label, lease, query};
-use vpnkit_core::accounting::{Baseline, crossed};
 use vpnkit_core::model::Cursor;
 use vpnkit_core::model::{
-    Admin, Cause, ClientDevice, EventKind, EventSubject, Grant, Inbound, InboundId, InboundTag, Key, KeyId,
-    KeyPatch, KeyRef, Labels, NewEvent, NewKey, NodeId, Record, ServerId, Traffic,
+    Admin, Cause, EventKind, Grant, InboundTag, Key, KeyId, KeyPatch, KeyRef, Labels, NewEvent, NewKey,
+    NodeId,
 };
 use vpnkit_core::ownership::{self, OwnedRows as _, rows};
 use vpnkit_core::store::errors as answer;
 use vpnkit_core::store::{
-    DeviceOp, InboundOp, KeyOp, Made, Origin, Receipt, RecordOp, Request, SETTLE_AGAIN, StoreOp, StoreTxn,
-    TrafficBatch, consequence,
+    DeviceOp, InboundOp, KeyOp, Made, Origin, Receipt, Request, SETTLE_AGAIN, StoreOp, StoreTxn, consequence,
 };
-use vpnkit_core::traffic::Series;
 use vpnkit_core::{Error, ErrorKind, Result, Timestamp, lifecycle};
 
 const OP: &str = "store.commit";
@@ -39,7 +34,7 @@ pub(crate) fn apply(connection: &Connection, vault: &Vault, txn: StoreTxn) -> Re
     }
     lease::check(connection, txn.fence.as_ref())?;
     if let Some(seen) = txn.seen {
-        let revision = query::revision(connection)?;
+        let revision = crate::record::revision(connection)?;
         if revision != seen {
             return Err(answer::revision_outdated(seen, revision));
         }
@@ -60,7 +55,7 @@ pub(crate) fn apply(connection: &Connection, vault: &Vault, txn: StoreTxn) -> Re
     }
     let cursor = match batch.cursor {
         Some(cursor) => cursor,
-        None => query::newest_event(connection)?,
+        None => crate::event::newest_event(connection)?,
     };
     let mut receipt = batch.receipt;
     receipt.cursor = cursor;
@@ -120,7 +115,7 @@ pub(crate) struct Batch<'c> {
     pub(crate) connection: &'c Connection,
     pub(crate) vault: &'c Vault,
     pub(crate) at: Timestamp,
-    origin: Origin,
+    pub(crate) origin: Origin,
     /// The idempotency key of the call.
     pub(crate) payment: Option<String>,
     /// The call that the batch is made for.
@@ -130,7 +125,7 @@ pub(crate) struct Batch<'c> {
     /// It moves what was sold from one key to another.
     pub(crate) moves: bool,
     pub(crate) receipt: Receipt,
-    cursor: Option<Cursor>,
+    pub(crate) cursor: Option<Cursor>,
 }
 
 impl Batch<'_> {
@@ -347,7 +342,7 @@ impl Batch<'_> {
     }
 
     /// Does what follows when bytes of a key were counted.
-    fn connect(&mut self, id: KeyId) -> Result<()> {
+    pub(crate) fn connect(&mut self, id: KeyId) -> Result<()> {
         let before = match query::bare_key(self.connection, id) {
             Ok(Some(key)) => key,
             Ok(None) => return Ok(()),
@@ -504,407 +499,6 @@ impl Batch<'_> {
         )
         .map(drop)
         .map_err(sql)
-    }
-
-    pub(crate) fn inbound(&self, id: &InboundId) -> Result<Option<Inbound>> {
-        let of = params![id.node().as_str(), id.tag().as_str()];
-        let held = self
-            .connection
-            .prepare_cached(&format!("SELECT {INBOUND_COLUMNS} FROM inbounds WHERE node = ?1 AND tag = ?2"))
-            .and_then(|mut s| s.query_row(of, HeldInbound::read).optional())
-            .map_err(sql)?;
-        held.map(|held| self.vault.open_inbound(&held)).transpose()
-    }
-
-    fn put_inbound(&mut self, inbound: &Inbound) -> Result<()> {
-        if let Some(owner) = inbound.dedicated_to {
-            self.key(owner, None)?;
-        }
-        let (node, tag, port) = (inbound.node.as_str(), inbound.tag.as_str(), i64::from(inbound.port));
-        let sql_of_others =
-            format!("SELECT {INBOUND_COLUMNS} FROM inbounds WHERE node = ?1 AND port = ?2 AND tag <> ?3");
-        let others: Vec<HeldInbound> = self
-            .connection
-            .prepare_cached(&sql_of_others)
-            .and_then(|mut s| s.query_map(params![node, port, tag], HeldInbound::read)?.collect())
-            .map_err(sql)?;
-        for held in others {
-            let other = self.vault.open_inbound(&held)?;
-            if other.collides_with(inbound) {
-                return Err(answer::port_taken(inbound.port, other.tag.as_str()));
-            }
-        }
-        if self.inbound(&inbound.id())?.is_some_and(|held| held == *inbound) {
-            return Ok(());
-        }
-        self.drop_credentials(&inbound.id(), Some(inbound))?;
-        self.check_addresses(inbound)?;
-        self.run(
-            "INSERT INTO inbounds (node, tag, port, dedicated_to, spec, server) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (node, tag) DO UPDATE SET port = excluded.port, dedicated_to = excluded.dedicated_to,
-             spec = excluded.spec, server = excluded.server",
-            params![
-                node,
-                tag,
-                port,
-                inbound.dedicated_to.map(|k| k.0),
-                self.vault.seal_inbound(inbound)?,
-                inbound.server.as_ref().map(ServerId::as_str),
-            ],
-        )
-        .map_err(sql)?;
-        self.grow_revision()?;
-        self.inbound_event(EventKind::InboundChanged, tag)
-    }
-
-    fn remove_inbound(&mut self, node: &NodeId, tag: &InboundTag) -> Result<()> {
-        let removed = self
-            .run("DELETE FROM inbounds WHERE node = ?1 AND tag = ?2", params![node.as_str(), tag.as_str()])
-            .map_err(sql)?;
-        if removed == 0 {
-            return Err(answer::no_inbound(tag));
-        }
-        self.drop_credentials(&InboundId::new(node.clone(), tag.clone()), None)?;
-        self.grow_revision()?;
-        self.inbound_event(EventKind::InboundRemoved, tag.as_str())
-    }
-
-    fn record(&mut self, op: RecordOp) -> Result<()> {
-        let (RecordOp::Put { place, expected, .. } | RecordOp::Remove { place, expected }) = &op else {
-            return Err(answer::unknown_step());
-        };
-        let (kind, id) = (place.0.as_str(), place.1.as_str());
-        let version: i64 = self
-            .connection
-            .prepare_cached("SELECT version FROM records WHERE kind = ?1 AND id = ?2")
-            .and_then(|mut s| s.query_row([kind, id], |r| r.get(0)).optional())
-            .map_err(sql)?
-            .unwrap_or(0);
-        if let Some(expected) = expected
-            && number(*expected) != version
-        {
-            return Err(answer::record(kind, id, *expected, version.unsigned_abs()));
-        }
-        if matches!(op, RecordOp::Remove { .. }) && version == 0 {
-            return Ok(());
-        }
-        match &op {
-            RecordOp::Put { index, body, .. } => {
-                self.receipt.made.push(Made { kind: kind.to_owned(), id: id.to_owned() });
-                self.run(
-                    "INSERT INTO records (kind, id, version, lookup, body) VALUES (?1, ?2, ?3, ?4, ?5)
-                     ON CONFLICT (kind, id) DO UPDATE SET version = excluded.version, lookup = excluded.lookup,
-                     body = excluded.body",
-                    params![kind, id, version + 1, index, self.vault.seal_record(kind, id, body)?],
-                )
-            }
-            _ => self.run("DELETE FROM records WHERE kind = ?1 AND id = ?2", [kind, id]),
-        }
-        .map_err(sql)?;
-        // Nobody holds what is an admin's own in memory.
-        if Record::admin(kind, id).is_none() {
-            self.grow_revision()?;
-        }
-        // What vpnkit keeps for itself is no setting: no event tells of it.
-        match &self.cause {
-            Some(_) => self.emit(consequence::of_settings(kind, id)),
-            None => Ok(()),
-        }
-    }
-
-    /// What other processes have read of inbounds and records is no longer true.
-    fn grow_revision(&self) -> Result<()> {
-        self.run("UPDATE meta SET value = value + 1 WHERE name = 'revision'", []).map(drop).map_err(sql)
-    }
-
-    fn see_device(&self, device: &ClientDevice, limit: Option<u32>, gone_since: Timestamp) -> Result<()> {
-        let key = device.key;
-        self.run(
-            "DELETE FROM devices WHERE key_id = ?1 AND last_seen < ?3
-             AND NOT EXISTS (SELECT 1 FROM devices WHERE key_id = ?1 AND id = ?2)",
-            params![key.0, device.id, gone_since.as_millis()],
-        )
-        .map_err(sql)?;
-        let (exists, known, there): (bool, bool, u32) = self
-            .connection
-            .prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM keys WHERE id = ?1),
-                        EXISTS (SELECT 1 FROM devices WHERE key_id = ?1 AND id = ?2),
-                        (SELECT count(*) FROM devices WHERE key_id = ?1)",
-            )
-            .and_then(|mut s| {
-                s.query_row(params![key.0, device.id], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
-            })
-            .map_err(sql)?;
-        if !exists {
-            return Err(answer::no_key(key));
-        }
-        if let Some(limit) = limit
-            && !known
-            && there >= limit
-        {
-            return Err(answer::too_many_devices(key, limit));
-        }
-        self.run(
-            "INSERT INTO devices (key_id, id, os, os_version, model, user_agent, first_seen, last_seen)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-             ON CONFLICT (key_id, id) DO UPDATE SET os = excluded.os, os_version = excluded.os_version,
-               model = excluded.model, user_agent = excluded.user_agent, last_seen = excluded.last_seen",
-            params![
-                key.0,
-                device.id,
-                device.os,
-                device.os_version,
-                device.model,
-                device.user_agent,
-                device.first_seen.as_millis(),
-                device.last_seen.as_millis(),
-            ],
-        )
-        .map(drop)
-        .map_err(sql)
-    }
-
-    fn forget_device(&self, key: KeyId, id: Option<&str>) -> Result<()> {
-        let forgotten = self
-            .run("DELETE FROM devices WHERE key_id = ?1 AND (?2 IS NULL OR id = ?2)", params![key.0, id])
-            .map_err(sql)?;
-        if id.is_some() && forgotten == 0 {
-            return Err(answer::no_device(key));
-        }
-        Ok(())
-    }
-
-    /// Three narrow writes a moved key; a key's row is read only when its limit is reached.
-    fn traffic(&mut self, batch: &TrafficBatch) -> Result<()> {
-        let source = self.source(batch)?;
-        let node = self.node(&batch.node)?;
-        let at = self.at.as_millis();
-        let hour = at.div_euclid(3_600_000);
-        let (mut follows, mut near) = (Vec::new(), Vec::new());
-        let (mut owners, mut shares) = (BTreeMap::<i64, (u64, Traffic)>::new(), Vec::new());
-        {
-            let prepare = |text: &str| self.connection.prepare_cached(text).map_err(sql);
-            // Not `UPDATE … RETURNING`: that makes SQLite keep a journal for each statement.
-            let mut meter = prepare(
-                "SELECT max(data_limit - used - ?2, 0), on_hold, owner, data_limit, used FROM meters WHERE key_id = ?1",
-            )?;
-            let mut count = prepare(
-                "UPDATE meters SET used = used + min(?5, 9223372036854775807 - used), up = up + ?2, down = down + ?3, seen_at = ?4,
-                                   first_seen_at = coalesce(first_seen_at, ?4), on_hold = 0 WHERE key_id = ?1",
-            )?;
-            let mut counter = prepare(
-                "INSERT INTO counters (source, key_id, series, up, down, ended) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                 ON CONFLICT DO UPDATE SET up = excluded.up, down = excluded.down, ended = excluded.ended",
-            )?;
-            let mut bucket = prepare(
-                "INSERT INTO usage_hours (hour, node, key_id, up, down) VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT DO UPDATE SET up = up + excluded.up, down = down + excluded.down",
-            )?;
-            let mut through = Traffic::default();
-            for moved in &batch.moved {
-                let (key, up, down) = (moved.key.0, number(moved.delta.up), number(moved.delta.down));
-                let counted = moved.delta != Traffic::default();
-                let delta = number(batch.coefficient.weigh(moved.delta.total()));
-                let meter: Option<Meter> =
-                    meter.query_row([key, delta], Meter::read).optional().map_err(sql)?;
-                let Some(Meter { left, on_hold, owner, limit, used }) = meter else { continue };
-                let left = left.map(i64::unsigned_abs);
-                counter
-                    .execute(params![
-                        source,
-                        key,
-                        moved.series.as_ref().map_or("", Series::as_str),
-                        number(moved.counter.up),
-                        number(moved.counter.down),
-                        moved.ended,
-                    ])
-                    .map_err(sql)?;
-                if counted {
-                    count.execute([key, up, down, at, delta]).map_err(sql)?;
-                    bucket.execute([hour, node, key, up, down]).map_err(sql)?;
-                    through = through.plus(moved.delta);
-                    if let Some(percent) = limit.and_then(|limit| {
-                        let before = used.unsigned_abs();
-                        crossed(
-                            before,
-                            before.saturating_add(delta.unsigned_abs()),
-                            limit.unsigned_abs(),
-                            &batch.usage_percents,
-                        )
-                    }) {
-                        shares.push((moved.key, percent));
-                    }
-                    if let Some(owner) = owner {
-                        let (used, passed) = owners.entry(owner).or_default();
-                        *used = used.saturating_add(delta.unsigned_abs());
-                        *passed = passed.plus(moved.delta);
-                    }
-                }
-                match left {
-                    _ if on_hold && counted => follows.push(moved.key),
-                    Some(0) => follows.push(moved.key),
-                    Some(left) if left <= batch.near_within => near.push((moved.key, left)),
-                    _ => {}
-                }
-            }
-            if through != Traffic::default() {
-                self.run(
-                    "INSERT INTO node_hours (hour, node, up, down) VALUES (?1, ?2, ?3, ?4)
-                     ON CONFLICT DO UPDATE SET up = up + excluded.up, down = down + excluded.down",
-                    [hour, node, number(through.up), number(through.down)],
-                )
-                .map_err(sql)?;
-            }
-        }
-        for (key, percent) in shares {
-            self.tell_share(key, percent)?;
-        }
-        for (owner, (used, passed)) in owners {
-            self.count_used(owner, used, passed, hour, node)?;
-        }
-        for (key, series) in &batch.forgotten {
-            self.run(
-                "DELETE FROM counters WHERE source = ?1 AND key_id = ?2 AND series = ?3",
-                params![source, key.0, series.as_str()],
-            )
-            .map_err(sql)?;
-        }
-        for key in follows {
-            self.connect(key)?;
-        }
-        self.receipt.near.append(&mut near);
-        Ok(())
-    }
-
-    /// Tells that a key has used a share of its limit; all of it is told by its status.
-    fn tell_share(&mut self, id: KeyId, percent: u8) -> Result<()> {
-        if percent >= 100 {
-            return Ok(());
-        }
-        match query::bare_key(self.connection, id) {
-            Ok(Some(key)) => self.emit(consequence::of_share(&key, percent)),
-            Ok(None) => Ok(()),
-            // The others are told.
-            Err(e) if e.kind() == ErrorKind::StoreCorrupt => {
-                tracing::warn!(key = id.0, error = %e, "a key cannot be read; nobody is reminded of its limit");
-                Ok(())
-            }
-            Err(e) => Err(e),
-        }
-    }
-
-    /// The row of the server, one reading further.
-    fn source(&self, batch: &TrafficBatch) -> Result<i64> {
-        let server = batch.server.as_str();
-        let newest: Option<i64> = self
-            .connection
-            .prepare_cached("SELECT max(sequence) FROM sources WHERE server = ?1")
-            .and_then(|mut s| s.query_row([server], |r| r.get(0)))
-            .map_err(sql)?;
-        if newest.unwrap_or(0) != number(batch.after) {
-            return Err(answer::reading_outdated(&batch.server));
-        }
-        let id: i64 = self
-            .connection
-            .prepare_cached(
-                "INSERT INTO sources (server, epoch, evidence, sequence) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (server, epoch) DO UPDATE SET evidence = excluded.evidence,
-                 sequence = excluded.sequence RETURNING id",
-            )
-            .and_then(|mut s| {
-                s.query_row(
-                    params![server, batch.epoch.id, batch.epoch.evidence, number(batch.after + 1)],
-                    |r| r.get(0),
-                )
-            })
-            .map_err(sql)?;
-        if batch.new_epoch {
-            self.run("DELETE FROM counters WHERE source = ?1", [id]).map_err(sql)?;
-            self.forget_epochs(&batch.server)?;
-        }
-        Ok(id)
-    }
-
-    /// Forgets the oldest lifetimes of a server's counters.
-    fn forget_epochs(&self, server: &ServerId) -> Result<()> {
-        let kept = i64::try_from(Baseline::EPOCHS_KEPT).unwrap_or(i64::MAX);
-        let old = "SELECT id FROM sources WHERE server = ?1 ORDER BY sequence DESC LIMIT -1 OFFSET ?2";
-        for text in [
-            format!("DELETE FROM counters WHERE source IN ({old})"),
-            format!("DELETE FROM sources WHERE id IN ({old})"),
-        ] {
-            self.run(&text, params![server.as_str(), kept]).map_err(sql)?;
-        }
-        Ok(())
-    }
-
-    fn node(&self, node: &NodeId) -> Result<i64> {
-        self.run("INSERT INTO nodes (name) VALUES (?1) ON CONFLICT DO NOTHING", [node.as_str()])
-            .map_err(sql)?;
-        self.connection
-            .prepare_cached("SELECT id FROM nodes WHERE name = ?1")
-            .and_then(|mut s| s.query_row([node.as_str()], |r| r.get(0)))
-            .map_err(sql)
-    }
-
-    fn inbound_event(&mut self, kind: EventKind, tag: &str) -> Result<()> {
-        self.emit(NewEvent { kind, subject: EventSubject::Inbound(tag.to_owned()), detail: String::new() })
-    }
-
-    pub(crate) fn emit(&mut self, event: NewEvent) -> Result<()> {
-        let owner = match &event.subject {
-            EventSubject::Key { owner, .. } => owner.map(|owner| owner.0),
-            _ => None,
-        };
-        let (key, subject, uid) = match &event.subject {
-            EventSubject::Key { id, uid, .. } => (Some(id.0), None, Some(uid.as_bytes().to_vec())),
-            EventSubject::Admin(admin) => (None, Some(format!("admin:{admin}")), None),
-            EventSubject::Settings(place) => (None, Some(format!("settings:{place}")), None),
-            EventSubject::Inbound(tag) => (None, Some(format!("inbound:{tag}")), None),
-            EventSubject::Server(server) => (None, Some(format!("server:{server}")), None),
-            _ => return Err(answer::unknown_step()),
-        };
-        self.run(
-            "INSERT INTO events (at, kind, key_id, subject, uid, detail, origin, operation, actor, reason, payment,
-                                 owner, by_admin)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-            params![
-                self.at.as_millis(),
-                event.kind.code(),
-                key,
-                subject,
-                uid,
-                event.detail,
-                self.origin.0,
-                self.cause.as_ref().map(|cause| &cause.operation),
-                self.cause.as_ref().and_then(|cause| cause.actor.as_ref()),
-                self.cause.as_ref().and_then(|cause| cause.reason.as_ref()),
-                self.cause.as_ref().and_then(|cause| cause.idempotency_key.as_ref()),
-                owner,
-                self.cause.as_ref().and_then(|cause| cause.by_admin).map(|admin| admin.0),
-            ],
-        )
-        .map_err(sql)?;
-        self.cursor = Some(Cursor(self.connection.last_insert_rowid()));
-        Ok(())
-    }
-}
-
-/// What a reading must know of a key.
-struct Meter {
-    /// What is left with what is counted now; nothing without a limit.
-    left: Option<i64>,
-    on_hold: bool,
-    owner: Option<i64>,
-    limit: Option<i64>,
-    used: i64,
-}
-
-impl Meter {
-    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
-        let (left, on_hold, owner) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        Ok(Self { left, on_hold, owner, limit: row.get(3)?, used: row.get(4)? })
     }
 }
 

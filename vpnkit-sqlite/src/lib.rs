@@ -8,13 +8,17 @@ mod admin;
 mod apply;
 mod backup;
 mod check;
+mod consumer;
 mod convert_error;
 mod credential;
 mod dead_letter;
+mod device;
 mod erase;
+mod event;
 mod file_system;
 pub mod fork;
 mod grant;
+mod inbound;
 mod label;
 mod lease;
 mod life;
@@ -26,8 +30,11 @@ mod patience;
 mod prune;
 mod query;
 mod question;
+mod reading;
+mod record;
 mod reminder;
 mod row;
+mod usage;
 mod vault;
 mod worker;
 
@@ -191,16 +198,16 @@ impl KeyStore for SqliteStore {
     }
 
     async fn inbounds(&self) -> Result<Vec<Inbound>> {
-        self.readers.run("store.inbounds", query::inbounds).await
+        self.readers.run("store.inbounds", inbound::inbounds).await
     }
 
     async fn records(&self, query: &RecordQuery) -> Result<Vec<Record>> {
         let query = query.clone();
-        self.readers.run("store.records", move |c, vault| query::records(c, vault, &query)).await
+        self.readers.run("store.records", move |c, vault| record::records(c, vault, &query)).await
     }
 
     async fn revision(&self) -> Result<u64> {
-        self.readers.run("store.revision", |c, _| query::revision(c)).await
+        self.readers.run("store.revision", |c, _| record::revision(c)).await
     }
 
     async fn id(&self) -> Result<String> {
@@ -213,35 +220,35 @@ impl KeyStore for SqliteStore {
     }
 
     async fn devices(&self, key: KeyId) -> Result<Vec<ClientDevice>> {
-        self.readers.run("store.devices", move |c, _| query::devices(c, key)).await
+        self.readers.run("store.devices", move |c, _| device::devices(c, key)).await
     }
 
     async fn baseline(&self, server: &ServerId) -> Result<Option<Baseline>> {
         let server = server.clone();
-        self.readers.run("store.baseline", move |c, _| query::baseline(c, &server, None)).await
+        self.readers.run("store.baseline", move |c, _| reading::baseline(c, &server, None)).await
     }
 
     async fn baseline_of(&self, server: &ServerId, epoch: &str) -> Result<Option<Baseline>> {
         let (server, epoch) = (server.clone(), epoch.to_owned());
-        self.readers.run("store.baseline_of", move |c, _| query::baseline(c, &server, Some(&epoch))).await
+        self.readers.run("store.baseline_of", move |c, _| reading::baseline(c, &server, Some(&epoch))).await
     }
 
     async fn usage(&self, query: &UsageQuery) -> Result<Vec<UsagePoint>> {
         let query = query.clone();
-        self.readers.run("store.usage", move |c, _| query::usage(c, &query)).await
+        self.readers.run("store.usage", move |c, _| usage::usage(c, &query)).await
     }
 
     async fn events(&self, after: Cursor, max: usize) -> Result<EventBatch> {
-        self.readers.run("store.events", move |c, _| query::events(c, after, max)).await
+        self.readers.run("store.events", move |c, _| event::events(c, after, max)).await
     }
 
     async fn timeline(&self, key: KeyId, before: Option<Cursor>, max: usize) -> Result<Vec<Event>> {
-        self.readers.run("store.timeline", move |c, _| query::timeline(c, key, before, max)).await
+        self.readers.run("store.timeline", move |c, _| event::timeline(c, key, before, max)).await
     }
 
     async fn audit(&self, query: &AuditQuery) -> Result<Vec<Event>> {
         let query = query.clone();
-        self.readers.run("store.audit", move |c, _| query::audit(c, &query)).await
+        self.readers.run("store.audit", move |c, _| event::audit(c, &query)).await
     }
 
     async fn dead_letters(&self, webhook: &str, after: Cursor, max: usize) -> Result<(Vec<DeadLetter>, u64)> {
@@ -253,11 +260,11 @@ impl KeyStore for SqliteStore {
     }
 
     async fn consumers(&self) -> Result<Vec<(String, Cursor)>> {
-        self.readers.run("store.consumers", |c, _| reminder::consumers(c)).await
+        self.readers.run("store.consumers", |c, _| consumer::consumers(c)).await
     }
 
     async fn newest_event(&self) -> Result<Cursor> {
-        self.readers.run("store.newest_event", |c, _| query::newest_event(c)).await
+        self.readers.run("store.newest_event", |c, _| event::newest_event(c)).await
     }
 
     fn newest(&self) -> watch::Receiver<Newest> {
@@ -265,7 +272,7 @@ impl KeyStore for SqliteStore {
     }
 
     async fn changes(&self, after: Cursor, max: usize, own: Origin) -> Result<ChangeBatch> {
-        self.readers.run("store.changes", move |c, _| query::changes(c, after, max, own)).await
+        self.readers.run("store.changes", move |c, _| event::changes(c, after, max, own)).await
     }
 
     async fn questions(&self) -> Result<Vec<Question>> {

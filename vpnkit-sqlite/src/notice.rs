@@ -83,7 +83,7 @@ fn data_version(connection: &Connection) -> Result<i64> {
 
 /// `read` is what was read last: a store that is older than that was restored from a backup.
 fn look(connection: &Connection, newest: &watch::Sender<Newest>, read: &mut Newest) -> Result<()> {
-    let (event, revision) = (query::newest_event(connection)?, query::revision(connection)?);
+    let (event, revision) = (crate::event::newest_event(connection)?, crate::record::revision(connection)?);
     let older = event < read.event || revision < read.revision;
     *read = Newest { event, revision, commit: 0 };
     newest.send_modify(|newest| {

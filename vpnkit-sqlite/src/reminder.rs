@@ -1,12 +1,11 @@
-//! Reminders, and who handles events.
+//! Reminders of keys that end soon.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::OptionalExtension as _;
 
 use crate::apply::{Batch, sql};
 use crate::query;
-use vpnkit_core::model::{Cursor, KeyId};
-use vpnkit_core::store::errors as answer;
-use vpnkit_core::store::{ConsumerOp, consequence};
+use vpnkit_core::model::KeyId;
+use vpnkit_core::store::consequence;
 use vpnkit_core::{ErrorKind, Result, Timestamp};
 
 const DAY_MS: i64 = 86_400_000;
@@ -75,31 +74,4 @@ impl Batch<'_> {
         .map(drop)
         .map_err(sql)
     }
-
-    pub(crate) fn consumer_step(&self, op: &ConsumerOp) -> Result<()> {
-        match op {
-            ConsumerOp::Add(name, from) => self.run(
-                "INSERT INTO consumers (name, cursor) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-                params![name, from.0],
-            ),
-            ConsumerOp::Advance(name, to) => {
-                match self.run("UPDATE consumers SET cursor = ?2 WHERE name = ?1", params![name, to.0]) {
-                    Ok(0) => return Err(answer::no_consumer(name)),
-                    outcome => outcome,
-                }
-            }
-            ConsumerOp::Remove(name) => self.run("DELETE FROM consumers WHERE name = ?1", [name]),
-            _ => return Err(answer::unknown_step()),
-        }
-        .map(drop)
-        .map_err(sql)
-    }
-}
-
-/// Who handles events, and up to which one.
-pub(crate) fn consumers(connection: &Connection) -> Result<Vec<(String, Cursor)>> {
-    connection
-        .prepare_cached("SELECT name, cursor FROM consumers ORDER BY name")
-        .and_then(|mut s| s.query_map([], |r| Ok((r.get(0)?, Cursor(r.get(1)?))))?.collect())
-        .map_err(query::sql)
 }

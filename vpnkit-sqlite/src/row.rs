@@ -221,3 +221,9 @@ pub(crate) fn credential(
 pub(crate) fn sort_credentials(key: &mut Key) {
     key.credentials.sort_by(|a, b| a.place().cmp(&b.place()));
 }
+
+/// Reads what has passed: bytes up, and in the next column down.
+pub(crate) fn traffic(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Traffic> {
+    let bytes = |i| row.get::<_, i64>(i).map(|b| u64::try_from(b).unwrap_or(0));
+    Ok(Traffic { up: bytes(first)?, down: bytes(first + 1)? })
+}

@@ -140,7 +140,7 @@ impl Vault {
                 sealed += 1;
             }
         }
-        let inbounds = crate::query::inbounds(&txn, &plain)?;
+        let inbounds = crate::inbound::inbounds(&txn, &plain)?;
         for inbound in &inbounds {
             txn.execute(
                 "UPDATE inbounds SET spec = ?3 WHERE node = ?1 AND tag = ?2",
@@ -150,7 +150,7 @@ impl Vault {
         }
         // They are for a moment, and nobody waits for one for long.
         txn.execute("DELETE FROM questions", []).map_err(sql)?;
-        let records = crate::query::records(&txn, &plain, &RecordQuery::default())?;
+        let records = crate::record::records(&txn, &plain, &RecordQuery::default())?;
         for record in &records {
             txn.execute(
                 "UPDATE records SET body = ?3 WHERE kind = ?1 AND id = ?2",
