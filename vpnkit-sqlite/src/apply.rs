@@ -6,7 +6,7 @@ use crate::convert_error::{convert, damaged, violates};
 use crate::life::Life;
 use crate::row::{number, selection_text};
 use crate::vault::Vault;
-use crate::{grant, label, lease, query};
+use crate::{event, grant, label, lease, query, record};
 use vpnkit_core::model::Cursor;
 use vpnkit_core::model::{
     Admin, Cause, EventKind, Grant, InboundTag, Key, KeyId, KeyPatch, KeyRef, Labels, NewEvent, NewKey,
@@ -34,7 +34,7 @@ pub(crate) fn apply(connection: &Connection, vault: &Vault, txn: StoreTxn) -> Re
     }
     lease::check(connection, txn.fence.as_ref())?;
     if let Some(seen) = txn.seen {
-        let revision = crate::record::revision(connection)?;
+        let revision = record::revision(connection)?;
         if revision != seen {
             return Err(answer::revision_outdated(seen, revision));
         }
@@ -55,7 +55,7 @@ pub(crate) fn apply(connection: &Connection, vault: &Vault, txn: StoreTxn) -> Re
     }
     let cursor = match batch.cursor {
         Some(cursor) => cursor,
-        None => crate::event::newest_event(connection)?,
+        None => event::newest_event(connection)?,
     };
     let mut receipt = batch.receipt;
     receipt.cursor = cursor;

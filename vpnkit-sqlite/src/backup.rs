@@ -61,18 +61,19 @@ pub(crate) fn back_up(from: &Path, busy: Duration, to: &Path, progress: &Progres
     Ok(Backup { path: to.display().to_string(), bytes, keys, newest_event })
 }
 
-/// Checks the name of a backup: nothing has it, and SQLite would not take it for a part of a store.
+/// Checks the name of a backup: SQLite would not take it for a part of a store, and nothing has it.
 fn check_name(store: &Path, to: &Path) -> Result<()> {
+    let (store, file) = (fork::real(store), fork::real(to));
+    if PARTS.iter().any(|end| ended(&store, end) == file) {
+        return Err(Error::invalid(BACK_UP, "path", "is a name that belongs to the store"));
+    }
     if to.symlink_metadata().is_ok() {
         return Err(Error::new(ErrorKind::AlreadyExists, BACK_UP, "there is a file already")
             .with("path", to.display())
             .hint("give each backup a name of its own, as with its date"));
     }
-    let (store, to) = (fork::real(store), fork::real(to));
-    if PARTS.iter().any(|end| ended(&store, end) == to) {
-        return Err(Error::invalid(BACK_UP, "path", "is a name that belongs to the store"));
-    }
-    if let Some(part) = PARTS.iter().map(|end| ended(&to, end)).find(|part| part.symlink_metadata().is_ok()) {
+    if let Some(part) = PARTS.iter().map(|end| ended(&file, end)).find(|part| part.symlink_metadata().is_ok())
+    {
         let left = "there is something left of a store of that name";
         return Err(Error::new(ErrorKind::AlreadyExists, BACK_UP, left).with("path", part.display()));
     }

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
 use crate::worker::{in_sqlite, join, spawn};
-use crate::{open, query};
+use crate::{event, open, query, record};
 use vpnkit_core::Result;
 use vpnkit_core::store::Newest;
 use vpnkit_core::store::errors::closed;
@@ -83,7 +83,7 @@ fn data_version(connection: &Connection) -> Result<i64> {
 
 /// `read` is what was read last: a store that is older than that was restored from a backup.
 fn look(connection: &Connection, newest: &watch::Sender<Newest>, read: &mut Newest) -> Result<()> {
-    let (event, revision) = (crate::event::newest_event(connection)?, crate::record::revision(connection)?);
+    let (event, revision) = (event::newest_event(connection)?, record::revision(connection)?);
     let older = event < read.event || revision < read.revision;
     *read = Newest { event, revision, commit: 0 };
     newest.send_modify(|newest| {

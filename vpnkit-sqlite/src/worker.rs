@@ -12,7 +12,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{oneshot, watch};
 
 use crate::vault::Vault;
-use crate::{SqliteOptions, apply, convert_error, fork, lease, open, patience, prune, question};
+use crate::{SqliteOptions, apply, convert_error, fork, lease, open, patience, prune, question, record};
 use vpnkit_core::store::errors::closed;
 use vpnkit_core::store::{Claim, Claimed, Fence, Newest, Pruned, Receipt, Retention, StoreTxn};
 use vpnkit_core::{Error, ErrorKind, Result};
@@ -274,7 +274,7 @@ impl Writing<'_> {
             }
             return;
         }
-        let revision = crate::record::revision(&txn).unwrap_or_default();
+        let revision = record::revision(&txn).unwrap_or_default();
         if begun.elapsed() > LONG
             && let Err(e) = lease::shift(&txn, since)
         {

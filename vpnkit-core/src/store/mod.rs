@@ -9,7 +9,9 @@ mod lease;
 pub mod memory;
 mod progress;
 mod question;
+mod receipt;
 mod retention;
+mod step;
 mod txn;
 
 use std::fmt::Debug;
@@ -23,14 +25,13 @@ pub use grant_filter::GrantFilter;
 pub use lease::{Claim, Claimed, Fence, Holder, Lease, Origin};
 pub use progress::Progress;
 pub use question::{Question, QuestionId};
+pub use receipt::{Made, Receipt, Transition};
 pub use retention::{Pruned, Retention, last_before};
-/// How many merges are followed from one key to the next.
-pub const MERGED_MAX: usize = 16;
-
-pub use txn::{
-    AdminOp, ConsumerOp, DeadLetterOp, DeviceOp, InboundOp, KeyOp, Made, QuestionOp, Receipt, RecordOp,
-    Request, SETTLE_AGAIN, StoreOp, StoreTxn, TrafficBatch, Transition,
+pub use step::{
+    AdminOp, ConsumerOp, DeadLetterOp, DeviceOp, InboundOp, KeyOp, QuestionOp, RecordOp, SETTLE_AGAIN,
+    StoreOp, TrafficBatch,
 };
+pub use txn::{Request, StoreTxn};
 
 use crate::accounting::Baseline;
 use crate::model::{
@@ -39,6 +40,9 @@ use crate::model::{
     Record, RecordQuery, Revocation, ServerId, StoreCheck, UsagePoint, UsageQuery,
 };
 use crate::{Result, Secret, Timestamp};
+
+/// How many merges are followed from one key to the next.
+pub const MERGED_MAX: usize = 16;
 
 /// Keys that have to follow what has changed of their owners.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -21,7 +21,7 @@ use super::{Subject, at, batch, commit, create, created, get, kinds, moved, patc
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-fn bytes(count: u64) -> ByteSize {
+pub(super) fn bytes(count: u64) -> ByteSize {
     ByteSize::from_bytes(count)
 }
 
@@ -68,11 +68,11 @@ fn patch_admin(admin: AdminId, patch: AdminPatch) -> AdminOp {
     AdminOp::Patch { admin, expected: None, patch: Box::new(patch) }
 }
 
-async fn pass(s: &Subject, sequence: u64, key: KeyId, count: u64) -> Receipt {
+pub(super) async fn pass(s: &Subject, sequence: u64, key: KeyId, count: u64) -> Receipt {
     commit(s, [batch(sequence, "1", sequence == 0, vec![moved(key, (count, 0), (count, 0))])]).await.unwrap()
 }
 
-/// Names are unique, versions grow, and a deleted admin leaves those below it to the one above.
+/// Names are unique, versions grow, and an admin that others are below is not deleted.
 pub async fn admins_are_a_tree(s: Subject) {
     let top = admin(&s, CreateAdmin::named("Top").admin_limit(3)).await;
     let middle = admin(&s, CreateAdmin::named("middle").below(top.id).admin_limit(2)).await;
@@ -588,82 +588,6 @@ pub async fn counters_of_admins_follow_a_plain_model(s: Subject) {
 
 fn consumed(key: &Key) -> u64 {
     key.used.min(key.data_limit.map_or(0, |limit| limit.bytes()))
-}
-
-/// Shares of the limit, each once for each time that it is passed, and the end, each once for each end.
-pub async fn reminders_are_told_once(s: Subject) {
-    let key = created(&s, CreateKey::default().data_limit(bytes(100))).await.id;
-    let start = s.store.newest_event().await.unwrap();
-    let mut from = start;
-    let mut told = async |s: &Subject| {
-        let events = s.store.events(from, 100).await.unwrap();
-        from = events.next;
-        events.events.into_iter().map(|event| (event.kind, event.detail)).collect::<Vec<_>>()
-    };
-    let share = |percent: &str| vec![(EventKind::KeyUsageReached, percent.to_owned())];
-    for (sequence, count, expected) in
-        [(0, 79, vec![]), (1, 1, share("80%")), (2, 5, vec![]), (3, 8, share("90%"))]
-    {
-        pass(&s, sequence, key, count).await;
-        assert_eq!(told(&s).await, expected, "{sequence}");
-    }
-    pass(&s, 4, key, 10).await;
-    assert_eq!(told(&s).await, [(EventKind::KeyLimited, String::new())], "all of it is told by the status");
-    commit(&s, [patch(key, KeyPatch::default().reset_usage())]).await.unwrap();
-    told(&s).await;
-    pass(&s, 5, key, 95).await;
-    assert_eq!(told(&s).await, share("90%"), "the highest of those that were passed at once");
-
-    let ends = |days: u32| CreateKey::default().expires_in(DAY * days);
-    let (week, month) = (created(&s, ends(7)).await.id, created(&s, ends(30)).await.id);
-    let short = created(&s, ends(2)).await.id;
-    let remind = async |day: u32, limit: usize| {
-        let before = s.store.newest_event().await.unwrap();
-        let step = StoreOp::RemindOfEnd { days: 3, above: 1, limit };
-        let receipt = s.store.commit(StoreTxn::new(at().plus(DAY * day), [step])).await.unwrap();
-        let events = s.store.events(before, 100).await.unwrap().events;
-        assert!(
-            events
-                .iter()
-                .all(|event| (event.kind, event.detail.as_str()) == (EventKind::KeyExpiresSoon, "3 days"))
-        );
-        (receipt.reminded, events.iter().filter_map(vpnkit_core::model::Event::key).collect::<Vec<_>>())
-    };
-    // The first look tells of nobody, and what was sold for less is not told of.
-    assert_eq!(remind(0, 10).await, (0, vec![]));
-    let _ = short;
-    assert_eq!(remind(3, 10).await, (0, vec![]));
-    assert_eq!(remind(4, 10).await, (1, vec![week]));
-    assert_eq!(remind(4, 10).await, (0, vec![]));
-    assert_eq!(remind(6, 10).await, (0, vec![]));
-    // Renewed, it ends again.
-    let renewed = KeyPatch::default().expires_at(at().plus(DAY * 14));
-    commit(&s, [patch(week, renewed)]).await.unwrap();
-    assert_eq!(remind(12, 10).await, (1, vec![week]));
-    // Step by step, those that end at one time too.
-    let same: Vec<KeyId> = {
-        let mut all = vec![month];
-        for _ in 0..3 {
-            all.push(created(&s, ends(30)).await.id);
-        }
-        all
-    };
-    assert_eq!(remind(28, 3).await, (3, same[..3].to_vec()));
-    assert_eq!(remind(28, 3).await, (1, same[3..].to_vec()));
-    assert_eq!(remind(28, 3).await.0, 0);
-}
-
-/// Under their names, each its own place.
-pub async fn consumers_keep_their_place(s: Subject) {
-    let add = |name: &str, from: i64| ConsumerOp::Add(name.to_owned(), Cursor(from));
-    commit(&s, [add("bot", 3), add("billing", 5), add("bot", 9)]).await.unwrap();
-    let all = async || s.store.consumers().await.unwrap();
-    assert_eq!(all().await, [("billing".to_owned(), Cursor(5)), ("bot".to_owned(), Cursor(3))]);
-    commit(&s, [ConsumerOp::Advance("bot".into(), Cursor(4))]).await.unwrap();
-    let gone = commit(&s, [ConsumerOp::Advance("none".into(), Cursor(4))]).await.unwrap_err();
-    assert_eq!(gone.kind(), ErrorKind::NotFound);
-    commit(&s, [ConsumerOp::Remove("billing".into())]).await.unwrap();
-    assert_eq!(all().await, [("bot".to_owned(), Cursor(4))]);
 }
 
 /// What is due of a key by itself is not refused to a call that finds it.
