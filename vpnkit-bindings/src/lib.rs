@@ -7,6 +7,7 @@
 
 mod inline;
 mod left_running;
+mod log;
 mod pump;
 mod request;
 mod restore;

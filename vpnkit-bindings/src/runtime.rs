@@ -34,6 +34,7 @@ struct State {
 impl Runtime {
     /// Starts two worker threads.
     pub fn new() -> Result<Self> {
+        crate::log::start();
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("vpnkit")

@@ -56,7 +56,7 @@ export { KeyBatch } from "./key_batch.js";
 export type { AdminLike } from "./admin_like.js";
 export { type KeyLike, parseKey } from "./key_like.js";
 export { Kit, KitView } from "./kit.js";
-export { Admins, Events, Grants, Hosts, Inbounds, Keys, Servers, StoreView, Subscriptions, TrafficView, Webhooks } from "./nouns.js";
+export { Admins, Events, Grants, HealthView, Hosts, Inbounds, Keys, Servers, StoreView, Subscriptions, TrafficView, Webhooks } from "./nouns.js";
 export { Page } from "./page.js";
 export { stopLeftRunning } from "./left_running.js";
 export { type RestoreOptions, restore } from "./restore.js";

@@ -4,7 +4,7 @@ import { onlyOptions } from "./convert.js";
 import { invalid, raised } from "./errors.js";
 import type { NativeKit } from "./native.js";
 import type { Admin } from "./records.js";
-import { Admins, Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, StoreView, Subscriptions, TrafficView, Webhooks } from "./nouns.js";
+import { Admins, Events, Grants, HealthView, Hosts, Inbounds, Keys, KeyTemplates, Servers, StoreView, Subscriptions, TrafficView, Webhooks } from "./nouns.js";
 
 interface Narrowed {
   readonly actor?: string | undefined;
@@ -27,6 +27,7 @@ export class KitView {
   readonly events: Events;
   readonly webhooks: Webhooks;
   readonly store: StoreView;
+  readonly health: HealthView;
   readonly servers: Servers;
   /** @internal */
   protected readonly calls: Calls;
@@ -48,6 +49,7 @@ export class KitView {
     this.events = new Events(this.calls);
     this.webhooks = new Webhooks(this.calls);
     this.store = new StoreView(this.calls);
+    this.health = new HealthView(this.calls);
     this.servers = new Servers(this.calls);
     Object.defineProperty(this, "calls", { enumerable: false });
   }

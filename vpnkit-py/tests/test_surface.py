@@ -25,6 +25,7 @@ NOUNS: dict[str, tuple[type, type]] = {
     "events": (vpnkit.Events, vpnkit.sync.Events),
     "servers": (vpnkit.Servers, vpnkit.sync.Servers),
     "store": (vpnkit.StoreView, vpnkit.sync.StoreView),
+    "health": (vpnkit.HealthView, vpnkit.sync.HealthView),
 }
 
 

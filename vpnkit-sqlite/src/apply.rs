@@ -151,6 +151,9 @@ impl Batch<'_> {
                 self.see_device(&device, limit, gone_since)
             }
             StoreOp::Device(DeviceOp::Forget { key, id }) => self.forget_device(key, id.as_deref()),
+            StoreOp::Device(DeviceOp::Refused { key, limit, told_since }) => {
+                self.refused_device(key, limit, told_since)
+            }
             StoreOp::Question(op) => self.question(op),
             StoreOp::Traffic(batch) => self.traffic(&batch),
             StoreOp::Note(made) => {

@@ -3,9 +3,9 @@
 use rusqlite::{Connection, params};
 
 use crate::apply::Batch;
-use crate::query::sql;
-use vpnkit_core::model::{ClientDevice, KeyId};
-use vpnkit_core::store::errors as answer;
+use crate::query::{self, sql};
+use vpnkit_core::model::{ClientDevice, EventKind, KeyId, KeyRef};
+use vpnkit_core::store::{consequence, errors as answer};
 use vpnkit_core::{Result, Timestamp};
 
 impl Batch<'_> {
@@ -60,6 +60,23 @@ impl Batch<'_> {
         )
         .map(drop)
         .map_err(sql)
+    }
+
+    pub(crate) fn refused_device(&mut self, key: KeyId, limit: u32, told_since: Timestamp) -> Result<()> {
+        let told: bool = self
+            .connection
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM events WHERE key_id = ?1 AND kind = ?2 AND at >= ?3)",
+            )
+            .and_then(|mut s| {
+                let kind = EventKind::KeyDeviceLimit.code();
+                s.query_row(params![key.0, kind, told_since.as_millis()], |r| r.get(0))
+            })
+            .map_err(sql)?;
+        match query::key(self.connection, self.vault, &KeyRef::Id(key))? {
+            Some(key) if !told => self.emit(consequence::of_refused_device(&key, limit)),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn forget_device(&self, key: KeyId, id: Option<&str>) -> Result<()> {

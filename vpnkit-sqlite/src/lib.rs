@@ -317,6 +317,17 @@ impl KeyStore for SqliteStore {
         self.long_work.run("store.check", progress, run).await
     }
 
+    async fn change_passphrase(&self, current: &Secret, new: &Secret) -> Result<()> {
+        let (path, busy, current, new) = (self.path.clone(), self.busy, current.clone(), new.clone());
+        let run = move |_: &Progress| {
+            let mut connection = worker::in_sqlite(|| open::another_writer(&path, busy))?;
+            let changed = vault::change_passphrase(&mut connection, &current, &new);
+            worker::in_sqlite(|| drop(connection));
+            changed
+        };
+        self.long_work.run("store.change_passphrase", &Progress::default(), run).await
+    }
+
     async fn close(&self) -> Result<()> {
         self.long_work.close().await;
         self.notice.close().await;

@@ -87,6 +87,17 @@ fn write_ahead(connection: &Connection, limit: Duration) -> rusqlite::Result<Str
     }
 }
 
+/// Opens a store that this process has open already, to write once.
+pub(crate) fn another_writer(path: &Path, busy: Duration) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(|e| at(path, e))?;
+    patience::wait_on(&mut connection, busy)?;
+    connection
+        .execute_batch("PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;")
+        .map_err(|e| at(path, e))?;
+    Ok(connection)
+}
+
 /// A connection that reads.
 pub(crate) fn reader(path: &Path, busy: Duration) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

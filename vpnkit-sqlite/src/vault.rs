@@ -19,6 +19,7 @@ use crate::convert_error::{convert, damaged};
 use crate::erase;
 use crate::passphrase::{Lock, Master};
 use crate::row::HeldInbound;
+use crate::worker::in_sqlite;
 use vpnkit_core::model::{
     Credential, CredentialKind, CredentialSecret, DeviceName, Inbound, InboundId, KeyId, RecordQuery,
 };
@@ -258,6 +259,30 @@ fn has_sealed(connection: &Connection) -> Result<bool> {
     let values: Vec<String> =
         statement.query_map([], |r| r.get(0)).and_then(Iterator::collect).map_err(sql)?;
     Ok(values.iter().any(|value| value.starts_with(SEALED)))
+}
+
+/// Changes the passphrase of a store that is in use: its key stays, so that everybody who has it open goes on.
+pub(crate) fn change_passphrase(connection: &mut Connection, current: &Secret, new: &Secret) -> Result<()> {
+    const OP: &str = "store.change_passphrase";
+    loop {
+        let Some(lock) = in_sqlite(|| Lock::read(connection))? else {
+            return Err(Error::new(ErrorKind::Unsupported, OP, "the store is not encrypted")
+                .hint("give `passphrase` when it is opened, while no other process has it open"));
+        };
+        let Some(master) = lock.unlock(current)? else {
+            // Asked again, it has been changed already.
+            if lock.unlock(new)?.is_some() {
+                return Ok(());
+            }
+            let message = "this is not the store's passphrase";
+            return Err(Error::new(ErrorKind::PassphraseWrong, OP, message).with("field", "current"));
+        };
+        let new = Lock::new(&master, new)?;
+        // Otherwise another process was faster: what it made of it decides.
+        if in_sqlite(|| change(connection, &lock, &new))? {
+            return in_sqlite(|| erase::erase(connection));
+        }
+    }
 }
 
 /// Changes the passphrase. False: another process has changed it meanwhile.

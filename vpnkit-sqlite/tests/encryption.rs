@@ -306,3 +306,68 @@ async fn a_store_with_an_inbound_that_cannot_be_read_is_not_sealed() {
     assert_eq!(store.key(&KeyRef::Id(key.id)).await.unwrap(), Some(key));
     store.close().await.unwrap();
 }
+
+/// By one process, while another one has the store open: both go on, and both passphrases are told apart from then on.
+#[tokio::test]
+async fn the_passphrase_of_a_store_in_use_is_changed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    let (old, new) = (Secret::new("old passphrase"), Secret::new("new passphrase"));
+    let under = |passphrase: &Secret| SqliteOptions {
+        passphrase: Some(passphrase.clone()),
+        ..SqliteOptions::default()
+    };
+    let one = SqliteStore::open(&path, under(&old)).await.unwrap();
+    let two = SqliteStore::open(&path, under(&old)).await.unwrap();
+    let create = async |store: &SqliteStore, name: &str| {
+        let now = ManualClock::default().now();
+        let create = KeyOp::Create(Box::new(CreateKey::named(name).validate(now).unwrap()));
+        store.commit(StoreTxn::new(now, [create])).await.unwrap();
+    };
+    create(&one, "before").await;
+    let wrong = one.change_passphrase(&new, &Secret::new("another")).await.unwrap_err();
+    assert_eq!((wrong.kind(), wrong.get("field")), (ErrorKind::PassphraseWrong, Some("current")));
+    assert!(!format!("{wrong:?} {wrong}").contains("another"), "{wrong:?}");
+    one.change_passphrase(&old, &new).await.unwrap();
+    // Made again, as after an answer that was lost, by the other process too.
+    two.change_passphrase(&old, &new).await.unwrap();
+    create(&one, "by-one").await;
+    create(&two, "by-two").await;
+    let refused = SqliteStore::open(&path, under(&old)).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::PassphraseWrong);
+    one.close().await.unwrap();
+    two.close().await.unwrap();
+    // Who starts with both opens it, whichever it has.
+    let both = SqliteOptions { previous_passphrase: Some(old), ..under(&new) };
+    let store = SqliteStore::open(&path, both).await.unwrap();
+    assert_eq!(store.find(&Default::default()).await.unwrap().keys.len(), 3);
+    store.close().await.unwrap();
+
+    let plain = SqliteStore::open(directory.path().join("plain.db"), SqliteOptions::default()).await.unwrap();
+    let refused = plain.change_passphrase(&new, &Secret::new("x")).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    plain.close().await.unwrap();
+}
+
+/// Two processes change it at once, each to its own: one wins, and the other is told that its passphrase is wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_changes_of_the_passphrase_one_wins() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    let old = Secret::new("old");
+    let options = SqliteOptions { passphrase: Some(old.clone()), ..SqliteOptions::default() };
+    let one = SqliteStore::open(&path, options.clone()).await.unwrap();
+    let two = SqliteStore::open(&path, options).await.unwrap();
+    let (a, b) = (Secret::new("a"), Secret::new("b"));
+    let (first, second) = tokio::join!(one.change_passphrase(&old, &a), two.change_passphrase(&old, &b));
+    let (won, lost) = match (&first, &second) {
+        (Ok(()), Err(e)) => (a, e),
+        (Err(e), Ok(())) => (b, e),
+        both => panic!("{both:?}"),
+    };
+    assert_eq!(lost.kind(), ErrorKind::PassphraseWrong);
+    one.close().await.unwrap();
+    two.close().await.unwrap();
+    let options = SqliteOptions { passphrase: Some(won), ..SqliteOptions::default() };
+    SqliteStore::open(&path, options).await.unwrap().close().await.unwrap();
+}

@@ -26,6 +26,8 @@ pub enum Fault {
     Down,
     /// No call is answered, as by a machine that has gone dark.
     Silent,
+    /// Readings fail; everything else is answered.
+    Read,
     /// It does not start.
     Start,
     /// No connection is cut.
@@ -578,6 +580,9 @@ impl TrafficSource for FakeServer {
     async fn read(&self, last: Option<Epoch>) -> Result<Reading> {
         self.answered().await;
         let mut state = self.answer("fake.read")?;
+        if state.faults.contains(&Fault::Read) {
+            return Err(Error::new(ErrorKind::Unavailable, "fake.read", "told to fail"));
+        }
         state.readings += 1;
         let id = format!("{}-{}", self.instance, state.lifetime);
         // The evidence is the number of the reading: the one that comes back is the newest that was stored.

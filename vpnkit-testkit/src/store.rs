@@ -29,7 +29,9 @@ pub use bound_credentials::{
     concurrent_keys_get_different_addresses, credentials_go_with_their_inbound,
     serial_numbers_are_never_given_twice,
 };
-pub use devices::{a_device_that_is_gone_makes_room, devices_are_bound_up_to_a_limit};
+pub use devices::{
+    a_device_that_is_gone_makes_room, a_refused_device_is_told_once, devices_are_bound_up_to_a_limit,
+};
 pub use events::{
     consumers_keep_their_place, events_tell_what_was_committed_in_order,
     one_event_with_a_wrong_clock_forgets_no_others, pruned_events_expire_their_cursors,

@@ -6,7 +6,7 @@ use vpnkit_core::model::AdminId;
 use vpnkit_core::store::{KeyStore, memory::MemoryStore};
 use vpnkit_core::{Clock, Result, Secret, SystemClock, Timestamp};
 use vpnkit_engine::engine::{
-    Admins, Engine, Events, Grants, Hosts, Inbounds, KeyTemplates, Keys, ServerParts, StoreView,
+    Admins, Engine, Events, Grants, HealthView, Hosts, Inbounds, KeyTemplates, Keys, ServerParts, StoreView,
     Subscriptions, TrafficView, Webhooks,
 };
 
@@ -302,6 +302,25 @@ impl VpnKit {
     #[must_use]
     pub fn store(&self) -> StoreView {
         self.engine.store()
+    }
+
+    /// Health: background jobs, and metrics for Prometheus.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> vpnkit::Result<()> {
+    /// use vpnkit::{Config, VpnKit};
+    ///
+    /// let kit = VpnKit::open(Config::memory()).await?;
+    /// let failing = kit.health().jobs().await?.into_iter().filter(|job| job.failing_since.is_some());
+    /// assert_eq!(failing.count(), 0);
+    /// println!("{}", kit.health().metrics().await?);
+    /// kit.close().await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn health(&self) -> HealthView {
+        self.engine.health()
     }
 
     /// Webhooks: who is told of events over HTTP. They are sent with the feature `webhooks`.

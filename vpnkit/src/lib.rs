@@ -20,7 +20,7 @@
 //! # }
 //! ```
 //!
-//! [`VpnKit`] is the whole surface: [`Keys`], [`Grants`], [`KeyTemplates`], [`Inbounds`], [`Hosts`], [`Subscriptions`], [`TrafficView`], [`Events`], [`Servers`] and [`StoreView`] hang on it.
+//! [`VpnKit`] is the whole surface: [`Keys`], [`Grants`], [`KeyTemplates`], [`Inbounds`], [`Hosts`], [`Subscriptions`], [`TrafficView`], [`Events`], [`Servers`], [`StoreView`] and [`HealthView`] hang on it.
 //! Plain data goes in and comes out; there are no lifetimes, generics or callbacks to carry through. The same operations can
 //! be called by name, with JSON: [`operation`]. Why things are as they are: `docs/decisions/` in the repository.
 
@@ -46,9 +46,10 @@ pub use vpnkit_core::{backend, store, traffic};
 pub use vpnkit_engine::engine;
 pub use vpnkit_engine::engine::{
     Admins, ApiKey, CallContext, Collected, ConsumerStatus, EventConsumer, EventStream, Events, ExtendedStep,
-    ExtendedSteps, Grants, Hosts, Image, ImageFormat, InboundHosts, Inbounds, KeyIterator, KeyRate,
-    KeyTemplates, Keys, KeysOfDeleted, NewApiKey, Placement, PlacementState, Rates, RenderOptions,
-    ServerCondition, ServerRate, ServerStatus, StoreView, Subscriptions, TrafficView, Webhooks,
+    ExtendedSteps, Grants, HealthView, Hosts, Image, ImageFormat, InboundHosts, Inbounds, JobStatus,
+    KeyIterator, KeyRate, KeyTemplates, Keys, KeysOfDeleted, NewApiKey, Placement, PlacementState, Rates,
+    RenderOptions, ServerCondition, ServerRate, ServerStatus, StoreView, Subscriptions, TrafficView,
+    Webhooks,
 };
 pub use vpnkit_engine::webhook;
 #[cfg(feature = "sqlite")]

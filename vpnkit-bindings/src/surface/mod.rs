@@ -57,6 +57,11 @@ const NOUNS: &[(&str, &str, &str)] = &[
         "Keeps webhooks: each event is sent to each of them at least once, signed as Standard Webhooks are.",
     ),
     ("store", "StoreView", "Copies and checks the store while it is in use."),
+    (
+        "health",
+        "HealthView",
+        "Tells how vpnkit itself does: its background jobs, and metrics for Prometheus.",
+    ),
     ("servers", "Servers", "Tells how servers do, and compares them with the store."),
 ];
 
@@ -71,6 +76,7 @@ const BY_HAND: &[(&str, &str)] = &[
     ("kit", "admins"),
     ("kit", "webhooks"),
     ("kit", "store"),
+    ("kit", "health"),
     ("kit", "dry_run"),
     ("kit", "templates"),
     ("kit", "open"),

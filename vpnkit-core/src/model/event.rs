@@ -100,6 +100,8 @@ events! {
     KeyLocked = "key.locked",
     /// A key is used at more addresses at once than it may be; the detail says at how many, and what was done.
     KeyAddressLimit = "key.address_limit",
+    /// A device was refused because a key has as many as it may; the detail is how many. It is told once a day.
+    KeyDeviceLimit = "key.device_limit",
     /// Credentials that a key had work no longer.
     KeyRevoked = "key.revoked",
     /// A key waits for its first connection.
@@ -129,6 +131,9 @@ events! {
     ServerDown = "server.down",
     /// A server lost its counters: it was restarted.
     ServerRestarted = "server.restarted",
+    /// A server had something otherwise than the store says, though nothing of it was changed through vpnkit; the detail is how many
+    /// accounts and inbounds. It was put right.
+    ServerDrift = "server.drift",
     /// A server refused a key; the detail names the server and says why. It is tried again at the next reconcile.
     KeyRejected = "key.rejected",
     /// A key was stopped: the keys of its owner have used as many bytes as they may.

@@ -55,7 +55,7 @@ pub fn check_step(rows: &impl OwnedRows, acting: &[Admin], step: &StoreOp) -> Re
             Some(key) => own(key).map_err(|_| errors::no_grant(*grant)),
             None => Err(errors::no_grant(*grant)),
         },
-        StoreOp::Device(DeviceOp::Forget { key, .. }) => own(*key),
+        StoreOp::Device(DeviceOp::Forget { key, .. } | DeviceOp::Refused { key, .. }) => own(*key),
         StoreOp::Device(DeviceOp::See { device, .. }) => own(device.key),
         // What is told of an admin itself; of one that is gone, what is left of it.
         StoreOp::Record(RecordOp::Put { place, .. } | RecordOp::Remove { place, .. })

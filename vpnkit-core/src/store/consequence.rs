@@ -98,7 +98,15 @@ pub fn of_status(key: &Key) -> NewEvent {
 /// Returns the transition from `before` to `after`, if there is one.
 #[must_use]
 pub fn transition(before: KeyStatus, after: &Key) -> Option<Transition> {
-    (before != after.status).then_some(Transition { key: after.id, from: before, to: after.status })
+    let limit = after.data_limit.filter(|_| after.status == KeyStatus::Limited);
+    let overrun = limit.map_or(0, |limit| after.used.saturating_sub(limit.bytes()));
+    (before != after.status).then_some(Transition { key: after.id, from: before, to: after.status, overrun })
+}
+
+/// Returns the event that tells of a device that was refused.
+#[must_use]
+pub fn of_refused_device(key: &Key, limit: u32) -> NewEvent {
+    NewEvent { kind: EventKind::KeyDeviceLimit, subject: key.subject(), detail: limit.to_string() }
 }
 
 /// Returns the event that tells of a record that a call has changed.

@@ -192,6 +192,10 @@ impl State {
                 self.see_device(*device, limit, gone_since)
             }
             StoreOp::Device(DeviceOp::Forget { key, id }) => self.forget_device(key, id),
+            StoreOp::Device(DeviceOp::Refused { key, limit, told_since }) => {
+                self.refused_device(key, limit, told_since, at);
+                Ok(())
+            }
             StoreOp::Question(op) => {
                 self.question_step(op);
                 Ok(())
@@ -624,6 +628,10 @@ impl KeyStore for MemoryStore {
         sum_up(all_hours, all_days, hours.day(), Timestamp::day);
         sum_up(all_days, all_months, days.month(), Timestamp::month);
         Ok(Pruned { events: gone, more: false })
+    }
+
+    async fn change_passphrase(&self, _: &Secret, _: &Secret) -> Result<()> {
+        Err(errors::no_file("store.change_passphrase"))
     }
 
     async fn back_up(&self, _: &Path, _: &Progress) -> Result<Backup> {

@@ -191,6 +191,12 @@ pub trait KeyStore: Debug + Send + Sync {
     /// Errors: `Closed` when it was cancelled.
     async fn check(&self, progress: &Progress) -> Result<StoreCheck>;
 
+    /// Changes the passphrase that the store is encrypted under, while this process and others use it: they go on, since what they
+    /// hold is the key that it protects. A call that is made again has nothing to do.
+    ///
+    /// Errors: `PassphraseWrong`; `Unsupported` by a store that is not encrypted.
+    async fn change_passphrase(&self, current: &Secret, new: &Secret) -> Result<()>;
+
     /// Returns when every file is released. Later calls fail with [`crate::ErrorKind::Closed`].
     async fn close(&self) -> Result<()>;
 }

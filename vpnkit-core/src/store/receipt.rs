@@ -13,6 +13,8 @@ pub struct Transition {
     pub from: KeyStatus,
     /// Its status now.
     pub to: KeyStatus,
+    /// Of a key that has come to its data limit: the bytes that it has used beyond.
+    pub overrun: u64,
 }
 
 /// Something that a batch made: what it is and which one. What a request is answered with when it is made again.

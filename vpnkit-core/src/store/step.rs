@@ -206,6 +206,15 @@ pub enum DeviceOp {
         /// Those that were last seen before this time are forgotten when a new one comes.
         gone_since: Timestamp,
     },
+    /// One was refused: tells so as an event, unless that was told of this key since `told_since`, or the key is gone.
+    Refused {
+        /// Whose.
+        key: KeyId,
+        /// How many devices it may have.
+        limit: u32,
+        /// An event from then on tells it already.
+        told_since: Timestamp,
+    },
     /// Forget a device of a key, or all of them. `NotFound` when there is no such device.
     Forget {
         /// Whose.

@@ -1,5 +1,9 @@
 //! What may be done in the name of an admin: every operation is judged here, by its own description.
 
+use std::time::Instant;
+
+use tracing::Instrument as _;
+
 use super::Engine;
 use super::context::{Current, Scope, in_call, is_scoped};
 use crate::operation::{Access, Mark, OnEngine, Operation};
@@ -63,6 +67,12 @@ pub(crate) async fn enter<T>(
     mark: Mark,
     call: impl Future<Output = Result<T>>,
 ) -> Result<T> {
+    // On the heap: around it are three more futures, each of which would hold all of it.
+    let call = Box::pin(call);
+    observed(engine, mark, judged(engine, mark, call)).await
+}
+
+async fn judged<T>(engine: &Engine, mark: Mark, call: impl Future<Output = Result<T>>) -> Result<T> {
     let Some(admin) = engine.context.admin() else { return call.await };
     if is_scoped(admin) {
         // Part of a call that was judged.
@@ -72,6 +82,25 @@ pub(crate) async fn enter<T>(
     let current =
         Current { operation: mark.name, context: engine.context.clone(), scope, entered: Some(admin) };
     in_call(current, call).await
+}
+
+/// Carries a call out so that it is seen from outside: as a span of `tracing`, and measured.
+async fn observed<T>(engine: &Engine, mark: Mark, call: impl Future<Output = Result<T>>) -> Result<T> {
+    let context = &engine.context;
+    let span = tracing::info_span!(
+        "operation",
+        name = mark.name,
+        actor = context.actor(),
+        admin = context.admin().map(|admin| admin.0),
+        error = tracing::field::Empty,
+    );
+    let began = Instant::now();
+    let result = call.instrument(span.clone()).await;
+    engine.shared.metrics.call(mark.name, began.elapsed(), &result);
+    if let Err(e) = &result {
+        span.record("error", e.kind().code());
+    }
+    result
 }
 
 impl Engine {
@@ -129,6 +158,7 @@ on_engine!(
     Admins,
     Events,
     Grants,
+    HealthView,
     Hosts,
     Inbounds,
     KeyTemplates,

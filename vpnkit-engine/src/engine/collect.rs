@@ -1,7 +1,7 @@
 //! Reads counters and counts what they add.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -32,16 +32,15 @@ pub struct Collected {
 
 /// Reads the server in its interval until the engine stops.
 pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>, stop: CancellationToken) {
+    let job = shared.jobs.begin("readings", Some(server.id().as_str()));
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(spread(shared.options.collect_every)) => {}
         }
         // Not raced against the stop: a commit that is under way is waited for, so that its receipt is not lost.
-        if server.is_up()
-            && let Err(e) = shared.collect(&server).await
-        {
-            tracing::warn!(server = %server.id(), error = %e, "a reading failed; the next one makes up for it");
+        if server.is_up() {
+            let _ = job.run(&shared, shared.collect(&server)).await;
         }
     }
 }
@@ -64,6 +63,13 @@ impl Collected {
 impl Shared {
     /// Reads the server once; the reading and all that follows from it is one transaction.
     pub(super) async fn collect(&self, server: &Server) -> Result<Collected> {
+        let began = Instant::now();
+        let collected = self.collect_once(server).await?;
+        self.metrics.reading(began.elapsed(), &collected);
+        Ok(collected)
+    }
+
+    async fn collect_once(&self, server: &Server) -> Result<Collected> {
         let mut last = server.baseline.lock().await;
         // Another process may have counted meanwhile: then load what it stored, read again, once.
         for attempt in 0..2 {

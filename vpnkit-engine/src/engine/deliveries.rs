@@ -43,18 +43,16 @@ pub(super) struct Told {
 /// Looks after the webhooks of the store until the engine stops.
 pub(super) async fn run(shared: Arc<Shared>, sender: Arc<dyn WebhookSender>) {
     let mut running: BTreeMap<String, tokio::task::JoinHandle<()>> = BTreeMap::new();
+    let job = shared.jobs.begin("webhooks", None);
     loop {
         running.retain(|_, task| !task.is_finished());
-        match shared.fresh_subscriptions().await {
-            Ok(cache) => {
-                for id in
-                    cache.webhooks.keys().filter(|id| !running.contains_key(*id)).cloned().collect::<Vec<_>>()
-                {
+        if let Ok(cache) = job.run(&shared, shared.fresh_subscriptions()).await {
+            for id in cache.webhooks.keys() {
+                if !running.contains_key(id) {
                     let task = deliver(Arc::clone(&shared), Arc::clone(&sender), id.clone());
-                    running.insert(id, shared.tasks.spawn(task));
+                    running.insert(id.clone(), shared.tasks.spawn(task));
                 }
             }
-            Err(e) => tracing::warn!(error = %e, "webhooks could not be looked up; it is tried again"),
         }
         tokio::select! {
             () = shared.stop.cancelled() => return,

@@ -39,10 +39,18 @@ pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>, first: oneshot
     server.tasks.spawn(work::run(Arc::clone(&shared), Arc::clone(&server)));
     let mut first = Some(first);
     loop {
+        let mut elsewhere = false;
+        let waiting = server.lease.wait(|| {
+            elsewhere = true;
+            drop(first.take());
+        });
         let held = tokio::select! {
             () = server.stop.cancelled() => return,
-            held = server.lease.wait(|| drop(first.take())) => held,
+            held = waiting => held,
         };
+        if elsewhere {
+            shared.metrics.takeover(server.id());
+        }
         let term = Term { stop: server.stop.child_token(), tasks: TaskTracker::new() };
         server.begin().await;
         {
@@ -216,7 +224,7 @@ async fn watch(shared: Arc<Shared>, server: Arc<Server>, stop: CancellationToken
     }
 }
 
-async fn emit(shared: &Shared, server: &Server, kind: EventKind, detail: String) {
+pub(super) async fn emit(shared: &Shared, server: &Server, kind: EventKind, detail: String) {
     let subject = EventSubject::Server(server.id().clone());
     let event = StoreOp::Emit(NewEvent { kind, subject, detail });
     let stored = async { shared.store.commit(server.txn(shared, [event])?).await };

@@ -1,12 +1,8 @@
 //! Does what is due of keys, and forgets old events.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::MissedTickBehavior;
-
 use super::Shared;
-use super::leases::Wanted;
 use vpnkit_core::model::{Key, KeyId};
 use vpnkit_core::store::{Fence, KeyOp, Retention, StoreTxn};
 use vpnkit_core::{ErrorKind, Result, lifecycle};
@@ -18,47 +14,11 @@ const DELETED_AT_ONCE: usize = 100;
 /// Between two steps of a pruning.
 const BETWEEN_STEPS: Duration = Duration::from_millis(5);
 /// Between two prunings.
-const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
-
-/// Reviews in its interval until the engine stops.
-pub(super) async fn run(shared: Arc<Shared>, upkeep: Arc<Wanted>) {
-    let mut reviews = tokio::time::interval(shared.options.expiry_check_every);
-    reviews.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = shared.stop.cancelled() => return,
-            _ = reviews.tick() => {}
-        }
-        // Another process does it.
-        let Some(held) = upkeep.held() else { continue };
-        if let Err(e) = shared.check_expiry(Some(held.fence.clone())).await {
-            tracing::warn!(error = %e, "a review failed; the next one makes up for it");
-        }
-        if let Err(e) = shared.follow_owners(Some(held.fence.clone())).await {
-            tracing::warn!(error = %e, "keys could not follow the quotas of their owners; it is tried again");
-        }
-    }
-}
-
-/// Forgets and sums up in its interval until the engine stops: apart from the reviews, since it may take long.
-pub(super) async fn run_pruning(shared: Arc<Shared>, upkeep: Arc<Wanted>) {
-    let mut prunings = tokio::time::interval(PRUNE_EVERY);
-    prunings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        let held = tokio::select! {
-            () = shared.stop.cancelled() => return,
-            // While another process does it, this one waits.
-            held = async { prunings.tick().await; upkeep.wait(|| {}).await } => held,
-        };
-        if let Err(e) = shared.prune(held.fence.clone()).await {
-            tracing::warn!(error = %e, "old events could not be forgotten; it is tried again in an hour");
-        }
-    }
-}
+pub(super) const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 
 impl Shared {
     /// Forgets old events and sums up old traffic, step by step: between two of them others write.
-    async fn prune(&self, fence: Fence) -> Result<()> {
+    pub(super) async fn prune(&self, fence: Fence) -> Result<()> {
         let now = self.clock.now();
         let retention = Retention {
             events: now.minus(self.options.keep_events),

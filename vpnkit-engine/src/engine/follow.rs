@@ -29,22 +29,20 @@ pub(super) struct Follower {
 /// Follows until the engine stops.
 pub(super) async fn run(shared: Arc<Shared>, mut follower: Follower) {
     let mut newest = shared.store.newest();
+    let job = shared.jobs.begin("follow", None);
     loop {
         let seen = newest.borrow_and_update().commit;
         if let Err(e) = shared.answer_questions().await {
             tracing::warn!(error = %e, "questions of other processes could not be read");
         }
-        let followed = follower.follow(&shared).await;
+        let followed = job.run(&shared, follower.follow(&shared)).await;
         let wait = async {
             match followed {
                 Ok(()) => {
                     let more = newest.wait_for(|now| now.commit != seen);
                     let _ = tokio::time::timeout(LONGEST, more).await;
                 }
-                Err(e) => {
-                    tracing::warn!(error = %e, "the changes of other processes could not be read; it is tried again");
-                    tokio::time::sleep(AGAIN).await;
-                }
+                Err(_) => tokio::time::sleep(AGAIN).await,
             }
         };
         tokio::select! {

@@ -316,7 +316,7 @@ impl Leases {
     }
 
     /// Prolongs what is held, and takes what is free; returns when to look again at the latest.
-    async fn renew(&self, store: &dyn KeyStore) -> Duration {
+    async fn renew(&self, store: &dyn KeyStore) -> Result<Duration> {
         let asked_at = since_boot();
         let mut again = self.time / 3;
         let (held, waiting): (Vec<_>, Vec<_>) =
@@ -337,17 +337,14 @@ impl Leases {
                 }
             }
         }
-        if !self.claim(store, &asked).await {
-            return AGAIN;
-        }
+        self.claim(store, &asked).await?;
         // From the question on, which may have waited for the store.
-        again.saturating_sub(since_boot().saturating_sub(asked_at)).max(AGAIN)
+        Ok(again.saturating_sub(since_boot().saturating_sub(asked_at)).max(AGAIN))
     }
 
-    /// Returns whether the store has answered.
-    async fn claim(&self, store: &dyn KeyStore, asked: &[(Arc<Wanted>, Option<u64>)]) -> bool {
+    async fn claim(&self, store: &dyn KeyStore, asked: &[(Arc<Wanted>, Option<u64>)]) -> Result<()> {
         if asked.is_empty() {
-            return true;
+            return Ok(());
         }
         let claim = |(one, instead): &(Arc<Wanted>, _)| one.claim(&self.holder, self.time, *instead);
         let claims: Vec<Claim> = asked.iter().map(claim).collect();
@@ -364,14 +361,13 @@ impl Leases {
                         let _ = store.release(&[fence]).await;
                     }
                 }
-                true
+                Ok(())
             }
             Err(e) => {
                 for ((wanted, _), claim) in asked.iter().zip(claims) {
                     wanted.told().fresh |= claim.note.is_some();
                 }
-                tracing::warn!(error = %e, "leases could not be prolonged; it is tried again");
-                false
+                Err(e)
             }
         }
     }
@@ -409,6 +405,7 @@ const MARGIN: Duration = Duration::from_millis(5);
 pub(super) async fn run(shared: Arc<Shared>) {
     let (leases, store) = (&shared.leases, shared.store.as_ref());
     let mut newest = shared.store.newest();
+    let job = shared.jobs.begin("leases", None);
     let stopped = async {
         shared.stop.cancelled().await;
         if leases.closing.load(Ordering::Acquire) {
@@ -418,7 +415,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let mut stopped = std::pin::pin!(stopped);
     loop {
         newest.mark_unchanged();
-        let again = leases.renew(store).await;
+        let again = job.run(&shared, leases.renew(store)).await.unwrap_or(AGAIN);
         let mut again = std::pin::pin!(tokio::time::sleep(again));
         // Until then, what others let go of is taken at once.
         loop {

@@ -13,20 +13,25 @@ mod credentials;
 mod cuts;
 mod delete;
 mod deliveries;
+mod devices;
+mod drift;
 mod drive;
 mod elsewhere;
 mod events;
 mod expiry;
 mod follow;
 mod grants;
+mod health;
 mod hosts;
 mod inbounds;
 mod iterate;
+mod jobs;
 mod keys;
 mod lanes;
 mod leases;
 mod lookup;
 mod merge;
+mod metrics;
 mod near_limits;
 mod owners;
 mod page_cache;
@@ -61,6 +66,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 use vpnkit_macros::operations;
 
 pub(crate) use access::enter;
@@ -73,9 +79,11 @@ pub use context::CallContext;
 pub use elsewhere::Driver;
 pub use events::{EventStream, Events};
 pub use grants::Grants;
+pub use health::HealthView;
 pub use hosts::{Hosts, InboundHosts};
 pub use inbounds::Inbounds;
 pub use iterate::KeyIterator;
+pub use jobs::JobStatus;
 pub use keys::Keys;
 pub use placement::{Placement, PlacementState};
 pub use plan::{Difference, difference};
@@ -92,7 +100,9 @@ use self::server::Server;
 use crate::operation::Operation;
 use crate::webhook::WebhookSender;
 use vpnkit_core::backend::{ProtocolBackend, ServerRules};
-use vpnkit_core::model::{DataReset, Inbound, Key, KeyId, ReminderPolicy, SharingPolicy, TimeZoneName};
+use vpnkit_core::model::{
+    DataReset, Inbound, Key, KeyId, KeyStatus, ReminderPolicy, SharingPolicy, TimeZoneName,
+};
 use vpnkit_core::store::{KeyStore, Origin, Transition};
 use vpnkit_core::traffic::TrafficSource;
 use vpnkit_core::{Clock, Error, ErrorKind, Result, Timestamp};
@@ -203,6 +213,7 @@ pub(crate) struct Shared {
     cache: RwLock<subscription_cache::Held>,
     serials: credentials::Serials,
     pages: Arc<page_cache::PageCache>,
+    refused: devices::Refused,
     sharing: sharing::Sharing,
     reloading: tokio::sync::Mutex<()>,
     starting: Semaphore,
@@ -210,6 +221,8 @@ pub(crate) struct Shared {
     /// Turns to check passwords.
     checking: passwords::Turns,
     under_way: store_view::UnderWay,
+    jobs: jobs::Jobs,
+    metrics: Arc<metrics::Metrics>,
     stop: CancellationToken,
     tasks: TaskTracker,
     /// Keeps the leases while servers are stopped.
@@ -241,7 +254,8 @@ impl Engine {
         servers: Vec<ServerParts>,
     ) -> Result<Self> {
         let stop = CancellationToken::new();
-        let store: Arc<dyn KeyStore> = Arc::new(scoped_store::ScopedStore(store));
+        let metrics = Arc::<metrics::Metrics>::default();
+        let store: Arc<dyn KeyStore> = Arc::new(scoped_store::ScopedStore(store, Arc::clone(&metrics)));
         let store_id = store.id().await.map_err(|e| e.during("open"))?;
         let origin = Origin::random();
         let shared = Arc::new(Shared {
@@ -258,12 +272,15 @@ impl Engine {
             cache: RwLock::default(),
             serials: credentials::Serials::default(),
             pages: Arc::default(),
+            refused: devices::Refused::default(),
             sharing: sharing::Sharing::default(),
             reloading: tokio::sync::Mutex::new(()),
             starting: Semaphore::new(AT_ONCE),
             consuming: consumer::Consuming::default(),
             checking: passwords::Turns::default(),
             under_way: store_view::UnderWay::default(),
+            jobs: jobs::Jobs::default(),
+            metrics,
             stop: stop.clone(),
             tasks: TaskTracker::new(),
             keeper: TaskTracker::new(),
@@ -290,13 +307,10 @@ impl Engine {
         }
         if engine.shared.options.background {
             let upkeep = engine.shared.leases.want(leases::UPKEEP.to_owned());
-            engine.shared.tasks.spawn(expiry::run(Arc::clone(&engine.shared), Arc::clone(&upkeep)));
-            engine.shared.tasks.spawn(sharing::run(Arc::clone(&engine.shared), Arc::clone(&upkeep)));
-            engine.shared.tasks.spawn(reminders::run(Arc::clone(&engine.shared), Arc::clone(&upkeep)));
+            engine.shared.keep_up(&upkeep);
             if let Some(sender) = engine.shared.options.webhooks.clone() {
                 engine.shared.tasks.spawn(deliveries::run(Arc::clone(&engine.shared), sender));
             }
-            engine.shared.tasks.spawn(expiry::run_pruning(Arc::clone(&engine.shared), upkeep));
         }
         engine.shared.keeper.spawn(leases::run(Arc::clone(&engine.shared)));
         let all = futures_util::future::join_all(starting);
@@ -358,6 +372,12 @@ impl Engine {
         StoreView { engine: self.clone() }
     }
 
+    /// Health: background jobs and metrics.
+    #[must_use]
+    pub fn health(&self) -> HealthView {
+        HealthView { engine: self.clone() }
+    }
+
     /// Webhooks: who is told of events over HTTP.
     #[must_use]
     pub fn webhooks(&self) -> Webhooks {
@@ -400,7 +420,7 @@ impl Engine {
         // The task that carries it out knows nothing of this one.
         let judged = self.judged();
         let change = async move { engine.in_judged_context(judged, operation, change).await };
-        self.shared.tasks.spawn(change).await.unwrap_or_else(|e| {
+        self.shared.tasks.spawn(change.in_current_span()).await.unwrap_or_else(|e| {
             let kind = if e.is_cancelled() { ErrorKind::Closed } else { ErrorKind::Unexpected };
             Err(Error::new(kind, operation, "the change did not end").caused_by(e))
         })
@@ -465,6 +485,7 @@ pub(crate) const OPERATIONS: &[&[Operation]] = &[
     Subscriptions::OPERATIONS,
     TrafficView::OPERATIONS,
     StoreView::OPERATIONS,
+    HealthView::OPERATIONS,
     Events::OPERATIONS,
     Webhooks::OPERATIONS,
     Servers::OPERATIONS,
@@ -483,6 +504,31 @@ impl Shared {
     /// The servers that take work.
     fn up(&self) -> Vec<Arc<Server>> {
         self.servers().iter().filter(|server| server.is_up()).cloned().collect()
+    }
+
+    /// Begins the jobs that one process does for the whole store.
+    fn keep_up(self: &Arc<Self>, upkeep: &Arc<leases::Wanted>) {
+        let options = &self.options;
+        let all: [(&str, Duration, jobs::Work); 5] = [
+            ("settle", options.expiry_check_every, |shared, fence| {
+                Box::pin(async move { shared.check_expiry(Some(fence)).await.map(drop) })
+            }),
+            ("quotas", options.expiry_check_every, |shared, fence| {
+                Box::pin(async move { shared.follow_owners(Some(fence)).await })
+            }),
+            ("sharing", options.sharing.check_every, |shared, fence| {
+                Box::pin(async move { shared.check_sharing(Some(fence)).await })
+            }),
+            ("reminders", reminders::EVERY, |shared, fence| {
+                Box::pin(async move { shared.remind(Some(fence)).await })
+            }),
+            ("prune", expiry::PRUNE_EVERY, |shared, fence| {
+                Box::pin(async move { shared.prune(fence).await })
+            }),
+        ];
+        for (name, every, work) in all {
+            self.tasks.spawn(jobs::repeat(Arc::clone(self), Arc::clone(upkeep), name, every, work));
+        }
     }
 
     /// To be called by who has the turn.
@@ -537,6 +583,8 @@ impl Shared {
 
     /// Queues the keys that may connect now and could not before, and the other way round.
     fn queue_transitions(&self, transitions: &[Transition]) {
+        let limited = transitions.iter().filter(|t| t.to == KeyStatus::Limited);
+        limited.for_each(|t| self.metrics.overrun(t.overrun));
         let turned = |t: &&Transition| t.from.may_connect() != t.to.may_connect();
         self.queue_keys(transitions.iter().filter(turned).map(|t| t.key));
     }

@@ -181,6 +181,7 @@ impl NearLimits {
 
 /// Reads keys that are near their limit until the server is stopped.
 pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>, stop: CancellationToken) {
+    let job = shared.jobs.begin("near_limits", Some(server.id().as_str()));
     loop {
         let next = server.near.next();
         let wait = async {
@@ -195,10 +196,7 @@ pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>, stop: Cancella
             () = wait => {}
         }
         // Not raced against the stop: a commit that is under way is waited for, so that its receipt is not lost.
-        if server.is_up()
-            && let Err(e) = shared.collect_near(&server).await
-        {
-            tracing::debug!(server = %server.id(), error = %e, "keys near their limit were not read");
+        if server.is_up() && job.run(&shared, shared.collect_near(&server)).await.is_err() {
             tokio::time::sleep(SOONEST).await;
         }
     }

@@ -1,36 +1,15 @@
 //! Reminds of keys that end soon.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::MissedTickBehavior;
-
 use super::Shared;
-use super::leases::Wanted;
 use vpnkit_core::Result;
 use vpnkit_core::store::{Fence, StoreOp};
 
 /// Between two looks: a reminder is no use to the second.
-const EVERY: Duration = Duration::from_secs(30);
+pub(super) const EVERY: Duration = Duration::from_secs(30);
 /// Keys of one transaction.
 const STEP: usize = 500;
-
-/// Reminds in its interval until the engine stops.
-pub(super) async fn run(shared: Arc<Shared>, upkeep: Arc<Wanted>) {
-    let mut looks = tokio::time::interval(EVERY);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = shared.stop.cancelled() => return,
-            _ = looks.tick() => {}
-        }
-        // Another process does it.
-        let Some(held) = upkeep.held() else { continue };
-        if let Err(e) = shared.remind(Some(held.fence.clone())).await {
-            tracing::warn!(error = %e, "nobody was reminded; it is tried again");
-        }
-    }
-}
 
 impl Shared {
     /// Tells of all keys whose end has come near since the last look. As background work it is fenced.

@@ -5,11 +5,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::context::{Scope, current_scope};
+use super::metrics::Metrics;
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::model::{
     Admin, AdminId, AdminRef, AuditQuery, Backup, ClientDevice, CredentialSecret, Cursor, DeadLetter,
@@ -22,9 +24,9 @@ use vpnkit_core::store::{
 };
 use vpnkit_core::{Error, Result, Secret, Timestamp};
 
-/// A store that shows a call what is its own.
+/// A store that shows a call what is its own, and measures commits.
 #[derive(Debug)]
-pub(super) struct ScopedStore(pub(super) Arc<dyn KeyStore>);
+pub(super) struct ScopedStore(pub(super) Arc<dyn KeyStore>, pub(super) Arc<Metrics>);
 
 /// What is asked for under an idempotency key in the name of one reseller is nothing to another one.
 fn own_request(scope: &Scope, request: Request) -> Request {
@@ -131,9 +133,14 @@ impl KeyStore for ScopedStore {
             txn.scope = Some(scope.admin);
             txn.request = txn.request.map(|request| own_request(&scope, request));
         }
+        let (tried, began) = (txn.dry_run, Instant::now());
+        let result = self.0.commit(txn).await;
+        if !tried {
+            self.1.commit(began.elapsed(), &result);
+        }
         match current_scope() {
-            Some(scope) => self.0.commit(txn).await.map_err(|e| hide_others(&scope, e)),
-            None => self.0.commit(txn).await,
+            Some(scope) => result.map_err(|e| hide_others(&scope, e)),
+            None => result,
         }
     }
 
@@ -317,6 +324,10 @@ impl KeyStore for ScopedStore {
 
     async fn check(&self, progress: &Progress) -> Result<StoreCheck> {
         self.0.check(progress).await
+    }
+
+    async fn change_passphrase(&self, current: &Secret, new: &Secret) -> Result<()> {
+        self.0.change_passphrase(current, new).await
     }
 
     async fn close(&self) -> Result<()> {

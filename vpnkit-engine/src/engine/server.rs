@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::cuts::Cuts;
+use super::drift::Compared;
 use super::leases::{Held, Wanted};
 use super::near_limits::NearLimits;
 use super::plan::Difference;
@@ -54,6 +55,8 @@ pub(super) struct Server {
     pub(super) halted: AtomicBool,
     /// It was compared with the store since this process drives it.
     pub(super) compared: AtomicBool,
+    /// The comparison that was carried out last, if it was in this term.
+    pub(super) compared_at: Mutex<Option<Compared>>,
     /// A step failed, and nothing was compared since: what the server has is not known.
     pub(super) behind: AtomicBool,
     /// It was started, and its counters were read before any account was added.
@@ -83,6 +86,7 @@ impl Server {
             compared: AtomicBool::new(false),
             baseline: tokio::sync::Mutex::new(None),
             failure: Mutex::default(),
+            compared_at: Mutex::default(),
             behind: AtomicBool::new(false),
             ready: AtomicBool::new(false),
             stop,
@@ -155,6 +159,7 @@ impl Server {
         self.set_aside.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.cuts.forget();
         self.near.clear();
+        *self.compared_at.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.behind.store(false, Ordering::Release);
         self.compared.store(false, Ordering::Release);
         self.halted.store(false, Ordering::Release);

@@ -5,10 +5,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 
 use super::ask::Asked;
-use super::leases::Wanted;
 use super::{Shared, side_by_side};
 use vpnkit_core::model::{EventKind, Key, KeyId, KeyPatch, NewEvent, Patch, SharingAction, SharingPolicy};
 use vpnkit_core::store::{Fence, KeyOp, StoreOp};
@@ -68,23 +67,6 @@ impl Sharing {
             seen.remove(&key);
         } else if let Some(seen) = seen.get_mut(&key) {
             seen.told = Some(Instant::now());
-        }
-    }
-}
-
-/// Checks in its interval until the engine stops.
-pub(super) async fn run(shared: Arc<Shared>, upkeep: Arc<Wanted>) {
-    let mut checks = tokio::time::interval(shared.options.sharing.check_every);
-    checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = shared.stop.cancelled() => return,
-            _ = checks.tick() => {}
-        }
-        // Another process does it.
-        let Some(held) = upkeep.held() else { continue };
-        if let Err(e) = shared.check_sharing(Some(held.fence.clone())).await {
-            tracing::warn!(error = %e, "who is online where could not be checked; the next check makes up for it");
         }
     }
 }

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vpnkit_macros::operations;
 
 use super::{Engine, Shared};
-use vpnkit_core::model::{Backup, StoreCheck, StoreWork};
-use vpnkit_core::store::Progress;
-use vpnkit_core::{Error, Result, Timestamp};
+use vpnkit_core::model::{Backup, EventKind, EventSubject, NewEvent, StoreCheck, StoreWork};
+use vpnkit_core::store::{Progress, StoreOp};
+use vpnkit_core::{Error, Result, Secret, Timestamp};
 
 /// Long work on the store that is under way.
 #[derive(Debug, Default)]
@@ -82,6 +82,32 @@ impl StoreView {
         let shared = self.shared(OP)?;
         let listed = shared.under_way.begin(OP, shared.clock.now());
         shared.store.check(&listed.work.progress).await.map_err(|e| e.during(OP))
+    }
+
+    /// Changes the passphrase that the store is encrypted under, while this process and others use it: they go on. A call that is made
+    /// again has nothing to do.
+    ///
+    /// First give every process its next start with both, `new` as `passphrase` and `current` as `previous_passphrase`: so each opens
+    /// the store, whichever it has then. Backups keep the passphrase that they were made under.
+    ///
+    /// Errors: `PassphraseWrong`; `InvalidInput` about `new`; `Unsupported` by a store that is not encrypted, or in memory.
+    #[operation(change)]
+    pub async fn change_passphrase(&self, current: Secret, new: Secret) -> Result<()> {
+        const OP: &str = "store.change_passphrase";
+        if new.expose().is_empty() {
+            return Err(Error::invalid(OP, "new", "must not be empty"));
+        }
+        let engine = self.engine.clone();
+        // To its end: who has given up waiting would not know which one it is now.
+        let change = async move {
+            let shared = &engine.shared;
+            shared.open(OP)?;
+            shared.store.change_passphrase(&current, &new).await.map_err(|e| e.during(OP))?;
+            let subject = EventSubject::Settings("passphrase".to_owned());
+            let event = NewEvent { kind: EventKind::SettingsChanged, subject, detail: String::new() };
+            shared.store.commit(shared.txn([StoreOp::Emit(event)])).await.map(drop).map_err(|e| e.during(OP))
+        };
+        self.engine.run_to_completion(OP, change).await
     }
 
     /// Returns the backups and checks that this process is doing, the oldest first: for a bar of progress.

@@ -8,25 +8,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vpnkit_macros::operations;
 
+use super::devices::device;
 use super::subscription_cache::SubscriptionCache;
 use super::{Engine, Shared};
 use vpnkit_core::accounting::by_calendar;
 use vpnkit_core::model::{ClientDevice, Key, KeyPatch, KeyRef, TimeZoneName, UsageQuery, UsageStep};
-use vpnkit_core::store::{DeviceOp, StoreTxn};
+use vpnkit_core::store::DeviceOp;
 use vpnkit_core::{Error, ErrorKind, Result, Timestamp};
 use vpnkit_subscription::{
     Claim, Devices, Format, Language, PAGE_DAYS, SettingsPatch, Subject, SubscriptionResponse,
     SubscriptionSettings, SubscriptionTemplate, detect,
 };
-
-/// How many devices are remembered for a key without a limit.
-const REMEMBERED: u32 = 50;
-/// How long a device may go unrecorded: not every fetch is a write.
-const SEEN_EVERY: Duration = Duration::from_secs(3_600);
-/// A device that has not fetched for so long makes room for another: an app that was installed again has another id.
-const GONE_AFTER: Duration = Duration::from_secs(30 * 86_400);
-/// The longest id of a device.
-const DEVICE_ID_MAX: usize = 128;
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -175,52 +167,13 @@ impl Subscriptions {
         #[arg(format = "headers")] headers: &[(String, String)],
         #[arg(positional)] format: Option<&str>,
     ) -> Result<SubscriptionResponse> {
-        const OP: &str = "subscriptions.for_request";
-        let shared = self.shared(OP)?;
-        let (cache, now) =
-            (shared.fresh_subscriptions().await.map_err(|e| e.during(OP))?, shared.clock.now());
-        let Some((key, old)) = shared.key_of(&cache, token, now).await.map_err(|e| e.during(OP))? else {
-            return Ok(SubscriptionResponse::not_found());
-        };
         let header = |name: &str| {
             headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
         };
-        let (agent, accept) =
-            (header("user-agent").unwrap_or_default(), header("accept").unwrap_or_default());
-        let format = match format.filter(|format| !format.is_empty()) {
-            None => detect(&cache.settings.clients, agent, accept).format,
-            Some(code) => match code.parse() {
-                Ok(Format::Template(name)) if !cache.sources.contains_key(&name) => {
-                    return Ok(SubscriptionResponse::not_found());
-                }
-                Ok(format) => format,
-                Err(_) => return Ok(SubscriptionResponse::not_found()),
-            },
-        };
-        let devices = match (key.status, &format) {
-            // A browser names no device. Where they are counted its page shows no links of servers.
-            (status, Format::Page) if status.may_connect() => {
-                match key.device_limit.or(cache.settings.device_limit) {
-                    Some(_) => Devices::Bound,
-                    None => Devices::Free,
-                }
-            }
-            (status, _) if !status.may_connect() => Devices::Free,
-            _ => {
-                let limit = key.device_limit.or(cache.settings.device_limit);
-                let device = device(&key, &header, now);
-                let required = cache.settings.require_device;
-                let seen = if old {
-                    shared.was_seen(device, limit, required).await
-                } else {
-                    shared.seen(device, limit, required).await
-                };
-                seen.map_err(|e| e.during(OP))?
-            }
-        };
-        let language = header("accept-language").and_then(Language::accepted);
-        let asked = Asked { format: &format, devices, language, known: header("if-none-match") };
-        shared.respond(&cache, key, token, asked).await
+        let answer = self.answer(token, &header, format).await?;
+        let client = detect(&[], header("user-agent").unwrap_or_default(), "").client;
+        self.engine.shared.metrics.subscription(client, answer.status);
+        Ok(answer)
     }
 
     /// Makes every token and URL of the key that was given out worthless, and with `new_credentials` its share links too: at once, and
@@ -363,6 +316,57 @@ impl Subscriptions {
             .await
     }
 
+    async fn answer<'h>(
+        &self,
+        token: &str,
+        header: &(impl Fn(&str) -> Option<&'h str> + Sync),
+        format: Option<&str>,
+    ) -> Result<SubscriptionResponse> {
+        const OP: &str = "subscriptions.for_request";
+        let shared = self.shared(OP)?;
+        let (cache, now) =
+            (shared.fresh_subscriptions().await.map_err(|e| e.during(OP))?, shared.clock.now());
+        let Some((key, old)) = shared.key_of(&cache, token, now).await.map_err(|e| e.during(OP))? else {
+            return Ok(SubscriptionResponse::not_found());
+        };
+        let (agent, accept) =
+            (header("user-agent").unwrap_or_default(), header("accept").unwrap_or_default());
+        let format = match format.filter(|format| !format.is_empty()) {
+            None => detect(&cache.settings.clients, agent, accept).format,
+            Some(code) => match code.parse() {
+                Ok(Format::Template(name)) if !cache.sources.contains_key(&name) => {
+                    return Ok(SubscriptionResponse::not_found());
+                }
+                Ok(format) => format,
+                Err(_) => return Ok(SubscriptionResponse::not_found()),
+            },
+        };
+        let devices = match (key.status, &format) {
+            // A browser names no device. Where they are counted its page shows no links of servers.
+            (status, Format::Page) if status.may_connect() => {
+                match key.device_limit.or(cache.settings.device_limit) {
+                    Some(_) => Devices::Bound,
+                    None => Devices::Free,
+                }
+            }
+            (status, _) if !status.may_connect() => Devices::Free,
+            _ => {
+                let limit = key.device_limit.or(cache.settings.device_limit);
+                let device = device(&key, header, now);
+                let required = cache.settings.require_device;
+                let seen = if old {
+                    shared.was_seen(device, limit, required).await
+                } else {
+                    shared.seen(device, limit, required).await
+                };
+                seen.map_err(|e| e.during(OP))?
+            }
+        };
+        let language = header("accept-language").and_then(Language::accepted);
+        let asked = Asked { format: &format, devices, language, known: header("if-none-match") };
+        shared.respond(&cache, key, token, asked).await
+    }
+
     fn shared(&self, operation: &'static str) -> Result<&Shared> {
         self.engine.shared.open(operation)?;
         Ok(&self.engine.shared)
@@ -371,28 +375,6 @@ impl Subscriptions {
 
 fn url(settings: &SubscriptionSettings, token: &str) -> Option<String> {
     settings.base_url.as_ref().map(|base| format!("{}/{token}", base.trim_end_matches('/')))
-}
-
-/// The device that a request names; `None` when it names none that could be one.
-fn device<'h>(key: &Key, header: &impl Fn(&str) -> Option<&'h str>, now: Timestamp) -> Option<ClientDevice> {
-    let id = header("x-hwid")?;
-    if id.is_empty() || id.len() > DEVICE_ID_MAX || !id.bytes().all(|b| b.is_ascii_graphic()) {
-        return None;
-    }
-    let text = |name: &str| {
-        let text: String = header(name)?.chars().filter(|c| !c.is_control()).take(128).collect();
-        (!text.is_empty()).then_some(text)
-    };
-    Some(ClientDevice {
-        key: key.id,
-        id: id.to_owned(),
-        os: text("x-device-os"),
-        os_version: text("x-ver-os"),
-        model: text("x-device-model"),
-        user_agent: text("user-agent"),
-        first_seen: now,
-        last_seen: now,
-    })
 }
 
 /// What is asked for, and by whom.
@@ -427,67 +409,6 @@ impl Shared {
         }
         let old = key.old_links_until.is_some_and(|until| until > now) && key.had_revision(claim.revision);
         Ok(old.then(|| (key.with_old_credentials(), true)))
-    }
-
-    /// Whether a device has fetched before, of who comes with an old link: it takes no room from those that have the new one.
-    async fn was_seen(
-        &self,
-        device: Option<ClientDevice>,
-        limit: Option<u32>,
-        required: bool,
-    ) -> Result<Devices> {
-        if limit.is_none() {
-            return Ok(Devices::Free);
-        }
-        let Some(device) = device else {
-            return Ok(if required { Devices::Unnamed } else { Devices::Free });
-        };
-        let known = self.store.devices(device.key).await?;
-        Ok(if known.iter().any(|one| one.id == device.id) { Devices::Bound } else { Devices::Full })
-    }
-
-    /// Records a device, unless it was lately.
-    async fn seen(
-        &self,
-        device: Option<ClientDevice>,
-        limit: Option<u32>,
-        required: bool,
-    ) -> Result<Devices> {
-        let Some(device) = device else {
-            return Ok(if required && limit.is_some() { Devices::Unnamed } else { Devices::Free });
-        };
-        let held = if limit.is_some() { Devices::Bound } else { Devices::Free };
-        let mut known = self.store.devices(device.key).await?;
-        let gone_since = device.last_seen.minus(GONE_AFTER);
-        if !known.iter().any(|d| d.id == device.id) {
-            known.retain(|d| d.last_seen >= gone_since);
-        }
-        // Not by what it says of itself: one link that alternates would write with every request.
-        let fresh = |d: &ClientDevice| d.id == device.id && device.last_seen.since(d.last_seen) < SEEN_EVERY;
-        // A limit that was lowered since lets those stay that came first.
-        let most = usize::try_from(limit.unwrap_or(REMEMBERED)).unwrap_or(usize::MAX);
-        let place = known.iter().position(|d| d.id == device.id).unwrap_or(known.len());
-        if place >= most {
-            return Ok(if limit.is_some() { Devices::Full } else { Devices::Free });
-        }
-        if known.iter().any(fresh) {
-            return Ok(held);
-        }
-        let at = device.last_seen;
-        let see =
-            DeviceOp::See { device: Box::new(device), limit: Some(limit.unwrap_or(REMEMBERED)), gone_since };
-        match self.store.commit(StoreTxn { at, ..self.txn([see]) }).await {
-            Ok(_) => Ok(held),
-            Err(e) if e.kind() == ErrorKind::Closed => Err(e),
-            Err(e) if e.kind() == ErrorKind::LimitReached => {
-                Ok(if limit.is_some() { Devices::Full } else { Devices::Free })
-            }
-            Err(e) => {
-                // A full or busy store must not keep customers out; the device is recorded when it comes again.
-                tracing::warn!(error = %e, "a device could not be recorded");
-                Ok(held)
-            }
-        }
     }
 
     async fn respond(

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::drift;
 use super::drive::spread;
+use super::jobs::Job;
 use super::queue::{KeyWork, Queue, Taken};
 use super::server::Server;
 use super::{Shared, plan};
@@ -28,6 +30,7 @@ pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>) {
     // Those who wait are answered when the worker ends.
     let _closing = Closing(&server.queue);
     let mut retry = Backoff::default();
+    let job = shared.jobs.begin("comparison", Some(server.id().as_str()));
     let next = |retry: &Backoff| Instant::now() + spread(retry.next(shared.options.reconcile_every));
     // A deadline, not a length of time: work that comes in between does not put the comparison off.
     let mut deadline = next(&retry);
@@ -46,7 +49,7 @@ pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>) {
         // Stopping in the middle of a step is fine: the store is the truth, the next start compares.
         let step = tokio::select! {
             () = server.stop.cancelled() => return,
-            step = work(&shared, &server, taken) => step,
+            step = work(&shared, &server, &job, taken) => step,
         };
         match step {
             Ok(()) => {
@@ -109,7 +112,7 @@ impl Backoff {
     }
 }
 
-async fn work(shared: &Shared, server: &Server, taken: Taken) -> Result<()> {
+async fn work(shared: &Shared, server: &Server, job: &Job, taken: Taken) -> Result<()> {
     let mut outcome = Ok(());
     for (tag, work) in taken.inbounds {
         let result = inbound(shared, server, &tag).await;
@@ -131,7 +134,10 @@ async fn work(shared: &Shared, server: &Server, taken: Taken) -> Result<()> {
         outcome = outcome.and(server.cut(&own_inbounds(shared, server)).await);
     }
     if let Some(waiters) = taken.reconcile {
-        let result = reconcile(shared, server).await;
+        let result = match server.is_up() {
+            true => job.run(shared, reconcile(shared, server)).await,
+            false => Err(down(server)),
+        };
         // After another failure what the server has is not known.
         if !matches!(&result, Err(e) if e.kind() != ErrorKind::Rejected) {
             server.compared.store(true, Ordering::Release);
@@ -357,9 +363,6 @@ async fn give_credentials(shared: &Shared, server: &Server) {
 
 /// Compares everything and applies the difference; returns how many steps that took.
 async fn reconcile(shared: &Shared, server: &Server) -> Result<usize> {
-    if !server.is_up() {
-        return Err(down(server));
-    }
     shared.refreshed(shared.known_revision()).await?;
     give_credentials(shared, server).await;
     // Before the store is read.
@@ -375,11 +378,13 @@ async fn reconcile(shared: &Shared, server: &Server) -> Result<usize> {
         }
     }
     shared.find_near_limits(server, &desired).await?;
+    let drift = drift::found(shared, server, &difference, desired.revision).await?;
     // Of a revocation that an earlier process has not brought here: who connects with the old accounts is out.
     let found = plan::replaced(&difference, &desired, &observed);
     drop((desired, observed));
     server.forget_what_is_over(&difference);
     let steps = difference.len();
+    shared.metrics.compared(server.id(), steps, drift);
     if steps == 0 {
         server.cuts.compared(revoked, []);
         server.cut(&own_inbounds(shared, server)).await?;

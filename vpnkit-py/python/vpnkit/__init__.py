@@ -17,7 +17,7 @@ from . import _native, errors, qr, records, sync, testing
 from ._kit_async import Kit, KitView
 from ._loop import EventConsumer, EventStream
 from ._native import Credential, Event, Key
-from ._nouns_async import Admins, Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, StoreView, Subscriptions, TrafficView, Webhooks
+from ._nouns_async import Admins, Events, Grants, HealthView, Hosts, Inbounds, Keys, KeyTemplates, Servers, StoreView, Subscriptions, TrafficView, Webhooks
 from ._opening import Opening
 from ._restoring import restore
 from ._wire import KEEP, AdminLike, Headers, Keep, KeyLike, Length, Size
@@ -60,6 +60,7 @@ __all__ = [
     "Servers",
     "Size",
     "StoreView",
+    "HealthView",
     "Subscriptions",
     "TiB",
     "TrafficView",

@@ -8,7 +8,7 @@ from os import PathLike
 
 from . import _native, _restoring
 from ._kit_sync import Kit, KitView
-from ._nouns_sync import Admins, Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, StoreView, Subscriptions, TrafficView, Webhooks
+from ._nouns_sync import Admins, Events, Grants, HealthView, Hosts, Inbounds, Keys, KeyTemplates, Servers, StoreView, Subscriptions, TrafficView, Webhooks
 from ._thread import EventConsumer, EventStream
 from ._wire import Length
 from .config import to_json
@@ -28,6 +28,7 @@ __all__ = [
     "KitView",
     "Servers",
     "StoreView",
+    "HealthView",
     "Subscriptions",
     "TrafficView",
     "Webhooks",

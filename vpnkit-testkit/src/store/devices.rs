@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Subject, at, commit, created, get};
 use vpnkit_core::ErrorKind;
-use vpnkit_core::model::{ClientDevice, CreateKey};
-use vpnkit_core::store::{DeviceOp, KeyOp};
+use vpnkit_core::model::{ClientDevice, CreateKey, EventKind, KeyId};
+use vpnkit_core::store::{DeviceOp, KeyOp, StoreTxn};
 
 /// A known one may always come again; they go with their key.
 pub async fn devices_are_bound_up_to_a_limit(s: Subject) {
@@ -77,4 +77,25 @@ pub async fn a_device_that_is_gone_makes_room(s: Subject) {
     assert_eq!(ids().await, ["a", "b"]);
     commit(&s, see("c", 50, 30)).await.unwrap();
     assert_eq!(ids().await, ["b", "c"]);
+}
+
+/// Many devices are refused one after the other: the event is told once in a while, and of nobody who is gone.
+pub async fn a_refused_device_is_told_once(s: Subject) {
+    let (key, other) =
+        (created(&s, CreateKey::named("k")).await, created(&s, CreateKey::named("other")).await);
+    let before = s.store.newest_event().await.unwrap();
+    let refused = |key, secs: u64| {
+        let now = at().plus(Duration::from_secs(secs));
+        let refused = DeviceOp::Refused { key, limit: 2, told_since: now.minus(Duration::from_secs(60)) };
+        s.store.commit(StoreTxn::new(now, [refused]))
+    };
+    for secs in [0, 1, 59, 61, 62] {
+        refused(key.id, secs).await.unwrap();
+    }
+    refused(other.id, 62).await.unwrap();
+    refused(KeyId(9_999), 62).await.unwrap();
+    let told = s.store.events(before, 100).await.unwrap().events;
+    let told: Vec<_> = told.iter().map(|e| (e.kind, e.at.since(at()).as_secs(), e.detail.as_str())).collect();
+    let event = |secs| (EventKind::KeyDeviceLimit, secs, "2");
+    assert_eq!(told, [event(0), event(61), event(62)]);
 }

@@ -1,8 +1,8 @@
 //! Devices in memory.
 
 use super::State;
-use crate::model::{ClientDevice, KeyId};
-use crate::store::errors;
+use crate::model::{ClientDevice, Event, EventKind, EventSubject, KeyId};
+use crate::store::{consequence, errors};
 use crate::{Result, Timestamp};
 
 impl State {
@@ -30,6 +30,21 @@ impl State {
         }
         self.devices.insert(place, device);
         Ok(())
+    }
+
+    pub(super) fn refused_device(&mut self, key: KeyId, limit: u32, told_since: Timestamp, at: Timestamp) {
+        let told = |event: &Event| {
+            event.kind == EventKind::KeyDeviceLimit
+                && event.at >= told_since
+                && matches!(event.subject, EventSubject::Key { id, .. } if id == key)
+        };
+        if self.events.iter().any(|logged| told(&logged.event)) {
+            return;
+        }
+        if let Ok(key) = self.key(key, None) {
+            let event = consequence::of_refused_device(key, limit);
+            self.emit(event, at);
+        }
     }
 
     pub(super) fn forget_device(&mut self, key: KeyId, id: Option<String>) -> Result<()> {

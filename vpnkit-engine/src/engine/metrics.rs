@@ -1,0 +1,311 @@
+//! What is counted and measured, for Prometheus.
+//!
+//! `docs/metrics.md` lists all of it; a test compares the list with what an engine tells.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use super::Shared;
+use super::collect::Collected;
+use vpnkit_core::backend::ServerState;
+use vpnkit_core::model::ServerId;
+use vpnkit_core::{Error, ErrorKind, Result};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfOperation {
+    operation: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfFailure {
+    operation: &'static str,
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfKind {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfServer {
+    server: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfJob {
+    job: &'static str,
+    subject: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfAnswer {
+    client: &'static str,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfConsumer {
+    consumer: Arc<str>,
+}
+
+type Times<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// From a tenth of a millisecond to 26 seconds.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.0001, 4.0, 10))
+}
+
+/// From a kilobyte to a gigabyte.
+fn bytes() -> Histogram {
+    Histogram::new(exponential_buckets(1_000.0, 10.0, 7))
+}
+
+/// What an engine has counted and measured since it was opened.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    registry: Registry,
+    operations: Times<OfOperation>,
+    operation_failures: Family<OfFailure, Counter>,
+    commits: Histogram,
+    commit_failures: Family<OfKind, Counter>,
+    readings: Times<OfServer>,
+    traffic: Family<OfServer, Counter>,
+    counter_resets: Family<OfServer, Counter>,
+    overrun: Histogram,
+    steps: Family<OfServer, Counter>,
+    drift: Family<OfServer, Counter>,
+    takeovers: Family<OfServer, Counter>,
+    jobs: Times<OfJob>,
+    job_failures: Family<OfJob, Counter>,
+    failing: Family<OfJob, Gauge>,
+    subscriptions: Family<OfAnswer, Counter>,
+    up: Family<OfServer, Gauge>,
+    driven: Family<OfServer, Gauge>,
+    queue: Family<OfServer, Gauge>,
+    refused_keys: Family<OfServer, Gauge>,
+    lag: Family<OfConsumer, Gauge>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("vpnkit");
+        let metrics = Self {
+            operations: Family::new_with_constructor(seconds),
+            operation_failures: Family::default(),
+            commits: seconds(),
+            commit_failures: Family::default(),
+            readings: Family::new_with_constructor(seconds),
+            traffic: Family::default(),
+            counter_resets: Family::default(),
+            overrun: bytes(),
+            steps: Family::default(),
+            drift: Family::default(),
+            takeovers: Family::default(),
+            jobs: Family::new_with_constructor(seconds),
+            job_failures: Family::default(),
+            failing: Family::default(),
+            subscriptions: Family::default(),
+            up: Family::default(),
+            driven: Family::default(),
+            queue: Family::default(),
+            refused_keys: Family::default(),
+            lag: Family::default(),
+            registry: Registry::default(),
+        };
+        let timed = |registry: &mut Registry, name: &str, help: &str, metric: Times<OfOperation>| {
+            registry.register_with_unit(name, help, Unit::Seconds, metric);
+        };
+        timed(&mut registry, "operation", "How long calls took", metrics.operations.clone());
+        registry.register(
+            "operation_failures",
+            "Calls that failed, by the kind of the error",
+            metrics.operation_failures.clone(),
+        );
+        registry.register_with_unit(
+            "commit",
+            "How long transactions took until they were durable",
+            Unit::Seconds,
+            metrics.commits.clone(),
+        );
+        registry.register(
+            "commit_failures",
+            "Transactions that failed, by the kind of the error",
+            metrics.commit_failures.clone(),
+        );
+        registry.register_with_unit(
+            "reading",
+            "How long readings of a server's counters took, with their transaction",
+            Unit::Seconds,
+            metrics.readings.clone(),
+        );
+        registry.register_with_unit(
+            "traffic",
+            "What passed through a server, both ways",
+            Unit::Bytes,
+            metrics.traffic.clone(),
+        );
+        registry.register(
+            "counter_resets",
+            "Counters that another program has reset: their first bytes after it may be lost",
+            metrics.counter_resets.clone(),
+        );
+        registry.register_with_unit(
+            "overrun",
+            "What keys had used beyond their data limit when they were stopped",
+            Unit::Bytes,
+            metrics.overrun.clone(),
+        );
+        registry.register(
+            "reconcile_steps",
+            "Steps that brought a server to what the store says, when all of it was compared",
+            metrics.steps.clone(),
+        );
+        registry.register(
+            "drift_steps",
+            "Those of them that nothing explains but a change of the server by somebody else",
+            metrics.drift.clone(),
+        );
+        registry.register(
+            "takeovers",
+            "How often this process took a server over from another one",
+            metrics.takeovers.clone(),
+        );
+        registry.register_with_unit(
+            "job",
+            "How long runs of background jobs took",
+            Unit::Seconds,
+            metrics.jobs.clone(),
+        );
+        registry.register(
+            "job_failures",
+            "Runs of background jobs that failed",
+            metrics.job_failures.clone(),
+        );
+        registry.register(
+            "job_failing",
+            "1 while the last run of a background job has failed",
+            metrics.failing.clone(),
+        );
+        registry.register(
+            "subscriptions",
+            "Answers to clients that fetched a subscription, by client and HTTP status",
+            metrics.subscriptions.clone(),
+        );
+        registry.register("server_up", "1 while a server answers", metrics.up.clone());
+        registry.register(
+            "server_driven",
+            "1 while this process drives a server, 0 while another one does",
+            metrics.driven.clone(),
+        );
+        registry.register(
+            "queue_length",
+            "Keys and inbounds that a server has not taken over yet",
+            metrics.queue.clone(),
+        );
+        registry.register("refused_keys", "Keys that a server refuses", metrics.refused_keys.clone());
+        registry.register(
+            "consumer_lag",
+            "Events that a consumer or a webhook has not handled yet",
+            metrics.lag.clone(),
+        );
+        Self { registry, ..metrics }
+    }
+}
+
+fn of_server(server: &ServerId) -> OfServer {
+    OfServer { server: server.as_str().into() }
+}
+
+impl Metrics {
+    pub(super) fn call<T>(&self, operation: &'static str, took: Duration, result: &Result<T>) {
+        self.operations.get_or_create(&OfOperation { operation }).observe(took.as_secs_f64());
+        if let Err(e) = result {
+            self.operation_failures.get_or_create(&OfFailure { operation, kind: e.kind().code() }).inc();
+        }
+    }
+
+    pub(super) fn commit<T>(&self, took: Duration, result: &Result<T>) {
+        match result {
+            Ok(_) => self.commits.observe(took.as_secs_f64()),
+            Err(e) => drop(self.commit_failures.get_or_create(&OfKind { kind: e.kind().code() }).inc()),
+        }
+    }
+
+    pub(super) fn reading(&self, took: Duration, collected: &Collected) {
+        let server = of_server(&collected.server);
+        self.readings.get_or_create(&server).observe(took.as_secs_f64());
+        let Collected { traffic, counter_resets, .. } = collected;
+        self.traffic.get_or_create(&server).inc_by(traffic.up.saturating_add(traffic.down));
+        self.counter_resets.get_or_create(&server).inc_by(*counter_resets as u64);
+    }
+
+    pub(super) fn overrun(&self, bytes: u64) {
+        self.overrun.observe(bytes as f64);
+    }
+
+    pub(super) fn compared(&self, server: &ServerId, steps: usize, drift: usize) {
+        self.steps.get_or_create(&of_server(server)).inc_by(steps as u64);
+        self.drift.get_or_create(&of_server(server)).inc_by(drift as u64);
+    }
+
+    pub(super) fn takeover(&self, server: &ServerId) {
+        self.takeovers.get_or_create(&of_server(server)).inc();
+    }
+
+    pub(super) fn job<T>(&self, job: &'static str, subject: &str, took: Duration, result: &Result<T>) {
+        let of = OfJob { job, subject: subject.into() };
+        self.jobs.get_or_create(&of).observe(took.as_secs_f64());
+        if result.is_err() {
+            self.job_failures.get_or_create(&of).inc();
+        }
+        self.failing.get_or_create(&of).set(i64::from(result.is_err()));
+    }
+
+    /// `client`: one of the known ones; others could be named by anybody, without end.
+    pub(super) fn subscription(&self, client: Option<&'static str>, status: u16) {
+        self.subscriptions.get_or_create(&OfAnswer { client: client.unwrap_or("other"), status }).inc();
+    }
+}
+
+fn gauge(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+impl Shared {
+    /// Returns all metrics as they are now, in the text format of OpenMetrics 1.0, which Prometheus reads.
+    pub(super) async fn metrics_text(&self, op: &'static str) -> Result<String> {
+        let metrics = &self.metrics;
+        // Of what is gone nothing is told.
+        for family in [&metrics.up, &metrics.driven, &metrics.queue, &metrics.refused_keys] {
+            family.clear();
+        }
+        metrics.lag.clear();
+        for server in self.servers().iter() {
+            let of = of_server(server.id());
+            metrics.up.get_or_create(&of).set(i64::from(matches!(server.state(), ServerState::Up { .. })));
+            metrics.driven.get_or_create(&of).set(i64::from(server.is_driven()));
+            metrics.queue.get_or_create(&of).set(gauge(server.queue.len()));
+            let refused = server.rejected.lock().unwrap_or_else(std::sync::PoisonError::into_inner).len();
+            metrics.refused_keys.get_or_create(&of).set(gauge(refused));
+        }
+        let newest = self.store.newest_event().await.map_err(|e| e.during(op))?;
+        for (name, cursor) in self.store.consumers().await.map_err(|e| e.during(op))? {
+            let of = OfConsumer { consumer: name.into() };
+            metrics.lag.get_or_create(&of).set(newest.0.saturating_sub(cursor.0).max(0));
+        }
+        let mut text = String::new();
+        encode(&mut text, &metrics.registry).map_err(|e| {
+            Error::new(ErrorKind::Unexpected, op, "the metrics could not be written").caused_by(e)
+        })?;
+        Ok(text)
+    }
+}
