@@ -14,7 +14,10 @@ use serde_json::json;
 use testbed::{Certificate, inbound, xray_binary};
 use vpnkit::backend::ServerRules as _;
 use vpnkit::xray::{RealityKeys, XrayRules};
-use vpnkit::{Protocol, Secret, Security, ShadowsocksMethod, Tls, Transport, XhttpMode};
+use vpnkit::{
+    PreviousKeys, Protocol, Reality, Secret, Security, ShadowsocksMethod, Timestamp, Tls, Transport,
+    XhttpMode,
+};
 
 #[tokio::test]
 async fn xray_accepts_exactly_the_inbounds_that_vpnkit_accepts() {
@@ -35,10 +38,20 @@ async fn xray_accepts_exactly_the_inbounds_that_vpnkit_accepts() {
         alpn: vec!["h2".into(), "http/1.1".into()],
         pinned_sha256: None,
     };
+    let old = RealityKeys::generate();
+    let rotated = Reality {
+        previous: Some(PreviousKeys {
+            private_key: old.private,
+            public_key: old.public,
+            until: Timestamp::from_millis(0),
+        }),
+        ..RealityKeys::generate().reality("127.0.0.1:443", "site.test")
+    };
     let securities = [
         Security::None,
         Security::Tls(tls),
         Security::Reality(RealityKeys::generate().reality("127.0.0.1:443", "site.test")),
+        Security::Reality(rotated),
     ];
     let shadowsocks =
         |method, key: Option<&str>| Protocol::Shadowsocks { method, server_key: key.map(Secret::new) };
@@ -58,7 +71,7 @@ async fn xray_accepts_exactly_the_inbounds_that_vpnkit_accepts() {
                 let ours = XrayRules.check(&inbound);
                 let file = directory.path().join("config.json");
                 let config = json!({
-                    "inbounds": [vpnkit::xray::inbound_json(&inbound)],
+                    "inbounds": vpnkit::xray::inbound_json(&inbound),
                     "outbounds": [{ "protocol": "freedom" }]
                 });
                 std::fs::write(&file, config.to_string()).unwrap();
@@ -70,7 +83,7 @@ async fn xray_accepts_exactly_the_inbounds_that_vpnkit_accepts() {
             }
         }
     }
-    println!("{accepted} of 75 combinations are possible");
+    println!("{accepted} of 100 combinations are possible");
 }
 
 /// Keys that are made in Rust are those that Xray makes of the same private key.

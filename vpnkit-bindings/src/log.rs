@@ -2,7 +2,10 @@
 
 use std::sync::Once;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The environment variable that chooses what is logged: a level, or a level for a part, as `vpnkit=info,vpnkit_xray=debug`.
 const VARIABLE: &str = "VPNKIT_LOG";
@@ -13,11 +16,11 @@ static STARTED: Once = Once::new();
 pub(crate) fn start() {
     STARTED.call_once(|| {
         let Ok(asked) = std::env::var(VARIABLE) else { return };
-        match EnvFilter::try_new(&asked) {
-            // A line is written at once and as a whole. An application that has a subscriber of its own keeps it.
+        match asked.parse::<Targets>() {
+            // An application that has a subscriber of its own keeps it.
             Ok(filter) => {
-                let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-                let _ = lines.with_ansi(false).try_init();
+                let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+                let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
             }
             Err(e) => {
                 use std::io::Write as _;

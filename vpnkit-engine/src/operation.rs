@@ -32,12 +32,19 @@ pub struct Operation {
     pub access: Access,
     /// Its parameters, in the order of the method.
     pub parameters: &'static [Parameter],
-    /// The JSON Schema of its arguments.
-    pub arguments: fn(&mut SchemaGenerator) -> Schema,
-    /// The JSON Schema of its result.
-    pub result: fn(&mut SchemaGenerator) -> Schema,
     /// Reads arguments and makes the call.
     pub parse: fn(&str) -> Result<Call>,
+}
+
+/// The schemas of an operation.
+#[derive(Debug)]
+pub struct OperationSchema {
+    /// [`Operation::name`].
+    pub name: &'static str,
+    /// Makes the JSON Schema of its arguments.
+    pub arguments: fn(&mut SchemaGenerator) -> Schema,
+    /// Makes the JSON Schema of its result.
+    pub result: fn(&mut SchemaGenerator) -> Schema,
 }
 
 /// In whose name an operation may be called, apart from that of the application itself.
@@ -131,6 +138,21 @@ impl Operation {
             .flatten()
             .find(|operation| operation.name == name)
             .ok_or_else(|| Error::new(ErrorKind::Unsupported, "call", "no such operation").with("name", name))
+    }
+
+    /// Returns its schemas.
+    ///
+    /// ```
+    /// use schemars::SchemaGenerator;
+    /// use vpnkit_engine::operation::Operation;
+    /// let schemas = Operation::named("keys.create")?.schema().expect("every operation has them");
+    /// let arguments = (schemas.arguments)(&mut SchemaGenerator::default());
+    /// assert!(arguments.to_value().to_string().contains("request"));
+    /// # Ok::<(), vpnkit_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn schema(&self) -> Option<&'static OperationSchema> {
+        crate::engine::SCHEMAS.iter().copied().flatten().find(|schema| schema.name == self.name)
     }
 
     /// Returns what it is judged by.

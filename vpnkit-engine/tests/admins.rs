@@ -245,6 +245,7 @@ async fn what_is_not_open_is_refused_first() {
         }
         "keys.placement" => json!({ "key": 1 }),
         "store.back_up" => json!({ "path": "/nowhere/x.db" }),
+        "inbounds.rotate_keys" => json!({ "tag": "x", "keep_old": "1 h" }),
         "store.change_passphrase" => json!({ "current": "old", "new": "new" }),
         "events.remove_consumer" => json!({ "name": "x" }),
         "webhooks.get"

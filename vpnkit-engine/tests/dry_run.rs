@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use vpnkit_core::model::{
     CreateAdmin, CreateKey, CreateWebhook, Cursor, Inbound, InboundTag, KeyQuery, KeyTemplate, NextPlan,
-    Protocol,
+    Protocol, Reality, Security,
 };
 use vpnkit_core::store::{ConsumerOp, KeyStore, StoreTxn};
 use vpnkit_core::{ErrorKind, ManualClock};
@@ -75,6 +75,7 @@ fn arguments(operation: &str, (api_key, webhook): (&str, &str)) -> Value {
         "admins.revoke_api_key" => json!({ "id": api_key }),
         "events.remove_consumer" => json!({ "name": "bot" }),
         "store.back_up" => json!({ "path": "/nowhere/x.db" }),
+        "inbounds.rotate_keys" => json!({ "tag": "reality", "keep_old": "1 h" }),
         "store.change_passphrase" => json!({ "current": "old", "new": "new" }),
         "webhooks.create" => json!({ "request": { "url": "https://a.example" } }),
         "webhooks.update" => json!({ "id": webhook, "patch": { "note": "new" } }),
@@ -109,6 +110,10 @@ async fn every_change_that_is_tried_leaves_nothing_or_is_refused() {
     let engine = Engine::open(Arc::clone(&store), Arc::new(clock), options, vec![parts]).await.unwrap();
     let tag = InboundTag::new("main").unwrap();
     engine.inbounds().ensure(Inbound::new(tag, 443, Protocol::Vless { vision: false })).await.unwrap();
+    let reality = Security::Reality(Reality::at("site.test:443", "site.test"));
+    let tag = InboundTag::new("reality").unwrap();
+    let inbound = Inbound::new(tag, 4433, Protocol::Vless { vision: true }).security(reality);
+    engine.inbounds().ensure(inbound).await.unwrap();
     let plan = NextPlan { data_limit: Some(vpnkit_core::model::ByteSize::gib(1)), ..NextPlan::default() };
     let request = CreateKey {
         next_plan: Some(plan),

@@ -46,6 +46,7 @@ pub(crate) fn expand(options: &Options, mut block: ItemImpl) -> Result<TokenStre
     }
     let subject = &block.self_ty;
     let arguments = methods.iter().map(Method::arguments);
+    let schemas = methods.iter().map(Method::schema);
     let descriptions = methods.iter().map(|method| method.description(&options.handle));
     Ok(quote! {
         #block
@@ -56,6 +57,8 @@ pub(crate) fn expand(options: &Options, mut block: ItemImpl) -> Result<TokenStre
             impl #subject {
                 /// The operations of this noun: what can be called by name.
                 pub const OPERATIONS: &'static [::vpnkit_engine::operation::Operation] = &[#(#descriptions),*];
+                /// Their schemas: apart, so that a program that does not ask for them does not have them.
+                pub const SCHEMAS: &'static [::vpnkit_engine::operation::OperationSchema] = &[#(#schemas),*];
             }
         };
     })

@@ -106,7 +106,7 @@ impl Method {
 
     /// The entry of `OPERATIONS`.
     pub(crate) fn description(&self, handle: &Expr) -> TokenStream {
-        let Self { name, method, docs, changes, inline, actor, dry_run, result, .. } = self;
+        let Self { name, method, docs, changes, inline, actor, dry_run, .. } = self;
         let access = access(self.own);
         let record = self.record();
         let parameters = self.parameters.iter().map(Parameter::description);
@@ -125,8 +125,6 @@ impl Method {
                 needs_actor: #actor,
                 access: #access,
                 parameters: PARAMETERS,
-                arguments: |generator| generator.root_schema_for::<#record>(),
-                result: |generator| generator.subschema_for::<#result>(),
                 parse: |json| {
                     let arguments: #record = ::vpnkit_engine::operation::read(#name, PARAMETERS, json)?;
                     Ok(Box::new(move |engine| {
@@ -139,6 +137,18 @@ impl Method {
                 },
             }
         }}
+    }
+
+    /// The entry of `SCHEMAS`.
+    pub(crate) fn schema(&self) -> TokenStream {
+        let (Self { name, result, .. }, record) = (self, self.record());
+        quote! {
+            ::vpnkit_engine::operation::OperationSchema {
+                name: #name,
+                arguments: |generator| generator.root_schema_for::<#record>(),
+                result: |generator| generator.subschema_for::<#result>(),
+            }
+        }
     }
 }
 

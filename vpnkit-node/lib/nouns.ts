@@ -34,6 +34,7 @@ import {
   type ImageFormat,
   type Inbound,
   type InboundHosts,
+  type JobStatus,
   type Key,
   type KeyCounts,
   type KeyPatch,
@@ -70,6 +71,7 @@ import {
   readGrant,
   readInbound,
   readInboundHosts,
+  readJobStatus,
   readKey,
   readKeyCounts,
   readKeyTemplate,
@@ -841,6 +843,24 @@ export class Inbounds {
     return this.#calls.call(operation, args, readInbound, options);
   }
 
+  /**
+   * Gives an inbound with REALITY new keys. Links with those that it has work for `keepOld` longer, up to 366 days:
+   * clients that fetch their subscription in that time notice nothing. Zero ends them at once, as after a leak. Keys
+   * of an earlier rotation end now. Connections that are open may end; clients connect again.
+   *
+   * Rejects with NotFoundError; UnsupportedError by an inbound without REALITY; InvalidInputError about `keepOld`.
+   */
+  async rotateKeys(
+    tag: string,
+    keepOld: Length,
+    options: CallOptions & { readonly node?: string | undefined } = {},
+  ): Promise<Required<Inbound>> {
+    const operation = "inbounds.rotate_keys";
+    onlyOptions(operation, options, "node");
+    const args = { node: options.node, tag, keep_old: lengthText(operation, "keepOld", keepOld) };
+    return this.#calls.call(operation, args, readInbound, options);
+  }
+
   /** All inbounds, sorted by node and tag. */
   async list(options?: CallOptions): Promise<Required<Inbound>[]> {
     const operation = "inbounds.list";
@@ -1263,11 +1283,59 @@ export class StoreView {
     return this.#calls.call(operation, {}, readStoreCheck, options);
   }
 
+  /**
+   * Changes the passphrase that the store is encrypted under, while this process and others use it: they go on. A call
+   * that is made again has nothing to do.
+   *
+   * First give every process its next start with both, `new` as `passphrase` and `current` as `previousPassphrase`: so
+   * each opens the store, whichever it has then. Backups keep the passphrase that they were made under.
+   *
+   * Rejects with PassphraseWrongError; InvalidInputError about `new`; UnsupportedError by a store that is not
+   * encrypted, or in memory.
+   */
+  async changePassphrase(current: string, new: string, options?: CallOptions): Promise<void> {
+    const operation = "store.change_passphrase";
+    onlyOptions(operation, options);
+    const args = { current, new };
+    return this.#calls.call(operation, args, () => undefined, options);
+  }
+
   /** Returns the backups and checks that this process is doing, the oldest first: for a bar of progress. */
   async work(options?: CallOptions): Promise<StoreWork[]> {
     const operation = "store.work";
     onlyOptions(operation, options);
     return this.#calls.call(operation, {}, (json: Json): StoreWork[] => json.map(readStoreWork), options);
+  }
+}
+
+/** Tells how vpnkit itself does: its background jobs, and metrics for Prometheus. */
+export class HealthView {
+  readonly #calls: Calls;
+
+  /** @internal */
+  constructor(calls: Calls) {
+    this.#calls = calls;
+  }
+
+  /**
+   * Returns the background jobs, by name and server: when each ran last in this process, how long it took, and why it
+   * failed.
+   */
+  async jobs(options?: CallOptions): Promise<JobStatus[]> {
+    const operation = "health.jobs";
+    onlyOptions(operation, options);
+    return this.#calls.call(operation, {}, (json: Json): JobStatus[] => json.map(readJobStatus), options);
+  }
+
+  /**
+   * Returns what this process has counted and measured since the kit was opened, in the text format of OpenMetrics:
+   * serve it as `application/openmetrics-text; version=1.0.0; charset=utf-8`, and Prometheus reads it.
+   * `docs/metrics.md` lists all of it.
+   */
+  async metrics(options?: CallOptions): Promise<string> {
+    const operation = "health.metrics";
+    onlyOptions(operation, options);
+    return this.#calls.call(operation, {}, (json: Json): string => json, options);
   }
 }
 

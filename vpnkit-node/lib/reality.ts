@@ -1,6 +1,15 @@
 /** REALITY, whose private key nobody should see by accident. */
 import { type Json, others } from "./convert.js";
 import { native } from "./native.js";
+import {
+  type KeyRotation,
+  type PreviousKeys,
+  readKeyRotation,
+  readPreviousKeys,
+  writeKeyRotation,
+  writePreviousKeys,
+} from "./records.js";
+import { timeText } from "./sizes.js";
 
 /** What {@link Reality} is made of. */
 export interface RealityParts {
@@ -14,6 +23,15 @@ export interface RealityParts {
   readonly publicKey?: string | undefined;
   /** Each key gets one of them. Left out, they are those that the inbound has, or a new one. */
   readonly shortIds?: readonly string[] | undefined;
+  /**
+   * When it gets new keys by itself; left out, never. Links with those of before work for `keepOld` longer: clients that fetch
+   * their subscription in that time notice nothing.
+   */
+  readonly rotation?: KeyRotation | undefined;
+  /** The keys that it had before, while links with them still work. Given with the keys that the inbound has, it stays as it is. */
+  readonly previous?: PreviousKeys | undefined;
+  /** Since when `rotation` counts. Given with the keys that the inbound has, it stays as it is. */
+  readonly keysSince?: Date | undefined;
 }
 
 /**
@@ -26,19 +44,30 @@ export class Reality {
   readonly serverNames: readonly string[];
   readonly publicKey: string | undefined;
   readonly shortIds: readonly string[] | undefined;
+  readonly rotation: KeyRotation | undefined;
+  readonly keysSince: Date | undefined;
   readonly #privateKey: string | undefined;
+  readonly #previous: PreviousKeys | undefined;
 
   constructor(parts: RealityParts) {
     this.dest = parts.dest;
     this.serverNames = parts.serverNames;
     this.publicKey = parts.publicKey;
     this.shortIds = parts.shortIds;
+    this.rotation = parts.rotation;
+    this.keysSince = parts.keysSince;
     this.#privateKey = parts.privateKey;
+    this.#previous = parts.previous;
   }
 
   /** X25519, base64url without padding. */
   get privateKey(): string | undefined {
     return this.#privateKey;
+  }
+
+  /** The keys that it had before, while links with them still work. */
+  get previous(): PreviousKeys | undefined {
+    return this.#previous;
   }
 
   /** Makes new keys and a new short id in front of `dest`, the real site of `serverName`. */
@@ -56,17 +85,33 @@ export const readReality = (json: Json): Reality =>
     privateKey: json.private_key,
     publicKey: json.public_key,
     shortIds: json.short_ids,
+    rotation: json.rotation == null ? undefined : readKeyRotation(json.rotation),
+    previous: json.previous == null ? undefined : readPreviousKeys(json.previous),
+    keysSince: json.keys_since == null ? undefined : new Date(json.keys_since),
   });
 
 /** @internal */
 export function writeReality(operation: string, given: Reality): Json {
   return {
-    ...others(operation, given, ["type", "dest", "serverNames", "privateKey", "publicKey", "shortIds"]),
+    ...others(operation, given, [
+      "type",
+      "dest",
+      "serverNames",
+      "privateKey",
+      "publicKey",
+      "shortIds",
+      "rotation",
+      "previous",
+      "keysSince",
+    ]),
     type: "reality",
     dest: given.dest,
     server_names: given.serverNames,
     private_key: given.privateKey,
     public_key: given.publicKey,
     short_ids: given.shortIds,
+    rotation: given.rotation === undefined ? undefined : writeKeyRotation(operation, given.rotation),
+    previous: given.previous === undefined ? undefined : writePreviousKeys(operation, given.previous),
+    keys_since: given.keysSince === undefined ? undefined : timeText(operation, "keysSince", given.keysSince),
   };
 }

@@ -715,6 +715,7 @@ export type EventKind =
   | "key.paused"
   | "key.locked"
   | "key.address_limit"
+  | "key.device_limit"
   | "key.revoked"
   | "key.on_hold"
   | "key.started"
@@ -729,6 +730,7 @@ export type EventKind =
   | "server.up"
   | "server.down"
   | "server.restarted"
+  | "server.drift"
   | "key.rejected"
   | "key.suspended"
   | "key.usage_reached"
@@ -1382,6 +1384,50 @@ export function writeProtocol(operation: string, given: Protocol): Json {
   }
 }
 
+/**
+ * When keys or a secret are replaced by new ones, without a call. What was given out with those of before works for
+ * `keepOld` longer.
+ */
+export interface KeyRotation {
+  /** Between two changes: an hour to 1,000 days. */
+  readonly every: Length;
+  /** How long the keys of before still work, up to `every`. */
+  readonly keepOld: Length;
+}
+
+/** @internal */
+export const readKeyRotation = (json: Json): KeyRotation =>
+  Object.freeze({ every: json.every ?? null, keepOld: json.keep_old ?? null });
+
+/** @internal */
+export const writeKeyRotation = (operation: string, given: KeyRotation): Json => ({
+  ...others(operation, given, ["every", "keepOld"]),
+  every: ((value) => lengthText(operation, "every", value))(given.every),
+  keep_old: ((value) => lengthText(operation, "keepOld", value))(given.keepOld),
+});
+
+/** The REALITY keys that an inbound had before, while links with them still work. */
+export interface PreviousKeys {
+  /** X25519, base64url without padding. */
+  readonly privateKey: string;
+  /** Belongs to `privateKey`. */
+  readonly publicKey: string;
+  /** Until when links with it work. */
+  readonly until: Date;
+}
+
+/** @internal */
+export const readPreviousKeys = (json: Json): PreviousKeys =>
+  Object.freeze(hiding({ privateKey: json.private_key, publicKey: json.public_key, until: new Date(json.until) }, "privateKey"));
+
+/** @internal */
+export const writePreviousKeys = (operation: string, given: PreviousKeys): Json => ({
+  ...others(operation, given, ["privateKey", "publicKey", "until"]),
+  private_key: given.privateKey,
+  public_key: given.publicKey,
+  until: ((value) => timeText(operation, "until", value))(given.until),
+});
+
 /** Nothing of its own. */
 export interface NoSecurity {
   readonly type: "none";
@@ -1531,6 +1577,42 @@ export interface InboundHosts {
 /** @internal */
 export const readInboundHosts = (json: Json): InboundHosts =>
   Object.freeze({ node: json.node, tag: json.tag, hosts: json.hosts.map(readHost) });
+
+/** A background job as it goes in this process. */
+export interface JobStatus {
+  /** What it does: `settle`, `readings`. `docs/metrics.md` lists them. */
+  readonly name: string;
+  /** The server that it is done for; `null`: for the whole store. */
+  readonly server: string | null;
+  /** Whether this process does it. Of a store that several processes use, one does each job; the others stand by. */
+  readonly here: boolean;
+  /** Runs that have ended since the kit was opened. */
+  readonly runs: number;
+  /** When the last run began that has ended. */
+  readonly lastRun: Date | null;
+  /** How long it took. */
+  readonly durationSeconds: number | null;
+  /** When the last run ended that did not fail. */
+  readonly succeededAt: Date | null;
+  /** When the first run failed of those that have failed since then; `null` while it does not fail. */
+  readonly failingSince: Date | null;
+  /** Why the last run failed; `null` when it did not. */
+  readonly error: string | null;
+}
+
+/** @internal */
+export const readJobStatus = (json: Json): JobStatus =>
+  Object.freeze({
+    name: json.name,
+    server: json.server ?? null,
+    here: json.here,
+    runs: json.runs,
+    lastRun: maybe(json.last_run, (text: string) => new Date(text)),
+    durationSeconds: maybe(json.duration, lengthSeconds),
+    succeededAt: maybe(json.succeeded_at, (text: string) => new Date(text)),
+    failingSince: maybe(json.failing_since, (text: string) => new Date(text)),
+    error: json.error ?? null,
+  });
 
 /** Whether a key may connect, and if not, why. */
 export type KeyStatus =
@@ -2364,13 +2446,15 @@ export interface SettingsPatch {
   readonly requireDevice?: boolean | undefined;
   /** Which client gets which format. */
   readonly clients?: readonly ClientRule[] | undefined;
+  /** When another secret signs URLs. */
+  readonly secretRotation?: KeyRotation | null | undefined;
 }
 
 /** @internal */
 export const writeSettingsPatch = (operation: string, given: SettingsPatch): Json => ({
   ...others(operation, given, [
     "baseUrl", "title", "updateIntervalHours", "supportUrl", "webPageUrl", "announce", "announceUrl", "routing",
-    "language", "utcOffsetMinutes", "notices", "deviceLimit", "requireDevice", "clients",
+    "language", "utcOffsetMinutes", "notices", "deviceLimit", "requireDevice", "clients", "secretRotation",
   ]),
   base_url: given.baseUrl,
   title: given.title,
@@ -2386,6 +2470,7 @@ export const writeSettingsPatch = (operation: string, given: SettingsPatch): Jso
   device_limit: given.deviceLimit,
   require_device: given.requireDevice,
   clients: put(given.clients, (value) => list(operation, "clients", value).map((value) => writeClientRule(operation, value))),
+  secret_rotation: put(given.secretRotation, (value) => writeKeyRotation(operation, value)),
 });
 
 /** What happens to a key that is used at more addresses at once than its `addressLimit`. */
@@ -2481,6 +2566,11 @@ export interface SubscriptionSettings {
   readonly requireDevice?: boolean | undefined;
   /** Which client gets which format; comes before what is known of clients. */
   readonly clients?: readonly ClientRule[] | undefined;
+  /**
+   * When another secret signs URLs, without a call; `null` is never. URLs of before work for `keepOld` longer, and
+   * then no more: only for services that give their customers the URL again and again.
+   */
+  readonly secretRotation?: KeyRotation | null | undefined;
 }
 
 /** @internal */
@@ -2500,13 +2590,14 @@ export const readSubscriptionSettings = (json: Json): Required<SubscriptionSetti
     deviceLimit: json.device_limit ?? null,
     requireDevice: json.require_device,
     clients: json.clients.map(readClientRule),
+    secretRotation: maybe(json.secret_rotation, readKeyRotation),
   });
 
 /** @internal */
 export const writeSubscriptionSettings = (operation: string, given: SubscriptionSettings): Json => ({
   ...others(operation, given, [
     "baseUrl", "title", "updateIntervalHours", "supportUrl", "webPageUrl", "announce", "announceUrl", "routing",
-    "language", "utcOffsetMinutes", "notices", "deviceLimit", "requireDevice", "clients",
+    "language", "utcOffsetMinutes", "notices", "deviceLimit", "requireDevice", "clients", "secretRotation",
   ]),
   base_url: given.baseUrl,
   title: given.title,
@@ -2522,6 +2613,7 @@ export const writeSubscriptionSettings = (operation: string, given: Subscription
   device_limit: given.deviceLimit,
   require_device: given.requireDevice,
   clients: put(given.clients, (value) => list(operation, "clients", value).map((value) => writeClientRule(operation, value))),
+  secret_rotation: put(given.secretRotation, (value) => writeKeyRotation(operation, value)),
 });
 
 /**

@@ -144,6 +144,12 @@ impl Batch<'_> {
             StoreOp::Key(KeyOp::FollowOwner(key)) => self.follow_owner(key),
             StoreOp::Admin(op) => self.admin_step(op),
             StoreOp::Inbound(InboundOp::Put(inbound)) => self.put_inbound(&inbound),
+            StoreOp::Inbound(InboundOp::Replace { before, inbound }) => {
+                if self.inbound(&inbound.id())?.as_ref() != before.as_deref() {
+                    return Err(answer::inbound_changed(&inbound.tag));
+                }
+                self.put_inbound(&inbound)
+            }
             StoreOp::Inbound(InboundOp::Remove(node, tag)) => self.remove_inbound(&node, &tag),
             StoreOp::TakeSerials { inbound, count } => self.take_serials(&inbound, count),
             StoreOp::Record(op) => self.record(op),

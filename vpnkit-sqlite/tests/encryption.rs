@@ -44,6 +44,7 @@ async fn fill(store: &SqliteStore) -> Key {
         private_key: Secret::new(PRIVATE_KEY),
         public_key: "public".into(),
         short_ids: vec![ShortId::new("0123").unwrap()],
+        ..Reality::at("site.test:443", "site.test")
     };
     let inbound = Inbound::new(InboundTag::new("reality").unwrap(), 443, Protocol::Vless { vision: true })
         .security(Security::Reality(reality));

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{ClientRule, Format, Language};
-use vpnkit_core::model::{KeyStatus, Patch};
+use vpnkit_core::model::{KeyRotation, KeyStatus, Patch};
 use vpnkit_core::{Error, Result};
 
 /// What the operator says of all subscriptions.
@@ -50,6 +50,10 @@ pub struct SubscriptionSettings {
     pub require_device: bool,
     /// Which client gets which format; comes before what is known of clients.
     pub clients: Vec<ClientRule>,
+    /// When another secret signs URLs, without a call; `None` is never. URLs of before work for `keep_old` longer, and then no more:
+    /// only for services that give their customers the URL again and again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_rotation: Option<KeyRotation>,
 }
 
 /// A change of the settings: what is left out stays, [`Patch::Clear`] takes a value away. Lists and notices are replaced as
@@ -99,6 +103,9 @@ pub struct SettingsPatch {
     /// Which client gets which format.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "vpnkit_core::model::given")]
     pub clients: Option<Vec<ClientRule>>,
+    /// When another secret signs URLs.
+    #[serde(skip_serializing_if = "Patch::is_keep")]
+    pub secret_rotation: Patch<KeyRotation>,
 }
 
 impl SettingsPatch {
@@ -132,6 +139,7 @@ impl SettingsPatch {
         if let Some(clients) = self.clients {
             settings.clients = clients;
         }
+        self.secret_rotation.apply(&mut settings.secret_rotation);
     }
 }
 
@@ -180,6 +188,7 @@ impl Default for SubscriptionSettings {
             device_limit: None,
             require_device: false,
             clients: Vec::new(),
+            secret_rotation: None,
         }
     }
 }
@@ -189,6 +198,9 @@ impl SubscriptionSettings {
     ///
     /// Errors: `InvalidInput` with the `field`.
     pub fn validate(&self) -> Result<()> {
+        if let Some(rotation) = &self.secret_rotation {
+            rotation.check("subscriptions.configure", "secret_rotation")?;
+        }
         let fault =
             |field: &str, message: &str| Err(Error::invalid("subscriptions.configure", field, message));
         let web = |url: &str| url.starts_with("https://") || url.starts_with("http://");

@@ -33,6 +33,9 @@ struct SigningKey {
     secret: Secret,
     /// `None` signs.
     retires_at: Option<Timestamp>,
+    /// Since when it signs, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<Timestamp>,
 }
 
 impl fmt::Debug for SigningKeys {
@@ -65,7 +68,19 @@ impl SigningKeys {
         }
         let number = self.0.last().map_or(0, |key| key.number.wrapping_add(1));
         self.0.retain(|key| key.number != number && key.retires_at.is_none_or(|at| at > now));
-        self.0.push(SigningKey::generate(number));
+        self.0.push(SigningKey { since: Some(now), ..SigningKey::generate(number) });
+    }
+
+    /// Since when the secret signs that signs now, as far as that is known.
+    pub fn since(&self) -> Option<Timestamp> {
+        self.0.iter().find(|key| key.retires_at.is_none())?.since
+    }
+
+    /// Says so of one of which it is not known.
+    pub fn begin(&mut self, now: Timestamp) {
+        for key in self.0.iter_mut().filter(|key| key.retires_at.is_none()) {
+            key.since.get_or_insert(now);
+        }
     }
 
     /// The token of a claim; `None` without a secret that signs.
@@ -107,7 +122,7 @@ impl SigningKeys {
 impl SigningKey {
     fn generate(number: u8) -> Self {
         let bytes: [u8; 32] = rand::random();
-        Self { number, secret: Secret::new(STANDARD.encode(bytes)), retires_at: None }
+        Self { number, secret: Secret::new(STANDARD.encode(bytes)), retires_at: None, since: None }
     }
 
     fn hmac(&self, purpose: &[u8]) -> Hmac<Sha256> {

@@ -431,9 +431,11 @@ impl ServerRules for FakeRules {
             reality.private_key = held.private_key.clone();
             reality.public_key.clone_from(&held.public_key);
             reality.short_ids.clone_from(&held.short_ids);
-        } else {
-            reality.private_key = Secret::new(format!("fake-{}", ShortId::generate().as_str()));
-            reality.public_key = format!("fake-{}", ShortId::generate().as_str());
+            return;
+        }
+        reality.private_key = Secret::new(format!("fake-{}", ShortId::generate().as_str()));
+        reality.public_key = format!("fake-{}", ShortId::generate().as_str());
+        if reality.short_ids.is_empty() {
             reality.short_ids = vec![ShortId::generate()];
         }
     }

@@ -23,15 +23,15 @@ pub(crate) async fn test(binary: &Path, config: &Path) -> Result<()> {
     run(command, "xray.test", "Xray does not accept its config").await
 }
 
-/// `xray api adi`: adds inbounds to a running Xray. The messages of transports change their field numbers between
+/// `xray api adi`: adds inbounds to a running Xray, in their order. The messages of transports change their field numbers between
 /// versions, so Xray itself makes them from JSON.
-pub(crate) async fn add_inbound(
+pub(crate) async fn add_inbounds(
     binary: &Path,
     api: &ApiAddress,
     directory: &Path,
-    inbound: &Value,
+    inbounds: &[Value],
 ) -> Result<()> {
-    let file = Scratch::write(directory, &json!({ "inbounds": [inbound] }))?;
+    let file = Scratch::write(directory, &json!({ "inbounds": inbounds }))?;
     let mut command = Command::new(binary);
     command.args(["api", "adi", "-s", &api.for_command(), "-t", "10"]).arg(&file.0);
     run(command, "xray.add_inbound", "Xray does not accept the inbound").await

@@ -41,10 +41,11 @@ pub use reality::RealityKeys;
 pub use rules::XrayRules;
 pub use xray::Xray;
 
-/// An inbound without accounts as Xray's config has it: to look at, or to carry into a config of your own.
+/// An inbound without accounts as Xray's config has it: to look at, or to carry into a config of your own. While previous REALITY
+/// keys of it still work these are two, in their order.
 ///
-/// It contains the private keys.
+/// They contain the private keys.
 #[must_use]
-pub fn inbound_json(inbound: &vpnkit_core::model::Inbound) -> serde_json::Value {
-    server_config::inbound(&account::Names::default(), inbound, &[], None)
+pub fn inbound_json(inbound: &vpnkit_core::model::Inbound) -> Vec<serde_json::Value> {
+    server_config::inbounds(&account::Names::default(), inbound, &[], None)
 }

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use vpnkit_core::backend::{Fingerprint, ServerRules as _};
-use vpnkit_core::model::{Inbound, InboundTag, Transport};
+use vpnkit_core::model::{Inbound, InboundTag, Security, Transport};
 
 use crate::account;
 use crate::rules::XrayRules;
 use crate::running::RunningInbound;
+use crate::server_config::previous_tag;
 
 /// Calls that are under way at once, where Xray's user table allows it.
 const IN_FLIGHT: usize = 32;
@@ -55,7 +56,33 @@ impl Loaded {
     pub(crate) fn replace(&self, inbounds: impl Iterator<Item = Arc<Inbound>>) {
         let mut map = self.map();
         map.clear();
-        map.extend(inbounds.map(|inbound| (inbound.tag.as_str().to_owned(), LoadedInbound::of(&inbound))));
+        inbounds.for_each(|inbound| map.extend(LoadedInbound::all(&inbound)));
+    }
+
+    /// The process has taken an inbound over.
+    pub(crate) fn insert(&self, inbound: &Inbound) {
+        self.map().extend(LoadedInbound::all(inbound));
+    }
+
+    /// The process has an inbound no more.
+    pub(crate) fn remove(&self, tag: &InboundTag) {
+        let mut map = self.map();
+        map.remove(tag.as_str());
+        map.remove(&previous_tag(tag.as_str()));
+    }
+
+    /// The tags by which Xray knows an inbound: each has all its accounts.
+    pub(crate) fn tags(&self, tag: &InboundTag) -> Vec<String> {
+        let (previous, mut tags) = (previous_tag(tag.as_str()), vec![tag.as_str().to_owned()]);
+        if self.map().contains_key(&previous) {
+            tags.push(previous);
+        }
+        tags
+    }
+
+    /// Whether there is one behind it with its previous REALITY keys: then vpnkit has added both, whichever process it was.
+    pub(crate) fn has_previous(&self, tag: &InboundTag) -> bool {
+        self.map().contains_key(&previous_tag(tag.as_str()))
     }
 
     /// The process that was found running has these.
@@ -95,6 +122,14 @@ impl LoadedInbound {
         Self { kind: account::settings_type(&inbound.protocol).to_owned(), ours: Some(Ours::of(inbound)) }
     }
 
+    /// What Xray has for an inbound, by the tags that Xray knows it by.
+    fn all(inbound: &Inbound) -> impl Iterator<Item = (String, Self)> {
+        let loaded = Self::of(inbound);
+        let tag = inbound.tag.as_str();
+        let previous = has_previous(inbound).then(|| (previous_tag(tag), loaded.clone()));
+        std::iter::once((tag.to_owned(), loaded)).chain(previous)
+    }
+
     /// How many changes Xray's user table of this protocol takes at once.
     pub(crate) fn width(&self) -> usize {
         if self.kind.contains("vless") || self.kind.contains("trojan") { IN_FLIGHT } else { 1 }
@@ -104,4 +139,9 @@ impl LoadedInbound {
     pub(crate) fn takes_duplicates(&self) -> bool {
         self.kind == "xray.proxy.shadowsocks.ServerConfig"
     }
+}
+
+/// Whether an inbound has previous REALITY keys that still work.
+pub(crate) fn has_previous(inbound: &Inbound) -> bool {
+    matches!(&inbound.security, Security::Reality(reality) if reality.previous.is_some())
 }

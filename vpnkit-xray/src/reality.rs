@@ -59,6 +59,7 @@ impl RealityKeys {
             private_key: self.private,
             public_key: self.public,
             short_ids: vec![ShortId::generate()],
+            ..Reality::at(String::new(), String::new())
         }
     }
 }

@@ -35,7 +35,12 @@ impl ServerRules for XrayRules {
     }
 
     fn inbound_fingerprint(&self, inbound: &Inbound) -> Fingerprint {
-        Fingerprint::of([Secret::reveal(|| serde_json::to_string(inbound)).unwrap_or_default()])
+        let mut inbound = inbound.clone();
+        if let Security::Reality(reality) = &mut inbound.security {
+            // Xray knows nothing of it.
+            (reality.rotation, reality.keys_since) = (None, None);
+        }
+        Fingerprint::of([Secret::reveal(|| serde_json::to_string(&inbound)).unwrap_or_default()])
     }
 
     fn endpoint(
@@ -94,6 +99,11 @@ pub(crate) fn check(inbound: &Inbound) -> Result<()> {
             }
             if RealityKeys::from_private(reality.private_key.expose())?.public != reality.public_key {
                 return fault("security.public_key", "does not belong to the private key");
+            }
+            if let Some(old) = &reality.previous
+                && RealityKeys::from_private(old.private_key.expose())?.public != old.public_key
+            {
+                return fault("security.previous.public_key", "does not belong to the private key");
             }
         }
         Security::Tls(tls) => {

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use vpnkit_core::backend::{Account, DesiredState};
-use vpnkit_core::model::{Inbound, Protocol, Security};
+use vpnkit_core::model::{Inbound, Protocol, Reality, Security};
 use vpnkit_core::subscription::transport_settings;
 
 use crate::account::{self, Names};
@@ -23,9 +23,9 @@ pub(crate) fn render(config: &ManagedXray, names: &Names, socket: &Path, state: 
         let given = |name: &str| extra.and_then(|extra| extra.get(name)).cloned();
         let mut inbounds = vec![api_inbound(socket)];
         let sniffing = egress::sniffing(&config.egress);
-        inbounds.extend(
-            state.inbounds.iter().map(|(i, accounts)| inbound(names, i, accounts, sniffing.as_ref())),
-        );
+        for (inbound, accounts) in &state.inbounds {
+            inbounds.extend(self::inbounds(names, inbound, accounts, sniffing.as_ref()));
+        }
         let api = json!({ "type": "field", "inboundTag": [API_TAG], "outboundTag": API_TAG });
         let theirs =
             egress::Given { outbounds: given("outbounds"), routing: given("routing"), dns: given("dns") };
@@ -58,13 +58,51 @@ fn api_inbound(socket: &Path) -> Value {
     })
 }
 
+/// Returns how Xray calls what stands for an inbound with its previous REALITY keys. No tag of vpnkit's has a blank in it.
+pub(crate) fn previous_tag(tag: &str) -> String {
+    format!("{tag} previous")
+}
+
 /// One inbound with its accounts, as in the file and as `xray api adi` takes it.
-pub(crate) fn inbound(
+///
+/// REALITY has one key; who comes with another one is passed on to the site behind it, byte by byte. So while an inbound has
+/// previous keys, what stands behind it is a second inbound with those, and behind that one the site. It listens where nobody
+/// outside gets to, and is told the addresses of clients by the PROXY protocol.
+pub(crate) fn inbounds(
     names: &Names,
     inbound: &Inbound,
     accounts: &[Account],
     sniffing: Option<&Value>,
-) -> Value {
+) -> Vec<Value> {
+    vpnkit_core::Secret::reveal(|| {
+        let mut main = one(names, inbound, accounts, sniffing);
+        let Security::Reality(Reality { previous: Some(keys), .. }) = &inbound.security else {
+            return vec![main];
+        };
+        let socket = format!("@vpnkit-{}", uuid::Uuid::new_v4());
+        let mut previous = main.clone();
+        if let Some(previous) = previous.as_object_mut() {
+            previous.insert("tag".to_owned(), json!(previous_tag(inbound.tag.as_str())));
+            previous.insert("listen".to_owned(), json!(socket));
+            previous.remove("port");
+        }
+        put(&mut previous, "/streamSettings/realitySettings", "privateKey", json!(keys.private_key.expose()));
+        put(&mut previous, "/streamSettings/sockopt", "acceptProxyProtocol", json!(true));
+        put(&mut main, "/streamSettings/realitySettings", "dest", json!(socket));
+        put(&mut main, "/streamSettings/realitySettings", "xver", json!(1));
+        // It must listen before anything is passed on to it.
+        vec![previous, main]
+    })
+}
+
+/// Sets a member of an object that is there.
+fn put(json: &mut Value, place: &str, name: &str, value: Value) {
+    if let Some(object) = json.pointer_mut(place).and_then(Value::as_object_mut) {
+        object.insert(name.to_owned(), value);
+    }
+}
+
+fn one(names: &Names, inbound: &Inbound, accounts: &[Account], sniffing: Option<&Value>) -> Value {
     vpnkit_core::Secret::reveal(|| {
         let mut clients: Vec<Value> =
             accounts.iter().map(|account| account::client(names, inbound, account)).collect();
@@ -109,12 +147,14 @@ fn stream(inbound: &Inbound) -> Value {
     let mut stream = Map::new();
     stream.insert("network".to_owned(), json!(network));
     stream.insert("security".to_owned(), json!(inbound.security.code()));
+    let mut sockopt = Map::new();
     if let Some(name) = name {
         stream.insert(name.to_owned(), settings);
         // Without a list Xray takes every client's `X-Forwarded-For` for its address, and connections of that address would
         // be cut. It is believed only beside a header of the list, and no client can send one with a blank in its name.
-        stream.insert("sockopt".to_owned(), json!({ "trustedXForwardedFor": ["trusted by nobody"] }));
+        sockopt.insert("trustedXForwardedFor".to_owned(), json!(["trusted by nobody"]));
     }
+    stream.insert("sockopt".to_owned(), Value::Object(sockopt));
     match &inbound.security {
         Security::Tls(tls) => {
             let mut settings = json!({

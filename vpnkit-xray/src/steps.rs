@@ -11,7 +11,8 @@ use vpnkit_core::{Error, ErrorKind, Result};
 
 use crate::account;
 use crate::api_error::{AlterError, answer, convert};
-use crate::loaded::{LoadedInbound, Ours};
+use crate::loaded::{LoadedInbound, Ours, has_previous};
+use crate::proto::xray::common::protocol::User;
 use crate::xray::Xray;
 use crate::{command, managed, rules, server_config};
 
@@ -48,7 +49,23 @@ impl Xray {
                 .with("type", &loaded.kind));
         }
         let user = account::user(&self.inner.names(), inbound, wanted)?;
-        let (api, tag) = (self.inner.api(), inbound.tag.as_str());
+        for tag in self.inner.loaded.tags(&inbound.tag) {
+            self.put_user(&tag, &loaded, inbound, wanted, user.clone()).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts a user on what Xray calls by a tag.
+    async fn put_user(
+        &self,
+        tag: &str,
+        loaded: &LoadedInbound,
+        inbound: &Inbound,
+        wanted: &Account,
+        user: User,
+    ) -> Result<()> {
+        const OP: &str = "xray.put_account";
+        let api = self.inner.api();
         let failed = |status: Status| convert(OP, &status).with("inbound", tag).with("key", wanted.key);
         if !loaded.takes_duplicates() {
             match api.add_user(tag, user.clone()).await {
@@ -67,7 +84,7 @@ impl Xray {
             {
                 return Ok(());
             }
-            Some(_) => self.remove_account(&inbound.tag, wanted.key, &wanted.device).await?,
+            Some(_) => self.remove_user(tag, loaded, wanted.key, &wanted.device).await?,
             None => {}
         }
         api.add_user(tag, user).await.map_err(failed)
@@ -75,9 +92,23 @@ impl Xray {
 
     async fn remove_account(&self, tag: &InboundTag, key: KeyId, device: &DeviceName) -> Result<()> {
         let Some(loaded) = self.inner.loaded.get(tag) else { return Ok(()) };
+        for tag in self.inner.loaded.tags(tag) {
+            self.remove_user(&tag, &loaded, key, device).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes a user from what Xray calls by a tag.
+    async fn remove_user(
+        &self,
+        tag: &str,
+        loaded: &LoadedInbound,
+        key: KeyId,
+        device: &DeviceName,
+    ) -> Result<()> {
         let api = self.inner.api();
         loop {
-            match api.remove_user(tag.as_str(), &self.inner.names().name(key, device)).await {
+            match api.remove_user(tag, &self.inner.names().name(key, device)).await {
                 Ok(()) if loaded.takes_duplicates() => {}
                 Ok(()) => return Ok(()),
                 Err(status) => match answer(&status) {
@@ -96,8 +127,10 @@ impl Xray {
         const OP: &str = "xray.put_inbound";
         rules::check(inbound)?;
         let held = self.inner.loaded.get(&inbound.tag);
+        let was_previous = self.inner.loaded.has_previous(&inbound.tag);
         if let Some(held) = &held
             && held.ours.is_none_or(|ours| ours == Ours::of(inbound))
+            && was_previous == has_previous(inbound)
             && self.is_there(&inbound.tag).await?
         {
             // It listens already: replacing it would cost its users their connections.
@@ -112,15 +145,16 @@ impl Xray {
         if self.inner.managed && old_port != Some(inbound.port) {
             managed::port_is_free(inbound).await?;
         }
-        if old_port.is_some() {
+        if old_port.is_some() || was_previous {
             self.drop_inbound(&inbound.tag).await?;
         }
         // First, so that it is known also when nobody waits for the end of this.
         let loaded = LoadedInbound::of(inbound);
-        self.inner.loaded.map().insert(inbound.tag.as_str().to_owned(), loaded.clone());
+        self.inner.loaded.insert(inbound);
         let (first, rest) = accounts.split_at(accounts.len().min(WITH_INBOUND));
-        let json = server_config::inbound(&self.inner.names(), inbound, first, self.inner.sniffing.as_ref());
-        if let Err(e) = command::add_inbound(binary, &self.inner.address, &directory, &json).await {
+        let sniffing = self.inner.sniffing.as_ref();
+        let json = server_config::inbounds(&self.inner.names(), inbound, first, sniffing);
+        if let Err(e) = command::add_inbounds(binary, &self.inner.address, &directory, &json).await {
             // Xray registers the tag before it listens, so a failed one must be taken away.
             self.drop_inbound(&inbound.tag).await?;
             return Err(e.with("inbound", &inbound.tag).with("port", inbound.port));
@@ -131,14 +165,16 @@ impl Xray {
 
     /// Whether the running Xray has an inbound.
     async fn is_there(&self, tag: &InboundTag) -> Result<bool> {
-        match self.inner.api().user(tag.as_str(), "vpnkit").await {
-            Ok(_) => Ok(true),
-            Err(status) => match answer(&status) {
-                AlterError::NoInbound => Ok(false),
-                AlterError::NoUsers => Ok(true),
-                _ => Err(convert("xray.put_inbound", &status).with("inbound", tag)),
-            },
+        for tag in self.inner.loaded.tags(tag) {
+            if let Err(status) = self.inner.api().user(&tag, "vpnkit").await {
+                match answer(&status) {
+                    AlterError::NoInbound => return Ok(false),
+                    AlterError::NoUsers => {}
+                    _ => return Err(convert("xray.put_inbound", &status).with("inbound", tag)),
+                }
+            }
         }
+        Ok(true)
     }
 
     async fn put_accounts(
@@ -176,17 +212,22 @@ impl Xray {
     }
 
     /// vpnkit's accounts on an inbound.
-    async fn accounts(&self, tag: &InboundTag) -> Result<Vec<(KeyId, DeviceName)>> {
-        let users = self.inner.api().users(tag.as_str()).await;
-        let users = users.map_err(|status| convert("xray.accounts", &status).with("inbound", tag))?;
-        let names = self.inner.names();
-        Ok(users.iter().filter_map(|user| names.parse(&user.email)).collect())
+    async fn accounts(&self, tag: &InboundTag) -> Result<HashSet<(KeyId, DeviceName)>> {
+        let (names, mut accounts) = (self.inner.names(), HashSet::new());
+        for tag in self.inner.loaded.tags(tag) {
+            let users = self.inner.api().users(&tag).await;
+            let users = users.map_err(|status| convert("xray.accounts", &status).with("inbound", tag))?;
+            accounts.extend(users.iter().filter_map(|user| names.parse(&user.email)));
+        }
+        Ok(accounts)
     }
 
     async fn remove_inbound(&self, tag: &InboundTag) -> Result<()> {
         match self.inner.loaded.get(tag) {
             None => Ok(()),
-            Some(LoadedInbound { ours: Some(_), .. }) => self.drop_inbound(tag).await,
+            Some(held) if held.ours.is_some() || self.inner.loaded.has_previous(tag) => {
+                self.drop_inbound(tag).await
+            }
             // Not vpnkit's to remove; its accounts are.
             Some(_) => {
                 for (key, device) in self.accounts(tag).await? {
@@ -198,13 +239,15 @@ impl Xray {
     }
 
     async fn drop_inbound(&self, tag: &InboundTag) -> Result<()> {
-        match self.inner.api().remove_inbound(tag.as_str()).await {
-            Ok(()) => {}
-            Err(status) if answer(&status) == AlterError::NoInbound => {}
-            // It may listen on: it stays known, and is removed again.
-            Err(status) => return Err(convert("xray.remove_inbound", &status).with("inbound", tag)),
+        for known in self.inner.loaded.tags(tag) {
+            match self.inner.api().remove_inbound(&known).await {
+                Ok(()) => {}
+                Err(status) if answer(&status) == AlterError::NoInbound => {}
+                // It may listen on: it stays known, and is removed again.
+                Err(status) => return Err(convert("xray.remove_inbound", &status).with("inbound", tag)),
+            }
         }
-        self.inner.loaded.map().remove(tag.as_str());
+        self.inner.loaded.remove(tag);
         self.inner.remember().await;
         Ok(())
     }

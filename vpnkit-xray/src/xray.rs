@@ -13,10 +13,10 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vpnkit_core::backend::{
-    Capabilities, Change, CredentialRequest, Desired, Health, Observed, ObservedInbound, ProtocolBackend,
-    ServerRules, ServerState,
+    Capabilities, Change, CredentialRequest, Desired, Fingerprint, Health, Observed, ObservedInbound,
+    ProtocolBackend, ServerRules, ServerState,
 };
-use vpnkit_core::model::{CredentialSecret, Inbound, InboundTag, KeyId, NodeId, ServerId};
+use vpnkit_core::model::{CredentialSecret, DeviceName, Inbound, InboundTag, KeyId, NodeId, ServerId};
 use vpnkit_core::{Error, ErrorKind, Result};
 
 use crate::account::{self, Names};
@@ -28,8 +28,15 @@ use crate::home::Home;
 use crate::inner::Inner;
 use crate::loaded::Loaded;
 use crate::managed;
+use crate::proto::xray::common::protocol::User;
 use crate::rules::XrayRules;
 use crate::{attached, cut, version};
+
+/// The accounts of an inbound.
+type Accounts = BTreeMap<(KeyId, DeviceName), Fingerprint>;
+
+/// The fingerprint of nothing that vpnkit makes.
+const UNKNOWN: Fingerprint = Fingerprint(0);
 
 /// One Xray: backend and traffic source.
 #[derive(Debug)]
@@ -101,6 +108,29 @@ impl Xray {
             ],
             _ => Vec::new(),
         }
+    }
+
+    /// The accounts of an inbound that Xray has; `None` when it was removed by somebody else, or holds no users. Of one with previous
+    /// keys those that are the same for both.
+    async fn observed_accounts(&self, names: &Names, tag: &InboundTag) -> Result<Option<Accounts>> {
+        let mut all: Option<Accounts> = None;
+        for known in self.inner.loaded.tags(tag) {
+            let users = match self.inner.api().users(&known).await {
+                Ok(users) => users,
+                Err(status) if matches!(answer(&status), AlterError::NoInbound | AlterError::NoUsers) => {
+                    return Ok(None);
+                }
+                Err(status) => return Err(convert("xray.observe", &status).with("inbound", tag)),
+            };
+            let account =
+                |user: &User| Some((names.parse(&user.email)?, account::fingerprint(user.account.as_ref())));
+            let accounts: Accounts = users.iter().filter_map(account).collect();
+            all = Some(match all {
+                None => accounts,
+                Some(before) => in_both(before, accounts),
+            });
+        }
+        Ok(all)
     }
 
     fn cuts(&self) -> bool {
@@ -275,21 +305,10 @@ impl ProtocolBackend for Xray {
         let loaded = self.inner.loaded.map().clone();
         for (tag, loaded) in loaded {
             let Ok(tag) = InboundTag::new(tag) else { continue };
-            let users = match self.inner.api().users(tag.as_str()).await {
-                Ok(users) => users,
-                // It was removed by somebody else, or holds no users.
-                Err(status) if matches!(answer(&status), AlterError::NoInbound | AlterError::NoUsers) => {
-                    continue;
-                }
-                Err(status) => return Err(convert("xray.observe", &status).with("inbound", tag)),
-            };
-            let accounts: BTreeMap<_, _> = users
-                .iter()
-                .filter_map(|user| {
-                    Some((names.parse(&user.email)?, account::fingerprint(user.account.as_ref())))
-                })
-                .collect();
-            let fingerprint = loaded.ours.map(|ours| ours.fingerprint);
+            let Some(accounts) = self.observed_accounts(&names, &tag).await? else { continue };
+            // What an earlier process has added is this one's to replace, too.
+            let earlier = self.inner.loaded.has_previous(&tag).then_some(UNKNOWN);
+            let fingerprint = loaded.ours.map(|ours| ours.fingerprint).or(earlier);
             observed
                 .inbounds
                 .insert(tag, ObservedInbound { fingerprint, accounts, ..ObservedInbound::default() });
@@ -350,4 +369,17 @@ impl Drop for Xray {
         // Ends the supervisor, and with it a process that is not to keep running; nobody waits for it here.
         self.inner.stop().cancel();
     }
+}
+
+/// What differs has a fingerprint that nothing has: so it is put right, or taken away.
+fn in_both(mut one: Accounts, other: Accounts) -> Accounts {
+    for (account, fingerprint) in &mut one {
+        if other.get(account) != Some(fingerprint) {
+            *fingerprint = UNKNOWN;
+        }
+    }
+    for account in other.into_keys() {
+        one.entry(account).or_insert(UNKNOWN);
+    }
+    one
 }

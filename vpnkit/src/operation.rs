@@ -1,7 +1,7 @@
 //! The facade's methods as data: what can be called by name, with JSON arguments.
 
 use vpnkit_core::{Error, ErrorKind, Result};
-pub use vpnkit_engine::operation::{Answer, Call, Operation, Parameter, Running, read};
+pub use vpnkit_engine::operation::{Answer, Call, Operation, OperationSchema, Parameter, Running, read};
 
 use crate::Servers;
 
@@ -32,4 +32,18 @@ pub fn named(name: &str) -> Result<&'static Operation> {
     }
     Operation::named(name)
         .map_err(|_| Error::new(ErrorKind::Unsupported, "call", "no such operation").with("name", name))
+}
+
+/// Returns the schemas of an operation.
+///
+/// ```
+/// use vpnkit::operation;
+/// for one in operation::all() {
+///     assert!(operation::schema(one).is_some(), "{}", one.name);
+/// }
+/// ```
+#[must_use]
+pub fn schema(operation: &Operation) -> Option<&'static OperationSchema> {
+    let own = Servers::SCHEMAS.iter().find(|schema| schema.name == operation.name);
+    own.or_else(|| operation.schema())
 }

@@ -139,8 +139,9 @@ fn generator() -> SchemaGenerator {
 }
 
 fn described(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
+    let Some(schema) = operation::schema(operation) else { return Value::Null };
     // The arguments stand where they are; the records that they use are in `records.json`.
-    let mut arguments = (operation.arguments)(generator).to_value();
+    let mut arguments = (schema.arguments)(generator).to_value();
     if let Some(arguments) = arguments.as_object_mut() {
         for outer in ["$schema", "$defs", "title"] {
             arguments.remove(outer);
@@ -163,7 +164,7 @@ fn described(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
         "errors": operation.errors().iter().map(|kind| kind.code()).collect::<Vec<_>>(),
         "parameters": parameters,
         "arguments": arguments,
-        "result": (operation.result)(generator).to_value(),
+        "result": (schema.result)(generator).to_value(),
     })
 }
 

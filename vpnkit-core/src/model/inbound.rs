@@ -8,8 +8,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AddressPool, CredentialKind, InboundId, KeyId, NodeId, ServerId};
-use crate::{Error, Result, Secret};
+use super::{AddressPool, CredentialKind, InboundId, KeyId, KeyRotation, NodeId, PreviousKeys, ServerId};
+use crate::{Error, Result, Secret, Timestamp};
 
 /// The name of an inbound on its node: 1 to 64 of `A-Z a-z 0-9 . _ -`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -360,6 +360,16 @@ pub struct Reality {
     /// Each key gets one of them. Left out, they are those that the inbound has, or a new one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub short_ids: Vec<ShortId>,
+    /// When it gets new keys by itself; `None` is never. Links with those of before work for `keep_old` longer: clients that fetch
+    /// their subscription in that time notice nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<KeyRotation>,
+    /// The keys that it had before, while links with them still work. Given with the keys that the inbound has, it stays as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousKeys>,
+    /// Since when `rotation` counts. Given with the keys that the inbound has, it stays as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys_since: Option<Timestamp>,
 }
 
 impl Reality {
@@ -372,7 +382,17 @@ impl Reality {
             private_key: Secret::default(),
             public_key: String::new(),
             short_ids: Vec::new(),
+            rotation: None,
+            previous: None,
+            keys_since: None,
         }
+    }
+
+    /// Sets when it gets new keys by itself.
+    #[must_use]
+    pub const fn rotation(mut self, rotation: KeyRotation) -> Self {
+        self.rotation = Some(rotation);
+        self
     }
 }
 
@@ -546,6 +566,9 @@ impl Inbound {
         }
         if self.certificate_lifetime.is_some_and(|lifetime| lifetime < Duration::from_secs(3_600)) {
             return Err(Error::invalid(OP, "certificate_lifetime", "must be at least an hour"));
+        }
+        if let Security::Reality(Reality { rotation: Some(rotation), .. }) = &self.security {
+            rotation.check(OP, "security.rotation")?;
         }
         self.addresses.as_ref().map_or(Ok(()), AddressPool::check)
     }

@@ -23,6 +23,7 @@ mod id;
 mod inbound;
 mod inbound_id;
 mod key;
+mod key_rotation;
 mod key_template;
 mod labels;
 mod name;
@@ -66,6 +67,7 @@ pub use inbound::{
 };
 pub use inbound_id::InboundId;
 pub use key::{InboundSelection, Key, KeyStatus, Traffic};
+pub use key_rotation::{KeyRotation, PreviousKeys};
 pub use key_template::KeyTemplate;
 pub use labels::{LABELS_MAX, Labels};
 pub use name::KeyName;

@@ -19,6 +19,12 @@ pub fn no_inbound(tag: &InboundTag) -> Error {
     Error::new(ErrorKind::NotFound, COMMIT, "no such inbound").with("inbound", tag)
 }
 
+/// Returns `Conflict`: somebody else has added, changed or removed the inbound.
+#[must_use]
+pub fn inbound_changed(tag: &InboundTag) -> Error {
+    Error::new(ErrorKind::Conflict, COMMIT, "the inbound was changed meanwhile").with("inbound", tag)
+}
+
 /// Returns `Conflict`: the key has another version than the caller expects.
 #[must_use]
 pub fn version(id: KeyId, expected: u64, found: u64) -> Error {

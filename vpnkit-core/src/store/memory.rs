@@ -175,6 +175,12 @@ impl State {
         match op {
             StoreOp::Key(op) => self.key_step(op, at, receipt),
             StoreOp::Inbound(InboundOp::Put(inbound)) => self.put_inbound(*inbound, at),
+            StoreOp::Inbound(InboundOp::Replace { before, inbound }) => {
+                if self.inbound(&inbound.id()) != before.as_deref() {
+                    return Err(errors::inbound_changed(&inbound.tag));
+                }
+                self.put_inbound(*inbound, at)
+            }
             StoreOp::Inbound(InboundOp::Remove(node, tag)) => {
                 self.remove_inbound(&InboundId::new(node, tag), at)
             }

@@ -164,6 +164,13 @@ pub enum InboundOp {
     /// ([`Inbound::collides_with`]), `LimitReached` when its addresses are fewer than those that were given. Credentials that
     /// were for it and no longer fit ([`crate::model::Credential::is_for`]) go.
     Put(Box<Inbound>),
+    /// The same, if what has its node and tag is still `before`. `Conflict` when it was changed, added or removed meanwhile.
+    Replace {
+        /// What was seen there.
+        before: Option<Box<Inbound>>,
+        /// What is to be there.
+        inbound: Box<Inbound>,
+    },
     /// Remove an inbound with the credentials that are for it; their certificates are revoked. `NotFound`.
     Remove(NodeId, InboundTag),
 }

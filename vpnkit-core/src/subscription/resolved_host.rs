@@ -323,6 +323,7 @@ mod tests {
             private_key: crate::Secret::new("x"),
             public_key: "y".into(),
             short_ids: vec![ShortId::new("01").unwrap(), ShortId::new("02").unwrap()],
+            ..Reality::at("site.test:443", "site.test")
         });
         assert_eq!(reached.security(&Security::None), ClientSecurity::None);
         assert!(matches!(reached.security(&tls), ClientSecurity::Tls { pinned_sha256: Some(_), .. }));

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use super::Engine;
 use super::context::{Current, Scope, in_call, is_scoped};
@@ -86,21 +86,28 @@ async fn judged<T>(engine: &Engine, mark: Mark, call: impl Future<Output = Resul
 
 /// Carries a call out so that it is seen from outside: as a span of `tracing`, and measured.
 async fn observed<T>(engine: &Engine, mark: Mark, call: impl Future<Output = Result<T>>) -> Result<T> {
+    let (span, began) = (span(engine, mark), Instant::now());
+    let result = call.instrument(span.clone()).await;
+    ended(engine, mark, &span, began, result.as_ref().err());
+    result
+}
+
+fn span(engine: &Engine, mark: Mark) -> Span {
     let context = &engine.context;
-    let span = tracing::info_span!(
+    tracing::info_span!(
         "operation",
         name = mark.name,
         actor = context.actor(),
         admin = context.admin().map(|admin| admin.0),
         error = tracing::field::Empty,
-    );
-    let began = Instant::now();
-    let result = call.instrument(span.clone()).await;
-    engine.shared.metrics.call(mark.name, began.elapsed(), &result);
-    if let Err(e) = &result {
+    )
+}
+
+fn ended(engine: &Engine, mark: Mark, span: &Span, began: Instant, error: Option<&Error>) {
+    engine.shared.metrics.call(mark.name, began.elapsed(), error);
+    if let Some(e) = error {
         span.record("error", e.kind().code());
     }
-    result
 }
 
 impl Engine {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use vpnkit_macros::operations;
 
+use super::inbounds::no_inbound;
 use super::subscription_cache::SubscriptionCache;
 use super::{Engine, Shared};
 use vpnkit_core::backend::ServerRules;
 use vpnkit_core::model::{Credential, Endpoint, Host, Inbound, InboundTag, Key, KeyRef, NodeId};
-use vpnkit_core::{Error, ErrorKind, Result, Timestamp};
+use vpnkit_core::{Error, Result, Timestamp};
 use vpnkit_subscription::{ResolvedHost, Seed, Variables};
 
 /// The hosts of one inbound.
@@ -64,7 +65,7 @@ impl Hosts {
                 for (index, host) in hosts.iter().enumerate() {
                     host.validate(OP, index)?;
                 }
-                shared.inbound(OP, node, tag)?;
+                shared.has_inbound(OP, node, tag)?;
                 shared.put_hosts(OP, (node, tag), &hosts).await
             })
             .await
@@ -87,7 +88,7 @@ impl Hosts {
         for (index, host) in hosts.iter().enumerate() {
             host.validate(OP, index)?;
         }
-        shared.inbound(OP, node, tag)?;
+        shared.has_inbound(OP, node, tag)?;
         let key = shared.resolve(OP, &key.into()).await?;
         let known = shared.fresh_subscriptions().await?;
         let mut cache = SubscriptionCache {
@@ -108,13 +109,9 @@ impl Hosts {
 }
 
 impl Shared {
-    fn inbound(&self, op: &'static str, node: &NodeId, tag: &InboundTag) -> Result<()> {
-        match self.inbounds().iter().any(|i| i.node == *node && i.tag == *tag) {
-            true => Ok(()),
-            false => Err(Error::new(ErrorKind::NotFound, op, "no such inbound")
-                .with("inbound", tag)
-                .with("node", node)),
-        }
+    /// Checks that there is such an inbound.
+    fn has_inbound(&self, op: &'static str, node: &NodeId, tag: &InboundTag) -> Result<()> {
+        self.inbound(node, tag).map(drop).ok_or_else(|| no_inbound(op, node, tag))
     }
 
     /// Credential × inbound × host.

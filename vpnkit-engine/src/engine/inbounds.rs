@@ -1,13 +1,14 @@
 //! Inbounds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use vpnkit_macros::operations;
 
 use super::leases::of_server;
 use super::server::Server;
 use super::subscription_cache::hosts_place;
-use super::{Engine, Shared};
+use super::{Engine, Shared, rotation};
 use vpnkit_core::backend::ServerRules;
 use vpnkit_core::model::{Cursor, Inbound, InboundTag, NodeId, ServerId};
 use vpnkit_core::store::{InboundOp, Receipt, RecordOp, StoreOp};
@@ -30,49 +31,29 @@ impl Inbounds {
     /// does not answer, the inbound is committed and comes with the next reconcile.
     #[operation(change, dry_run)]
     pub async fn ensure(&self, #[arg(record)] inbound: Inbound) -> Result<Inbound> {
-        let inbounds = self.clone();
-        self.engine.run_to_completion("inbounds.ensure", async move { inbounds.put(inbound).await }).await
+        let shared = Arc::clone(&self.engine.shared);
+        self.engine.run_to_completion("inbounds.ensure", async move { shared.ensure(inbound).await }).await
     }
 
-    async fn put(&self, mut inbound: Inbound) -> Result<Inbound> {
-        const OP: &str = "inbounds.ensure";
-        let shared = self.shared(OP)?;
-        inbound.check().map_err(|e| e.during(OP))?;
-        shared.reload().await.map_err(|e| e.during(OP))?;
-        let before =
-            shared.inbounds().iter().find(|i| i.node == inbound.node && i.tag == inbound.tag).cloned();
-        let place = shared.place_for(OP, &inbound, before.as_deref())?;
-        inbound.server = Some(place.id.clone());
-        place.rules.complete(&mut inbound, before.as_deref());
-        place.rules.check(&inbound).map_err(|e| e.during(OP))?;
-        shared.check_overlap(OP, &inbound)?;
-        shared.check_room(&inbound).await.map_err(|e| e.during(OP))?;
-        let receipt = shared.commit(OP, InboundOp::Put(Box::new(inbound.clone()))).await?;
-        if !receipt.took_effect() {
-            return Ok(inbound);
-        }
-        let committed = receipt.cursor;
-        shared.reload().await?;
-        if before.as_deref() == Some(&inbound) {
-            shared.give(OP, &inbound).await?;
-            return Ok(inbound);
-        }
-        if let Some(old) = before.as_deref().filter(|before| before.server != inbound.server) {
-            // Its port must be free before another server takes it.
-            shared.apply_inbound(old, committed).await;
-        }
-        let refused = match shared.refused(&place, &inbound, committed).await {
-            None => match shared.give(OP, &inbound).await {
-                Ok(()) => return Ok(inbound),
-                // It has fewer addresses than there are keys by now.
-                Err(e) if e.kind() == ErrorKind::LimitReached => e,
-                Err(e) => return Err(e),
-            },
-            // Keys get nothing for an inbound that is refused.
-            Some(refused) => refused,
+    /// Gives an inbound with REALITY new keys. Links with those that it has work for `keep_old` longer, up to 366 days: clients that
+    /// fetch their subscription in that time notice nothing. Zero ends them at once, as after a leak. Keys of an earlier
+    /// rotation end now. Connections that are open may end; clients connect again.
+    ///
+    /// Errors: `NotFound`; `Unsupported` by an inbound without REALITY; `InvalidInput` about `keep_old`.
+    #[operation(change, dry_run)]
+    pub async fn rotate_keys(
+        &self,
+        #[arg(default = NodeId::main())] node: &NodeId,
+        tag: &InboundTag,
+        keep_old: Duration,
+    ) -> Result<Inbound> {
+        const OP: &str = "inbounds.rotate_keys";
+        let (shared, node, tag) = (Arc::clone(&self.engine.shared), node.clone(), tag.clone());
+        let rotate = async move {
+            shared.open(OP)?;
+            shared.rotate_keys(&node, &tag, keep_old).await
         };
-        shared.take_back(OP, &inbound, before.as_deref()).await;
-        Err(refused.during(OP))
+        self.engine.run_to_completion(OP, rotate).await
     }
 
     /// All inbounds, sorted by node and tag.
@@ -133,12 +114,12 @@ impl Inbounds {
 }
 
 /// A server needs longer for an inbound than for an account.
-const APPLY: std::time::Duration = std::time::Duration::from_secs(10);
+const APPLY: Duration = Duration::from_secs(10);
 
 /// A server that an inbound may run on.
-struct ServerPlace {
+pub(super) struct ServerPlace {
     id: ServerId,
-    rules: Arc<dyn ServerRules>,
+    pub(super) rules: Arc<dyn ServerRules>,
     /// Unless another process drives it.
     here: Option<Arc<Server>>,
 }
@@ -148,10 +129,85 @@ pub(super) fn forget_hosts(node: &NodeId, tag: &InboundTag) -> StoreOp {
     RecordOp::Remove { place: hosts_place(node, tag), expected: None }.into()
 }
 
+/// Returns `NotFound`.
+pub(super) fn no_inbound(op: &'static str, node: &NodeId, tag: &InboundTag) -> Error {
+    Error::new(ErrorKind::NotFound, op, "no such inbound").with("inbound", tag).with("node", node)
+}
+
 impl Shared {
+    /// The inbound as it was read last.
+    pub(super) fn inbound(&self, node: &NodeId, tag: &InboundTag) -> Option<Arc<Inbound>> {
+        self.inbounds().iter().find(|i| i.node == *node && i.tag == *tag).cloned()
+    }
+
+    async fn ensure(&self, given: Inbound) -> Result<Inbound> {
+        const OP: &str = "inbounds.ensure";
+        self.open(OP)?;
+        given.check().map_err(|e| e.during(OP))?;
+        loop {
+            self.reload().await.map_err(|e| e.during(OP))?;
+            let before = self.inbound(&given.node, &given.tag);
+            let mut inbound = given.clone();
+            let place = self.place_for(OP, &inbound, before.as_deref())?;
+            inbound.server = Some(place.id.clone());
+            place.rules.complete(&mut inbound, before.as_deref());
+            rotation::keep(&mut inbound, before.as_deref());
+            match self.replace(OP, &place, before, inbound).await {
+                // Somebody else has changed it: this goes on top of that, with the keys that it has by now.
+                Err(e) if e.kind() == ErrorKind::Conflict => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Puts an inbound, which is complete, in the place of what was there, and lets its server run it.
+    ///
+    /// Errors: `Conflict` when something else is there by now; those of [`Inbounds::ensure`].
+    pub(super) async fn replace(
+        &self,
+        op: &'static str,
+        place: &ServerPlace,
+        before: Option<Arc<Inbound>>,
+        inbound: Inbound,
+    ) -> Result<Inbound> {
+        place.rules.check(&inbound).map_err(|e| e.during(op))?;
+        self.check_overlap(op, &inbound)?;
+        self.check_room(&inbound).await.map_err(|e| e.during(op))?;
+        let step = InboundOp::Replace {
+            before: before.as_deref().cloned().map(Box::new),
+            inbound: Box::new(inbound.clone()),
+        };
+        let receipt = self.commit(op, step).await?;
+        if !receipt.took_effect() {
+            return Ok(inbound);
+        }
+        let committed = receipt.cursor;
+        self.reload().await?;
+        if before.as_deref() == Some(&inbound) {
+            self.give(op, &inbound).await?;
+            return Ok(inbound);
+        }
+        if let Some(old) = before.as_deref().filter(|before| before.server != inbound.server) {
+            // Its port must be free before another server takes it.
+            self.apply_inbound(old, committed).await;
+        }
+        let refused = match self.refused(place, &inbound, committed).await {
+            None => match self.give(op, &inbound).await {
+                Ok(()) => return Ok(inbound),
+                // It has fewer addresses than there are keys by now.
+                Err(e) if e.kind() == ErrorKind::LimitReached => e,
+                Err(e) => return Err(e),
+            },
+            // Keys get nothing for an inbound that is refused.
+            Some(refused) => refused,
+        };
+        self.take_back(op, &inbound, before.as_deref()).await;
+        Err(refused.during(op))
+    }
+
     /// The server that is to run the inbound: the one that it names, the one that has it, or the first one that can. Servers of
     /// this process come first, and of those that answer.
-    fn place_for(
+    pub(super) fn place_for(
         &self,
         op: &'static str,
         inbound: &Inbound,

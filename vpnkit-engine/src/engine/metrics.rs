@@ -226,9 +226,9 @@ fn of_server(server: &ServerId) -> OfServer {
 }
 
 impl Metrics {
-    pub(super) fn call<T>(&self, operation: &'static str, took: Duration, result: &Result<T>) {
+    pub(super) fn call(&self, operation: &'static str, took: Duration, error: Option<&Error>) {
         self.operations.get_or_create(&OfOperation { operation }).observe(took.as_secs_f64());
-        if let Err(e) = result {
+        if let Some(e) = error {
             self.operation_failures.get_or_create(&OfFailure { operation, kind: e.kind().code() }).inc();
         }
     }

@@ -43,6 +43,7 @@ mod queue;
 mod rates;
 mod reminders;
 mod revision;
+mod rotation;
 mod scoped_store;
 mod selling;
 mod server;
@@ -97,7 +98,7 @@ pub use webhooks::Webhooks;
 
 use self::leases::Leases;
 use self::server::Server;
-use crate::operation::Operation;
+use crate::operation::{Operation, OperationSchema};
 use crate::webhook::WebhookSender;
 use vpnkit_core::backend::{ProtocolBackend, ServerRules};
 use vpnkit_core::model::{
@@ -468,29 +469,38 @@ impl Engine {
         self.shared.check_expiry(None).await?;
         self.shared.follow_owners(None).await?;
         self.shared.remind(None).await?;
+        self.shared.rotate_due().await?;
         self.shared.check_sharing(None).await?;
         self.shared.settled().await;
         read
     }
 }
 
-/// The operations of every noun.
-pub(crate) const OPERATIONS: &[&[Operation]] = &[
-    Keys::OPERATIONS,
-    Admins::OPERATIONS,
-    Grants::OPERATIONS,
-    KeyTemplates::OPERATIONS,
-    Inbounds::OPERATIONS,
-    Hosts::OPERATIONS,
-    Subscriptions::OPERATIONS,
-    TrafficView::OPERATIONS,
-    StoreView::OPERATIONS,
-    HealthView::OPERATIONS,
-    Events::OPERATIONS,
-    Webhooks::OPERATIONS,
-    Servers::OPERATIONS,
-    Engine::OPERATIONS,
-];
+macro_rules! nouns {
+    ($($noun:ident),*) => {
+        /// The operations of every noun.
+        pub(crate) const OPERATIONS: &[&[Operation]] = &[$($noun::OPERATIONS),*];
+        /// Their schemas.
+        pub(crate) const SCHEMAS: &[&[OperationSchema]] = &[$($noun::SCHEMAS),*];
+    };
+}
+
+nouns!(
+    Keys,
+    Admins,
+    Grants,
+    KeyTemplates,
+    Inbounds,
+    Hosts,
+    Subscriptions,
+    TrafficView,
+    StoreView,
+    HealthView,
+    Events,
+    Webhooks,
+    Servers,
+    Engine
+);
 
 impl Shared {
     fn inbounds(&self) -> Arc<Vec<Arc<Inbound>>> {
@@ -509,7 +519,7 @@ impl Shared {
     /// Begins the jobs that one process does for the whole store.
     fn keep_up(self: &Arc<Self>, upkeep: &Arc<leases::Wanted>) {
         let options = &self.options;
-        let all: [(&str, Duration, jobs::Work); 5] = [
+        let all: [(&str, Duration, jobs::Work); 6] = [
             ("settle", options.expiry_check_every, |shared, fence| {
                 Box::pin(async move { shared.check_expiry(Some(fence)).await.map(drop) })
             }),
@@ -522,6 +532,7 @@ impl Shared {
             ("reminders", reminders::EVERY, |shared, fence| {
                 Box::pin(async move { shared.remind(Some(fence)).await })
             }),
+            ("rotation", rotation::EVERY, |shared, _| Box::pin(async move { shared.rotate_due().await })),
             ("prune", expiry::PRUNE_EVERY, |shared, fence| {
                 Box::pin(async move { shared.prune(fence).await })
             }),

@@ -453,6 +453,21 @@ impl Shared {
             .await
     }
 
+    /// Changes the secrets that sign, on top of what others have changed before.
+    ///
+    /// Errors: `Conflict` when another process changes them now.
+    pub(super) async fn change_signing(
+        &self,
+        op: &'static str,
+        change: impl FnOnce(&mut SigningKeys),
+    ) -> Result<()> {
+        self.signing_cache(op).await?;
+        let cache = self.reload().await?;
+        let mut keys = cache.signing.clone();
+        change(&mut keys);
+        self.put_signing(op, &cache, &keys).await
+    }
+
     /// The cache, with secrets to sign with: made when they are needed first.
     pub(super) async fn signing_cache(&self, op: &'static str) -> Result<Arc<SubscriptionCache>> {
         let cache = self.fresh_subscriptions().await?;

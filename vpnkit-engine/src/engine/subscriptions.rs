@@ -216,11 +216,8 @@ impl Subscriptions {
         self.engine
             .in_context(OP, async {
                 let shared = self.shared(OP)?;
-                shared.signing_cache(OP).await?;
-                let cache = shared.reload().await?;
-                let mut keys = cache.signing.clone();
-                keys.rotate(shared.clock.now(), keep);
-                shared.put_signing(OP, &cache, &keys).await
+                let now = shared.clock.now();
+                shared.change_signing(OP, |keys| keys.rotate(now, keep)).await
             })
             .await
     }
@@ -364,7 +361,12 @@ impl Subscriptions {
         };
         let language = header("accept-language").and_then(Language::accepted);
         let asked = Asked { format: &format, devices, language, known: header("if-none-match") };
-        shared.respond(&cache, key, token, asked).await
+        // Who comes with a token of an earlier secret is shown the URL that goes on; not who comes with one that was revoked.
+        let newest = match old {
+            true => None,
+            false => cache.signing.sign(Claim { key: key.id, revision: key.link_revision }),
+        };
+        shared.respond(&cache, key, newest.as_deref().unwrap_or(token), asked).await
     }
 
     fn shared(&self, operation: &'static str) -> Result<&Shared> {

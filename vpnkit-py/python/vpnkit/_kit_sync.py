@@ -10,7 +10,7 @@ from typing import Any
 
 from . import _lifetime, _native, _wire
 from ._thread import Calls
-from ._nouns_sync import Admins, Events, Grants, Hosts, Inbounds, Keys, KeyTemplates, Servers, StoreView, Subscriptions, TrafficView, Webhooks
+from ._nouns_sync import Admins, Events, Grants, HealthView, Hosts, Inbounds, Keys, KeyTemplates, Servers, StoreView, Subscriptions, TrafficView, Webhooks
 from ._wire import KeyLike, Length, Size
 from .errors import invalid
 from .records import Admin
@@ -31,6 +31,7 @@ class KitView:
     events: Events
     webhooks: Webhooks
     store: StoreView
+    health: HealthView
     servers: Servers
 
     def __init__(self, native: _native.Kit, of: KitView | None = None) -> None:
@@ -48,6 +49,7 @@ class KitView:
         self.events = Events(self._calls)
         self.webhooks = Webhooks(self._calls)
         self.store = StoreView(self._calls)
+        self.health = HealthView(self._calls)
         self.servers = Servers(self._calls)
 
     def acting_as(self, actor: str, *, reason: str | None = None) -> KitView:

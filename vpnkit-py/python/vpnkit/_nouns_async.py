@@ -39,9 +39,11 @@ from .records import (
     ImageFormat,
     Inbound,
     InboundHosts,
+    JobStatus,
     KeyCounts,
     KeyPatch,
     KeyQuery,
+    KeyRotation,
     KeyStatus,
     KeyTemplate,
     KeysOfDeleted,
@@ -955,6 +957,16 @@ class Inbounds:
         arguments = {"inbound": _wire.record("inbounds.ensure", "inbound", inbound)}
         return Inbound._read(await self._calls.json("inbounds.ensure", _wire.dumps(arguments)))
 
+    async def rotate_keys(self, tag: str, keep_old: Length, *, node: str = "main") -> Inbound:
+        """Gives an inbound with REALITY new keys. Links with those that it has work for ``keep_old`` longer, up to 366
+        days: clients that fetch their subscription in that time notice nothing. Zero ends them at once, as after a
+        leak. Keys of an earlier rotation end now. Connections that are open may end; clients connect again.
+
+        Raises NotFoundError; UnsupportedError by an inbound without REALITY; InvalidInputError about ``keep_old``.
+        """
+        arguments = {"node": node, "tag": tag, "keep_old": _wire.length("inbounds.rotate_keys", "keep_old", keep_old)}
+        return Inbound._read(await self._calls.json("inbounds.rotate_keys", _wire.dumps(arguments)))
+
     async def list(self) -> builtins.list[Inbound]:
         """All inbounds, sorted by node and tag."""
         answer = await self._calls.json("inbounds.list", "{}")
@@ -1053,6 +1065,7 @@ class Subscriptions:
         device_limit: int | None | Keep = KEEP,
         require_device: bool | Keep = KEEP,
         clients: Sequence[ClientRule] | Keep = KEEP,
+        secret_rotation: KeyRotation | None | Keep = KEEP,
     ) -> SubscriptionSettings:
         """Changes what is given of the settings and keeps the rest, for every process that uses this store; returns
         all of them.
@@ -1076,6 +1089,7 @@ class Subscriptions:
             device_limit=device_limit,
             require_device=require_device,
             clients=clients,
+            secret_rotation=secret_rotation,
         )
         arguments = {"patch": patch._json("subscriptions.update")}
         return SubscriptionSettings._read(await self._calls.json("subscriptions.update", _wire.dumps(arguments)))
@@ -1329,10 +1343,44 @@ class StoreView:
         """
         return StoreCheck._read(await self._calls.json("store.check", "{}"))
 
+    async def change_passphrase(self, current: str, new: str) -> None:
+        """Changes the passphrase that the store is encrypted under, while this process and others use it: they go on.
+        A call that is made again has nothing to do.
+
+        First give every process its next start with both, ``new`` as ``passphrase`` and ``current`` as
+        ``previous_passphrase``: so each opens the store, whichever it has then. Backups keep the passphrase that
+        they were made under.
+
+        Raises PassphraseWrongError; InvalidInputError about ``new``; UnsupportedError by a store that is not
+        encrypted, or in memory.
+        """
+        arguments = {"current": current, "new": new}
+        await self._calls.call("store.change_passphrase", _wire.dumps(arguments))
+
     async def work(self) -> list[StoreWork]:
         """Returns the backups and checks that this process is doing, the oldest first: for a bar of progress."""
         answer = await self._calls.json("store.work", "{}")
         return [StoreWork._read(one) for one in answer]
+
+
+class HealthView:
+    """Tells how vpnkit itself does: its background jobs, and metrics for Prometheus."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    async def jobs(self) -> list[JobStatus]:
+        """Returns the background jobs, by name and server: when each ran last in this process, how long it took, and
+        why it failed."""
+        answer = await self._calls.json("health.jobs", "{}")
+        return [JobStatus._read(one) for one in answer]
+
+    async def metrics(self) -> str:
+        """Returns what this process has counted and measured since the kit was opened, in the text format of
+        OpenMetrics: serve it as ``application/openmetrics-text; version=1.0.0; charset=utf-8``, and Prometheus
+        reads it. ``docs/metrics.md`` lists all of it."""
+        answer: str = await self._calls.json("health.metrics", "{}")
+        return answer
 
 
 class Events:

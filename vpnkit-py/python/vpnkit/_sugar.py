@@ -59,7 +59,8 @@ class NewKeys:
         """Makes new keys and a new short id in front of ``dest``, the real site of ``server_name``. Keep what it returns:
         new keys end every link that was given out."""
         private_key, public_key = _native.reality_keys()
-        made: T = cast(Any, cls)(dest, (server_name,), private_key, public_key, (_native.short_id(),))
+        keys = {"private_key": private_key, "public_key": public_key, "short_ids": (_native.short_id(),)}
+        made: T = cast(Any, cls)(dest, (server_name,), **keys)
         return made
 
 

@@ -57,10 +57,12 @@ __all__ = [
     "ImageFormat",
     "Inbound",
     "InboundHosts",
+    "JobStatus",
     "KeyCounts",
     "KeyPatch",
     "KeyQuery",
     "KeyRate",
+    "KeyRotation",
     "KeyStatus",
     "KeyTemplate",
     "KeysOfDeleted",
@@ -78,6 +80,7 @@ __all__ = [
     "Page",
     "Placement",
     "PlacementState",
+    "PreviousKeys",
     "Protocol",
     "Rates",
     "Reality",
@@ -649,6 +652,7 @@ EventKind = Literal[
     "key.paused",
     "key.locked",
     "key.address_limit",
+    "key.device_limit",
     "key.revoked",
     "key.on_hold",
     "key.started",
@@ -663,6 +667,7 @@ EventKind = Literal[
     "server.up",
     "server.down",
     "server.restarted",
+    "server.drift",
     "key.rejected",
     "key.suspended",
     "key.usage_reached",
@@ -1155,6 +1160,33 @@ _Protocol = _wire.tagged(Vless, Vmess, Trojan, Shadowsocks)
 
 
 @dataclass(frozen=True)
+class KeyRotation(Record):
+    """When keys or a secret are replaced by new ones, without a call. What was given out with those of before works
+    for ``keep_old`` longer."""
+
+    every: timedelta
+    """Between two changes: an hour to 1,000 days."""
+    keep_old: timedelta
+    """How long the keys of before still work, up to ``every``."""
+    _reads = {"every": _wire.length_of, "keep_old": _wire.length_of}
+    _writes = {"every": _wire.length, "keep_old": _wire.length}
+
+
+@dataclass(frozen=True)
+class PreviousKeys(Record):
+    """The REALITY keys that an inbound had before, while links with them still work."""
+
+    private_key: str = field(repr=False)
+    """X25519, base64url without padding."""
+    public_key: str
+    """Belongs to ``private_key``."""
+    until: datetime
+    """Until when links with it work."""
+    _reads = {"until": _wire.time_of}
+    _writes = {"until": _wire.time}
+
+
+@dataclass(frozen=True)
 class NoSecurity(Record):
     """Nothing of its own."""
 
@@ -1189,14 +1221,35 @@ class Reality(_sugar.NewKeys, Record):
     """The real TLS 1.3 site behind it: ``host:port``."""
     server_names: Sequence[str]
     """The names that clients may send; each key gets one of them."""
+    _: KW_ONLY
     private_key: str = field(default="", repr=False)
     """X25519, base64url without padding. Left out, it is the one that the inbound has, or a new one."""
     public_key: str = ""
     """Belongs to ``private_key``; goes into links. Left out, it is computed."""
     short_ids: Sequence[str] = ()
     """Each key gets one of them. Left out, they are those that the inbound has, or a new one."""
-    _reads = {"server_names": tuple, "short_ids": tuple}
-    _writes = {"server_names": _wire.many(_wire.same), "short_ids": _wire.many(_wire.same)}
+    rotation: KeyRotation | None = None
+    """When it gets new keys by itself; None is never. Links with those of before work for ``keep_old`` longer: clients
+    that fetch their subscription in that time notice nothing."""
+    previous: PreviousKeys | None = None
+    """The keys that it had before, while links with them still work. Given with the keys that the inbound has, it
+    stays as it is."""
+    keys_since: datetime | None = None
+    """Since when ``rotation`` counts. Given with the keys that the inbound has, it stays as it is."""
+    _reads = {
+        "server_names": tuple,
+        "short_ids": tuple,
+        "rotation": KeyRotation._read,
+        "previous": PreviousKeys._read,
+        "keys_since": _wire.time_of,
+    }
+    _writes = {
+        "server_names": _wire.many(_wire.same),
+        "short_ids": _wire.many(_wire.same),
+        "rotation": _wire.record,
+        "previous": _wire.record,
+        "keys_since": _wire.time,
+    }
 
 
 Security: TypeAlias = NoSecurity | Tls | Reality
@@ -1261,6 +1314,36 @@ class InboundHosts(Record):
     hosts: Sequence[Host]
     """Its hosts, in the order in which clients show them."""
     _reads = {"hosts": _wire.read_many(Host._read)}
+
+
+@dataclass(frozen=True)
+class JobStatus(Record):
+    """A background job as it goes in this process."""
+
+    name: str
+    """What it does: ``settle``, ``readings``. ``docs/metrics.md`` lists them."""
+    server: str | None
+    """The server that it is done for; None: for the whole store."""
+    here: bool
+    """Whether this process does it. Of a store that several processes use, one does each job; the others stand by."""
+    runs: int
+    """Runs that have ended since the kit was opened."""
+    last_run: datetime | None
+    """When the last run began that has ended."""
+    duration: timedelta | None
+    """How long it took."""
+    succeeded_at: datetime | None
+    """When the last run ended that did not fail."""
+    failing_since: datetime | None
+    """When the first run failed of those that have failed since then; None while it does not fail."""
+    error: str | None
+    """Why the last run failed; None when it did not."""
+    _reads = {
+        "last_run": _wire.time_of,
+        "duration": _wire.length_of,
+        "succeeded_at": _wire.time_of,
+        "failing_since": _wire.time_of,
+    }
 
 
 KeyStatus = Literal[
@@ -1839,7 +1922,9 @@ class SettingsPatch(Record):
     """Whether a client that names no device gets nothing where there is a limit."""
     clients: Sequence[ClientRule] | Keep = KEEP
     """Which client gets which format."""
-    _writes = {"notices": _wire.record, "clients": _wire.many(_wire.record)}
+    secret_rotation: KeyRotation | None | Keep = KEEP
+    """When another secret signs URLs."""
+    _writes = {"notices": _wire.record, "clients": _wire.many(_wire.record), "secret_rotation": _wire.record}
 
 
 SharingAction = Literal[
@@ -1941,8 +2026,15 @@ class SubscriptionSettings(Record):
     """Whether a client that names no device gets nothing where there is a limit. Browsers always get their page."""
     clients: Sequence[ClientRule] = ()
     """Which client gets which format; comes before what is known of clients."""
-    _reads = {"notices": Notices._read, "clients": _wire.read_many(ClientRule._read)}
-    _writes = {"notices": _wire.record, "clients": _wire.many(_wire.record)}
+    secret_rotation: KeyRotation | None = None
+    """When another secret signs URLs, without a call; None is never. URLs of before work for ``keep_old`` longer, and
+    then no more: only for services that give their customers the URL again and again."""
+    _reads = {
+        "notices": Notices._read,
+        "clients": _wire.read_many(ClientRule._read),
+        "secret_rotation": KeyRotation._read,
+    }
+    _writes = {"notices": _wire.record, "clients": _wire.many(_wire.record), "secret_rotation": _wire.record}
 
 
 @dataclass(frozen=True)
