@@ -13,6 +13,7 @@
     reason = "a program that measures"
 )]
 
+mod admins;
 mod bare;
 mod languages;
 mod lifecycle;
@@ -47,6 +48,9 @@ fn main() {
 async fn all(arguments: &[String]) {
     if arguments.get(1).is_some_and(|only| only == "lifecycle") {
         return lifecycle::measure().await;
+    }
+    if arguments.get(1).is_some_and(|only| only == "admins") {
+        return admins::measure().await;
     }
     if let [_, role, path] = arguments
         && role == "memory"
@@ -83,6 +87,7 @@ async fn all(arguments: &[String]) {
     }
     memory().await;
     lifecycle::measure().await;
+    admins::measure().await;
     processes::compare();
     languages::compare();
     subscriptions::compare();

@@ -21,7 +21,7 @@ use vpnkit_core::{ErrorKind, ManualClock, Secret};
 use vpnkit_engine::engine::{CallContext, Engine, EngineOptions, KeysOfDeleted, ServerParts};
 use vpnkit_engine::operation::{Access, Operation};
 use vpnkit_sqlite::{SqliteOptions, SqliteStore};
-use vpnkit_testkit::{FakeRules, FakeServer};
+use vpnkit_testkit::{FakeRules, FakeServer, Fault};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -246,7 +246,7 @@ async fn what_is_not_open_is_refused_first() {
         "keys.placement" => json!({ "key": 1 }),
         "store.back_up" => json!({ "path": "/nowhere/x.db" }),
         "inbounds.rotate_keys" => json!({ "tag": "x", "keep_old": "1 h" }),
-        "store.change_passphrase" => json!({ "current": "old", "new": "new" }),
+        "store.change_passphrase" => json!({ "previous": "old", "passphrase": "new" }),
         "events.remove_consumer" => json!({ "name": "x" }),
         "webhooks.get"
         | "webhooks.delete"
@@ -514,6 +514,39 @@ async fn a_quota_stops_keys_on_every_server() {
     assert_eq!((total(boss).await, total(child).await), (1_200, 600));
     engine.close().await.unwrap();
     other.close().await.unwrap();
+}
+
+/// Fifty nodes, one of which is down meanwhile: the others go on, and it follows.
+#[tokio::test]
+async fn a_quota_stops_keys_on_fifty_nodes() {
+    let bed = Bed::new();
+    let named = |n: usize| format!("n{n}/fake").parse().unwrap();
+    let servers: Vec<Arc<FakeServer>> = (0..50).map(|n| Arc::new(FakeServer::named(named(n)))).collect();
+    let engine = bed.open(&servers.iter().collect::<Vec<_>>()).await;
+    for n in 0..50 {
+        let on = Inbound { node: NodeId::new(format!("n{n}")).unwrap(), ..inbound("main", 443) };
+        engine.inbounds().ensure(on).await.unwrap();
+    }
+    let boss = CreateAdmin::named("boss").used_limit(ByteSize::from_bytes(1_000));
+    let boss = admin(&engine, boss).await.id;
+    let request = CreateKey { owner: Some(boss), ..CreateKey::default() };
+    let key = engine.keys().create(request).await.unwrap().id;
+    let open = || servers.iter().filter(|server| server.lets_in(key, "main")).count();
+    assert_eq!(open(), 50);
+    servers[7].fail(Fault::Down);
+    // Half of it passes through one node, half through another.
+    servers[3].pass(key, Traffic { up: 300, down: 300 });
+    servers[41].pass(key, Traffic { up: 300, down: 300 });
+    engine.tick().await.unwrap();
+    assert_eq!(engine.keys().require(key).await.unwrap().status, KeyStatus::Suspended);
+    assert_eq!(open(), 1, "but for the node that is down");
+    servers[7].heal();
+    let _ = engine.servers().reconcile(&named(7)).await;
+    assert_eq!(open(), 0);
+    engine.admins().reset_usage(boss).await.unwrap();
+    engine.tick().await.unwrap();
+    assert_eq!(open(), 50);
+    engine.close().await.unwrap();
 }
 
 /// Two processes sell the last key at once, many times.

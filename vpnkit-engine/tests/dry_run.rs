@@ -76,7 +76,7 @@ fn arguments(operation: &str, (api_key, webhook): (&str, &str)) -> Value {
         "events.remove_consumer" => json!({ "name": "bot" }),
         "store.back_up" => json!({ "path": "/nowhere/x.db" }),
         "inbounds.rotate_keys" => json!({ "tag": "reality", "keep_old": "1 h" }),
-        "store.change_passphrase" => json!({ "current": "old", "new": "new" }),
+        "store.change_passphrase" => json!({ "previous": "old", "passphrase": "new" }),
         "webhooks.create" => json!({ "request": { "url": "https://a.example" } }),
         "webhooks.update" => json!({ "id": webhook, "patch": { "note": "new" } }),
         "webhooks.rotate_secret" => json!({ "id": webhook, "keep": "1 h" }),

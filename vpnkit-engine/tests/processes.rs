@@ -441,3 +441,36 @@ async fn a_process_that_cannot_start_a_server_lets_another_one_try() {
     assert!(fine.lets_in(key, "main"));
     assert_eq!(one.servers().status().await.unwrap()[0].state, ServerCondition::Up);
 }
+
+/// Two processes drive the two servers of a node: it is down when both are, told once by whichever looks, and up again with one.
+#[tokio::test]
+async fn a_node_is_down_when_none_of_its_servers_answers() {
+    let bed = Bed::new();
+    let (first, second, far) = (server("eu/a"), server("eu/b"), server("us/a"));
+    let one = bed.open(&[&first, &far]).await;
+    let two = bed.open(&[&second]).await;
+    let told = async || {
+        let events = one.events().read(Cursor::START, 1_000).await.unwrap().events;
+        let of_nodes = events.into_iter().filter(|event| event.kind.code().starts_with("node."));
+        of_nodes.map(|e| format!("{} {:?} {}", e.kind, e.subject, e.detail)).collect::<Vec<_>>()
+    };
+    let look = async || {
+        // Until each has told the other how its server does.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let _ = tokio::join!(one.tick(), two.tick());
+        told().await
+    };
+    first.fail(Fault::Down);
+    assert_eq!(look().await, Vec::<String>::new(), "its other server answers");
+    second.fail(Fault::Down);
+    let down = r#"node.down Node(NodeId("eu")) eu/a, eu/b"#;
+    eventually("the node is told to be down", async || look().await == [down]).await;
+    assert_eq!(look().await, [down], "once");
+    second.heal();
+    let up = r#"node.up Node(NodeId("eu")) "#;
+    eventually("the node is told to be up", async || look().await == [down, up]).await;
+    first.heal();
+    assert_eq!(look().await, [down, up]);
+    one.close().await.unwrap();
+    two.close().await.unwrap();
+}

@@ -47,6 +47,13 @@ export interface ServerEvent extends Happened {
   readonly server: string;
 }
 
+/** Something happened to a node: none of its servers answers, or one does again. */
+export interface NodeEvent extends Happened {
+  readonly kind: Of<"node">;
+  /** Its name. */
+  readonly node: string;
+}
+
 /** Something happened to an admin. */
 export interface AdminEvent extends Happened {
   readonly kind: Of<"admin">;
@@ -62,7 +69,7 @@ export interface SettingsEvent extends Happened {
 }
 
 /** One entry of the outbox; `kind` tells which. */
-export type Event = KeyEvent | InboundEvent | ServerEvent | AdminEvent | SettingsEvent;
+export type Event = KeyEvent | InboundEvent | ServerEvent | NodeEvent | AdminEvent | SettingsEvent;
 
 /** @internal */
 export function readEvent(json: Json): Event {
@@ -78,6 +85,7 @@ export function readEvent(json: Json): Event {
   if (kind.startsWith("key.")) return { ...happened, key: json.key, keyUid: json.key_uid, admin: json.admin ?? null };
   if (kind.startsWith("admin.")) return { ...happened, admin: json.admin };
   if (kind.startsWith("settings.")) return { ...happened, settings: json.settings };
+  if (kind.startsWith("node.")) return { ...happened, node: json.node };
   if (kind.startsWith("inbound.")) return { ...happened, inbound: json.inbound };
   return { ...happened, server: json.server };
 }

@@ -1287,16 +1287,16 @@ export class StoreView {
    * Changes the passphrase that the store is encrypted under, while this process and others use it: they go on. A call
    * that is made again has nothing to do.
    *
-   * First give every process its next start with both, `new` as `passphrase` and `current` as `previousPassphrase`: so
-   * each opens the store, whichever it has then. Backups keep the passphrase that they were made under.
+   * First give every process both for its next start, as `passphrase` and `previousPassphrase`: so each opens the
+   * store, whichever it has then. Backups keep the passphrase that they were made under.
    *
-   * Rejects with PassphraseWrongError; InvalidInputError about `new`; UnsupportedError by a store that is not
+   * Rejects with PassphraseWrongError; InvalidInputError about `passphrase`; UnsupportedError by a store that is not
    * encrypted, or in memory.
    */
-  async changePassphrase(current: string, new: string, options?: CallOptions): Promise<void> {
+  async changePassphrase(previous: string, passphrase: string, options?: CallOptions): Promise<void> {
     const operation = "store.change_passphrase";
     onlyOptions(operation, options);
-    const args = { current, new };
+    const args = { previous, passphrase };
     return this.#calls.call(operation, args, () => undefined, options);
   }
 

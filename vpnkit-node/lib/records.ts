@@ -729,6 +729,8 @@ export type EventKind =
   | "inbound.rejected"
   | "server.up"
   | "server.down"
+  | "node.up"
+  | "node.down"
   | "server.restarted"
   | "server.drift"
   | "key.rejected"

@@ -70,6 +70,15 @@ impl Event {
         }
     }
 
+    /// The name of the node that it is about.
+    #[getter]
+    fn node(&self) -> Option<&str> {
+        match &self.0.subject {
+            EventSubject::Node(id) => Some(id.as_str()),
+            _ => None,
+        }
+    }
+
     /// The id of the admin that it is about, or who owned the key that it is about.
     #[getter]
     fn admin(&self) -> Option<i64> {
@@ -131,6 +140,7 @@ impl Event {
             EventSubject::Key { id, .. } => format!("key={id}"),
             EventSubject::Inbound(tag) => format!("inbound='{tag}'"),
             EventSubject::Server(id) => format!("server='{id}'"),
+            EventSubject::Node(id) => format!("node='{id}'"),
             EventSubject::Admin(id) => format!("admin={id}"),
             EventSubject::Settings(place) => format!("settings='{place}'"),
             _ => String::new(),

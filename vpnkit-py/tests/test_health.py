@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import vpnkit
-from vpnkit import testing
+from vpnkit import errors, testing
 
 
 async def test_jobs_and_metrics() -> None:
@@ -28,7 +28,7 @@ async def test_jobs_and_metrics() -> None:
 
 
 async def test_reality_keys_are_rotated() -> None:
-    async with await testing.open() as kit:
+    async with testing.open() as kit:
         rotation = vpnkit.KeyRotation(every=timedelta(days=30), keep_old=timedelta(days=7))
 
         def described() -> vpnkit.Inbound:
@@ -60,11 +60,11 @@ async def test_reality_keys_are_rotated() -> None:
         rotated = await kit.inbounds.rotate_keys("main", timedelta(0))
         assert isinstance(rotated.security, vpnkit.Reality)
         assert rotated.security.public_key != second.public_key and rotated.security.previous is None
-        with pytest.raises(vpnkit.NotFoundError):
+        with pytest.raises(errors.NotFoundError):
             await kit.inbounds.rotate_keys("none", timedelta(hours=1))
         await kit.subscriptions.update(secret_rotation=rotation)
         assert (await kit.subscriptions.settings()).secret_rotation == rotation
-        with pytest.raises(vpnkit.InvalidInputError) as wrong:
+        with pytest.raises(errors.InvalidInputError) as wrong:
             await kit.subscriptions.update(
                 secret_rotation=vpnkit.KeyRotation(every=timedelta(days=1), keep_old=timedelta(days=2))
             )
@@ -74,24 +74,25 @@ async def test_reality_keys_are_rotated() -> None:
 async def test_the_passphrase_of_a_store_in_use(tmp_path: Path) -> None:
     path = tmp_path / "keys.db"
     async with await vpnkit.open(path, passphrase="old one") as kit:
-        with pytest.raises(vpnkit.PassphraseWrongError) as wrong:
+        with pytest.raises(errors.PassphraseWrongError) as wrong:
             await kit.store.change_passphrase("another", "new one")
         assert "another" not in str(wrong.value)
-        with pytest.raises(vpnkit.InvalidInputError):
+        with pytest.raises(errors.InvalidInputError):
             await kit.store.change_passphrase("old one", "")
         await kit.store.change_passphrase("old one", "new one")
         await kit.keys.create("alice")
-    with pytest.raises(vpnkit.PassphraseWrongError):
+    with pytest.raises(errors.PassphraseWrongError):
         await vpnkit.open(path, passphrase="old one")
     async with await vpnkit.open(path, passphrase="new one", previous_passphrase="old one") as kit:
         assert await kit.keys.get("alice")
     async with await vpnkit.open("memory:") as kit:
-        with pytest.raises(vpnkit.UnsupportedError):
+        with pytest.raises(errors.UnsupportedError):
             await kit.store.change_passphrase("a", "b")
 
 
-def run(log: str | None) -> str:
-    code = 'import vpnkit\nwith vpnkit.sync.open("memory:") as kit:\n    kit.keys.create("secret-name")'
+def run(log: str | None, directory: Path) -> str:
+    server = f"vpnkit.ManagedXray('127.0.0.1', {str(directory)!r}, binary='/nowhere/xray')"
+    code = f"import vpnkit\nwith vpnkit.sync.open('memory:', servers=[{server}]) as kit:\n    kit.keys.create('secret-name')"
     environment = {name: value for name, value in os.environ.items() if name != "VPNKIT_LOG"}
     if log is not None:
         environment["VPNKIT_LOG"] = log
@@ -100,8 +101,8 @@ def run(log: str | None) -> str:
     return done.stderr
 
 
-def test_a_log_is_written_when_it_is_asked_for() -> None:
-    assert run(None) == ""
-    assert "not a filter of logs" in run("vpnkit=nonsense=x")
-    told = run("trace")
-    assert "keys.create" in told and "secret-name" not in told
+def test_a_log_is_written_when_it_is_asked_for(tmp_path: Path) -> None:
+    assert run(None, tmp_path) == "" == run("error", tmp_path)
+    assert "not a filter of logs" in run("vpnkit=nonsense=x", tmp_path)
+    told = run("trace", tmp_path)
+    assert "the server does not start" in told and "secret-name" not in told

@@ -8,7 +8,7 @@ use crate::apply::Batch;
 use crate::convert_error::damaged;
 use crate::query::sql;
 use vpnkit_core::model::{
-    AdminId, AuditQuery, Cause, Cursor, Event, EventBatch, EventSubject, KeyId, NewEvent,
+    AdminId, AuditQuery, Cause, Cursor, Event, EventBatch, EventSubject, KeyId, NewEvent, NodeId,
 };
 use vpnkit_core::store::errors::{cursor_ahead, cursor_expired};
 use vpnkit_core::store::{ChangeBatch, Origin, StoreChange, errors as answer};
@@ -26,6 +26,7 @@ impl Batch<'_> {
             EventSubject::Settings(place) => (None, Some(format!("settings:{place}")), None),
             EventSubject::Inbound(tag) => (None, Some(format!("inbound:{tag}")), None),
             EventSubject::Server(server) => (None, Some(format!("server:{server}")), None),
+            EventSubject::Node(node) => (None, Some(format!("node:{node}")), None),
             _ => return Err(answer::unknown_step()),
         };
         self.run(
@@ -189,6 +190,9 @@ fn event(row: &rusqlite::Row<'_>) -> Result<Event> {
         (_, _, Some(("server", id))) => EventSubject::Server(
             serde_json::from_value(serde_json::Value::from(id)).map_err(|_| damaged("events.subject"))?,
         ),
+        (_, _, Some(("node", id))) => {
+            EventSubject::Node(NodeId::new(id).map_err(|_| damaged("events.subject"))?)
+        }
         _ => return Err(damaged("events.subject")),
     };
     Ok(Event {

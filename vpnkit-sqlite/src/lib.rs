@@ -317,11 +317,12 @@ impl KeyStore for SqliteStore {
         self.long_work.run("store.check", progress, run).await
     }
 
-    async fn change_passphrase(&self, current: &Secret, new: &Secret) -> Result<()> {
-        let (path, busy, current, new) = (self.path.clone(), self.busy, current.clone(), new.clone());
+    async fn change_passphrase(&self, previous: &Secret, passphrase: &Secret) -> Result<()> {
+        let (path, busy) = (self.path.clone(), self.busy);
+        let (previous, passphrase) = (previous.clone(), passphrase.clone());
         let run = move |_: &Progress| {
             let mut connection = worker::in_sqlite(|| open::another_writer(&path, busy))?;
-            let changed = vault::change_passphrase(&mut connection, &current, &new);
+            let changed = vault::change_passphrase(&mut connection, &previous, &passphrase);
             worker::in_sqlite(|| drop(connection));
             changed
         };

@@ -262,22 +262,26 @@ fn has_sealed(connection: &Connection) -> Result<bool> {
 }
 
 /// Changes the passphrase of a store that is in use: its key stays, so that everybody who has it open goes on.
-pub(crate) fn change_passphrase(connection: &mut Connection, current: &Secret, new: &Secret) -> Result<()> {
+pub(crate) fn change_passphrase(
+    connection: &mut Connection,
+    previous: &Secret,
+    passphrase: &Secret,
+) -> Result<()> {
     const OP: &str = "store.change_passphrase";
     loop {
         let Some(lock) = in_sqlite(|| Lock::read(connection))? else {
             return Err(Error::new(ErrorKind::Unsupported, OP, "the store is not encrypted")
                 .hint("give `passphrase` when it is opened, while no other process has it open"));
         };
-        let Some(master) = lock.unlock(current)? else {
+        let Some(master) = lock.unlock(previous)? else {
             // Asked again, it has been changed already.
-            if lock.unlock(new)?.is_some() {
+            if lock.unlock(passphrase)?.is_some() {
                 return Ok(());
             }
             let message = "this is not the store's passphrase";
-            return Err(Error::new(ErrorKind::PassphraseWrong, OP, message).with("field", "current"));
+            return Err(Error::new(ErrorKind::PassphraseWrong, OP, message).with("field", "previous"));
         };
-        let new = Lock::new(&master, new)?;
+        let new = Lock::new(&master, passphrase)?;
         // Otherwise another process was faster: what it made of it decides.
         if in_sqlite(|| change(connection, &lock, &new))? {
             return in_sqlite(|| erase::erase(connection));

@@ -327,7 +327,7 @@ async fn the_passphrase_of_a_store_in_use_is_changed() {
     };
     create(&one, "before").await;
     let wrong = one.change_passphrase(&new, &Secret::new("another")).await.unwrap_err();
-    assert_eq!((wrong.kind(), wrong.get("field")), (ErrorKind::PassphraseWrong, Some("current")));
+    assert_eq!((wrong.kind(), wrong.get("field")), (ErrorKind::PassphraseWrong, Some("previous")));
     assert!(!format!("{wrong:?} {wrong}").contains("another"), "{wrong:?}");
     one.change_passphrase(&old, &new).await.unwrap();
     // Made again, as after an answer that was lost, by the other process too.

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{AdminId, KeyId, ServerId};
+use super::{AdminId, KeyId, NodeId, ServerId};
 use crate::{Error, ErrorKind, Result, Timestamp};
 
 /// A place in the stream of events. Keep the last one you handled; start from [`Cursor::START`].
@@ -129,6 +129,10 @@ events! {
     ServerUp = "server.up",
     /// A server stopped answering.
     ServerDown = "server.down",
+    /// A server of a node answers again, of which none did.
+    NodeUp = "node.up",
+    /// None of the servers of a node answers any more; the detail names them.
+    NodeDown = "node.down",
     /// A server lost its counters: it was restarted.
     ServerRestarted = "server.restarted",
     /// A server had something otherwise than the store says, though nothing of it was changed through vpnkit; the detail is how many
@@ -201,6 +205,8 @@ pub enum EventSubject {
     Inbound(String),
     /// A server.
     Server(ServerId),
+    /// A node.
+    Node(NodeId),
     /// An admin.
     Admin(AdminId),
     /// Settings, hosts or templates: the kind of a record, and which one.
@@ -285,6 +291,9 @@ pub struct EventRecord {
     pub inbound: Option<String>,
     /// The id of the server that it is about.
     pub server: Option<ServerId>,
+    /// The node that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
     /// The id of the admin that it is about, or who owned the key that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin: Option<AdminId>,
@@ -321,6 +330,7 @@ impl From<Event> for EventRecord {
             key_uid: None,
             inbound: None,
             server: None,
+            node: None,
             admin: None,
             settings: None,
             detail,
@@ -341,6 +351,7 @@ impl From<Event> for EventRecord {
             }
             EventSubject::Inbound(tag) => record.inbound = Some(tag),
             EventSubject::Server(server) => record.server = Some(server),
+            EventSubject::Node(node) => record.node = Some(node),
             EventSubject::Admin(admin) => record.admin = Some(admin),
             EventSubject::Settings(place) => record.settings = Some(place),
         }
@@ -352,16 +363,29 @@ impl TryFrom<EventRecord> for Event {
     type Error = Error;
 
     fn try_from(record: EventRecord) -> Result<Self> {
-        let EventRecord { cursor, at, kind, key, key_uid, inbound, server, admin, settings, detail, .. } =
-            record;
+        let EventRecord {
+            cursor,
+            at,
+            kind,
+            key,
+            key_uid,
+            inbound,
+            server,
+            node,
+            admin,
+            settings,
+            detail,
+            ..
+        } = record;
         let (actor, by_admin) = (record.actor, record.by_admin);
         let (reason, idempotency_key) = (record.reason, record.idempotency_key);
         let cause =
             record.operation.map(|operation| Cause { operation, actor, by_admin, reason, idempotency_key });
-        let subject = match (key, key_uid, inbound, server, admin, settings) {
-            (Some(id), Some(uid), _, _, owner, _) => EventSubject::Key { id, uid, owner },
+        let subject = match (key, key_uid, inbound, server, node, admin, settings) {
+            (Some(id), Some(uid), _, _, _, owner, _) => EventSubject::Key { id, uid, owner },
             (_, _, Some(tag), ..) => EventSubject::Inbound(tag),
             (_, _, _, Some(server), ..) => EventSubject::Server(server),
+            (_, _, _, _, Some(node), ..) => EventSubject::Node(node),
             (.., Some(admin), _) => EventSubject::Admin(admin),
             (.., Some(place)) => EventSubject::Settings(place),
             _ => return Err(Error::invalid("event.parse", "key", "the event is about nothing")),

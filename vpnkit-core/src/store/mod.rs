@@ -195,7 +195,7 @@ pub trait KeyStore: Debug + Send + Sync {
     /// hold is the key that it protects. A call that is made again has nothing to do.
     ///
     /// Errors: `PassphraseWrong`; `Unsupported` by a store that is not encrypted.
-    async fn change_passphrase(&self, current: &Secret, new: &Secret) -> Result<()>;
+    async fn change_passphrase(&self, previous: &Secret, passphrase: &Secret) -> Result<()>;
 
     /// Returns when every file is released. Later calls fail with [`crate::ErrorKind::Closed`].
     async fn close(&self) -> Result<()>;

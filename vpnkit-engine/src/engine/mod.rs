@@ -33,6 +33,7 @@ mod lookup;
 mod merge;
 mod metrics;
 mod near_limits;
+mod nodes;
 mod owners;
 mod page_cache;
 mod passwords;
@@ -469,6 +470,7 @@ impl Engine {
         self.shared.check_expiry(None).await?;
         self.shared.follow_owners(None).await?;
         self.shared.remind(None).await?;
+        self.shared.tell_nodes(None).await?;
         self.shared.rotate_due().await?;
         self.shared.check_sharing(None).await?;
         self.shared.settled().await;
@@ -519,7 +521,7 @@ impl Shared {
     /// Begins the jobs that one process does for the whole store.
     fn keep_up(self: &Arc<Self>, upkeep: &Arc<leases::Wanted>) {
         let options = &self.options;
-        let all: [(&str, Duration, jobs::Work); 6] = [
+        let all: [(&str, Duration, jobs::Work); 7] = [
             ("settle", options.expiry_check_every, |shared, fence| {
                 Box::pin(async move { shared.check_expiry(Some(fence)).await.map(drop) })
             }),
@@ -531,6 +533,9 @@ impl Shared {
             }),
             ("reminders", reminders::EVERY, |shared, fence| {
                 Box::pin(async move { shared.remind(Some(fence)).await })
+            }),
+            ("nodes", nodes::EVERY, |shared, fence| {
+                Box::pin(async move { shared.tell_nodes(Some(fence)).await })
             }),
             ("rotation", rotation::EVERY, |shared, _| Box::pin(async move { shared.rotate_due().await })),
             ("prune", expiry::PRUNE_EVERY, |shared, fence| {

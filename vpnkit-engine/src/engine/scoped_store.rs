@@ -326,8 +326,8 @@ impl KeyStore for ScopedStore {
         self.0.check(progress).await
     }
 
-    async fn change_passphrase(&self, current: &Secret, new: &Secret) -> Result<()> {
-        self.0.change_passphrase(current, new).await
+    async fn change_passphrase(&self, previous: &Secret, passphrase: &Secret) -> Result<()> {
+        self.0.change_passphrase(previous, passphrase).await
     }
 
     async fn close(&self) -> Result<()> {

@@ -87,22 +87,22 @@ impl StoreView {
     /// Changes the passphrase that the store is encrypted under, while this process and others use it: they go on. A call that is made
     /// again has nothing to do.
     ///
-    /// First give every process its next start with both, `new` as `passphrase` and `current` as `previous_passphrase`: so each opens
-    /// the store, whichever it has then. Backups keep the passphrase that they were made under.
+    /// First give every process both for its next start, as `passphrase` and `previous_passphrase`: so each opens the store, whichever
+    /// it has then. Backups keep the passphrase that they were made under.
     ///
-    /// Errors: `PassphraseWrong`; `InvalidInput` about `new`; `Unsupported` by a store that is not encrypted, or in memory.
+    /// Errors: `PassphraseWrong`; `InvalidInput` about `passphrase`; `Unsupported` by a store that is not encrypted, or in memory.
     #[operation(change)]
-    pub async fn change_passphrase(&self, current: Secret, new: Secret) -> Result<()> {
+    pub async fn change_passphrase(&self, previous: Secret, passphrase: Secret) -> Result<()> {
         const OP: &str = "store.change_passphrase";
-        if new.expose().is_empty() {
-            return Err(Error::invalid(OP, "new", "must not be empty"));
+        if passphrase.expose().is_empty() {
+            return Err(Error::invalid(OP, "passphrase", "must not be empty"));
         }
         let engine = self.engine.clone();
         // To its end: who has given up waiting would not know which one it is now.
         let change = async move {
             let shared = &engine.shared;
             shared.open(OP)?;
-            shared.store.change_passphrase(&current, &new).await.map_err(|e| e.during(OP))?;
+            shared.store.change_passphrase(&previous, &passphrase).await.map_err(|e| e.during(OP))?;
             let subject = EventSubject::Settings("passphrase".to_owned());
             let event = NewEvent { kind: EventKind::SettingsChanged, subject, detail: String::new() };
             shared.store.commit(shared.txn([StoreOp::Emit(event)])).await.map(drop).map_err(|e| e.during(OP))

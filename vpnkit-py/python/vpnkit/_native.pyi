@@ -217,6 +217,9 @@ class Event:
     def server(self) -> str | None:
         """The id of the server that it is about."""
     @property
+    def node(self) -> str | None:
+        """The name of the node that it is about."""
+    @property
     def admin(self) -> int | None:
         """The id of the admin that it is about, or who owned the key that it is about."""
     @property

@@ -1343,18 +1343,17 @@ class StoreView:
         """
         return StoreCheck._read(await self._calls.json("store.check", "{}"))
 
-    async def change_passphrase(self, current: str, new: str) -> None:
+    async def change_passphrase(self, previous: str, passphrase: str) -> None:
         """Changes the passphrase that the store is encrypted under, while this process and others use it: they go on.
         A call that is made again has nothing to do.
 
-        First give every process its next start with both, ``new`` as ``passphrase`` and ``current`` as
-        ``previous_passphrase``: so each opens the store, whichever it has then. Backups keep the passphrase that
-        they were made under.
+        First give every process both for its next start, as ``passphrase`` and ``previous_passphrase``: so each
+        opens the store, whichever it has then. Backups keep the passphrase that they were made under.
 
-        Raises PassphraseWrongError; InvalidInputError about ``new``; UnsupportedError by a store that is not
+        Raises PassphraseWrongError; InvalidInputError about ``passphrase``; UnsupportedError by a store that is not
         encrypted, or in memory.
         """
-        arguments = {"current": current, "new": new}
+        arguments = {"previous": previous, "passphrase": passphrase}
         await self._calls.call("store.change_passphrase", _wire.dumps(arguments))
 
     async def work(self) -> list[StoreWork]:

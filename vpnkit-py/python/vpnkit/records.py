@@ -666,6 +666,8 @@ EventKind = Literal[
     "inbound.rejected",
     "server.up",
     "server.down",
+    "node.up",
+    "node.down",
     "server.restarted",
     "server.drift",
     "key.rejected",
