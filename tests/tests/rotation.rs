@@ -33,7 +33,7 @@ fn hidden_sockets(pid: u32) -> usize {
         let cells: Vec<&str> = line.split_whitespace().collect();
         cells.len() == 8
             && cells[3] == "00010000"
-            && cells[7].starts_with("@vpnkit-")
+            && (cells[7].starts_with("@vpnkit-") || cells[7].contains("/old-"))
             && own.iter().any(|inode| inode == cells[6])
     };
     all.lines().filter(listens).count()
@@ -124,6 +124,9 @@ async fn old_links_work_until_their_time_and_not_longer() {
     }
     assert_eq!(listening.len(), tags.len());
     assert_eq!(hidden_sockets(xray()), 0);
+    let left: Vec<_> =
+        std::fs::read_dir(bed.xray_directory()).unwrap().flatten().map(|e| e.file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("old-")), "{left:?}");
     bed.kit.close().await.unwrap();
 }
 
@@ -218,6 +221,32 @@ async fn an_attached_xray_is_told_by_the_next_process_too() {
     rotate(&kit, "own", Duration::ZERO).await;
     assert!(!connects(&bed, &old).await);
     soon_connects(&bed, &endpoint(&kit, key).await, "the newest link").await;
+    kit.close().await.unwrap();
+    bed.kit.close().await.unwrap();
+}
+
+/// What the operator of an attached Xray has configured is not replaced: new keys are refused, and everything goes on as it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_an_attached_xray_was_configured_with_stay() {
+    let bed = Bed::open().await;
+    let theirs = testbed::inbound("configured", Protocol::Vless { vision: true }).security(bed.reality());
+    let server = StandaloneXray::start(&theirs).await;
+    let attached = server.attached().binary(testbed::xray_binary());
+    let kit = VpnKit::open(Config::memory().xray(attached)).await.unwrap();
+    let before = kit.inbounds().ensure(theirs.clone()).await.unwrap();
+    let key = kit.keys().create(CreateKey::named("alice")).await.unwrap().id;
+    let endpoint = kit.keys().endpoints(key).await.unwrap().remove(0);
+    soon_connects(&bed, &endpoint, "the link").await;
+    let tag = "configured".try_into().unwrap();
+    for keep in [Duration::ZERO, Duration::from_secs(3_600)] {
+        let refused = kit.inbounds().rotate_keys(&NodeId::main(), &tag, keep).await.unwrap_err();
+        assert_eq!(refused.kind(), vpnkit::ErrorKind::Rejected, "{refused}");
+        assert_eq!(kit.inbounds().get(&NodeId::main(), &tag).await.unwrap().unwrap(), before);
+        assert!(connects(&bed, &endpoint).await);
+    }
+    // Nor is one described with other keys than that Xray has: its links would lead nowhere.
+    let other = kit.inbounds().ensure(theirs.security(bed.reality())).await.unwrap_err();
+    assert_eq!(other.kind(), vpnkit::ErrorKind::Rejected, "{other}");
     kit.close().await.unwrap();
     bed.kit.close().await.unwrap();
 }

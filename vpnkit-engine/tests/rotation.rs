@@ -14,7 +14,7 @@ use vpnkit_core::model::{
     CreateKey, Inbound, InboundTag, KeyRotation, NodeId, Patch, PreviousKeys, Protocol, Reality, Security,
 };
 use vpnkit_core::store::KeyStore;
-use vpnkit_core::{Clock as _, ErrorKind, ManualClock};
+use vpnkit_core::{Clock as _, ErrorKind, ManualClock, Secret};
 use vpnkit_engine::engine::{CallContext, Engine, EngineOptions, ServerParts};
 use vpnkit_sqlite::{SqliteOptions, SqliteStore};
 use vpnkit_subscription::SettingsPatch;
@@ -109,6 +109,16 @@ async fn keys_are_changed_when_it_is_time_and_the_old_ones_end() {
     assert_eq!(bed.server.steps(), steps);
     assert!(reality(&bed.inbound("a").await).previous.is_some());
 
+    // Nor does one that was read before, whatever else is changed of it.
+    bed.engine.inbounds().ensure(Inbound { port: 8_443, ..made.clone() }).await.unwrap();
+    let changed = bed.inbound("a").await;
+    assert_eq!((changed.port, &reality(&changed).public_key), (8_443, &rotated.public_key));
+    assert!(reality(&changed).previous.is_some());
+    let others = Reality { private_key: Secret::new("other"), public_key: "other".into(), ..first.clone() };
+    let others = changed.clone().security(Security::Reality(others));
+    let refused = bed.engine.inbounds().ensure(others).await.unwrap_err();
+    assert_eq!(refused.get("field"), Some("security.private_key"));
+
     bed.after(7 * DAY).await;
     let ended = bed.inbound("a").await;
     assert_eq!((&reality(&ended).previous, &reality(&ended).public_key), (&None, &rotated.public_key));
@@ -145,6 +155,9 @@ async fn keys_are_changed_by_a_call_and_what_it_cannot_do_is_told() {
     ] {
         assert_eq!(rotate(name, keep).await.unwrap_err().kind(), kind, "{name}");
     }
+    bed.server.fail(Fault::Down);
+    assert_eq!(rotate("a", HOUR).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    bed.server.heal();
     let trying = bed.engine.with_context(CallContext::default().dry_run());
     trying.inbounds().rotate_keys(&main, &tag("a"), HOUR).await.unwrap();
     assert_eq!(inbounds.get(&main, &tag("a")).await.unwrap().unwrap(), fourth);
@@ -177,8 +190,14 @@ async fn a_refused_inbound_keeps_its_keys_and_its_neighbours_are_changed() {
     bed.clock.advance(DAY);
     assert!(bed.engine.tick().await.is_err());
     assert_eq!((keys("a").await == a, keys("b").await == b, keys("c").await == c), (false, true, false));
+    // Not at once: each try makes new keys, and tells every process.
+    let events = bed.engine.events().newest().await.unwrap();
+    for _ in 0..5 {
+        bed.engine.tick().await.unwrap();
+    }
+    assert_eq!(bed.engine.events().newest().await.unwrap(), events);
     bed.server.heal();
-    bed.engine.tick().await.unwrap();
+    bed.after(Duration::from_secs(901)).await;
     assert_ne!(keys("b").await, b);
     bed.engine.close().await.unwrap();
 }
@@ -199,7 +218,9 @@ async fn two_processes_change_keys_at_once() {
         let inbounds = two.inbounds();
         let (one, both, again) =
             tokio::join!(bed.engine.tick(), two.tick(), inbounds.ensure(described("a", 443, Some(rotation))));
-        (one.unwrap(), both.unwrap(), again.unwrap());
+        one.unwrap();
+        both.unwrap();
+        again.unwrap();
         let after = reality(&bed.inbound("a").await).clone();
         assert_eq!(after.previous.unwrap().public_key, before, "once");
     }

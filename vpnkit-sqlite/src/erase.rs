@@ -20,12 +20,23 @@ pub(crate) fn mark(connection: &Connection, what: &str) -> Result<()> {
 /// Erases what is marked. A store that is read by another process, or a full disk, is logged and tried again at the next
 /// opening: the store itself is sound.
 pub(crate) fn erase(connection: &Connection) -> Result<()> {
+    if let Some(why) = try_erase(connection)? {
+        tracing::warn!(
+            why,
+            "old secrets still stand in free pages of the store; they are erased at its next opening"
+        );
+    }
+    Ok(())
+}
+
+/// The same; returns why it could not be done now.
+pub(crate) fn try_erase(connection: &Connection) -> Result<Option<String>> {
     let due: Vec<(String, i64)> = connection
         .prepare("SELECT name, value FROM meta WHERE name IN (?1, ?2)")
         .and_then(|mut s| s.query_map([PAGES, LOG], |r| Ok((r.get(0)?, r.get(1)?)))?.collect())
         .map_err(sql)?;
     if due.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let pages = due.iter().any(|(name, _)| name == PAGES);
     let erased = if pages { vacuum(connection) } else { Ok(()) }.and_then(|()| {
@@ -39,21 +50,16 @@ pub(crate) fn erase(connection: &Connection) -> Result<()> {
         }
         Ok(true)
     });
-    let why = match erased {
-        Ok(true) => return Ok(()),
-        Ok(false) => "another process reads the store".to_owned(),
+    match erased {
+        Ok(true) => Ok(None),
+        Ok(false) => Ok(Some("another process reads the store".to_owned())),
         Err(e) => match e.sqlite_error_code() {
             Some(Code::DatabaseBusy | Code::DatabaseLocked | Code::DiskFull | Code::OutOfMemory) => {
-                e.to_string()
+                Ok(Some(e.to_string()))
             }
-            _ => return Err(sql(e)),
+            _ => Err(sql(e)),
         },
-    };
-    tracing::warn!(
-        why,
-        "old secrets still stand in free pages of the store; they are erased at its next opening"
-    );
-    Ok(())
+    }
 }
 
 /// The copy that it makes is as large as the store: not in memory.

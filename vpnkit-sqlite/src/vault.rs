@@ -276,7 +276,7 @@ pub(crate) fn change_passphrase(
         let Some(master) = lock.unlock(previous)? else {
             // Asked again, it has been changed already.
             if lock.unlock(passphrase)?.is_some() {
-                return Ok(());
+                return erase_in_use(connection);
             }
             let message = "this is not the store's passphrase";
             return Err(Error::new(ErrorKind::PassphraseWrong, OP, message).with("field", "previous"));
@@ -284,9 +284,24 @@ pub(crate) fn change_passphrase(
         let new = Lock::new(&master, passphrase)?;
         // Otherwise another process was faster: what it made of it decides.
         if in_sqlite(|| change(connection, &lock, &new))? {
-            return in_sqlite(|| erase::erase(connection));
+            return erase_in_use(connection);
         }
     }
+}
+
+/// Erases the passphrase of before from the log, in between what others do: while a checkpoint waits for somebody who reads, nobody writes,
+/// so it waits for a moment, and begins again. What a backup keeps for longer is erased at the next opening.
+fn erase_in_use(connection: &Connection) -> Result<()> {
+    const TRIES: u32 = 20;
+    let wait = std::time::Duration::from_millis(20);
+    connection.busy_timeout(wait).map_err(sql)?;
+    for _ in 0..TRIES {
+        if in_sqlite(|| erase::try_erase(connection))?.is_none() {
+            return Ok(());
+        }
+        std::thread::sleep(wait * 5);
+    }
+    in_sqlite(|| erase::erase(connection))
 }
 
 /// Changes the passphrase. False: another process has changed it meanwhile.

@@ -372,3 +372,34 @@ async fn of_two_changes_of_the_passphrase_one_wins() {
     let options = SqliteOptions { passphrase: Some(won), ..SqliteOptions::default() };
     SqliteStore::open(&path, options).await.unwrap().close().await.unwrap();
 }
+
+/// While somebody reads for long, as a backup does: others go on writing, and the passphrase is changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_the_passphrase_keeps_nobody_waiting() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    let options = SqliteOptions { passphrase: Some(Secret::new("old")), ..SqliteOptions::default() };
+    let store = SqliteStore::open(&path, options.clone()).await.unwrap();
+    let other = SqliteStore::open(&path, options).await.unwrap();
+    let reader = rusqlite::Connection::open(&path).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM keys;").unwrap();
+    let (old, new) = (Secret::new("old"), Secret::new("new"));
+    let change = store.change_passphrase(&old, &new);
+    let write = async {
+        let mut written = 0;
+        for i in 0..200 {
+            let now = ManualClock::default().now();
+            let create = CreateKey::named(format!("k{i}")).validate(now).unwrap();
+            other.commit(StoreTxn::new(now, [KeyOp::Create(Box::new(create))])).await.unwrap();
+            written += 1;
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        written
+    };
+    let (changed, written) = tokio::join!(change, write);
+    changed.unwrap();
+    assert_eq!(written, 200);
+    drop(reader);
+    store.close().await.unwrap();
+    other.close().await.unwrap();
+}

@@ -15,6 +15,7 @@ use vpnkit_core::{Error, Result, Timestamp};
 
 use crate::api_error::convert;
 use crate::proto::xray::app::proxyman::command as handler;
+use crate::proto::xray::app::proxyman::command::InboundHandlerConfig;
 use crate::proto::xray::app::stats::command as stats;
 use crate::proto::xray::common::protocol::User;
 use crate::proto::xray::common::serial::TypedMessage;
@@ -156,13 +157,20 @@ impl Api {
 
     /// Tag and type of settings of every inbound.
     pub(crate) async fn inbounds(&self) -> Result<HashMap<String, String>, Status> {
+        let all = self.listed().await?.into_iter();
+        Ok(all.map(|one| (one.tag, one.proxy_settings.map(|s| s.r#type).unwrap_or_default())).collect())
+    }
+
+    /// Whether what an inbound listens with contains these bytes, as its private key: its form changes between versions.
+    pub(crate) async fn listens_with(&self, tag: &str, bytes: &[u8]) -> Result<bool, Status> {
+        let all = self.listed().await?;
+        let receiver = all.into_iter().find(|one| one.tag == tag).and_then(|one| one.receiver_settings);
+        Ok(receiver.is_some_and(|receiver| receiver.value.windows(bytes.len()).any(|window| window == bytes)))
+    }
+
+    async fn listed(&self) -> Result<Vec<InboundHandlerConfig>, Status> {
         let request = handler::ListInboundsRequest { is_only_tags: false };
-        let answer = answered(LONG, self.handler.clone().list_inbounds(request)).await?;
-        Ok(answer
-            .inbounds
-            .into_iter()
-            .map(|inbound| (inbound.tag, inbound.proxy_settings.map(|s| s.r#type).unwrap_or_default()))
-            .collect())
+        Ok(answered(LONG, self.handler.clone().list_inbounds(request)).await?.inbounds)
     }
 
     pub(crate) async fn remove_inbound(&self, tag: &str) -> Result<(), Status> {

@@ -12,6 +12,7 @@ use crate::account::Names;
 use crate::config::ManagedXray;
 use crate::directory_lock::{self, DirectoryLock};
 use crate::process::{CRASH, LOG};
+use crate::server_config::PREVIOUS_SOCKET;
 use crate::{command, running, server_config};
 
 const OP: &str = "xray.start";
@@ -136,6 +137,16 @@ impl Home {
     pub(crate) fn clear(&self, socket: &Path) {
         let _ = std::fs::remove_file(socket);
         let _ = std::fs::remove_file(socket.with_extension("sock.lock"));
+        clear_previous(&self.directory);
+    }
+}
+
+/// Removes the sockets of inbounds with previous keys: nothing listens on them any more.
+pub(crate) fn clear_previous(directory: &Path) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(PREVIOUS_SOCKET)) {
+            let _ = std::fs::remove_file(entry.path());
+        }
     }
 }
 

@@ -55,5 +55,6 @@ pub async fn stop_left_running(directory: &Path) -> Result<bool> {
     for name in ["api.sock", "api.sock.lock"] {
         let _ = std::fs::remove_file(directory.join(name));
     }
+    home::clear_previous(&directory);
     Ok(!left.is_empty())
 }

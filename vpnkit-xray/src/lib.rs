@@ -47,5 +47,5 @@ pub use xray::Xray;
 /// They contain the private keys.
 #[must_use]
 pub fn inbound_json(inbound: &vpnkit_core::model::Inbound) -> Vec<serde_json::Value> {
-    server_config::inbounds(&account::Names::default(), inbound, &[], None)
+    server_config::inbounds(&account::Names::default(), inbound, &[], None, None)
 }

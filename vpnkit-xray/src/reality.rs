@@ -32,8 +32,12 @@ impl RealityKeys {
     ///
     /// Errors: `InvalidInput` about `private_key`.
     pub fn from_private(text: &str) -> Result<Self> {
+        Self::bytes(text).map(Self::from_bytes)
+    }
+
+    pub(crate) fn bytes(text: &str) -> Result<[u8; 32]> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-        bytes.map(Self::from_bytes).ok_or_else(|| {
+        bytes.ok_or_else(|| {
             Error::invalid("xray.reality", "private_key", "not 32 bytes in base64url without padding")
         })
     }

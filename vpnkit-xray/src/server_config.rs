@@ -24,7 +24,13 @@ pub(crate) fn render(config: &ManagedXray, names: &Names, socket: &Path, state: 
         let mut inbounds = vec![api_inbound(socket)];
         let sniffing = egress::sniffing(&config.egress);
         for (inbound, accounts) in &state.inbounds {
-            inbounds.extend(self::inbounds(names, inbound, accounts, sniffing.as_ref()));
+            inbounds.extend(self::inbounds(
+                names,
+                inbound,
+                accounts,
+                sniffing.as_ref(),
+                Some(&config.directory),
+            ));
         }
         let api = json!({ "type": "field", "inboundTag": [API_TAG], "outboundTag": API_TAG });
         let theirs =
@@ -63,27 +69,45 @@ pub(crate) fn previous_tag(tag: &str) -> String {
     format!("{tag} previous")
 }
 
+/// The file that one of those listens on: no longer than that of the API, as the system allows 108 bytes with its directory.
+fn previous_socket(name: &str) -> String {
+    let (short, _) = name.split_at(name.len().min(8));
+    format!("{PREVIOUS_SOCKET}{short}.sock")
+}
+
+/// What the names of those files begin with.
+pub(crate) const PREVIOUS_SOCKET: &str = "old-";
+
 /// One inbound with its accounts, as in the file and as `xray api adi` takes it.
 ///
 /// REALITY has one key; who comes with another one is passed on to the site behind it, byte by byte. So while an inbound has
-/// previous keys, what stands behind it is a second inbound with those, and behind that one the site. It listens where nobody
-/// outside gets to, and is told the addresses of clients by the PROXY protocol.
+/// previous keys, what stands behind it is a second inbound with those, and behind that one the site. It listens on a socket file of
+/// `directory` that only who may drive Xray can open, as it is told the addresses of clients by the PROXY protocol; without a directory,
+/// on an abstract socket, which everybody on that machine can open.
 pub(crate) fn inbounds(
     names: &Names,
     inbound: &Inbound,
     accounts: &[Account],
     sniffing: Option<&Value>,
+    directory: Option<&Path>,
 ) -> Vec<Value> {
     vpnkit_core::Secret::reveal(|| {
         let mut main = one(names, inbound, accounts, sniffing);
         let Security::Reality(Reality { previous: Some(keys), .. }) = &inbound.security else {
             return vec![main];
         };
-        let socket = format!("@vpnkit-{}", uuid::Uuid::new_v4());
+        let name = uuid::Uuid::new_v4().simple().to_string();
+        let (socket, listen) = match directory {
+            Some(directory) => {
+                let path = directory.join(previous_socket(&name)).display().to_string();
+                (path.clone(), format!("{path},0600"))
+            }
+            None => (format!("@vpnkit-{name}"), format!("@vpnkit-{name}")),
+        };
         let mut previous = main.clone();
         if let Some(previous) = previous.as_object_mut() {
             previous.insert("tag".to_owned(), json!(previous_tag(inbound.tag.as_str())));
-            previous.insert("listen".to_owned(), json!(socket));
+            previous.insert("listen".to_owned(), json!(listen));
             previous.remove("port");
         }
         put(&mut previous, "/streamSettings/realitySettings", "privateKey", json!(keys.private_key.expose()));

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use tonic::Status;
 use vpnkit_core::backend::{Account, Change};
-use vpnkit_core::model::{DeviceName, Inbound, InboundTag, KeyId};
+use vpnkit_core::model::{DeviceName, Inbound, InboundTag, KeyId, Security};
 use vpnkit_core::{Error, ErrorKind, Result};
 
 use crate::account;
 use crate::api_error::{AlterError, answer, convert};
-use crate::loaded::{LoadedInbound, Ours, has_previous};
+use crate::loaded::{LoadedInbound, Ours};
 use crate::proto::xray::common::protocol::User;
+use crate::reality::RealityKeys;
 use crate::xray::Xray;
 use crate::{command, managed, rules, server_config};
 
@@ -129,10 +130,12 @@ impl Xray {
         let held = self.inner.loaded.get(&inbound.tag);
         let was_previous = self.inner.loaded.has_previous(&inbound.tag);
         if let Some(held) = &held
-            && held.ours.is_none_or(|ours| ours == Ours::of(inbound))
-            && was_previous == has_previous(inbound)
+            && held.ours.map_or(!was_previous, |ours| ours == Ours::of(inbound))
             && self.is_there(&inbound.tag).await?
         {
+            if held.ours.is_none() {
+                self.check_keys(inbound).await?;
+            }
             // It listens already: replacing it would cost its users their connections.
             return self.replace_accounts(inbound, accounts, held).await;
         }
@@ -153,7 +156,8 @@ impl Xray {
         self.inner.loaded.insert(inbound);
         let (first, rest) = accounts.split_at(accounts.len().min(WITH_INBOUND));
         let sniffing = self.inner.sniffing.as_ref();
-        let json = server_config::inbounds(&self.inner.names(), inbound, first, sniffing);
+        let sockets = self.inner.managed.then(|| directory.clone());
+        let json = server_config::inbounds(&self.inner.names(), inbound, first, sniffing, sockets.as_deref());
         if let Err(e) = command::add_inbounds(binary, &self.inner.address, &directory, &json).await {
             // Xray registers the tag before it listens, so a failed one must be taken away.
             self.drop_inbound(&inbound.tag).await?;
@@ -161,6 +165,22 @@ impl Xray {
         }
         self.inner.remember().await;
         self.put_accounts(inbound, rest, &loaded).await
+    }
+
+    /// Checks that an inbound which is not known to be vpnkit's own has the REALITY keys that it is to have. It cannot be replaced: what
+    /// else its operator has said of it is not known.
+    async fn check_keys(&self, inbound: &Inbound) -> Result<()> {
+        const OP: &str = "xray.put_inbound";
+        let Security::Reality(reality) = &inbound.security else { return Ok(()) };
+        let key = RealityKeys::bytes(reality.private_key.expose())?;
+        let same = self.inner.api().listens_with(inbound.tag.as_str(), &key).await;
+        let same = same.map_err(|status| convert(OP, &status).with("inbound", &inbound.tag))?;
+        if same && reality.previous.is_none() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Rejected, OP, "the inbound of the attached Xray has other REALITY keys")
+            .with("inbound", &inbound.tag)
+            .hint("change them in the configuration of that Xray, and here to the same"))
     }
 
     /// Whether the running Xray has an inbound.

@@ -245,7 +245,7 @@ impl EventConsumer {
             self.here = Some(shared.consuming.of(&self.name).lock_owned().await);
         }
         let wanted = self.wanted.get_or_insert_with(|| shared.leases.want(lease(&self.name)));
-        wanted.wait(|| {}).await
+        wanted.wait(|_| {}).await
     }
 
     /// Reads where it is; one that is new begins.

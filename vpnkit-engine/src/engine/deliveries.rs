@@ -74,7 +74,7 @@ async fn deliver(shared: Arc<Shared>, sender: Arc<dyn WebhookSender>, id: String
     loop {
         let held = tokio::select! {
             () = shared.stop.cancelled() => break,
-            held = wanted.wait(|| {}) => held,
+            held = wanted.wait(|_| {}) => held,
         };
         let delivery = Delivery::begin(&shared, sender.as_ref(), &wanted, &held, &id).await;
         let end = match delivery {

@@ -35,7 +35,12 @@ impl Refused {
             return false;
         }
         if told.len() >= TOLD_MAX {
-            told.clear();
+            told.retain(|_, at| now.since(*at) < TOLD_EVERY);
+        }
+        if told.len() >= TOLD_MAX
+            && let Some(oldest) = told.iter().min_by_key(|(_, at)| **at).map(|(key, _)| *key)
+        {
+            told.remove(&oldest);
         }
         told.insert(key, now);
         true

@@ -46,7 +46,13 @@ pub(super) async fn found(
     else {
         return Ok(0);
     };
-    let Some(changed) = Changed::since(shared, server, since).await? else { return Ok(0) };
+    let Some(mut changed) = Changed::since(shared, server, since).await? else { return Ok(0) };
+    // An inbound whose time for previous keys is over, before that was written down.
+    let held = shared.inbounds();
+    changed.inbounds.extend(difference.inbounds.iter().filter_map(|change| match change {
+        Change::PutInbound(inbound, _) if !held.contains(inbound) => Some(inbound.tag.to_string()),
+        _ => None,
+    }));
     let accounts = difference.accounts.iter().filter(|change| !changed.explains(change)).count();
     let inbounds = difference.inbounds.iter().filter(|change| !changed.explains(change)).count();
     if accounts + inbounds > 0 {

@@ -40,8 +40,8 @@ pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>, first: oneshot
     let mut first = Some(first);
     loop {
         let mut elsewhere = false;
-        let waiting = server.lease.wait(|| {
-            elsewhere = true;
+        let waiting = server.lease.wait(|elsewhere_now| {
+            elsewhere |= elsewhere_now;
             drop(first.take());
         });
         let held = tokio::select! {

@@ -18,7 +18,7 @@ impl HealthView {
     #[operation(read)]
     pub async fn jobs(&self) -> Result<Vec<JobStatus>> {
         self.engine.shared.open("health.jobs")?;
-        Ok(self.engine.shared.jobs.status())
+        Ok(self.engine.shared.job_status())
     }
 
     /// Returns what this process has counted and measured since the kit was opened, in the text format of OpenMetrics: serve it as

@@ -7,6 +7,7 @@ use vpnkit_macros::operations;
 
 use super::leases::of_server;
 use super::server::Server;
+use super::servers::ServerCondition;
 use super::subscription_cache::hosts_place;
 use super::{Engine, Shared, rotation};
 use vpnkit_core::backend::ServerRules;
@@ -37,9 +38,11 @@ impl Inbounds {
 
     /// Gives an inbound with REALITY new keys. Links with those that it has work for `keep_old` longer, up to 366 days: clients that
     /// fetch their subscription in that time notice nothing. Zero ends them at once, as after a leak. Keys of an earlier
-    /// rotation end now. Connections that are open may end; clients connect again.
+    /// rotation end now: asked for again, as after an answer that was lost, it changes them again. Connections that are open may end;
+    /// clients connect again. An application that describes the inbound with keys of its own brings those back: leave them out.
     ///
-    /// Errors: `NotFound`; `Unsupported` by an inbound without REALITY; `InvalidInput` about `keep_old`.
+    /// Errors: `NotFound`; `Unsupported` by an inbound without REALITY; `InvalidInput` about `keep_old`; `Unavailable` while its server
+    /// does not answer; `Rejected` by an attached Xray that was configured with the inbound.
     #[operation(change, dry_run)]
     pub async fn rotate_keys(
         &self,
@@ -151,7 +154,7 @@ impl Shared {
             let place = self.place_for(OP, &inbound, before.as_deref())?;
             inbound.server = Some(place.id.clone());
             place.rules.complete(&mut inbound, before.as_deref());
-            rotation::keep(&mut inbound, before.as_deref());
+            rotation::keep(OP, &mut inbound, before.as_deref())?;
             match self.replace(OP, &place, before, inbound).await {
                 // Somebody else has changed it: this goes on top of that, with the keys that it has by now.
                 Err(e) if e.kind() == ErrorKind::Conflict => {}
@@ -267,6 +270,25 @@ impl Shared {
         own.chain(others).collect()
     }
 
+    /// Checks that a process drives the server, and that it answers: what it refuses is known then.
+    ///
+    /// Errors: `Unavailable`.
+    pub(super) async fn require_driven(&self, op: &'static str, place: &ServerPlace) -> Result<()> {
+        let up = match &place.here {
+            Some(server) => server.is_up(),
+            None => {
+                let leases = self.elsewhere().await.map_err(|e| e.during(op))?;
+                let told = leases.get(&of_server(&place.id)).and_then(Self::told);
+                told.is_some_and(|told| told.status.state == ServerCondition::Up)
+            }
+        };
+        match up {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::Unavailable, op, "the server of the inbound does not answer")
+                .with("server", &place.id)),
+        }
+    }
+
     /// Waits until the server has taken an inbound over; returns why it refuses it. One that does not answer has it later.
     async fn refused(&self, place: &ServerPlace, inbound: &Inbound, committed: Cursor) -> Option<Error> {
         if let Some(server) = &place.here {
@@ -358,10 +380,16 @@ impl Shared {
         let same = |i: &&Arc<Inbound>| i.node == refused.node && i.tag == refused.tag;
         if self.inbounds().iter().find(same).is_some_and(|held| **held == *refused) {
             let undo = match before {
-                Some(before) => InboundOp::Put(Box::new(before.clone())),
+                Some(before) => InboundOp::Replace {
+                    before: Some(Box::new(refused.clone())),
+                    inbound: Box::new(before.clone()),
+                },
                 None => InboundOp::Remove(refused.node.clone(), refused.tag.clone()),
             };
-            committed = self.commit(op, undo).await?.cursor;
+            committed = match self.commit(op, undo).await {
+                Err(e) if e.kind() == ErrorKind::Conflict => Cursor::START,
+                undone => undone?.cursor,
+            };
         }
         self.reload().await?;
         Ok(committed)

@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tracing::Instrument as _;
 
 use super::Shared;
-use super::leases::Wanted;
+use super::leases::{UPKEEP, Wanted};
 use vpnkit_core::model::DurationText;
 use vpnkit_core::store::Fence;
 use vpnkit_core::{ErrorKind, Result, Timestamp};
@@ -39,6 +39,9 @@ pub struct JobStatus {
     /// Why the last run failed; `None` when it did not.
     pub error: Option<String>,
 }
+
+/// The jobs that every process does for itself.
+const OF_PROCESS: [&str; 3] = ["leases", "follow", "webhooks"];
 
 /// All jobs of an engine.
 #[derive(Debug, Default)]
@@ -75,8 +78,8 @@ impl Jobs {
         job
     }
 
-    /// Tells how all of them go, by name and server.
-    pub(super) fn status(&self) -> Vec<JobStatus> {
+    /// Tells how all of them go, by name and server, as far as this process knows.
+    fn status(&self) -> Vec<JobStatus> {
         let mut all: Vec<JobStatus> =
             self.lock().iter().filter_map(Weak::upgrade).map(|job| job.status()).collect();
         all.sort_by(|a, b| (&a.name, &a.server).cmp(&(&b.name, &b.server)));
@@ -148,6 +151,22 @@ impl Job {
     }
 }
 
+impl Shared {
+    /// Tells how all jobs go. What another process does by now is not known here.
+    pub(super) fn job_status(&self) -> Vec<JobStatus> {
+        let servers = self.servers();
+        let here = |job: &JobStatus| match &job.server {
+            Some(id) => servers.iter().any(|server| server.id().as_str() == id && server.is_driven()),
+            None => self.leases.holds(UPKEEP) || OF_PROCESS.contains(&job.name.as_str()),
+        };
+        let all = self.jobs.status().into_iter().map(|job| match job.here && !here(&job) {
+            true => JobStatus { here: false, failing_since: None, error: None, ..job },
+            false => job,
+        });
+        all.collect()
+    }
+}
+
 /// One run of a job of the whole store.
 pub(super) type Work = fn(Arc<Shared>, Fence) -> BoxFuture<'static, Result<()>>;
 
@@ -165,7 +184,7 @@ pub(super) async fn repeat(
     loop {
         let held = tokio::select! {
             () = shared.stop.cancelled() => return,
-            held = async { turns.tick().await; upkeep.wait(|| job.stand_by()).await } => held,
+            held = async { turns.tick().await; upkeep.wait(|_| job.stand_by()).await } => held,
         };
         // Its failure is told, and made up for by the next run.
         let _ = job.run(&shared, work(Arc::clone(&shared), held.fence.clone())).await;

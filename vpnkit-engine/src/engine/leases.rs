@@ -162,15 +162,15 @@ impl Wanted {
         self.held().ok_or_else(|| Held::lost(operation, &self.name))
     }
 
-    /// Waits until this engine has it. `elsewhere` is called when somebody else has it first.
-    pub(super) async fn wait(&self, mut elsewhere: impl FnMut()) -> Arc<Held> {
+    /// Waits until this engine has it. `elsewhere` is called when it does not have it at once, and is told whether somebody else has it.
+    pub(super) async fn wait(&self, mut elsewhere: impl FnMut(bool)) -> Arc<Held> {
         let mut state = self.state.subscribe();
         loop {
             {
                 let now = state.borrow_and_update();
                 match &now.held {
                     Some(held) if held.is_valid() => return Arc::clone(held),
-                    _ if now.asked => elsewhere(),
+                    _ if now.asked => elsewhere(now.other.is_some()),
                     _ => {}
                 }
             }
@@ -242,6 +242,11 @@ impl Leases {
             closing: AtomicBool::new(false),
             closed: CancellationToken::new(),
         }
+    }
+
+    /// Whether this engine holds a lease now.
+    pub(super) fn holds(&self, name: &str) -> bool {
+        self.wanted().get(name).is_some_and(|wanted| wanted.held().is_some())
     }
 
     fn wanted(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Wanted>>> {

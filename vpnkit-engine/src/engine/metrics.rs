@@ -47,6 +47,12 @@ struct OfJob {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRunning {
+    job: Arc<str>,
+    subject: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfAnswer {
     client: &'static str,
     status: u16,
@@ -86,7 +92,7 @@ pub(super) struct Metrics {
     takeovers: Family<OfServer, Counter>,
     jobs: Times<OfJob>,
     job_failures: Family<OfJob, Counter>,
-    failing: Family<OfJob, Gauge>,
+    failing: Family<OfRunning, Gauge>,
     subscriptions: Family<OfAnswer, Counter>,
     up: Family<OfServer, Gauge>,
     driven: Family<OfServer, Gauge>,
@@ -248,6 +254,11 @@ impl Metrics {
         self.counter_resets.get_or_create(&server).inc_by(*counter_resets as u64);
     }
 
+    /// What was read of some keys only.
+    pub(super) fn passed(&self, server: &ServerId, bytes: u64) {
+        self.traffic.get_or_create(&of_server(server)).inc_by(bytes);
+    }
+
     pub(super) fn overrun(&self, bytes: u64) {
         self.overrun.observe(bytes as f64);
     }
@@ -267,7 +278,6 @@ impl Metrics {
         if result.is_err() {
             self.job_failures.get_or_create(&of).inc();
         }
-        self.failing.get_or_create(&of).set(i64::from(result.is_err()));
     }
 
     /// `client`: one of the known ones; others could be named by anybody, without end.
@@ -289,6 +299,11 @@ impl Shared {
             family.clear();
         }
         metrics.lag.clear();
+        metrics.failing.clear();
+        for job in self.job_status().into_iter().filter(|job| job.here) {
+            let of = OfRunning { job: job.name.into(), subject: job.server.unwrap_or_default().into() };
+            metrics.failing.get_or_create(&of).set(i64::from(job.failing_since.is_some()));
+        }
         for server in self.servers().iter() {
             let of = of_server(server.id());
             metrics.up.get_or_create(&of).set(i64::from(matches!(server.state(), ServerState::Up { .. })));

@@ -216,6 +216,7 @@ pub(crate) struct Shared {
     serials: credentials::Serials,
     pages: Arc<page_cache::PageCache>,
     refused: devices::Refused,
+    rotations: rotation::Rotations,
     sharing: sharing::Sharing,
     reloading: tokio::sync::Mutex<()>,
     starting: Semaphore,
@@ -275,6 +276,7 @@ impl Engine {
             serials: credentials::Serials::default(),
             pages: Arc::default(),
             refused: devices::Refused::default(),
+            rotations: rotation::Rotations::default(),
             sharing: sharing::Sharing::default(),
             reloading: tokio::sync::Mutex::new(()),
             starting: Semaphore::new(AT_ONCE),
@@ -467,14 +469,18 @@ impl Engine {
             Ok(_) => self.shared.ask_all::<Collected>("tick", &ask::Asked::Collect).await.map(drop),
             Err(e) => Err(e),
         };
-        self.shared.check_expiry(None).await?;
-        self.shared.follow_owners(None).await?;
-        self.shared.remind(None).await?;
-        self.shared.tell_nodes(None).await?;
-        self.shared.rotate_due().await?;
-        self.shared.check_sharing(None).await?;
+        // One that fails keeps none of the others.
+        let done = [
+            read,
+            self.shared.check_expiry(None).await.map(drop),
+            self.shared.follow_owners(None).await,
+            self.shared.remind(None).await,
+            self.shared.tell_nodes(None).await,
+            self.shared.rotate_due().await,
+            self.shared.check_sharing(None).await,
+        ];
         self.shared.settled().await;
-        read
+        done.into_iter().collect()
     }
 }
 

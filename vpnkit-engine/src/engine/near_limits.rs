@@ -238,6 +238,7 @@ impl Shared {
         let txn = server.txn(self, [StoreOp::Traffic(Box::new(batch))])?;
         match self.store.commit(txn).await {
             Ok(receipt) => {
+                self.metrics.passed(server.id(), moved.iter().map(|one| one.delta.total()).sum());
                 server.rates.read_some(&moved);
                 baseline.take(reading.epoch, &moved);
                 drop(last);

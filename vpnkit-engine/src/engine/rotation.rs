@@ -1,15 +1,21 @@
 //! Keys that are changed now and then: REALITY keys of inbounds, and the secret that signs subscription URLs.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Shared;
 use super::inbounds::no_inbound;
-use vpnkit_core::model::{Inbound, InboundTag, KeyRotation, NodeId, PreviousKeys, Reality, Security};
+use vpnkit_core::model::{
+    Inbound, InboundId, InboundTag, KeyRotation, NodeId, PreviousKeys, Reality, Security,
+};
 use vpnkit_core::{Error, ErrorKind, Result, Timestamp};
+use vpnkit_subscription::SigningKeys;
 
 /// Between two looks for what is to be changed.
 pub(super) const EVERY: Duration = Duration::from_secs(30);
+/// After a failure.
+const AGAIN: Duration = Duration::from_secs(900);
 /// The longest time for which keys of before still work.
 const KEEP_MAX: Duration = Duration::from_secs(366 * 86_400);
 /// What changes keys of inbounds, as errors tell it.
@@ -38,6 +44,22 @@ fn due(inbound: &Inbound, now: Timestamp) -> Option<Due> {
     reality.previous.as_ref().filter(|previous| previous.until <= now).map(|_| Due::Ends)
 }
 
+fn public_key(inbound: &Inbound) -> Option<&str> {
+    match &inbound.security {
+        Security::Reality(reality) => Some(&reality.public_key),
+        _ => None,
+    }
+}
+
+/// Takes the keys of before away whose time is over: a server is started without them, also when nobody has ended them yet.
+pub(super) fn end_previous(inbound: &mut Inbound, now: Timestamp) {
+    if let Security::Reality(reality) = &mut inbound.security
+        && reality.previous.as_ref().is_some_and(|previous| previous.until <= now)
+    {
+        reality.previous = None;
+    }
+}
+
 /// Puts the keys of an inbound aside, so that it gets new ones when it is completed.
 fn set_keys_aside(reality: &mut Reality, keep: Duration, now: Timestamp) {
     let private_key = std::mem::take(&mut reality.private_key);
@@ -47,13 +69,46 @@ fn set_keys_aside(reality: &mut Reality, keep: Duration, now: Timestamp) {
     reality.keys_since = Some(now);
 }
 
-/// What is kept of keys that stay: who describes an inbound again does not have to tell it.
-pub(super) fn keep(inbound: &mut Inbound, before: Option<&Inbound>) {
-    if let (Security::Reality(reality), Some(Security::Reality(held))) =
+/// Keeps what a description of an inbound does not have to tell: since when its keys are there, and those of before. One that was
+/// read before its keys were changed does not bring them back.
+///
+/// Errors: `InvalidInput` about `security.private_key` of an inbound that has other keys, and changes them by itself.
+pub(super) fn keep(op: &'static str, inbound: &mut Inbound, before: Option<&Inbound>) -> Result<()> {
+    let (Security::Reality(reality), Some(Security::Reality(held))) =
         (&mut inbound.security, before.map(|before| &before.security))
-        && reality.public_key == held.public_key
-    {
+    else {
+        return Ok(());
+    };
+    let outdated = held.previous.as_ref().is_some_and(|previous| previous.public_key == reality.public_key);
+    if outdated {
+        (reality.private_key, reality.public_key) = (held.private_key.clone(), held.public_key.clone());
+    }
+    if reality.public_key == held.public_key {
         (reality.previous, reality.keys_since) = (held.previous.clone(), held.keys_since);
+    } else if reality.rotation.is_some() && held.rotation.is_some() {
+        let message = "the inbound changes its keys by itself: leave them out";
+        return Err(Error::invalid(op, "security.private_key", message).with("inbound", &inbound.tag));
+    }
+    Ok(())
+}
+
+/// Inbounds whose keys could not be changed, and until when that is not tried again: each try makes new keys, and tells every process.
+#[derive(Debug, Default)]
+pub(super) struct Rotations(Mutex<HashMap<InboundId, Timestamp>>);
+
+impl Rotations {
+    fn lock(&self) -> MutexGuard<'_, HashMap<InboundId, Timestamp>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rests(&self, inbound: &InboundId, now: Timestamp) -> bool {
+        self.lock().get(inbound).is_some_and(|until| *until > now)
+    }
+
+    fn failed(&self, inbound: InboundId, now: Timestamp) {
+        let mut all = self.lock();
+        all.retain(|_, until| *until > now);
+        all.insert(inbound, now.plus(AGAIN));
     }
 }
 
@@ -68,9 +123,16 @@ impl Shared {
         if keep > KEEP_MAX {
             return Err(Error::invalid(OP, "keep_old", "must be up to 366 days"));
         }
+        let mut first: Option<String> = None;
         loop {
             self.reload().await.map_err(|e| e.during(OP))?;
             let before = self.inbound(node, tag).ok_or_else(|| no_inbound(OP, node, tag))?;
+            let key = public_key(&before).map(str::to_owned);
+            if first.is_some() && first != key {
+                // Somebody else has changed the keys at the same moment: twice, and nobody would have a link that works.
+                return Ok((*before).clone());
+            }
+            first = key;
             match self.renew_keys(before, keep).await {
                 // Somebody else has changed it: this goes on top of that.
                 Err(e) if e.kind() == ErrorKind::Conflict => {}
@@ -87,6 +149,7 @@ impl Shared {
         };
         set_keys_aside(reality, keep, self.clock.now());
         let place = self.place_for(OP, &inbound, Some(&before))?;
+        self.require_driven(OP, &place).await?;
         // Of nothing that it has had: otherwise it would keep its keys.
         place.rules.complete(&mut inbound, None);
         self.replace(OP, &place, Some(before), inbound).await
@@ -95,9 +158,9 @@ impl Shared {
     /// Changes what is due by itself. What fails is tried again at the next look; the others go on.
     pub(super) async fn rotate_due(&self) -> Result<()> {
         let now = self.clock.now();
-        self.reload().await?;
+        self.refreshed(self.known_revision()).await?;
         let mut outcome = self.rotate_signing_secret(now).await;
-        for inbound in self.inbounds().iter() {
+        for inbound in self.inbounds().iter().filter(|inbound| !self.rotations.rests(&inbound.id(), now)) {
             let Some(due) = due(inbound, now) else { continue };
             if self.stop.is_cancelled() {
                 break;
@@ -105,7 +168,11 @@ impl Shared {
             match self.rotate_inbound(Arc::clone(inbound), due, now).await {
                 // Changed meanwhile: the next look sees what is due of it then.
                 Err(e) if e.kind() == ErrorKind::Conflict => {}
-                done => outcome = outcome.and(done.map_err(|e| e.with("inbound", &inbound.tag))),
+                Err(e) => {
+                    self.rotations.failed(inbound.id(), now);
+                    outcome = outcome.and(Err(e.with("inbound", &inbound.tag)));
+                }
+                Ok(()) => {}
             }
         }
         outcome
@@ -131,15 +198,17 @@ impl Shared {
         let Some(rotation) = cache.settings.secret_rotation.filter(|_| cache.signing_version > 0) else {
             return Ok(());
         };
-        match cache.signing.since() {
-            Some(since) if since.plus(rotation.every) <= now => {
-                let rotated = self.change_signing(OP, |keys| keys.rotate(now, rotation.keep_old)).await;
-                // Another process has done it.
-                rotated.or_else(|e| if e.kind() == ErrorKind::Conflict { Ok(()) } else { Err(e) })
-            }
-            Some(_) => Ok(()),
-            // Of a secret from before its age was kept.
-            None => self.change_signing(OP, |keys| keys.begin(now)).await,
+        let is_due = |keys: &SigningKeys| keys.since().is_none_or(|since| since.plus(rotation.every) <= now);
+        if !is_due(&cache.signing) {
+            return Ok(());
         }
+        // Judged again on what the store has by now: another process may have done it.
+        let changed = self.change_signing(OP, |keys| match keys.since() {
+            // Of a secret from before its age was kept.
+            None => keys.begin(now),
+            Some(_) if is_due(keys) => keys.rotate(now, rotation.keep_old),
+            Some(_) => {}
+        });
+        changed.await.or_else(|e| if e.kind() == ErrorKind::Conflict { Ok(()) } else { Err(e) })
     }
 }

@@ -17,7 +17,7 @@ use super::near_limits::NearLimits;
 use super::plan::Difference;
 use super::queue::Queue;
 use super::rates::Measured;
-use super::{ServerParts, Shared, plan};
+use super::{ServerParts, Shared, plan, rotation};
 use vpnkit_core::accounting::Baseline;
 use vpnkit_core::backend::{
     Account, Change, Desired, DesiredState, ProtocolBackend, ServerRules, ServerState,
@@ -317,8 +317,9 @@ impl Desired for StoreDesired {
         // Before the rest is read: what happens meanwhile has a newer revision.
         let revision = self.store.newest_event().await?;
         let mut state = DesiredState { revision, ..DesiredState::default() };
-        for inbound in self.store.inbounds().await? {
+        for mut inbound in self.store.inbounds().await? {
             if inbound.runs_on(&self.server) {
+                rotation::end_previous(&mut inbound, self.clock.now());
                 if inbound.certificate_lifetime.is_some() {
                     state.revoked.extend(self.store.revocations(&inbound.id(), self.clock.now()).await?);
                 }

@@ -465,6 +465,9 @@ impl Shared {
         let cache = self.reload().await?;
         let mut keys = cache.signing.clone();
         change(&mut keys);
+        if keys == cache.signing {
+            return Ok(());
+        }
         self.put_signing(op, &cache, &keys).await
     }
 

@@ -960,9 +960,13 @@ class Inbounds:
     async def rotate_keys(self, tag: str, keep_old: Length, *, node: str = "main") -> Inbound:
         """Gives an inbound with REALITY new keys. Links with those that it has work for ``keep_old`` longer, up to 366
         days: clients that fetch their subscription in that time notice nothing. Zero ends them at once, as after a
-        leak. Keys of an earlier rotation end now. Connections that are open may end; clients connect again.
+        leak. Keys of an earlier rotation end now: asked for again, as after an answer that was lost, it changes
+        them again. Connections that are open may end; clients connect again. An application that describes the
+        inbound with keys of its own brings those back: leave them out.
 
-        Raises NotFoundError; UnsupportedError by an inbound without REALITY; InvalidInputError about ``keep_old``.
+        Raises NotFoundError; UnsupportedError by an inbound without REALITY; InvalidInputError about ``keep_old``;
+        UnavailableError while its server does not answer; RejectedError by an attached Xray that was configured
+        with the inbound.
         """
         arguments = {"node": node, "tag": tag, "keep_old": _wire.length("inbounds.rotate_keys", "keep_old", keep_old)}
         return Inbound._read(await self._calls.json("inbounds.rotate_keys", _wire.dumps(arguments)))
