@@ -6,11 +6,11 @@ import { join } from "node:path";
 import test from "node:test";
 import { inspect } from "node:util";
 import * as vpnkit from "vpnkit";
-import * as testing from "vpnkit/testing";
+import { openSandbox } from "vpnkit/testing";
 
 test("jobs and metrics", async () => {
-  const kit = await vpnkit.open("memory:");
-  await kit.keys.create("alice");
+  const kit = await vpnkit.open({ store: "memory:" });
+  await kit.keys.create({ name: "alice" });
   const jobs = await kit.health.jobs();
   assert.ok(jobs.some((job) => job.name === "settle"));
   assert.deepEqual(jobs.filter((job) => job.failingSince !== null || job.error !== null), []);
@@ -20,8 +20,7 @@ test("jobs and metrics", async () => {
 });
 
 test("REALITY keys are rotated, and nobody sees the old ones by accident", async () => {
-  const sandbox = await testing.open();
-  const { kit } = sandbox;
+  const kit = await openSandbox();
   const rotation = { every: "30 days", keepOld: "7 days" };
   const described = () => ({
     tag: "main",
@@ -33,8 +32,8 @@ test("REALITY keys are rotated, and nobody sees the old ones by accident", async
   await kit.inbounds.ensure(described());
   const first = await reality();
   assert.deepEqual(first.rotation, rotation);
-  await sandbox.advance("1 hour");
-  await sandbox.advance("31 days");
+  await kit.advance("1 hour");
+  await kit.advance("31 days");
   const second = await reality();
   assert.notEqual(second.publicKey, first.publicKey);
   assert.equal(second.previous.publicKey, first.publicKey);
@@ -45,21 +44,21 @@ test("REALITY keys are rotated, and nobody sees the old ones by accident", async
   await kit.inbounds.ensure(described());
   await kit.inbounds.ensure(await kit.inbounds.get("main"));
   assert.equal((await reality()).previous.publicKey, first.publicKey);
-  const rotated = await kit.inbounds.rotateKeys("main", 0);
+  const rotated = await kit.inbounds.rotateKeys("main", "0 s");
   assert.equal(rotated.security.previous, undefined);
   await assert.rejects(kit.inbounds.rotateKeys("none", "1 hour"), vpnkit.NotFoundError);
-  await sandbox.close();
+  await kit.close();
 });
 
 test("the passphrase of a store in use", async () => {
-  const path = join(mkdtempSync(join(tmpdir(), "vpnkit-")), "keys.db");
-  const kit = await vpnkit.open(path, { passphrase: "old one" });
+  const store = "sqlite:" + join(mkdtempSync(join(tmpdir(), "vpnkit-")), "keys.db");
+  const kit = await vpnkit.open({ store, passphrase: "old one" });
   await assert.rejects(kit.store.changePassphrase("another", "new one"), vpnkit.PassphraseWrongError);
   await kit.store.changePassphrase("old one", "new one");
-  await kit.keys.create("alice");
+  await kit.keys.create({ name: "alice" });
   await kit.close();
-  await assert.rejects(vpnkit.open(path, { passphrase: "old one" }), vpnkit.PassphraseWrongError);
-  const again = await vpnkit.open(path, { passphrase: "new one", previousPassphrase: "old one" });
+  await assert.rejects(vpnkit.open({ store, passphrase: "old one" }), vpnkit.PassphraseWrongError);
+  const again = await vpnkit.open({ store, passphrase: "new one", previousPassphrase: "old one" });
   assert.ok(await again.keys.get("alice"));
   await again.close();
 });

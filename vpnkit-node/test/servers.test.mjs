@@ -133,7 +133,8 @@ test("a missing Xray is told", async () => {
   assert.equal(status.state, "down");
   assert.match(status.reason, /nonexistent/u);
   const { events } = await kit.events.read(0);
-  assert.deepEqual(events.map((event) => event.kind), ["server.down"]);
+  // The node of its only server may be told to be down by then, too.
+  assert.equal(events[0]?.kind, "server.down");
   await kit.close();
 });
 

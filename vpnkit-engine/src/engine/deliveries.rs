@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::events::other_than;
+use super::jobs::Job;
 use super::lanes::{GivenUp, Lanes, Sent};
 use super::leases::{Held, Wanted};
 use super::subscription_cache::HeldWebhook;
@@ -41,9 +42,8 @@ pub(super) struct Told {
 }
 
 /// Looks after the webhooks of the store until the engine stops.
-pub(super) async fn run(shared: Arc<Shared>, sender: Arc<dyn WebhookSender>) {
+pub(super) async fn run(shared: Arc<Shared>, job: Arc<Job>, sender: Arc<dyn WebhookSender>) {
     let mut running: BTreeMap<String, tokio::task::JoinHandle<()>> = BTreeMap::new();
-    let job = shared.jobs.begin("webhooks", None);
     loop {
         running.retain(|_, task| !task.is_finished());
         if let Ok(cache) = job.run(&shared, shared.fresh_subscriptions()).await {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Shared;
+use super::jobs::Job;
 use super::server::Server;
 use vpnkit_core::model::{Cursor, EventKind, EventSubject, Inbound, InboundId, KeyId};
 use vpnkit_core::store::StoreChange;
@@ -27,9 +28,8 @@ pub(super) struct Follower {
 }
 
 /// Follows until the engine stops.
-pub(super) async fn run(shared: Arc<Shared>, mut follower: Follower) {
+pub(super) async fn run(shared: Arc<Shared>, job: Arc<Job>, mut follower: Follower) {
     let mut newest = shared.store.newest();
-    let job = shared.jobs.begin("follow", None);
     loop {
         let seen = newest.borrow_and_update().commit;
         if let Err(e) = shared.answer_questions().await {

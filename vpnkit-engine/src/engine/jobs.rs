@@ -174,11 +174,10 @@ pub(super) type Work = fn(Arc<Shared>, Fence) -> BoxFuture<'static, Result<()>>;
 pub(super) async fn repeat(
     shared: Arc<Shared>,
     upkeep: Arc<Wanted>,
-    name: &'static str,
+    job: Arc<Job>,
     every: Duration,
     work: Work,
 ) {
-    let job = shared.jobs.begin(name, None);
     let mut turns = tokio::time::interval(every);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

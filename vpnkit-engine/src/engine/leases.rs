@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::jobs::Job;
 use vpnkit_core::machine::{ProcessMark, host_name, since_boot};
 use vpnkit_core::model::{Cursor, ServerId};
 use vpnkit_core::store::{Claim, Claimed, Fence, Holder, KeyStore, Lease, Origin};
@@ -407,10 +408,9 @@ const AGAIN: Duration = Duration::from_millis(50);
 const MARGIN: Duration = Duration::from_millis(5);
 
 /// Keeps the leases of an engine until it is closed.
-pub(super) async fn run(shared: Arc<Shared>) {
+pub(super) async fn run(shared: Arc<Shared>, job: Arc<Job>) {
     let (leases, store) = (&shared.leases, shared.store.as_ref());
     let mut newest = shared.store.newest();
-    let job = shared.jobs.begin("leases", None);
     let stopped = async {
         shared.stop.cancelled().await;
         if leases.closing.load(Ordering::Acquire) {

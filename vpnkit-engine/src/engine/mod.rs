@@ -294,7 +294,8 @@ impl Engine {
         let cursor = engine.shared.store.newest_event().await.map_err(|e| e.during("open"))?;
         engine.shared.reload().await?;
         let follower = follow::Follower::after(cursor, &engine.shared.inbounds());
-        engine.shared.tasks.spawn(follow::run(Arc::clone(&engine.shared), follower));
+        let job = engine.shared.jobs.begin("follow", None);
+        engine.shared.tasks.spawn(follow::run(Arc::clone(&engine.shared), job, follower));
         let mut starting = Vec::new();
         for parts in servers {
             match engine.shared.take_server("open", parts) {
@@ -313,10 +314,12 @@ impl Engine {
             let upkeep = engine.shared.leases.want(leases::UPKEEP.to_owned());
             engine.shared.keep_up(&upkeep);
             if let Some(sender) = engine.shared.options.webhooks.clone() {
-                engine.shared.tasks.spawn(deliveries::run(Arc::clone(&engine.shared), sender));
+                let job = engine.shared.jobs.begin("webhooks", None);
+                engine.shared.tasks.spawn(deliveries::run(Arc::clone(&engine.shared), job, sender));
             }
         }
-        engine.shared.keeper.spawn(leases::run(Arc::clone(&engine.shared)));
+        let job = engine.shared.jobs.begin("leases", None);
+        engine.shared.keeper.spawn(leases::run(Arc::clone(&engine.shared), job));
         let all = futures_util::future::join_all(starting);
         let _ = tokio::time::timeout(engine.shared.options.start_wait, all).await;
         Ok(engine)
@@ -549,7 +552,9 @@ impl Shared {
             }),
         ];
         for (name, every, work) in all {
-            self.tasks.spawn(jobs::repeat(Arc::clone(self), Arc::clone(upkeep), name, every, work));
+            // Listed from now on, not from its first turn.
+            let job = self.jobs.begin(name, None);
+            self.tasks.spawn(jobs::repeat(Arc::clone(self), Arc::clone(upkeep), job, every, work));
         }
     }
 
