@@ -1,56 +1,33 @@
 //! What admins, backups and audits cost: readings of keys that have owners beside keys that have none, and a store of a million keys that
 //! is backed up and checked while it is read.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use vpnkit::engine::{Engine, EngineOptions, ServerParts};
-use vpnkit::sqlite::{SqliteOptions, SqliteStore};
-use vpnkit::{AdminId, AuditQuery, ByteSize, CallContext, CreateAdmin, CreateKey, SystemClock};
-use vpnkit_testkit::FakeServer;
+use vpnkit::{AdminId, AuditQuery, ByteSize, CallContext, CreateAdmin, CreateKey};
 
-use crate::source::BenchSource;
+use crate::subject::Subject;
 use crate::{BULK, ROUNDS, median, ms, percentile, row};
 
 const MILLION: usize = 1_000_000;
 
-struct Subject {
-    engine: Engine,
-    source: Arc<BenchSource>,
-    directory: tempfile::TempDir,
-}
-
 /// Keys of so many resellers, each below one that is above all; with none, keys without owners.
 async fn subject(keys: usize, resellers: usize) -> Subject {
-    let directory = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(directory.path().join("ours.db"), SqliteOptions::default()).await.unwrap();
-    let source = Arc::new(BenchSource::default());
-    let parts = ServerParts {
-        backend: Arc::new(FakeServer::new()),
-        source: source.clone(),
-        address: "127.0.0.1".into(),
-    };
-    let options = EngineOptions { background: false, ..EngineOptions::default() };
-    let engine = Engine::open(Arc::new(store), Arc::new(SystemClock), options, vec![parts]).await.unwrap();
+    let s = Subject::open().await;
     let mut owners: Vec<AdminId> = Vec::new();
     if resellers > 0 {
         let above =
             CreateAdmin::named("above").admin_limit(resellers as u32).used_limit(ByteSize::gib(1 << 20));
-        let above = engine.admins().create(above, None).await.unwrap().id;
+        let above = s.engine.admins().create(above, None).await.unwrap().id;
         for i in 0..resellers {
             let one = CreateAdmin::named(format!("r{i}")).below(above).used_limit(ByteSize::gib(1 << 18));
-            owners.push(engine.admins().create(one, None).await.unwrap().id);
+            owners.push(s.engine.admins().create(one, None).await.unwrap().id);
         }
     }
-    for chunk in (0..keys).step_by(BULK) {
-        let request = |i: usize| CreateKey {
-            owner: owners.get(i % owners.len().max(1)).copied(),
-            ..CreateKey::named(format!("k{i}"))
-        };
-        let requests = (chunk..keys.min(chunk + BULK)).map(request).collect();
-        engine.keys().create_many(requests, None).await.unwrap();
-    }
-    Subject { engine, source, directory }
+    let request = |i: usize| CreateKey {
+        owner: owners.get(i % owners.len().max(1)).copied(),
+        ..CreateKey::named(format!("k{i}"))
+    };
+    s.with_keys(keys, request).await
 }
 
 async fn tick(s: &Subject, keys: usize) -> Duration {

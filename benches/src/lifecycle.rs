@@ -1,43 +1,14 @@
 //! What the life of keys costs: extensions, resets of all keys at once, first connections of all keys at once, look-ups by label.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use vpnkit::engine::{Engine, EngineOptions, ServerParts};
-use vpnkit::sqlite::{SqliteOptions, SqliteStore};
-use vpnkit::{ByteSize, CreateKey, DataReset, Extension, KeyQuery, KeyStatus, ManualClock, ResetPeriod};
-use vpnkit_testkit::FakeServer;
+use vpnkit::{ByteSize, CreateKey, DataReset, Extension, KeyQuery, KeyStatus, ResetPeriod};
 
-use crate::source::BenchSource;
+use crate::subject::Subject;
 use crate::{BULK, ROUNDS, median, ms, percentile, row};
 
 const MILLION: usize = 1_000_000;
 const DAY: Duration = Duration::from_secs(86_400);
-
-struct Subject {
-    engine: Engine,
-    source: Arc<BenchSource>,
-    clock: ManualClock,
-    _directory: tempfile::TempDir,
-}
-
-async fn subject(keys: usize, request: impl Fn(usize) -> CreateKey) -> Subject {
-    let directory = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(directory.path().join("ours.db"), SqliteOptions::default()).await.unwrap();
-    let (source, clock) = (Arc::new(BenchSource::default()), ManualClock::default());
-    let parts = ServerParts {
-        backend: Arc::new(FakeServer::new()),
-        source: source.clone(),
-        address: "127.0.0.1".into(),
-    };
-    let options = EngineOptions { background: false, ..EngineOptions::default() };
-    let engine = Engine::open(Arc::new(store), Arc::new(clock.clone()), options, vec![parts]).await.unwrap();
-    for chunk in (0..keys).step_by(BULK) {
-        let requests = (chunk..keys.min(chunk + BULK)).map(&request).collect();
-        engine.keys().create_many(requests, None).await.unwrap();
-    }
-    Subject { engine, source, clock, _directory: directory }
-}
 
 /// All of them.
 pub(crate) async fn measure() {
@@ -56,7 +27,10 @@ pub(crate) async fn measure() {
 
 /// One durable extension after the other, each with a payment of its own.
 async fn extend() {
-    let s = subject(1_000, |i| CreateKey::named(format!("k{i}")).expires_in(30 * DAY)).await;
+    let s = Subject::open()
+        .await
+        .with_keys(1_000, |i| CreateKey::named(format!("k{i}")).expires_in(30 * DAY))
+        .await;
     let mut times = Vec::new();
     for i in 0..2_000 {
         let month = Extension::days(30).data_limit(ByteSize::gib(50));
@@ -77,7 +51,10 @@ async fn extend() {
 async fn start() {
     let (mut first, mut later, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let s = subject(BULK, |i| CreateKey::named(format!("k{i}")).expires_in(30 * DAY).on_hold()).await;
+        let s = Subject::open()
+            .await
+            .with_keys(BULK, |i| CreateKey::named(format!("k{i}")).expires_in(30 * DAY).on_hold())
+            .await;
         let reading = async || {
             s.source.move_all(BULK);
             let start = Instant::now();
@@ -101,11 +78,13 @@ async fn start() {
 /// A reset of a million keys while readings and reads go on; a key among them by its label.
 async fn million() {
     let reset = DataReset::each(ResetPeriod::Day);
-    let s = subject(MILLION, |i| {
-        let key = CreateKey::named(format!("k{i}")).data_limit(ByteSize::gib(1)).reset(reset.clone());
-        key.labelled("telegram", format!("{}", 100_000_000 + i))
-    })
-    .await;
+    let s = Subject::open()
+        .await
+        .with_keys(MILLION, |i| {
+            let key = CreateKey::named(format!("k{i}")).data_limit(ByteSize::gib(1)).reset(reset.clone());
+            key.labelled("telegram", format!("{}", 100_000_000 + i))
+        })
+        .await;
     let mut times = Vec::new();
     for i in 0..2_000 {
         let query = KeyQuery::default().label("telegram", format!("{}", 100_000_000 + i * 7919 % MILLION));

@@ -19,6 +19,7 @@ mod languages;
 mod lifecycle;
 mod processes;
 mod source;
+mod subject;
 mod subscriptions;
 
 use std::path::Path;

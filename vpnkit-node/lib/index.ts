@@ -51,7 +51,7 @@ export {
   VersionUnsupportedError,
   VpnkitError,
 } from "./errors.js";
-export type { AdminEvent, Event, InboundEvent, KeyEvent, ServerEvent, SettingsEvent } from "./events.js";
+export type { AdminEvent, Event, InboundEvent, KeyEvent, NodeEvent, ServerEvent, SettingsEvent } from "./events.js";
 export { KeyBatch } from "./key_batch.js";
 export type { AdminLike } from "./admin_like.js";
 export { type KeyLike, parseKey } from "./key_like.js";

@@ -166,8 +166,8 @@ impl Shared {
                 break;
             }
             match self.rotate_inbound(Arc::clone(inbound), due, now).await {
-                // Changed meanwhile: the next look sees what is due of it then.
-                Err(e) if e.kind() == ErrorKind::Conflict => {}
+                // Changed meanwhile: the next look sees what is due of it then. Or its server is gone: nobody connects with its keys.
+                Err(e) if matches!(e.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {}
                 Err(e) => {
                     self.rotations.failed(inbound.id(), now);
                     outcome = outcome.and(Err(e.with("inbound", &inbound.tag)));
