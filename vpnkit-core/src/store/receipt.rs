@@ -99,7 +99,7 @@ pub struct Receipt {
     pub transitions: Vec<Transition>,
     /// Keys of a reading that are near their limit, and the bytes that are left to them.
     pub near: Vec<(KeyId, u64)>,
-    /// How many keys were looked at by [`StoreOp::RemindOfEnd`].
+    /// How many keys were looked at by [`StoreOp::RemindOfEnd`](super::StoreOp::RemindOfEnd).
     pub reminded: usize,
     /// Keys that were settled and are to be deleted by now.
     pub over: Vec<KeyId>,

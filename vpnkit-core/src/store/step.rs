@@ -32,14 +32,14 @@ pub enum StoreOp {
     Question(QuestionOp),
     /// Store a reading with all that follows from it.
     Traffic(Box<TrafficBatch>),
-    /// Take serial numbers of an inbound's certificates: they are in [`Receipt::made`] and never taken again.
+    /// Take serial numbers of an inbound's certificates: they are in [`Receipt::made`](super::Receipt::made) and never taken again.
     TakeSerials {
         /// The inbound.
         inbound: InboundId,
         /// How many.
         count: u32,
     },
-    /// Name something in [`Receipt::made`] that the caller wants to find there when the batch is made again.
+    /// Name something in [`Receipt::made`](super::Receipt::made) that the caller wants to find there when the batch is made again.
     Note(Made),
     /// Tell of the next keys that end in so many days, each once for each of its ends: those whose end has come so near since the
     /// last such step, at most `limit` of them. The first step of a number of days tells of none.
@@ -48,7 +48,7 @@ pub enum StoreOp {
         days: u32,
         /// Those that end within so many days are passed over: a reminder that is nearer tells of them, or it is too late.
         above: u32,
-        /// At most so many keys; [`Receipt::reminded`] says how many they were.
+        /// At most so many keys; [`Receipt::reminded`](super::Receipt::reminded) says how many they were.
         limit: usize,
     },
     /// A step of a consumer of events.
@@ -115,7 +115,7 @@ pub enum KeyOp {
     /// Leave a key that cannot be read alone for [`SETTLE_AGAIN`], whatever is due of it.
     SetAside(KeyId),
     /// Do what is due of a key at the time of the batch ([`crate::lifecycle::settle`]). A key that is gone is fine; one that is to be
-    /// deleted by now is told in [`Receipt::over`]. One that cannot be read is set aside for [`SETTLE_AGAIN`].
+    /// deleted by now is told in [`Receipt::over`](super::Receipt::over). One that cannot be read is set aside for [`SETTLE_AGAIN`].
     Settle(KeyId),
 }
 
@@ -292,7 +292,7 @@ pub struct TrafficBatch {
     pub forgotten: Vec<(KeyId, Series)>,
     /// How much its bytes count against limits.
     pub coefficient: Coefficient,
-    /// Keys that have moved and have no more than these bytes left are told in [`Receipt::near`].
+    /// Keys that have moved and have no more than these bytes left are told in [`Receipt::near`](super::Receipt::near).
     pub near_within: u64,
     /// Shares of the limit, in percent, of which a key is told when it passes one.
     pub usage_percents: Vec<u8>,
