@@ -30,6 +30,8 @@ export interface RealityParts {
   readonly rotation?: KeyRotation | undefined;
   /** The keys that it had before, while links with them still work. Given with the keys that the inbound has, it stays as it is. */
   readonly previous?: PreviousKeys | undefined;
+  /** The public keys that it had earlier. Given with the keys that the inbound has, it stays as it is. */
+  readonly retired?: readonly string[] | undefined;
   /** Since when `rotation` counts. Given with the keys that the inbound has, it stays as it is. */
   readonly keysSince?: Date | undefined;
 }
@@ -45,6 +47,7 @@ export class Reality {
   readonly publicKey: string | undefined;
   readonly shortIds: readonly string[] | undefined;
   readonly rotation: KeyRotation | undefined;
+  readonly retired: readonly string[] | undefined;
   readonly keysSince: Date | undefined;
   readonly #privateKey: string | undefined;
   readonly #previous: PreviousKeys | undefined;
@@ -55,6 +58,7 @@ export class Reality {
     this.publicKey = parts.publicKey;
     this.shortIds = parts.shortIds;
     this.rotation = parts.rotation;
+    this.retired = parts.retired;
     this.keysSince = parts.keysSince;
     this.#privateKey = parts.privateKey;
     this.#previous = parts.previous;
@@ -87,6 +91,7 @@ export const readReality = (json: Json): Reality =>
     shortIds: json.short_ids,
     rotation: json.rotation == null ? undefined : readKeyRotation(json.rotation),
     previous: json.previous == null ? undefined : readPreviousKeys(json.previous),
+    retired: json.retired,
     keysSince: json.keys_since == null ? undefined : new Date(json.keys_since),
   });
 
@@ -102,6 +107,7 @@ export function writeReality(operation: string, given: Reality): Json {
       "shortIds",
       "rotation",
       "previous",
+      "retired",
       "keysSince",
     ]),
     type: "reality",
@@ -112,6 +118,7 @@ export function writeReality(operation: string, given: Reality): Json {
     short_ids: given.shortIds,
     rotation: given.rotation === undefined ? undefined : writeKeyRotation(operation, given.rotation),
     previous: given.previous === undefined ? undefined : writePreviousKeys(operation, given.previous),
+    retired: given.retired,
     keys_since: given.keysSince === undefined ? undefined : timeText(operation, "keysSince", given.keysSince),
   };
 }

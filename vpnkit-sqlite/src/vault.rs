@@ -238,8 +238,29 @@ impl Vault {
         Ok(format!("{SEALED}{}", STANDARD.encode([nonce.as_slice(), &sealed].concat())))
     }
 
+    /// Checks that the store was not encrypted since it was opened without a passphrase: what this process would write in plain, others
+    /// could not read.
+    ///
+    /// Errors: `PassphraseMissing`.
+    pub(crate) fn still_opens(&self, connection: &Connection) -> Result<()> {
+        if self.0.is_some() {
+            return Ok(());
+        }
+        let encrypted: bool = connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM vault)")
+            .and_then(|mut s| s.query_row([], |r| r.get(0)))
+            .map_err(sql)?;
+        if encrypted { Err(encrypted_meanwhile()) } else { Ok(()) }
+    }
+
     pub(crate) fn unseal(&self, place: &str, text: &str) -> Result<Zeroizing<String>> {
-        let Some(keys) = &self.0 else { return Ok(Zeroizing::new(text.to_owned())) };
+        let Some(keys) = &self.0 else {
+            let is_sealed = |sealed: &str| STANDARD.decode(sealed).is_ok_and(|bytes| bytes.len() > NONCE);
+            return match text.strip_prefix(SEALED).is_some_and(is_sealed) {
+                true => Err(encrypted_meanwhile()),
+                false => Ok(Zeroizing::new(text.to_owned())),
+            };
+        };
         let open = || {
             let bytes = STANDARD.decode(text.strip_prefix(SEALED)?).ok()?;
             let (nonce, sealed) = bytes.split_first_chunk::<NONCE>()?;
@@ -248,6 +269,15 @@ impl Vault {
         };
         open().map(Zeroizing::new).ok_or_else(|| damaged("sealed text"))
     }
+}
+
+fn encrypted_meanwhile() -> Error {
+    Error::new(
+        ErrorKind::PassphraseMissing,
+        "store.commit",
+        "another process has encrypted the store meanwhile",
+    )
+    .hint("open it again with its passphrase")
 }
 
 /// Whether the store's secrets are sealed: all of them are, or none is.

@@ -187,7 +187,7 @@ impl Writing<'_> {
         const OP: &str = "store.claim";
         let sql = |e| convert_error::convert(OP, e);
         let txn = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
-        open::schema_is_known(&txn)?;
+        open::schema_is_known(&txn).and_then(|()| self.vault.still_opens(&txn))?;
         question::forget_old(&txn).map_err(|e| e.during(OP))?;
         let mut claimed = Vec::with_capacity(claims.len());
         for claim in claims {
@@ -226,7 +226,7 @@ impl Writing<'_> {
         };
         // From here on nobody else writes.
         let (begun, since) = (Instant::now(), lease::now());
-        if let Err(e) = open::schema_is_known(&txn) {
+        if let Err(e) = open::schema_is_known(&txn).and_then(|()| self.vault.still_opens(&txn)) {
             for (_, reply) in commits {
                 let _ = reply.send(Err(e.clone()));
             }

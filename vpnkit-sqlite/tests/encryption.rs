@@ -403,3 +403,27 @@ async fn a_change_of_the_passphrase_keeps_nobody_waiting() {
     store.close().await.unwrap();
     other.close().await.unwrap();
 }
+
+/// A process that has it open without a passphrase while another one encrypts it writes nothing in plain, and is told why.
+#[tokio::test]
+async fn a_process_from_before_the_passphrase_writes_nothing_in_plain() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    let plain = open(&path, None).await.unwrap();
+    let key = fill(&plain).await;
+    let sealed = open(&path, Some("pass")).await.unwrap();
+    let now = ManualClock::default().now();
+    let create = CreateKey {
+        credentials: vec![Credential::generate(CredentialKind::Trojan)],
+        ..CreateKey::named("later")
+    };
+    let create = KeyOp::Create(Box::new(create.validate(now).unwrap()));
+    let refused = plain.commit(StoreTxn::new(now, [create])).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::PassphraseMissing);
+    let refused = plain.key(&KeyRef::Id(key.id)).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::PassphraseMissing);
+    assert_eq!(sealed.key(&KeyRef::Id(key.id)).await.unwrap().unwrap().credentials, key.credentials);
+    assert_eq!(sealed.find(&Default::default()).await.unwrap().keys.len(), 1);
+    plain.close().await.unwrap();
+    sealed.close().await.unwrap();
+}

@@ -425,6 +425,9 @@ impl ServerRules for FakeRules {
     fn complete(&self, inbound: &mut Inbound, before: Option<&Inbound>) {
         let Security::Reality(reality) = &mut inbound.security else { return };
         if !reality.private_key.is_empty() {
+            if reality.public_key.is_empty() {
+                reality.public_key = format!("fake-{}", reality.private_key.expose());
+            }
             return;
         }
         if let Some(Security::Reality(held)) = before.map(|before| &before.security) {

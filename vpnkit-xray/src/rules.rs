@@ -39,6 +39,7 @@ impl ServerRules for XrayRules {
         if let Security::Reality(reality) = &mut inbound.security {
             // Xray knows nothing of it.
             (reality.rotation, reality.keys_since) = (None, None);
+            reality.retired.clear();
         }
         Fingerprint::of([Secret::reveal(|| serde_json::to_string(&inbound)).unwrap_or_default()])
     }

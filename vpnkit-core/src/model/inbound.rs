@@ -351,7 +351,8 @@ pub struct Reality {
     pub dest: String,
     /// The names that clients may send; each key gets one of them.
     pub server_names: Vec<String>,
-    /// X25519, base64url without padding. Left out, it is the one that the inbound has, or a new one.
+    /// X25519, base64url without padding. Left out, it is the one that the inbound has, or a new one. With `rotation` it is the one to
+    /// begin with.
     #[serde(default, skip_serializing_if = "Secret::is_empty")]
     pub private_key: Secret,
     /// Belongs to `private_key`; goes into links. Left out, it is computed.
@@ -360,13 +361,17 @@ pub struct Reality {
     /// Each key gets one of them. Left out, they are those that the inbound has, or a new one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub short_ids: Vec<ShortId>,
-    /// When it gets new keys by itself; `None` is never. Links with those of before work for `keep_old` longer: clients that fetch
+    /// When it gets new keys by itself, counted from the last change of keys; `None` is never. Links with those of before work for `keep_old` longer: clients that fetch
     /// their subscription in that time notice nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<KeyRotation>,
     /// The keys that it had before, while links with them still work. Given with the keys that the inbound has, it stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<PreviousKeys>,
+    /// The public keys that it had earlier, the last 50: described with one of those it keeps the keys that it has, so that nothing brings
+    /// back what was changed, after a leak for instance. Given with the keys that the inbound has, it stays as it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retired: Vec<String>,
     /// Since when `rotation` counts. Given with the keys that the inbound has, it stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys_since: Option<Timestamp>,
@@ -384,6 +389,7 @@ impl Reality {
             short_ids: Vec::new(),
             rotation: None,
             previous: None,
+            retired: Vec::new(),
             keys_since: None,
         }
     }

@@ -71,7 +71,7 @@ pub(super) async fn run(shared: Arc<Shared>, server: Arc<Server>, first: oneshot
         if server.stop.is_cancelled() {
             return;
         }
-        tracing::warn!(server = %server.id(), "another process drives the server from now on");
+        tracing::info!(server = %server.id(), "the server is let go: another process may drive it");
         server.let_go().await;
     }
 }
@@ -137,9 +137,9 @@ async fn start_and_run(
             started = start => started,
         };
         let Err(e) = started else { break };
-        tracing::warn!(server = %server.id(), error = %e, "the server does not start; it is tried again");
         let reason = e.to_string();
         if server.failed(reason.clone()) {
+            tracing::warn!(server = %server.id(), error = %e, "the server does not start; it is tried again");
             emit(shared, server, EventKind::ServerDown, reason).await;
         }
         drop(first.take());
@@ -211,6 +211,7 @@ async fn watch(shared: Arc<Shared>, server: Arc<Server>, stop: CancellationToken
             (_, ServerState::Stopped) => None,
         };
         if let Some((kind, detail)) = event {
+            tracing::info!(server = %server.id(), detail, "{kind}");
             if kind != EventKind::ServerDown {
                 server.queue.reconcile();
             }

@@ -39,7 +39,7 @@ impl Inbounds {
     /// Gives an inbound with REALITY new keys. Links with those that it has work for `keep_old` longer, up to 366 days: clients that
     /// fetch their subscription in that time notice nothing. Zero ends them at once, as after a leak. Keys of an earlier
     /// rotation end now: asked for again, as after an answer that was lost, it changes them again. Connections that are open may end;
-    /// clients connect again. An application that describes the inbound with keys of its own brings those back: leave them out.
+    /// clients connect again. A description with keys of earlier does not bring them back.
     ///
     /// Errors: `NotFound`; `Unsupported` by an inbound without REALITY; `InvalidInput` about `keep_old`; `Unavailable` while its server
     /// does not answer; `Rejected` by an attached Xray that was configured with the inbound.
@@ -134,7 +134,10 @@ pub(super) fn forget_hosts(node: &NodeId, tag: &InboundTag) -> StoreOp {
 
 /// Returns `NotFound`.
 pub(super) fn no_inbound(op: &'static str, node: &NodeId, tag: &InboundTag) -> Error {
-    Error::new(ErrorKind::NotFound, op, "no such inbound").with("inbound", tag).with("node", node)
+    Error::new(ErrorKind::NotFound, op, "no such inbound")
+        .with("field", "tag")
+        .with("inbound", tag)
+        .with("node", node)
 }
 
 impl Shared {
@@ -154,7 +157,7 @@ impl Shared {
             let place = self.place_for(OP, &inbound, before.as_deref())?;
             inbound.server = Some(place.id.clone());
             place.rules.complete(&mut inbound, before.as_deref());
-            rotation::keep(OP, &mut inbound, before.as_deref())?;
+            rotation::keep(&mut inbound, before.as_deref(), self.clock.now());
             match self.replace(OP, &place, before, inbound).await {
                 // Somebody else has changed it: this goes on top of that, with the keys that it has by now.
                 Err(e) if e.kind() == ErrorKind::Conflict => {}

@@ -206,7 +206,11 @@ impl Default for Metrics {
             "Answers to clients that fetched a subscription, by client and HTTP status",
             metrics.subscriptions.clone(),
         );
-        registry.register("server_up", "1 while a server answers", metrics.up.clone());
+        registry.register(
+            "server_up",
+            "1 while a server answers that this process drives",
+            metrics.up.clone(),
+        );
         registry.register(
             "server_driven",
             "1 while this process drives a server, 0 while another one does",
@@ -306,8 +310,12 @@ impl Shared {
         }
         for server in self.servers().iter() {
             let of = of_server(server.id());
-            metrics.up.get_or_create(&of).set(i64::from(matches!(server.state(), ServerState::Up { .. })));
             metrics.driven.get_or_create(&of).set(i64::from(server.is_driven()));
+            // How it does, the process that drives it tells.
+            if !server.is_driven() {
+                continue;
+            }
+            metrics.up.get_or_create(&of).set(i64::from(matches!(server.state(), ServerState::Up { .. })));
             metrics.queue.get_or_create(&of).set(gauge(server.queue.len()));
             let refused = server.rejected.lock().unwrap_or_else(std::sync::PoisonError::into_inner).len();
             metrics.refused_keys.get_or_create(&of).set(gauge(refused));

@@ -322,6 +322,7 @@ impl Engine {
         engine.shared.keeper.spawn(leases::run(Arc::clone(&engine.shared), job));
         let all = futures_util::future::join_all(starting);
         let _ = tokio::time::timeout(engine.shared.options.start_wait, all).await;
+        tracing::info!(store = engine.shared.store_id, servers = engine.shared.servers().len(), "opened");
         Ok(engine)
     }
 

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use super::Shared;
 use super::inbounds::no_inbound;
+use super::subscription_cache::SIGNING;
 use vpnkit_core::model::{
-    Inbound, InboundId, InboundTag, KeyRotation, NodeId, PreviousKeys, Reality, Security,
+    EventKind, EventSubject, Inbound, InboundId, InboundTag, KeyRotation, NewEvent, NodeId, PreviousKeys,
+    Reality, Security,
 };
+use vpnkit_core::store::StoreOp;
 use vpnkit_core::{Error, ErrorKind, Result, Timestamp};
 use vpnkit_subscription::SigningKeys;
 
@@ -16,6 +19,8 @@ use vpnkit_subscription::SigningKeys;
 pub(super) const EVERY: Duration = Duration::from_secs(30);
 /// After a failure.
 const AGAIN: Duration = Duration::from_secs(900);
+/// So many keys of earlier are remembered.
+const RETIRED_MAX: usize = 50;
 /// The longest time for which keys of before still work.
 const KEEP_MAX: Duration = Duration::from_secs(366 * 86_400);
 /// What changes keys of inbounds, as errors tell it.
@@ -64,32 +69,31 @@ pub(super) fn end_previous(inbound: &mut Inbound, now: Timestamp) {
 fn set_keys_aside(reality: &mut Reality, keep: Duration, now: Timestamp) {
     let private_key = std::mem::take(&mut reality.private_key);
     let public_key = std::mem::take(&mut reality.public_key);
+    let retired = reality.retired.iter().filter(|key| **key != public_key).chain([&public_key]).cloned();
+    reality.retired = retired.collect();
+    let more = reality.retired.len().saturating_sub(RETIRED_MAX);
+    reality.retired.drain(..more);
     let previous = PreviousKeys { private_key, public_key, until: now.plus(keep) };
     reality.previous = (!keep.is_zero()).then_some(previous);
     reality.keys_since = Some(now);
 }
 
-/// Keeps what a description of an inbound does not have to tell: since when its keys are there, and those of before. One that was
-/// read before its keys were changed does not bring them back.
-///
-/// Errors: `InvalidInput` about `security.private_key` of an inbound that has other keys, and changes them by itself.
-pub(super) fn keep(op: &'static str, inbound: &mut Inbound, before: Option<&Inbound>) -> Result<()> {
-    let (Security::Reality(reality), Some(Security::Reality(held))) =
-        (&mut inbound.security, before.map(|before| &before.security))
-    else {
-        return Ok(());
-    };
-    let outdated = held.previous.as_ref().is_some_and(|previous| previous.public_key == reality.public_key);
-    if outdated {
-        (reality.private_key, reality.public_key) = (held.private_key.clone(), held.public_key.clone());
+/// Keeps what a description of an inbound does not have to tell: since when its keys are there, and those of earlier. One with keys of
+/// earlier, as it was read or written once, does not bring them back.
+pub(super) fn keep(inbound: &mut Inbound, before: Option<&Inbound>, now: Timestamp) {
+    let Security::Reality(reality) = &mut inbound.security else { return };
+    if let Some(Security::Reality(held)) = before.map(|before| &before.security) {
+        if held.retired.contains(&reality.public_key) {
+            (reality.private_key, reality.public_key) = (held.private_key.clone(), held.public_key.clone());
+        }
+        if reality.public_key == held.public_key {
+            (reality.previous, reality.keys_since) = (held.previous.clone(), held.keys_since);
+            reality.retired.clone_from(&held.retired);
+        }
     }
-    if reality.public_key == held.public_key {
-        (reality.previous, reality.keys_since) = (held.previous.clone(), held.keys_since);
-    } else if reality.rotation.is_some() && held.rotation.is_some() {
-        let message = "the inbound changes its keys by itself: leave them out";
-        return Err(Error::invalid(op, "security.private_key", message).with("inbound", &inbound.tag));
+    if reality.rotation.is_some() {
+        reality.keys_since.get_or_insert(now);
     }
-    Ok(())
 }
 
 /// Inbounds whose keys could not be changed, and until when that is not tried again: each try makes new keys, and tells every process.
@@ -147,6 +151,12 @@ impl Shared {
             let message = "only an inbound with REALITY has keys that can be changed";
             return Err(Error::new(ErrorKind::Unsupported, OP, message).with("inbound", &inbound.tag));
         };
+        if let Some(rotation) = reality.rotation
+            && keep > rotation.every
+        {
+            let message = "must not be longer than the interval of the inbound's `rotation`";
+            return Err(Error::invalid(OP, "keep_old", message).with("inbound", &inbound.tag));
+        }
         set_keys_aside(reality, keep, self.clock.now());
         let place = self.place_for(OP, &inbound, Some(&before))?;
         self.require_driven(OP, &place).await?;
@@ -198,17 +208,31 @@ impl Shared {
         let Some(rotation) = cache.settings.secret_rotation.filter(|_| cache.signing_version > 0) else {
             return Ok(());
         };
-        let is_due = |keys: &SigningKeys| keys.since().is_none_or(|since| since.plus(rotation.every) <= now);
+        if cache.signing.since().is_none() {
+            // Of a secret from before its age was kept.
+            let begun = self.change_signing(OP, |keys| keys.begin(now)).await;
+            return begun.or_else(|e| if e.kind() == ErrorKind::Conflict { Ok(()) } else { Err(e) });
+        }
+        let is_due = |keys: &SigningKeys| keys.since().is_some_and(|since| since.plus(rotation.every) <= now);
         if !is_due(&cache.signing) {
             return Ok(());
         }
         // Judged again on what the store has by now: another process may have done it.
-        let changed = self.change_signing(OP, |keys| match keys.since() {
-            // Of a secret from before its age was kept.
-            None => keys.begin(now),
-            Some(_) if is_due(keys) => keys.rotate(now, rotation.keep_old),
-            Some(_) => {}
+        let changed = self.change_signing(OP, |keys| {
+            if is_due(keys) {
+                keys.rotate(now, rotation.keep_old);
+            }
         });
-        changed.await.or_else(|e| if e.kind() == ErrorKind::Conflict { Ok(()) } else { Err(e) })
+        match changed.await {
+            // Another process has done it.
+            Err(e) if e.kind() == ErrorKind::Conflict => Ok(()),
+            Err(e) => Err(e),
+            Ok(()) => {
+                // New URLs are to be given out.
+                let subject = EventSubject::Settings(SIGNING.to_owned());
+                let event = NewEvent { kind: EventKind::SettingsChanged, subject, detail: String::new() };
+                self.store.commit(self.txn([StoreOp::Emit(event)])).await.map(drop)
+            }
+        }
     }
 }

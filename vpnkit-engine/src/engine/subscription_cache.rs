@@ -19,7 +19,7 @@ use vpnkit_subscription::SigningKeys;
 use vpnkit_subscription::{Format, SubscriptionSettings, SubscriptionTemplate, Templates};
 
 const SETTINGS: &str = "settings";
-const SIGNING: &str = "signing";
+pub(super) const SIGNING: &str = "signing";
 const HOSTS: &str = "hosts";
 const TEMPLATE: &str = "template";
 const KEY_TEMPLATE: &str = "key_template";

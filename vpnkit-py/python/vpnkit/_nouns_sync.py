@@ -955,8 +955,8 @@ class Inbounds:
         """Gives an inbound with REALITY new keys. Links with those that it has work for ``keep_old`` longer, up to 366
         days: clients that fetch their subscription in that time notice nothing. Zero ends them at once, as after a
         leak. Keys of an earlier rotation end now: asked for again, as after an answer that was lost, it changes
-        them again. Connections that are open may end; clients connect again. An application that describes the
-        inbound with keys of its own brings those back: leave them out.
+        them again. Connections that are open may end; clients connect again. A description with keys of earlier
+        does not bring them back.
 
         Raises NotFoundError; UnsupportedError by an inbound without REALITY; InvalidInputError about ``keep_old``;
         UnavailableError while its server does not answer; RejectedError by an attached Xray that was configured

@@ -1225,17 +1225,22 @@ class Reality(_sugar.NewKeys, Record):
     """The names that clients may send; each key gets one of them."""
     _: KW_ONLY
     private_key: str = field(default="", repr=False)
-    """X25519, base64url without padding. Left out, it is the one that the inbound has, or a new one."""
+    """X25519, base64url without padding. Left out, it is the one that the inbound has, or a new one. With ``rotation``
+    it is the one to begin with."""
     public_key: str = ""
     """Belongs to ``private_key``; goes into links. Left out, it is computed."""
     short_ids: Sequence[str] = ()
     """Each key gets one of them. Left out, they are those that the inbound has, or a new one."""
     rotation: KeyRotation | None = None
-    """When it gets new keys by itself; None is never. Links with those of before work for ``keep_old`` longer: clients
-    that fetch their subscription in that time notice nothing."""
+    """When it gets new keys by itself, counted from the last change of keys; None is never. Links with those of before
+    work for ``keep_old`` longer: clients that fetch their subscription in that time notice nothing."""
     previous: PreviousKeys | None = None
     """The keys that it had before, while links with them still work. Given with the keys that the inbound has, it
     stays as it is."""
+    retired: Sequence[str] = ()
+    """The public keys that it had earlier, the last 50: described with one of those it keeps the keys that it has, so
+    that nothing brings back what was changed, after a leak for instance. Given with the keys that the inbound has,
+    it stays as it is."""
     keys_since: datetime | None = None
     """Since when ``rotation`` counts. Given with the keys that the inbound has, it stays as it is."""
     _reads = {
@@ -1243,6 +1248,7 @@ class Reality(_sugar.NewKeys, Record):
         "short_ids": tuple,
         "rotation": KeyRotation._read,
         "previous": PreviousKeys._read,
+        "retired": tuple,
         "keys_since": _wire.time_of,
     }
     _writes = {
@@ -1250,6 +1256,7 @@ class Reality(_sugar.NewKeys, Record):
         "short_ids": _wire.many(_wire.same),
         "rotation": _wire.record,
         "previous": _wire.record,
+        "retired": _wire.many(_wire.same),
         "keys_since": _wire.time,
     }
 
