@@ -11,7 +11,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry, Unit};
 
 use super::Shared;
 use super::collect::Collected;
@@ -101,133 +101,141 @@ pub(super) struct Metrics {
     lag: Family<OfConsumer, Gauge>,
 }
 
+/// Registers metrics as they are made.
+struct Registering(Registry);
+
+impl Registering {
+    fn put<M: Metric + Clone>(&mut self, name: &str, help: &str, unit: Option<Unit>, metric: M) -> M {
+        match unit {
+            Some(unit) => self.0.register_with_unit(name, help, unit, metric.clone()),
+            None => self.0.register(name, help, metric.clone()),
+        }
+        metric
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Self {
-        let mut registry = Registry::with_prefix("vpnkit");
-        let metrics = Self {
-            operations: Family::new_with_constructor(seconds),
-            operation_failures: Family::default(),
-            commits: seconds(),
-            commit_failures: Family::default(),
-            readings: Family::new_with_constructor(seconds),
-            traffic: Family::default(),
-            counter_resets: Family::default(),
-            overrun: bytes(),
-            steps: Family::default(),
-            drift: Family::default(),
-            takeovers: Family::default(),
-            jobs: Family::new_with_constructor(seconds),
-            job_failures: Family::default(),
-            failing: Family::default(),
-            subscriptions: Family::default(),
-            up: Family::default(),
-            driven: Family::default(),
-            queue: Family::default(),
-            refused_keys: Family::default(),
-            lag: Family::default(),
-            registry: Registry::default(),
-        };
-        let timed = |registry: &mut Registry, name: &str, help: &str, metric: Times<OfOperation>| {
-            registry.register_with_unit(name, help, Unit::Seconds, metric);
-        };
-        timed(&mut registry, "operation", "How long calls took", metrics.operations.clone());
-        registry.register(
-            "operation_failures",
-            "Calls that failed, by the kind of the error",
-            metrics.operation_failures.clone(),
-        );
-        registry.register_with_unit(
-            "commit",
-            "How long transactions took until they were durable",
-            Unit::Seconds,
-            metrics.commits.clone(),
-        );
-        registry.register(
-            "commit_failures",
-            "Transactions that failed, by the kind of the error",
-            metrics.commit_failures.clone(),
-        );
-        registry.register_with_unit(
-            "reading",
-            "How long readings of a server's counters took, with their transaction",
-            Unit::Seconds,
-            metrics.readings.clone(),
-        );
-        registry.register_with_unit(
-            "traffic",
-            "What passed through a server, both ways",
-            Unit::Bytes,
-            metrics.traffic.clone(),
-        );
-        registry.register(
-            "counter_resets",
-            "Counters that another program has reset: their first bytes after it may be lost",
-            metrics.counter_resets.clone(),
-        );
-        registry.register_with_unit(
-            "overrun",
-            "What keys had used beyond their data limit when they were stopped",
-            Unit::Bytes,
-            metrics.overrun.clone(),
-        );
-        registry.register(
-            "reconcile_steps",
-            "Steps that brought a server to what the store says, when all of it was compared",
-            metrics.steps.clone(),
-        );
-        registry.register(
-            "drift_steps",
-            "Those of them that nothing explains but a change of the server by somebody else",
-            metrics.drift.clone(),
-        );
-        registry.register(
-            "takeovers",
-            "How often this process took a server over from another one",
-            metrics.takeovers.clone(),
-        );
-        registry.register_with_unit(
-            "job",
-            "How long runs of background jobs took",
-            Unit::Seconds,
-            metrics.jobs.clone(),
-        );
-        registry.register(
-            "job_failures",
-            "Runs of background jobs that failed",
-            metrics.job_failures.clone(),
-        );
-        registry.register(
-            "job_failing",
-            "1 while the last run of a background job has failed",
-            metrics.failing.clone(),
-        );
-        registry.register(
-            "subscriptions",
-            "Answers to clients that fetched a subscription, by client and HTTP status",
-            metrics.subscriptions.clone(),
-        );
-        registry.register(
-            "server_up",
-            "1 while a server answers that this process drives",
-            metrics.up.clone(),
-        );
-        registry.register(
-            "server_driven",
-            "1 while this process drives a server, 0 while another one does",
-            metrics.driven.clone(),
-        );
-        registry.register(
-            "queue_length",
-            "Keys and inbounds that a server has not taken over yet",
-            metrics.queue.clone(),
-        );
-        registry.register("refused_keys", "Keys that a server refuses", metrics.refused_keys.clone());
-        registry.register(
-            "consumer_lag",
-            "Events that a consumer or a webhook has not handled yet",
-            metrics.lag.clone(),
-        );
-        Self { registry, ..metrics }
+        let mut all = Registering(Registry::with_prefix("vpnkit"));
+        Self {
+            operations: all.put(
+                "operation",
+                "How long calls took",
+                Some(Unit::Seconds),
+                Family::new_with_constructor(seconds as fn() -> Histogram),
+            ),
+            operation_failures: all.put(
+                "operation_failures",
+                "Calls that failed, by the kind of the error",
+                None,
+                Family::default(),
+            ),
+            commits: all.put(
+                "commit",
+                "How long transactions took until they were durable",
+                Some(Unit::Seconds),
+                seconds(),
+            ),
+            commit_failures: all.put(
+                "commit_failures",
+                "Transactions that failed, by the kind of the error",
+                None,
+                Family::default(),
+            ),
+            readings: all.put(
+                "reading",
+                "How long readings of a server's counters took, with their transaction",
+                Some(Unit::Seconds),
+                Family::new_with_constructor(seconds as fn() -> Histogram),
+            ),
+            traffic: all.put(
+                "traffic",
+                "What passed through a server, both ways",
+                Some(Unit::Bytes),
+                Family::default(),
+            ),
+            counter_resets: all.put(
+                "counter_resets",
+                "Counters that another program has reset: their first bytes after it may be lost",
+                None,
+                Family::default(),
+            ),
+            overrun: all.put(
+                "overrun",
+                "What keys had used beyond their data limit when they were stopped",
+                Some(Unit::Bytes),
+                bytes(),
+            ),
+            steps: all.put(
+                "reconcile_steps",
+                "Steps that brought a server to what the store says, when all of it was compared",
+                None,
+                Family::default(),
+            ),
+            drift: all.put(
+                "drift_steps",
+                "Those of them that nothing explains but a change of the server by somebody else",
+                None,
+                Family::default(),
+            ),
+            takeovers: all.put(
+                "takeovers",
+                "How often this process took a server over from another one",
+                None,
+                Family::default(),
+            ),
+            jobs: all.put(
+                "job",
+                "How long runs of background jobs took",
+                Some(Unit::Seconds),
+                Family::new_with_constructor(seconds as fn() -> Histogram),
+            ),
+            job_failures: all.put(
+                "job_failures",
+                "Runs of background jobs that failed",
+                None,
+                Family::default(),
+            ),
+            failing: all.put(
+                "job_failing",
+                "1 while the last run of a background job has failed",
+                None,
+                Family::default(),
+            ),
+            subscriptions: all.put(
+                "subscriptions",
+                "Answers to clients that fetched a subscription, by client and HTTP status",
+                None,
+                Family::default(),
+            ),
+            up: all.put(
+                "server_up",
+                "1 while a server answers that this process drives",
+                None,
+                Family::default(),
+            ),
+            driven: all.put(
+                "server_driven",
+                "1 while this process drives a server, 0 while another one does",
+                None,
+                Family::default(),
+            ),
+            queue: all.put(
+                "queue_length",
+                "Keys and inbounds that a server has not taken over yet",
+                None,
+                Family::default(),
+            ),
+            refused_keys: all.put("refused_keys", "Keys that a server refuses", None, Family::default()),
+            lag: all.put(
+                "consumer_lag",
+                "Events that a consumer or a webhook has not handled yet",
+                None,
+                Family::default(),
+            ),
+            // With all of them by now.
+            registry: all.0,
+        }
     }
 }
 
