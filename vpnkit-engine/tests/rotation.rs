@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vpnkit_core::model::{
-    CreateKey, Inbound, InboundTag, KeyRotation, NodeId, Patch, PreviousKeys, Protocol, Reality, Security,
+    CreateKey, Cursor, EventKind, Inbound, InboundTag, KeyRotation, NodeId, Patch, PreviousKeys, Protocol,
+    Reality, Security,
 };
 use vpnkit_core::store::KeyStore;
 use vpnkit_core::{Clock as _, ErrorKind, ManualClock};
@@ -123,6 +124,11 @@ async fn keys_are_changed_when_it_is_time_and_the_old_ones_end() {
     bed.engine.inbounds().ensure(Inbound { port: 8_443, ..made.clone() }).await.unwrap();
     assert_eq!(reality(&bed.inbound("a").await), &third);
     assert_eq!(bed.inbound("b").await, untouched);
+    let events = bed.engine.events().read(Cursor::START, 1_000).await.unwrap().events;
+    let told = events.iter().filter(|event| event.kind == EventKind::InboundChanged);
+    let told: Vec<&str> = told.map(|event| event.detail.as_str()).collect();
+    let (new, end) = ("REALITY keys", "end of old REALITY keys");
+    assert_eq!(told, ["added", "added", new, "port", end, new]);
     bed.engine.close().await.unwrap();
 }
 

@@ -9,7 +9,7 @@ use crate::vault::Vault;
 use vpnkit_core::model::{
     EventKind, EventSubject, Inbound, InboundId, InboundTag, NewEvent, NodeId, ServerId,
 };
-use vpnkit_core::store::errors as answer;
+use vpnkit_core::store::{consequence, errors as answer};
 use vpnkit_core::{ErrorKind, Result};
 
 impl Batch<'_> {
@@ -41,7 +41,8 @@ impl Batch<'_> {
                 return Err(answer::port_taken(inbound.port, other.tag.as_str()));
             }
         }
-        if self.inbound(&inbound.id())?.is_some_and(|held| held == *inbound) {
+        let before = self.inbound(&inbound.id())?;
+        if before.as_ref() == Some(inbound) {
             return Ok(());
         }
         self.drop_credentials(&inbound.id(), Some(inbound))?;
@@ -61,7 +62,7 @@ impl Batch<'_> {
         )
         .map_err(sql)?;
         self.grow_revision()?;
-        self.inbound_event(EventKind::InboundChanged, tag)
+        self.emit(consequence::of_inbound(before.as_ref(), inbound))
     }
 
     pub(crate) fn remove_inbound(&mut self, node: &NodeId, tag: &InboundTag) -> Result<()> {

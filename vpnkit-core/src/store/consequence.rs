@@ -1,8 +1,12 @@
 //! Pure rules that every store shares: which events follow from a change of a key.
 
+use serde_json::{Map, Value};
+
 use super::Transition;
-use crate::Timestamp;
-use crate::model::{EventKind, EventSubject, Grant, GrantId, Key, KeyStatus, NewEvent};
+use crate::model::{
+    EventKind, EventSubject, Grant, GrantId, Inbound, Key, KeyStatus, NewEvent, Reality, Security,
+};
+use crate::{Secret, Timestamp};
 
 /// Returns the events that follow when `before` became `after` by what `happened`.
 #[must_use]
@@ -107,6 +111,39 @@ pub fn transition(before: KeyStatus, after: &Key) -> Option<Transition> {
 #[must_use]
 pub fn of_refused_device(key: &Key, limit: u32) -> NewEvent {
     NewEvent { kind: EventKind::KeyDeviceLimit, subject: key.subject(), detail: limit.to_string() }
+}
+
+/// Returns the event that tells of an inbound that was added or changed: the detail says what of it, without values.
+#[must_use]
+pub fn of_inbound(before: Option<&Inbound>, after: &Inbound) -> NewEvent {
+    let detail = before.map_or_else(|| "added".to_owned(), |before| changed_parts(before, after).join(", "));
+    let subject = EventSubject::Inbound(after.tag.as_str().to_owned());
+    NewEvent { kind: EventKind::InboundChanged, subject, detail }
+}
+
+fn changed_parts(before: &Inbound, after: &Inbound) -> Vec<String> {
+    let parts = |inbound: &Inbound| match Secret::reveal(|| serde_json::to_value(inbound)) {
+        Ok(Value::Object(parts)) => parts,
+        _ => Map::new(),
+    };
+    let (before_parts, after_parts) = (parts(before), parts(after));
+    let mut names: Vec<&String> = before_parts.keys().chain(after_parts.keys()).collect();
+    names.sort();
+    names.dedup();
+    let changed = names.into_iter().filter(|name| before_parts.get(*name) != after_parts.get(*name));
+    let of_keys = match (&before.security, &after.security) {
+        (Security::Reality(before), Security::Reality(after)) if before.public_key != after.public_key => {
+            Some("REALITY keys")
+        }
+        (
+            Security::Reality(Reality { previous: Some(_), .. }),
+            Security::Reality(Reality { previous: None, .. }),
+        ) => Some("end of old REALITY keys"),
+        _ => None,
+    };
+    changed
+        .map(|name| of_keys.filter(|_| name == "security").map_or_else(|| name.clone(), str::to_owned))
+        .collect()
 }
 
 /// Returns the event that tells of a record that a call has changed.

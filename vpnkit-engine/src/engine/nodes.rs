@@ -73,7 +73,9 @@ impl Shared {
 fn steps(node: &NodeId, servers: &Node, told: Option<&Record>) -> Option<[StoreOp; 2]> {
     let place = (DOWN.to_owned(), node.as_str().to_owned());
     let down = !servers.answers && !servers.down.is_empty();
-    let names: Vec<&str> = servers.down.iter().map(ServerId::as_str).collect();
+    // The same, whichever process tells it.
+    let mut names: Vec<&str> = servers.down.iter().map(ServerId::as_str).collect();
+    names.sort_unstable();
     let (record, kind, detail) = match told {
         None if down => {
             let body = Secret::new("{}");

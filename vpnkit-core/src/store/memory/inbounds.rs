@@ -2,7 +2,7 @@
 
 use super::State;
 use crate::model::{EventKind, EventSubject, Inbound, InboundId, InboundTag, NewEvent};
-use crate::store::errors;
+use crate::store::{consequence, errors};
 use crate::{Result, Timestamp};
 
 impl State {
@@ -30,7 +30,8 @@ impl State {
         let place = (inbound.node.clone(), inbound.tag.clone());
         if self.inbounds.get(&place) != Some(&inbound) {
             self.revision += 1;
-            self.inbound_event(EventKind::InboundChanged, &inbound.tag, at);
+            let event = consequence::of_inbound(self.inbounds.get(&place), &inbound);
+            self.emit(event, at);
             self.drop_credentials(&inbound.id(), Some(&inbound), at);
             self.inbounds.insert(place, inbound);
         }
