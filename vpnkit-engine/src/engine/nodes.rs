@@ -1,6 +1,7 @@
 //! Nodes: told when none of the servers of one answers, and when one does again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use super::Shared;
 use super::servers::ServerCondition;
@@ -22,6 +23,10 @@ struct Node {
 }
 
 impl Node {
+    fn is_down(&self) -> bool {
+        !self.answers && !self.down.is_empty()
+    }
+
     /// One that was stopped by hand, or that nobody drives, says nothing.
     fn take(&mut self, server: ServerId, condition: ServerCondition) {
         match condition {
@@ -32,10 +37,25 @@ impl Node {
     }
 }
 
+/// Nodes that were down at the last look: one whose only server is starting, or starts again, is not told to be down.
+#[derive(Debug, Default)]
+pub(super) struct NodesDown(Mutex<BTreeSet<NodeId>>);
+
+impl NodesDown {
+    /// Leaves only those down that were down before.
+    fn confirm(&self, nodes: &mut BTreeMap<NodeId, Node>) {
+        let mut before = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = nodes.iter().filter(|(_, node)| node.is_down()).map(|(id, _)| id.clone()).collect();
+        nodes.retain(|id, node| !node.is_down() || before.contains(id));
+        *before = now;
+    }
+}
+
 impl Shared {
-    /// Tells of nodes that went down or came up since the last look: each once, in whichever process. As background work it is fenced.
+    /// Tells of nodes that have been down for two looks, and of those that are up again: each once, in whichever process. As background work it is fenced.
     pub(super) async fn tell_nodes(&self, fence: Option<Fence>) -> Result<()> {
-        let nodes = self.nodes().await?;
+        let mut nodes = self.nodes().await?;
+        self.nodes_down.confirm(&mut nodes);
         let told = self.store.records(&RecordQuery::of(DOWN)).await?;
         let mut outcome = Ok(());
         for (node, servers) in &nodes {
@@ -72,12 +92,11 @@ impl Shared {
 /// The steps that tell of a change, if there is one.
 fn steps(node: &NodeId, servers: &Node, told: Option<&Record>) -> Option<[StoreOp; 2]> {
     let place = (DOWN.to_owned(), node.as_str().to_owned());
-    let down = !servers.answers && !servers.down.is_empty();
     // The same, whichever process tells it.
     let mut names: Vec<&str> = servers.down.iter().map(ServerId::as_str).collect();
     names.sort_unstable();
     let (record, kind, detail) = match told {
-        None if down => {
+        None if servers.is_down() => {
             let body = Secret::new("{}");
             let put = RecordOp::Put { place, expected: Some(0), index: None, body };
             (put, EventKind::NodeDown, names.join(", "))
