@@ -322,7 +322,7 @@ impl KeyStore for SqliteStore {
         let (previous, passphrase) = (previous.clone(), passphrase.clone());
         let run = move |_: &Progress| {
             let mut connection = worker::in_sqlite(|| open::another_writer(&path, busy))?;
-            let changed = vault::change_passphrase(&mut connection, &previous, &passphrase);
+            let changed = passphrase::change_in_use(&mut connection, &previous, &passphrase);
             worker::in_sqlite(|| drop(connection));
             changed
         };

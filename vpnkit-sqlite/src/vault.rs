@@ -17,9 +17,8 @@ use zeroize::Zeroizing;
 
 use crate::convert_error::{convert, damaged};
 use crate::erase;
-use crate::passphrase::{Lock, Master};
+use crate::passphrase::{Lock, Master, change};
 use crate::row::HeldInbound;
-use crate::worker::in_sqlite;
 use vpnkit_core::model::{
     Credential, CredentialKind, CredentialSecret, DeviceName, Inbound, InboundId, KeyId, RecordQuery,
 };
@@ -289,69 +288,6 @@ fn has_sealed(connection: &Connection) -> Result<bool> {
     let values: Vec<String> =
         statement.query_map([], |r| r.get(0)).and_then(Iterator::collect).map_err(sql)?;
     Ok(values.iter().any(|value| value.starts_with(SEALED)))
-}
-
-/// Changes the passphrase of a store that is in use: its key stays, so that everybody who has it open goes on.
-pub(crate) fn change_passphrase(
-    connection: &mut Connection,
-    previous: &Secret,
-    passphrase: &Secret,
-) -> Result<()> {
-    const OP: &str = "store.change_passphrase";
-    loop {
-        let Some(lock) = in_sqlite(|| Lock::read(connection))? else {
-            return Err(Error::new(ErrorKind::Unsupported, OP, "the store is not encrypted")
-                .hint("give `passphrase` when it is opened, while no other process has it open"));
-        };
-        let Some(master) = lock.unlock(previous)? else {
-            // Asked again, it has been changed already.
-            if lock.unlock(passphrase)?.is_some() {
-                return erase_in_use(connection);
-            }
-            let message = "this is not the store's passphrase";
-            return Err(Error::new(ErrorKind::PassphraseWrong, OP, message).with("field", "previous"));
-        };
-        let new = Lock::new(&master, passphrase)?;
-        // Otherwise another process was faster: what it made of it decides.
-        if in_sqlite(|| change(connection, &lock, &new))? {
-            return erase_in_use(connection);
-        }
-    }
-}
-
-/// Erases the passphrase of before from the log, in between what others do: while a checkpoint waits for somebody who reads, nobody writes,
-/// so it waits for a moment, and begins again. What a backup keeps for longer is erased at the next opening.
-fn erase_in_use(connection: &Connection) -> Result<()> {
-    const TRIES: u32 = 20;
-    let wait = std::time::Duration::from_millis(20);
-    connection.busy_timeout(wait).map_err(sql)?;
-    for _ in 0..TRIES {
-        if in_sqlite(|| erase::try_erase(connection))?.is_none() {
-            return Ok(());
-        }
-        std::thread::sleep(wait * 5);
-    }
-    in_sqlite(|| erase::erase(connection))
-}
-
-/// Changes the passphrase. False: another process has changed it meanwhile.
-fn change(connection: &mut Connection, held: &Lock, new: &Lock) -> Result<bool> {
-    // What stood there would still open the store with the previous passphrase: it is overwritten, here and in the file
-    // when the log is carried over.
-    connection.execute_batch("PRAGMA secure_delete = ON").map_err(sql)?;
-    let changed = replace(connection, held, new);
-    connection.execute_batch("PRAGMA secure_delete = OFF").map_err(sql)?;
-    changed
-}
-
-fn replace(connection: &mut Connection, held: &Lock, new: &Lock) -> Result<bool> {
-    let txn = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(sql)?;
-    if !held.replace(&txn, new)? {
-        return Ok(false);
-    }
-    erase::mark(&txn, erase::LOG)?;
-    txn.commit().map_err(sql)?;
-    Ok(true)
 }
 
 fn hmac(key: &[u8; 32], text: &[u8]) -> [u8; 32] {

@@ -23,6 +23,7 @@ mod inner;
 mod left_running;
 mod loaded;
 mod managed;
+mod observed;
 mod process;
 mod procfs;
 mod proto;

@@ -1,6 +1,6 @@
 //! The backend.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,30 +13,22 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vpnkit_core::backend::{
-    Capabilities, Change, CredentialRequest, Desired, Fingerprint, Health, Observed, ObservedInbound,
-    ProtocolBackend, ServerRules, ServerState,
+    Capabilities, Change, CredentialRequest, Desired, Health, Observed, ProtocolBackend, ServerRules,
+    ServerState,
 };
-use vpnkit_core::model::{CredentialSecret, DeviceName, Inbound, InboundTag, KeyId, NodeId, ServerId};
+use vpnkit_core::model::{CredentialSecret, Inbound, KeyId, NodeId, ServerId};
 use vpnkit_core::{Error, ErrorKind, Result};
 
-use crate::account::{self, Names};
+use crate::account::Names;
 use crate::api::{Api, ApiAddress};
-use crate::api_error::{AlterError, answer, convert};
 use crate::config::{AttachedXray, XrayConfig};
 use crate::egress;
 use crate::home::Home;
 use crate::inner::Inner;
 use crate::loaded::Loaded;
 use crate::managed;
-use crate::proto::xray::common::protocol::User;
 use crate::rules::XrayRules;
 use crate::{attached, cut, version};
-
-/// The accounts of an inbound.
-type Accounts = BTreeMap<(KeyId, DeviceName), Fingerprint>;
-
-/// The fingerprint of nothing that vpnkit makes.
-const UNKNOWN: Fingerprint = Fingerprint(0);
 
 /// One Xray: backend and traffic source.
 #[derive(Debug)]
@@ -108,29 +100,6 @@ impl Xray {
             ],
             _ => Vec::new(),
         }
-    }
-
-    /// The accounts of an inbound that Xray has; `None` when it was removed by somebody else, or holds no users. Of one with previous
-    /// keys those that are the same for both.
-    async fn observed_accounts(&self, names: &Names, tag: &InboundTag) -> Result<Option<Accounts>> {
-        let mut all: Option<Accounts> = None;
-        for known in self.inner.loaded.tags(tag) {
-            let users = match self.inner.api().users(&known).await {
-                Ok(users) => users,
-                Err(status) if matches!(answer(&status), AlterError::NoInbound | AlterError::NoUsers) => {
-                    return Ok(None);
-                }
-                Err(status) => return Err(convert("xray.observe", &status).with("inbound", tag)),
-            };
-            let account =
-                |user: &User| Some((names.parse(&user.email)?, account::fingerprint(user.account.as_ref())));
-            let accounts: Accounts = users.iter().filter_map(account).collect();
-            all = Some(match all {
-                None => accounts,
-                Some(before) => in_both(before, accounts),
-            });
-        }
-        Ok(all)
     }
 
     fn cuts(&self) -> bool {
@@ -300,20 +269,7 @@ impl ProtocolBackend for Xray {
 
     async fn observe(&self) -> Result<Observed> {
         self.require_up("xray.observe")?;
-        let mut observed = Observed::default();
-        let names = self.inner.names();
-        let loaded = self.inner.loaded.map().clone();
-        for (tag, loaded) in loaded {
-            let Ok(tag) = InboundTag::new(tag) else { continue };
-            let Some(accounts) = self.observed_accounts(&names, &tag).await? else { continue };
-            // What an earlier process has added is this one's to replace, too.
-            let earlier = self.inner.loaded.has_previous(&tag).then_some(UNKNOWN);
-            let fingerprint = loaded.ours.map(|ours| ours.fingerprint).or(earlier);
-            observed
-                .inbounds
-                .insert(tag, ObservedInbound { fingerprint, accounts, ..ObservedInbound::default() });
-        }
-        Ok(observed)
+        self.observed().await
     }
 
     async fn disconnect(&self, keys: &[KeyId], inbounds: &[Arc<Inbound>]) -> Result<usize> {
@@ -369,17 +325,4 @@ impl Drop for Xray {
         // Ends the supervisor, and with it a process that is not to keep running; nobody waits for it here.
         self.inner.stop().cancel();
     }
-}
-
-/// What differs has a fingerprint that nothing has: so it is put right, or taken away.
-fn in_both(mut one: Accounts, other: Accounts) -> Accounts {
-    for (account, fingerprint) in &mut one {
-        if other.get(account) != Some(fingerprint) {
-            *fingerprint = UNKNOWN;
-        }
-    }
-    for account in other.into_keys() {
-        one.entry(account).or_insert(UNKNOWN);
-    }
-    one
 }

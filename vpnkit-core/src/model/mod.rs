@@ -22,6 +22,7 @@ mod host;
 mod id;
 mod inbound;
 mod inbound_id;
+mod inbound_tag;
 mod key;
 mod key_rotation;
 mod key_template;
@@ -30,12 +31,15 @@ mod name;
 mod next_plan;
 mod page;
 mod patch;
+mod protocol;
 mod query;
 mod record;
 mod reminders;
+mod security;
 mod sharing;
 mod size;
 mod span;
+mod transport;
 mod usage;
 mod webhook;
 
@@ -61,11 +65,9 @@ pub use grant::{
 pub use hold::Hold;
 pub use host::{Bounds, Fragment, Host, HostSecurity, Noise};
 pub use id::{AdminId, KeyId, KeyRef, NodeId, ServerId, check_server_name};
-pub use inbound::{
-    Inbound, InboundTag, Network, Protocol, Reality, Security, ShadowsocksMethod, ShortId, Tls, Transport,
-    XhttpMode,
-};
+pub use inbound::{Inbound, Network};
 pub use inbound_id::InboundId;
+pub use inbound_tag::InboundTag;
 pub use key::{InboundSelection, Key, KeyStatus, Traffic};
 pub use key_rotation::{KeyRotation, PreviousKeys};
 pub use key_template::KeyTemplate;
@@ -74,13 +76,16 @@ pub use name::KeyName;
 pub use next_plan::NextPlan;
 pub use page::{Direction, Page, PageToken, Place};
 pub use patch::{KeyPatch, Patch, given};
+pub use protocol::{Protocol, ShadowsocksMethod};
 pub use query::{KeyCounts, KeyQuery, Sort, SortValue};
 pub use record::{Record, RecordQuery};
 pub use reminders::ReminderPolicy;
+pub use security::{Reality, Security, ShortId, Tls};
 pub use sharing::{SharingAction, SharingPolicy};
 pub use size::ByteSize;
 pub use span::optional as optional_duration_text;
 pub use span::{DurationText, duration_text, format_duration, parse_duration};
+pub use transport::{Transport, XhttpMode};
 pub use usage::{HistoryQuery, UsagePoint, UsageQuery, UsageStep};
 pub use webhook::{CreateWebhook, DeadLetter, NewWebhook, Webhook, WebhookPatch, WebhookStatus};
 

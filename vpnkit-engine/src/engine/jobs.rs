@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::Instrument as _;
 
-use super::Shared;
 use super::leases::{UPKEEP, Wanted};
+use super::{Shared, expiry, nodes, reminders, rotation};
 use vpnkit_core::model::DurationText;
 use vpnkit_core::store::Fence;
 use vpnkit_core::{ErrorKind, Result, Timestamp};
@@ -152,6 +152,37 @@ impl Job {
 }
 
 impl Shared {
+    /// Begins the jobs that one process does for the whole store.
+    pub(super) fn keep_up(self: &Arc<Self>, upkeep: &Arc<Wanted>) {
+        let options = &self.options;
+        let all: [(&str, Duration, Work); 7] = [
+            ("settle", options.expiry_check_every, |shared, fence| {
+                Box::pin(async move { shared.check_expiry(Some(fence)).await.map(drop) })
+            }),
+            ("quotas", options.expiry_check_every, |shared, fence| {
+                Box::pin(async move { shared.follow_owners(Some(fence)).await })
+            }),
+            ("sharing", options.sharing.check_every, |shared, fence| {
+                Box::pin(async move { shared.check_sharing(Some(fence)).await })
+            }),
+            ("reminders", reminders::EVERY, |shared, fence| {
+                Box::pin(async move { shared.remind(Some(fence)).await })
+            }),
+            ("nodes", nodes::EVERY, |shared, fence| {
+                Box::pin(async move { shared.tell_nodes(Some(fence)).await })
+            }),
+            ("rotation", rotation::EVERY, |shared, _| Box::pin(async move { shared.rotate_due().await })),
+            ("prune", expiry::PRUNE_EVERY, |shared, fence| {
+                Box::pin(async move { shared.prune(fence).await })
+            }),
+        ];
+        for (name, every, work) in all {
+            // Listed from now on, not from its first turn.
+            let job = self.jobs.begin(name, None);
+            self.tasks.spawn(repeat(Arc::clone(self), Arc::clone(upkeep), job, every, work));
+        }
+    }
+
     /// Tells how all jobs go. What another process does by now is not known here.
     pub(super) fn job_status(&self) -> Vec<JobStatus> {
         let servers = self.servers();

@@ -34,6 +34,7 @@ mod merge;
 mod metrics;
 mod near_limits;
 mod nodes;
+mod options;
 mod owners;
 mod page_cache;
 mod passwords;
@@ -55,6 +56,7 @@ mod subscription_cache;
 mod subscriptions;
 mod tell;
 mod templates;
+mod tick;
 mod traffic;
 mod webhooks;
 mod work;
@@ -62,7 +64,6 @@ mod work;
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use tokio::sync::{Semaphore, oneshot};
@@ -87,6 +88,7 @@ pub use inbounds::Inbounds;
 pub use iterate::KeyIterator;
 pub use jobs::JobStatus;
 pub use keys::Keys;
+pub use options::EngineOptions;
 pub use placement::{Placement, PlacementState};
 pub use plan::{Difference, difference};
 pub use rates::{KeyRate, Rates, ServerRate};
@@ -100,77 +102,11 @@ pub use webhooks::Webhooks;
 use self::leases::Leases;
 use self::server::Server;
 use crate::operation::{Operation, OperationSchema};
-use crate::webhook::WebhookSender;
-use vpnkit_core::backend::{ProtocolBackend, ServerRules};
-use vpnkit_core::model::{
-    DataReset, Inbound, Key, KeyId, KeyStatus, ReminderPolicy, SharingPolicy, TimeZoneName,
-};
+use vpnkit_core::backend::ProtocolBackend;
+use vpnkit_core::model::{DataReset, Inbound, Key, KeyId, KeyStatus};
 use vpnkit_core::store::{KeyStore, Origin, Transition};
 use vpnkit_core::traffic::TrafficSource;
 use vpnkit_core::{Clock, Error, ErrorKind, Result, Timestamp};
-
-/// How often the engine does what by itself, and what it knows.
-#[derive(Clone, Debug)]
-pub struct EngineOptions {
-    /// Between two readings of a server's counters. A limit can be overrun by what passes in this time.
-    pub collect_every: Duration,
-    /// Between two looks for keys whose time is over.
-    pub expiry_check_every: Duration,
-    /// Between two full comparisons of a server with the store.
-    pub reconcile_every: Duration,
-    /// How long a call waits for servers to take over what was committed; the change itself is never undone.
-    pub apply_wait: Duration,
-    /// How long events are kept, and idempotency keys of calls that grant nothing.
-    pub keep_events: Duration,
-    /// How long the timelines of keys have events, if that is longer.
-    pub keep_timelines: Duration,
-    /// How long a key's traffic is kept by the hour; then by the day.
-    pub keep_hourly: Duration,
-    /// How long a key's traffic is kept by the day; then by the month, for ever.
-    pub keep_daily: Duration,
-    /// The calendar that resets of usage go by where a key names none. It is written to the key when it is created.
-    pub time_zone: TimeZoneName,
-    /// What happens to keys that are used at too many addresses at once.
-    pub sharing: SharingPolicy,
-    /// When events remind of the end of a key.
-    pub reminders: ReminderPolicy,
-    /// What sends events to webhooks; without it there are none.
-    pub webhooks: Option<Arc<dyn WebhookSender>>,
-    /// The pause behind the first failure of a webhook's receiver; each further one is longer.
-    pub webhook_retry: Duration,
-    /// How long opening waits for servers to start. Those that need longer go on, those that fail are tried again.
-    pub start_wait: Duration,
-    /// How long a process that has fallen silent keeps a server from being driven by another one.
-    pub lease_time: Duration,
-    /// Whether background work runs. Without it nothing happens but what [`Engine::tick`] does: for tests.
-    pub background: bool,
-    /// The programs whose endpoints it can tell, beside those of its own servers: other processes drive them.
-    pub programs: Vec<Arc<dyn ServerRules>>,
-}
-
-impl Default for EngineOptions {
-    fn default() -> Self {
-        Self {
-            collect_every: Duration::from_secs(10),
-            expiry_check_every: Duration::from_secs(1),
-            reconcile_every: Duration::from_secs(300),
-            apply_wait: Duration::from_secs(2),
-            keep_events: Duration::from_secs(30 * 86_400),
-            keep_timelines: Duration::from_secs(180 * 86_400),
-            keep_hourly: Duration::from_secs(62 * 86_400),
-            keep_daily: Duration::from_secs(800 * 86_400),
-            time_zone: TimeZoneName::default(),
-            sharing: SharingPolicy::default(),
-            reminders: ReminderPolicy::default(),
-            webhooks: None,
-            webhook_retry: Duration::from_secs(1),
-            start_wait: Duration::from_secs(30),
-            lease_time: Duration::from_secs(5),
-            background: true,
-            programs: Vec::new(),
-        }
-    }
-}
 
 /// A server to drive: its backend, the source of its counters, and how clients reach it.
 #[derive(Debug)]
@@ -460,33 +396,13 @@ impl Engine {
     }
 
     /// Does at once what background work does in its intervals: reads the counters of every server that answers, in whichever process,
-    /// ends keys whose time is over, looks who is online at too many addresses, and waits until servers have taken the changes over. For tests and scripts.
+    /// ends keys whose time is over, reminds, changes keys and secrets that are due, looks who is online at too many addresses, and waits
+    /// until servers have taken the changes over. What fails keeps none of the rest; the first error is returned. For tests and scripts.
     #[operation(change)]
     pub async fn tick(&self) -> Result<()> {
         self.not_tried("tick")?;
         // What is done then has no caller.
         context::by_itself(self.tick_once()).await
-    }
-}
-
-impl Engine {
-    async fn tick_once(&self) -> Result<()> {
-        let read = match self.shared.collect_all().await {
-            Ok(_) => self.shared.ask_all::<Collected>("tick", &ask::Asked::Collect).await.map(drop),
-            Err(e) => Err(e),
-        };
-        // One that fails keeps none of the others.
-        let done = [
-            read,
-            self.shared.check_expiry(None).await.map(drop),
-            self.shared.follow_owners(None).await,
-            self.shared.remind(None).await,
-            self.shared.tell_nodes(None).await,
-            self.shared.rotate_due().await,
-            self.shared.check_sharing(None).await,
-        ];
-        self.shared.settled().await;
-        done.into_iter().collect()
     }
 }
 
@@ -528,37 +444,6 @@ impl Shared {
     /// The servers that take work.
     fn up(&self) -> Vec<Arc<Server>> {
         self.servers().iter().filter(|server| server.is_up()).cloned().collect()
-    }
-
-    /// Begins the jobs that one process does for the whole store.
-    fn keep_up(self: &Arc<Self>, upkeep: &Arc<leases::Wanted>) {
-        let options = &self.options;
-        let all: [(&str, Duration, jobs::Work); 7] = [
-            ("settle", options.expiry_check_every, |shared, fence| {
-                Box::pin(async move { shared.check_expiry(Some(fence)).await.map(drop) })
-            }),
-            ("quotas", options.expiry_check_every, |shared, fence| {
-                Box::pin(async move { shared.follow_owners(Some(fence)).await })
-            }),
-            ("sharing", options.sharing.check_every, |shared, fence| {
-                Box::pin(async move { shared.check_sharing(Some(fence)).await })
-            }),
-            ("reminders", reminders::EVERY, |shared, fence| {
-                Box::pin(async move { shared.remind(Some(fence)).await })
-            }),
-            ("nodes", nodes::EVERY, |shared, fence| {
-                Box::pin(async move { shared.tell_nodes(Some(fence)).await })
-            }),
-            ("rotation", rotation::EVERY, |shared, _| Box::pin(async move { shared.rotate_due().await })),
-            ("prune", expiry::PRUNE_EVERY, |shared, fence| {
-                Box::pin(async move { shared.prune(fence).await })
-            }),
-        ];
-        for (name, every, work) in all {
-            // Listed from now on, not from its first turn.
-            let job = self.jobs.begin(name, None);
-            self.tasks.spawn(jobs::repeat(Arc::clone(self), Arc::clone(upkeep), job, every, work));
-        }
     }
 
     /// To be called by who has the turn.

@@ -133,7 +133,7 @@ impl Shared {
             let before = self.inbound(node, tag).ok_or_else(|| no_inbound(OP, node, tag))?;
             let key = public_key(&before).map(str::to_owned);
             if first.is_some() && first != key {
-                // Somebody else has changed the keys at the same moment: twice, and nobody would have a link that works.
+                // Somebody else has changed the keys at the same time: twice, and nobody would have a link that works.
                 return Ok((*before).clone());
             }
             first = key;

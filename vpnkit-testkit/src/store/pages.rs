@@ -137,7 +137,7 @@ pub async fn pages_lead_back(s: Subject) {
     }
 }
 
-/// And so are limits out of range and texts that are no tokens.
+/// And so are limits out of range and strings that are no tokens.
 pub async fn page_tokens_of_another_order_are_refused(s: Subject) {
     for name in ["a", "b"] {
         created(&s, CreateKey::named(name)).await;
