@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use super::drive::emit;
 use super::plan::Difference;
 use super::server::Server;
-use super::{Shared, plan};
+use super::{Shared, plan, rotation};
 use vpnkit_core::backend::{Change, ServerState};
 use vpnkit_core::model::{Cursor, EventKind, EventSubject, InboundTag, KeyId};
 use vpnkit_core::store::Origin;
@@ -47,12 +47,10 @@ pub(super) async fn found(
         return Ok(0);
     };
     let Some(mut changed) = Changed::since(shared, server, since).await? else { return Ok(0) };
-    // An inbound whose time for previous keys is over, before that was written down.
-    let held = shared.inbounds();
-    changed.inbounds.extend(difference.inbounds.iter().filter_map(|change| match change {
-        Change::PutInbound(inbound, _) if !held.contains(inbound) => Some(inbound.tag.to_string()),
-        _ => None,
-    }));
+    // A server is brought to the end of old keys before that is written down.
+    let (now, held) = (shared.clock.now(), shared.inbounds());
+    let ended = held.iter().filter(|inbound| rotation::has_outlived_keys(inbound, now));
+    changed.inbounds.extend(ended.map(|inbound| inbound.tag.to_string()));
     let accounts = difference.accounts.iter().filter(|change| !changed.explains(change)).count();
     let inbounds = difference.inbounds.iter().filter(|change| !changed.explains(change)).count();
     if accounts + inbounds > 0 {

@@ -46,7 +46,13 @@ fn due(inbound: &Inbound, now: Timestamp) -> Option<Due> {
             Some(_) => {}
         }
     }
-    reality.previous.as_ref().filter(|previous| previous.until <= now).map(|_| Due::Ends)
+    has_outlived_keys(inbound, now).then_some(Due::Ends)
+}
+
+/// Whether an inbound has keys of before whose time is over.
+pub(super) fn has_outlived_keys(inbound: &Inbound, now: Timestamp) -> bool {
+    let Security::Reality(reality) = &inbound.security else { return false };
+    reality.previous.as_ref().is_some_and(|previous| previous.until <= now)
 }
 
 fn public_key(inbound: &Inbound) -> Option<&str> {
@@ -58,8 +64,8 @@ fn public_key(inbound: &Inbound) -> Option<&str> {
 
 /// Takes the keys of before away whose time is over: a server is started without them, also when nobody has ended them yet.
 pub(super) fn end_previous(inbound: &mut Inbound, now: Timestamp) {
-    if let Security::Reality(reality) = &mut inbound.security
-        && reality.previous.as_ref().is_some_and(|previous| previous.until <= now)
+    if has_outlived_keys(inbound, now)
+        && let Security::Reality(reality) = &mut inbound.security
     {
         reality.previous = None;
     }
