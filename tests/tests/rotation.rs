@@ -7,6 +7,7 @@
     reason = "helpers of tests fail by panicking"
 )]
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -105,6 +106,13 @@ async fn old_links_work_until_their_time_and_not_longer() {
         ref all => panic!("one Xray: {all:?}"),
     };
     assert_eq!(hidden_sockets(xray()), tags.len());
+    // Nobody else on this machine gets to them: they are told from where clients come.
+    let modes = std::fs::read_dir(bed.xray_directory()).unwrap().flatten().filter_map(|entry| {
+        let of_old_keys =
+            entry.file_name().to_str()?.starts_with("old-") && entry.path().extension()? == "sock";
+        of_old_keys.then(|| entry.metadata().unwrap().permissions().mode() & 0o777)
+    });
+    assert_eq!(modes.collect::<Vec<_>>(), vec![0o600; tags.len()]);
     kill(xray());
     eventually("the old link after a crash", PATIENCE, async || connects(&bed, &old[0]).await).await;
     assert_eq!(
